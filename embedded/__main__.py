@@ -1,0 +1,73 @@
+"""``./run cluster up|down|status|kubeconfig|logs``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from embedded import cluster
+from embedded.errors import EmbeddedError
+from embedded.layout import states
+from embedded.progress import Progress
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="./run cluster", description=cluster.__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, text in {
+        "up": "bring a cluster up",
+        "down": "end it and remove all that is left of it",
+        "status": "say whether it runs and which components died",
+        "kubeconfig": "print the path of its kubeconfig",
+        "logs": "print the logs of all its components",
+    }.items():
+        one = verbs.add_parser(verb, help=text, description=text)
+        one.add_argument("--name", default=cluster.DEFAULT_NAME, help="default: %(default)s")
+        if verb == "up":
+            defaults = cluster.Options()
+            one.add_argument("--embedded-gpus", default=defaults.gpus, metavar="N[:PRODUCT]")
+            one.add_argument("--embedded-nodes", default=defaults.nodes, type=int, metavar="N")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print("interrupted; nothing of the cluster is left", file=sys.stderr)
+        return 130
+    except EmbeddedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    name = options.name
+    if options.verb == "up":
+        progress = Progress()
+        up = cluster.up(
+            cluster.Options(gpus=options.embedded_gpus, nodes=options.embedded_nodes, name=name),
+            progress,
+        )
+        progress.say(f"{up.description}\nexport KUBECONFIG={up.kubeconfig}")
+        return 0
+    if options.verb == "down":
+        print(f"cluster {name!r}: " + ("ended" if cluster.down(name) else "there was none"))
+        return 0
+    if not cluster.is_running(name):
+        print(f"cluster {name!r} is not up; `./run cluster up` brings it up", file=sys.stderr)
+        return 1
+    if options.verb == "kubeconfig":
+        print(states() / name / "kubeconfig")
+    elif options.verb == "logs":
+        for path in cluster.logs(name):
+            print(f"==> {path} <==\n{path.read_text(errors='replace')}")
+    else:
+        died = cluster.deaths(name)
+        print(f"cluster {name!r} is up" + "".join(f"\n{text}" for text in died))
+        return 1 if died else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

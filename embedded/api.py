@@ -1,0 +1,68 @@
+"""The little that the embedded cluster asks of its own API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kubernetes import config, dynamic
+
+from embedded.errors import EmbeddedError
+
+WATCH_SECONDS = 2
+"""How long one watch lasts before the caller looks whether the cluster still lives."""
+
+Object = dict[str, Any]
+
+
+class Api:
+    """The API server behind a kubeconfig."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._client = dynamic.DynamicClient(
+            config.new_client_from_config(config_file=str(kubeconfig))
+        )
+
+    def create(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Create objects in their order."""
+        for item in objects:
+            kind = self._client.resources.get(api_version=item["apiVersion"], kind=item["kind"])
+            kind.create(body=dict(item), namespace=item["metadata"].get("namespace"))
+
+    def wait(
+        self,
+        api_version: str,
+        kind: str,
+        ready: Callable[[list[Object]], bool],
+        still_alive: Callable[[], None],
+        seconds: float,
+    ) -> None:
+        """Watch all objects of a kind until ``ready(objects)``.
+
+        Args:
+            still_alive: called now and then; raises when waiting has become pointless.
+
+        Raises:
+            EmbeddedError: it took longer than ``seconds``.
+        """
+        resource = self._client.resources.get(api_version=api_version, kind=kind)
+        seen: dict[str, Object] = {}
+        for _ in range(max(1, round(seconds / WATCH_SECONDS))):
+            listed = resource.get().to_dict()
+            seen = {item["metadata"]["uid"]: item for item in listed["items"]}
+            if ready(list(seen.values())):
+                return
+            for event in resource.watch(
+                resource_version=listed["metadata"]["resourceVersion"], timeout=WATCH_SECONDS
+            ):
+                item = event["raw_object"]
+                if event["type"] == "DELETED":
+                    seen.pop(item["metadata"]["uid"], None)
+                else:
+                    seen[item["metadata"]["uid"]] = item
+                if ready(list(seen.values())):
+                    return
+            still_alive()
+        names = ", ".join(item["metadata"]["name"] for item in seen.values()) or "none"
+        raise EmbeddedError(f"no fitting {kind} after {seconds:.0f} s; there were: {names}")

@@ -1,0 +1,379 @@
+"""Embedded clusters on this machine: up, down, status.
+
+Nothing but the processes themselves says whether a cluster runs: they are found by the plan they
+were started with. So a ``kill -9`` at any moment leaves nothing that ``down`` does not find.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import select
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from embedded import artifacts, cgroups
+from embedded.api import Api, Object
+from embedded.binaries import KUBERNETES, KUBERNETES_VERSION, RUNTIME
+from embedded.drivers import nvidia
+from embedded.errors import EmbeddedError
+from embedded.hardware import machine as hardware
+from embedded.hardware import products
+from embedded.hardware.artifact import HARDWARE
+from embedded.images.pause import PAUSE_IMAGE
+from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
+from embedded.layout import API_SERVICE, CONTROL_PLANE, NodePlan, Plan, states
+from embedded.machine import answers, unshared
+from embedded.pki import Authority
+from embedded.progress import Progress
+
+DEFAULT_NAME = "default"
+START_SECONDS = 60
+MOST_NODES = 200
+
+
+@dataclass(frozen=True)
+class Options:
+    """What cluster to bring up."""
+
+    gpus: str = "4"
+    """``NUMBER`` or ``NUMBER:PRODUCT``, for each node."""
+    nodes: int = 1
+    hardware: str = "simulated"
+    driver: str = "nvidia"
+    name: str = DEFAULT_NAME
+    tied: bool = False
+    """Whether the cluster ends with the process (the thread) that brought it up."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running embedded cluster."""
+
+    name: str
+    kubeconfig: Path
+    workload_image: str
+    description: str
+    """For the first line of a report."""
+    hardware: str
+
+
+def up(options: Options, progress: Progress) -> Cluster:
+    """Bring a cluster up and return when its nodes are Ready and its driver has published slices.
+
+    Raises:
+        EmbeddedError: it cannot be; nothing of it is left then.
+    """
+    gpus, product = _parse_gpus(options.gpus)
+    _check_options(options)
+    _check_machine()
+    state = states() / options.name
+    if _processes(state):
+        raise EmbeddedError(
+            f"the cluster {options.name!r} is up already; `./run cluster down` ends it"
+        )
+    images = (PAUSE_IMAGE, *nvidia.IMAGES, WORKLOAD_IMAGE)
+    built = artifacts.obtain((KUBERNETES, RUNTIME, HARDWARE, *nvidia.ARTIFACTS, *images), progress)
+    sweep()
+    plan = Plan(
+        name=options.name,
+        state=state,
+        nodes=tuple(NodePlan(number, gpus, product) for number in range(1, options.nodes + 1)),
+        artifacts={item.name: built[item.name] for item in (KUBERNETES, RUNTIME, HARDWARE)},
+        images=tuple(built[item.name] / "image.tar" for item in images),
+    )
+    try:
+        with progress.step("starting the embedded cluster"), _starting(state):
+            kubeconfig = _start(plan, options.tied)
+            _wait_until_ready(plan, kubeconfig, built[nvidia.MANIFESTS.name])
+    except BaseException:
+        down(options.name)
+        raise
+    return Cluster(
+        name=options.name,
+        kubeconfig=kubeconfig,
+        workload_image=WORKLOAD_IMAGE_NAME,
+        description=(
+            f"embedded cluster, Kubernetes v{KUBERNETES_VERSION}, {nvidia.DESCRIPTION}, "
+            f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product} (simulated)"
+        ),
+        hardware=options.hardware,
+    )
+
+
+@contextmanager
+def running(options: Options, progress: Progress) -> Iterator[Cluster]:
+    """A cluster of this process's own for a ``with`` block; it ends with the process, too."""
+    own = replace(options, tied=True, name=f"run-{os.getpid()}")
+    cluster = up(own, progress)
+    try:
+        yield cluster
+    finally:
+        with progress.step("ending the embedded cluster"):
+            down(own.name)
+
+
+def sweep() -> None:
+    """Remove what killed runs left: state and cgroups of clusters that have no process."""
+    for name in names():
+        state = states() / name
+        if not _processes(state) and not _is_starting(state):
+            down(name)
+
+
+def down(name: str = DEFAULT_NAME) -> bool:
+    """End a cluster and remove all that is left of it.
+
+    Returns:
+        Whether there was anything to end or remove.
+
+    Raises:
+        EmbeddedError: something could not be removed; the message names it.
+    """
+    state = states() / name
+    found = _processes(state)
+    for pid in found:
+        _kill(pid)
+    cgroups.remove(f"dra-conformance/{name}")
+    if not state.exists():
+        return bool(found)
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
+        raise EmbeddedError(f"not removing {state}: {inside[0]} is mounted in it")
+    shutil.rmtree(state)
+    _remove_if_empty(states())
+    return True
+
+
+def names() -> list[str]:
+    """The clusters that have state on this machine."""
+    return sorted(path.name for path in states().glob("*") if path.is_dir())
+
+
+def is_running(name: str) -> bool:
+    """Whether the cluster has processes."""
+    return bool(_processes(states() / name))
+
+
+def deaths(name: str) -> list[str]:
+    """What components of the cluster ended by themselves, each with the end of its log."""
+    folder = states() / name / "deaths"
+    return [path.read_text().rstrip() for path in sorted(folder.glob("*"))]
+
+
+def node_root(name: str, number: int = 1) -> Path:
+    """A node's root directory as seen from the host, sockets and all.
+
+    Raises:
+        EmbeddedError: there is no such node.
+    """
+    for pid, words in _command_lines(states() / name):
+        if b"embedded.node" in words and str(number).encode() in words and b"unshare" not in words:
+            return Path(f"/proc/{pid}/root")
+    raise EmbeddedError(f"the cluster {name!r} has no running node {number}")
+
+
+def logs(name: str) -> list[Path]:
+    """The log files of all components of the cluster."""
+    state = states() / name
+    return sorted([*state.glob("logs/*.log"), *state.glob("nodes/*/var/log/components/*.log")])
+
+
+@contextmanager
+def _starting(state: Path) -> Iterator[None]:
+    """Make the state folder, marked as in use for as long as there may be no process of it."""
+    states().mkdir(parents=True, exist_ok=True)
+    with _mark(state).open("w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        try:
+            state.mkdir(mode=0o700)
+            yield
+        finally:
+            _mark(state).unlink()
+
+
+def _is_starting(state: Path) -> bool:
+    try:
+        with _mark(state).open() as mark:
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _mark(state: Path) -> Path:
+    return state.with_suffix(".starting")
+
+
+def _start(plan: Plan, tied: bool) -> Path:
+    """Start the control plane's first process, which starts everything else."""
+    for folder in (plan.logs, plan.deaths):
+        folder.mkdir()
+    authority = Authority(plan.pki)
+    door = socket.create_server(("127.0.0.1", 0))
+    here = f"https://127.0.0.1:{door.getsockname()[1]}"
+    authority.issue(
+        "kube-apiserver",
+        "kube-apiserver",
+        hosts=["127.0.0.1", API_SERVICE, CONTROL_PLANE, "kubernetes.default.svc", "kubernetes"],
+    )
+    authority.issue("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
+    authority.signing_key("service-accounts")
+    inside = f"https://{API_SERVICE}"
+    for component in ("kube-controller-manager", "kube-scheduler"):
+        authority.kubeconfig(plan.state / f"{component}.kubeconfig", inside, f"system:{component}")
+    for node in plan.nodes:
+        user = f"system:node:{node.name}"
+        authority.kubeconfig(plan.state / f"{node.name}.kubeconfig", inside, user, "system:nodes")
+        authority.issue(f"{node.name}-server", user, "system:nodes", [node.name, node.address])
+        cgroups.create(f"{plan.cgroup}/{node.name}")
+    kubeconfig = authority.kubeconfig(
+        plan.state / "kubeconfig", here, "embedded-admin", "system:masters"
+    )
+    command = unshared("embedded.control_plane", plan.save(), str(door.fileno()))
+    if tied:
+        command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+    with door, (plan.logs / "control-plane.log").open("wb") as log:
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            pass_fds=[door.fileno()],
+            start_new_session=True,
+        )
+    return kubeconfig
+
+
+def _wait_until_ready(plan: Plan, kubeconfig: Path, manifests: Path) -> None:
+    def still_alive() -> None:
+        if died := deaths(plan.name):
+            raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
+        if not _processes(plan.state):
+            log = (plan.logs / "control-plane.log").read_text(errors="replace")[-2000:]
+            raise EmbeddedError(f"the embedded cluster ended while it started:\n{log}")
+
+    server = _server(kubeconfig)
+    ca = (plan.pki / "ca.crt").read_text()
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(f"{server}/readyz", ca):
+        still_alive()
+        if time.monotonic() > deadline:
+            raise EmbeddedError(f"the API server did not answer within {START_SECONDS} s")
+        time.sleep(0.05)
+    api = Api(kubeconfig)
+    api.create(nvidia.objects(manifests))
+    api.wait("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), still_alive, 60)
+    api.wait(
+        "resource.k8s.io/v1",
+        "ResourceSlice",
+        lambda slices: _devices(slices) == sum(node.gpus for node in plan.nodes),
+        still_alive,
+        60,
+    )
+
+
+def _ready_nodes(nodes: list[Object]) -> int:
+    return sum(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for node in nodes
+        for condition in node.get("status", {}).get("conditions", ())
+    )
+
+
+def _devices(slices: list[Object]) -> int:
+    return sum(
+        len(item["spec"].get("devices") or ())
+        for item in slices
+        if item["spec"]["driver"] == nvidia.NAME
+    )
+
+
+def _server(kubeconfig: Path) -> str:
+    return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+
+
+def _parse_gpus(text: str) -> tuple[int, str]:
+    number, _, product = text.partition(":")
+    product = product or products.H100.name
+    if not number.isdigit():
+        raise EmbeddedError(f"--embedded-gpus {text!r}: give NUMBER or NUMBER:PRODUCT")
+    try:
+        hardware.gpus("any", product, int(number))
+    except hardware.HardwareError as error:
+        raise EmbeddedError(f"--embedded-gpus {text!r}: {error}") from error
+    return int(number), product
+
+
+def _check_options(options: Options) -> None:
+    for option, value, allowed in (
+        ("--embedded-hardware", options.hardware, ("simulated",)),
+        ("--embedded-driver", options.driver, ("nvidia",)),
+    ):
+        if value not in allowed:
+            raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+    if not 1 <= options.nodes <= MOST_NODES:
+        raise EmbeddedError(f"--embedded-nodes {options.nodes}: must be from 1 to {MOST_NODES}")
+    if not options.name.replace("-", "").isalnum():
+        raise EmbeddedError(f"cluster name {options.name!r}: use letters, digits and dashes")
+
+
+def _check_machine() -> None:
+    """Refuse machines that cannot run it, saying why."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise EmbeddedError(
+            f"the embedded cluster runs on Linux on x86_64; this is {platform.system()} on "
+            f"{platform.machine()}"
+        )
+    if os.geteuid() != 0:
+        raise EmbeddedError("the embedded cluster needs root: it makes namespaces and mounts")
+
+
+def _processes(state: Path) -> list[int]:
+    """The first processes of the cluster with this state: ``unshare`` and what it started."""
+    return [pid for pid, words in _command_lines(state) if b"embedded.control_plane" in words]
+
+
+def _command_lines(state: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Process IDs and command lines of all processes that were started with this state's plan."""
+    plan = str(state / "cluster.json").encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has ended in the meantime
+        if plan in words:
+            yield int(entry.name), words
+
+
+def _kill(pid: int) -> None:
+    """Kill a process and wait until it is gone; the first of a namespace goes last in it."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        os.kill(pid, 9)
+        select.select([handle], [], [], 30)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        pass

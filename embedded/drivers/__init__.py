@@ -1,0 +1,1 @@
+"""The DRA drivers that an embedded cluster can run."""

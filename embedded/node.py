@@ -1,0 +1,293 @@
+"""First process of a node: a root of its own, then containerd and the kubelet.
+
+Runs as ``python -m embedded.node PLAN NUMBER`` in namespaces of its own. The root is a tmpfs that
+borrows ``/usr`` from the host read-only, so that every path a kubelet, a driver or a hostPath
+volume uses (``/var/lib/kubelet``, ``/var/run/cdi``, ``/tmp``, ``/dev``) is the node's own.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - looked up at the first connection, when the host's files are gone
+import json
+import os
+import socket
+import stat
+import sys
+import uuid
+from pathlib import Path
+
+from embedded import network
+from embedded.hardware import machine as hardware
+from embedded.layout import API_SERVICE, DRIVER_ROOT, SIMULATED_GPUS, NodePlan, Plan
+from embedded.machine import Machine, MachineError, answers, run
+
+BORROWED_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kmsg", "fuse")
+CONTAINERD = "/run/containerd/containerd.sock"
+
+KERNEL_TUNABLES = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+"""What a kubelet sets on the kernel unless it is so already. These are the host's: the node shows
+the kubelet files with the values it wants instead."""
+
+
+def main(plan: Plan, node: NodePlan) -> None:
+    """Set the node up, start its components and watch over them until the end."""
+    state = plan.node_state(node)
+    print("unshared", flush=True)
+    if sys.stdin.readline() != "connected\n":
+        sys.exit("the control plane ended before this node was connected")
+    socket.sethostname(node.name)
+    network.set_up_node(node)
+    root = state / "root"
+    _build_root(root, plan, node)
+    _enter(root)
+    # Absolute paths are the node's own from here on.
+    machine = Machine(node.name, Path("/var/log/components"), Path("/cluster/deaths"))
+    try:
+        _start_runtime(machine)
+        _import_images(machine)
+        ca = Path("/cluster/ca.crt").read_text()
+        machine.wait_until(
+            "the API server", lambda: answers(f"https://{API_SERVICE}/readyz", ca), "containerd"
+        )
+        _start_kubelet(machine, plan, node)
+    except MachineError as error:
+        machine.record("start", str(error))
+        sys.exit(1)
+    machine.supervise()
+
+
+def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
+    root.mkdir(parents=True)
+    run("mount", "-t", "tmpfs", "-o", "mode=755", node.name, root)
+    for folder in ("proc", "sys", "dev/pts", "dev/shm", "dev/mqueue", "run", "tmp", "root", "opt"):
+        (root / folder).mkdir(parents=True)
+    (root / "tmp").chmod(0o1777)
+    for folder in ("usr", "bin", "sbin", "lib", "lib64", "lib32"):
+        _borrow(Path("/") / folder, root / folder)
+    for name, artifact in plan.artifacts.items():
+        _borrow(artifact, root / "opt" / name)
+    for number, archive in enumerate(plan.images):
+        _borrow(archive, root / "opt" / "images" / f"{number}.tar")
+    # Image layers, volumes and logs: on disk, removed with the cluster's state.
+    var = plan.node_state(node) / "var"
+    for folder in ("lib/kubelet", "lib/containerd", "log/pods", "log/components", "tmp"):
+        (var / folder).mkdir(parents=True)
+    (var / "run").symlink_to("/run")
+    _bind(var, root / "var")
+    _bind(plan.deaths, root / "cluster" / "deaths")
+    _bind(plan.state / f"{node.name}.kubeconfig", root / "cluster" / "kubeconfig")
+    _bind(plan.pki / "ca.crt", root / "cluster" / "ca.crt")
+    for end in ("crt", "key"):
+        _bind(plan.pki / f"{node.name}-server.{end}", root / "cluster" / f"server.{end}")
+    _write_etc(root / "etc", node)
+    run("mount", "-t", "proc", "proc", root / "proc")
+    run("mount", "-t", "sysfs", "sysfs", root / "sys")
+    _bind(Path("/sys/fs/cgroup"), root / "sys/fs/cgroup")
+    for tunable, value in KERNEL_TUNABLES.items():
+        shown = root / "run" / "kernel-tunables" / tunable
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.write_text(value + "\n")
+        _bind(shown, root / "proc/sys" / tunable)
+    _make_devices(root, plan, node)
+
+
+def _make_devices(root: Path, plan: Plan, node: NodePlan) -> None:
+    """``/dev``, the simulated GPUs, and the driver root that makes them usable."""
+    dev = root / "dev"
+    for name in BORROWED_DEVICES:
+        if (Path("/dev") / name).exists():
+            _bind(Path("/dev") / name, dev / name)
+    run("mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=620", "pts", dev / "pts")
+    run("mount", "-t", "tmpfs", "-o", "mode=1777", "shm", dev / "shm")
+    (dev / "ptmx").symlink_to("pts/ptmx")
+    for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
+        (dev / name).symlink_to(f"/proc/self/fd{target}")
+    gpus = hardware.gpus(node.name, node.product, node.gpus)
+    memory = root / SIMULATED_GPUS.lstrip("/")
+    memory.mkdir(parents=True)
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "simulated-gpus", memory)
+    hardware.install(memory, gpus)
+    driver = root / DRIVER_ROOT.lstrip("/")
+    driver.mkdir(parents=True)
+    run("cp", "-a", f"{plan.artifacts['hardware']}/.", driver)
+    for folder in (dev, driver / "dev"):
+        hardware.make_device_nodes(folder, len(gpus))
+
+
+def _write_etc(etc: Path, node: NodePlan) -> None:
+    etc.mkdir()
+    (etc / "cni" / "net.d").mkdir(parents=True)
+    (etc / "cdi").mkdir()
+    for name, text in {
+        "hostname": f"{node.name}\n",
+        "hosts": f"127.0.0.1 localhost\n{node.address} {node.name}\n",
+        "passwd": "root:x:0:0:root:/root:/bin/sh\n",
+        "group": "root:x:0:\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+        "machine-id": uuid.uuid4().hex + "\n",
+        "cni/net.d/10-bridge.conflist": json.dumps(_cni(node)),
+    }.items():
+        (etc / name).write_text(text)
+    (etc / "os-release").symlink_to("/usr/lib/os-release")
+
+
+def _cni(node: NodePlan) -> dict[str, object]:
+    bridge = {
+        "type": "bridge",
+        "bridge": "pods",
+        "isGateway": True,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": node.pod_network}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": "/run/cni",
+        },
+    }
+    return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
+
+
+def _borrow(source: Path, target: Path) -> None:
+    """Show a folder or file of the host, read-only; a symbolic link is copied."""
+    if source.is_symlink():
+        target.symlink_to(os.readlink(source))
+    elif source.exists():
+        _bind(source, target)
+        run("mount", "-o", "remount,bind,ro", target)
+
+
+def _bind(source: Path, target: Path) -> None:
+    if stat.S_ISDIR(source.stat().st_mode):
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    run("mount", "--rbind", source, target)
+
+
+def _enter(root: Path) -> None:
+    """Make ``root`` the root of this mount namespace and forget the host's."""
+    old = root / "run" / "host"
+    old.mkdir()
+    os.chdir(root)
+    run("pivot_root", root, old)
+    os.chdir("/")
+    run("umount", "--lazy", "/run/host")
+    # What pods mount with Bidirectional propagation has to reach the node.
+    run("mount", "--make-rshared", "/")
+
+
+def _start_runtime(machine: Machine) -> None:
+    path = f"/opt/runtime:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+    os.environ["PATH"] = path
+    spec = json.loads(run("/opt/runtime/ctr", "oci", "spec"))
+    spec["mounts"].append(
+        {
+            "destination": SIMULATED_GPUS,
+            "source": SIMULATED_GPUS,
+            "type": "bind",
+            "options": ["rbind", "rw", "nosuid", "nodev", "noexec"],
+        }
+    )
+    # The limits are for containerd to inherit, as without a base specification.
+    spec["process"].pop("rlimits", None)
+    Path("/etc/containerd").mkdir()
+    Path("/etc/containerd/base-spec.json").write_text(json.dumps(spec))
+    Path("/etc/containerd/config.toml").write_text(_CONTAINERD_CONFIG)
+    machine.start("containerd", ["/opt/runtime/containerd"])
+    machine.wait_until("containerd", Path(CONTAINERD).is_socket, "containerd")
+
+
+def _import_images(machine: Machine) -> None:
+    for archive in sorted(Path("/opt/images").glob("*.tar")):
+        machine.wait_until("containerd", lambda: True, "containerd")
+        run("/opt/runtime/ctr", "--namespace", "k8s.io", "images", "import", archive)
+
+
+def _start_kubelet(machine: Machine, plan: Plan, node: NodePlan) -> None:
+    Path("/etc/kubelet.json").write_text(json.dumps(_kubelet_configuration(plan, node)))
+    machine.start(
+        "kubelet",
+        [
+            "/opt/kubernetes/kubelet",
+            "--config=/etc/kubelet.json",
+            "--kubeconfig=/cluster/kubeconfig",
+            f"--hostname-override={node.name}",
+            f"--node-ip={node.address}",
+            # NVIDIA's DaemonSet runs where this label is.
+            "--node-labels=nvidia.com/gpu.present=true",
+            "-v=2",
+        ],
+    )
+
+
+def _kubelet_configuration(plan: Plan, node: NodePlan) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": node.address,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": "/cluster/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": "/cluster/server.crt",
+        "tlsPrivateKeyFile": "/cluster/server.key",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{plan.cgroup}/{node.name}",
+        "failCgroupV1": False,
+        "enforceNodeAllocatable": [],
+        "failSwapOn": False,
+        "serializeImagePulls": False,
+        "resolvConf": "",
+        "readOnlyPort": 0,
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        # The disk is the host's: its fill level is no reason to evict or to collect images here.
+        "imageGCHighThresholdPercent": 100,
+        "evictionHard": {
+            "nodefs.available": "0%",
+            "imagefs.available": "0%",
+            "memory.available": "10Mi",
+        },
+        "localStorageCapacityIsolation": False,
+        "eventRecordQPS": 0,
+    }
+
+
+_CONTAINERD_CONFIG = f"""\
+version = 3
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.blockfile",
+  "io.containerd.snapshotter.v1.erofs",
+  "io.containerd.nri.v1.nri",
+]
+[grpc]
+  address = "{CONTAINERD}"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "localhost/dra-conformance/pause:1"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true  # CAP_SYS_RESOURCE may be missing
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/opt/runtime"]
+  [plugins."io.containerd.cri.v1.runtime".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      base_runtime_spec = "/etc/containerd/base-spec.json"
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+        BinaryName = "/opt/runtime/runc"
+        SystemdCgroup = false
+"""
+
+
+if __name__ == "__main__":
+    _plan = Plan.load(Path(sys.argv[1]))
+    main(_plan, _plan.nodes[int(sys.argv[2]) - 1])

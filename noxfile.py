@@ -1,0 +1,47 @@
+"""Development verbs: `./run lint`, `./run tests`, … (each is a session here)."""
+
+from __future__ import annotations
+
+import nox
+
+# `run` has made the locked environment already: sessions use it as it is.
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "tests"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, lint and types."""
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
+    """Format everything by tool."""
+    session.run("ruff", "format", ".")
+    session.run("ruff", "check", "--fix", ".")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests of this project, the main job on the embedded cluster among them."""
+    session.run("python", "-m", "pytest", *(session.posargs or ["tests"]))
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock anew from pyproject.toml (needs `uv` on PATH)."""
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--extra", "embedded", "--group", "dev"),
+        *(
+            "--universal",
+            "--generate-hashes",
+            "--no-header",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+        ),
+        *("--python-version", "3.11", "--quiet", "-o", "requirements.lock"),
+        external=True,
+    )

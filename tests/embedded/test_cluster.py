@@ -1,0 +1,236 @@
+"""The embedded cluster is a real one, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import config, dynamic
+
+from embedded import cluster as embedded_cluster
+from embedded.errors import EmbeddedError
+from embedded.layout import states
+from embedded.progress import Progress
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def client(cluster: embedded_cluster.Cluster) -> dynamic.DynamicClient:
+    """A client of the session's cluster."""
+    return dynamic.DynamicClient(config.new_client_from_config(str(cluster.kubeconfig)))
+
+
+def footprint() -> dict[str, set[str]]:
+    """What somebody would see of a cluster on this machine."""
+    processes = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if "/dra-conformance/" in words or "embedded." in words:
+            processes.add(f"{entry.name} {words}")
+    # Version 1 hierarchies and the unified one; only our own folder's children matter.
+    cgroups = {str(path) for path in Path("/sys/fs/cgroup").glob("*dra-conformance*")}
+    cgroups |= {str(path) for path in Path("/sys/fs/cgroup").glob("*/dra-conformance/*")}
+    return {
+        "processes": processes,
+        "mounts": set(Path("/proc/mounts").read_text().splitlines()),
+        "devices": set(os.listdir("/sys/class/net")),
+        "cgroups": cgroups,
+        "dev": {name for name in os.listdir("/dev") if "nvidia" in name},
+        "tmp": {name for name in os.listdir("/tmp") if "dra" in name},
+        "states": {path.name for path in states().glob("*")},
+        "sysctl": {
+            Path("/proc/sys", name).read_text()
+            for name in ("kernel/panic", "vm/overcommit_memory", "kernel/panic_on_oops")
+        },
+    }
+
+
+def test_serves_the_pinned_kubernetes(client: dynamic.DynamicClient) -> None:
+    """The API server says the version that was built."""
+    assert client.version["kubernetes"]["gitVersion"] == "v1.37.2"
+
+
+def test_the_drivers_slice_names_what_nvml_says(client: dynamic.DynamicClient) -> None:
+    """The real driver found the simulated GPUs through NVML and published them."""
+    slices = client.resources.get(api_version="resource.k8s.io/v1", kind="ResourceSlice").get()
+    devices = [device for item in slices.to_dict()["items"] for device in item["spec"]["devices"]]
+    assert len(devices) == 4
+    products = {device["attributes"]["productName"]["string"] for device in devices}
+    assert products == {"NVIDIA H100 80GB HBM3"}
+    assert len({device["attributes"]["uuid"]["string"] for device in devices}) == 4
+
+
+def test_the_kubelet_refuses_strangers(
+    cluster: embedded_cluster.Cluster, client: dynamic.DynamicClient
+) -> None:
+    """Kubelet authentication and authorization are on: a user without rights gets no logs."""
+    nodes = client.resources.get(api_version="v1", kind="Node")
+    address = next(
+        one["address"]
+        for one in nodes.get(name="node-1").to_dict()["status"]["addresses"]
+        if one["type"] == "InternalIP"
+    )
+    pid = embedded_cluster.node_root(cluster.name).parts[2]
+    context = "import ssl,urllib.request as u; c=ssl._create_unverified_context()"
+    asked = subprocess.run(
+        [
+            *("nsenter", "--net", "--target", pid, sys.executable, "-c"),
+            f"{context}; u.urlopen('https://{address}:10250/pods', context=c)",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert "401" in asked.stderr
+
+
+def test_a_client_without_certificate_gets_nothing(cluster: embedded_cluster.Cluster) -> None:
+    """The API server does not let the anonymous user read."""
+    server = config.new_client_from_config(str(cluster.kubeconfig)).configuration.host
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{server}/api/v1/nodes", context=context)
+    refused.value.close()
+    assert refused.value.code in (401, 403)
+
+
+def test_a_pod_reaches_the_api_by_its_service(
+    cluster: embedded_cluster.Cluster, client: dynamic.DynamicClient
+) -> None:
+    """Plain in-cluster configuration works: Service address, CA and token of the pod."""
+    script = (
+        "import os,ssl,urllib.request as u\n"
+        "d='/var/run/secrets/kubernetes.io/serviceaccount/'\n"
+        "h={'Authorization':'Bearer '+open(d+'token').read()}\n"
+        "r=u.Request('https://%s:%s/version'%(os.environ['KUBERNETES_SERVICE_HOST'],"
+        "os.environ['KUBERNETES_SERVICE_PORT']),headers=h)\n"
+        "c=ssl.create_default_context(cafile=d+'ca.crt')\n"
+        "print(u.urlopen(r,context=c).status)\n"
+    )
+    pods = client.resources.get(api_version="v1", kind="Pod")
+    image = {"image": cluster.workload_image, "imagePullPolicy": "Never"}
+    container = {"name": "main", "command": ["/opt/python/bin/python3", "-c", script], **image}
+    pods.create(
+        body={
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "reaches-the-api"},
+            "spec": {"restartPolicy": "Never", "containers": [container]},
+        },
+        namespace="default",
+    )
+    for event in pods.watch(
+        namespace="default", field_selector="metadata.name=reaches-the-api", timeout=30
+    ):
+        state = event["raw_object"]["status"].get("containerStatuses", [{}])[0].get("state", {})
+        if "terminated" in state:
+            break
+    log = client.client.call_api(
+        "/api/v1/namespaces/default/pods/reaches-the-api/log", "GET", _preload_content=False
+    )
+    assert state["terminated"]["exitCode"] == 0, log
+    pods.delete(name="reaches-the-api", namespace="default")
+
+
+@pytest.fixture
+def before() -> Iterator[dict[str, set[str]]]:
+    """The footprint before a test; the test's own cluster must not outlive it."""
+    yield footprint()
+    embedded_cluster.down("leftovers")
+
+
+def up_in_a_process(*arguments: str) -> subprocess.Popen[Any]:
+    """``./run cluster up``, as a user has it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "embedded", "up", "--name", "leftovers", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def test_down_leaves_nothing(before: dict[str, set[str]]) -> None:
+    """Up beside another cluster, then down: the machine is as it was."""
+    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
+    assert embedded_cluster.is_running("leftovers")
+    assert not embedded_cluster.deaths("leftovers")
+    assert embedded_cluster.down("leftovers")
+    assert footprint() == before
+
+
+@pytest.mark.parametrize("seconds", [0.6, 2.0, 3.5])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_up_leaves_nothing_after_down(
+    before: dict[str, set[str]], seconds: float, number: signal.Signals
+) -> None:
+    """Whenever ``up`` is stopped, by Ctrl-C or by a kill, ``down`` finds all of it."""
+    process = up_in_a_process()
+    time.sleep(seconds)  # the moment of the interruption is what is tested
+    os.killpg(process.pid, number)
+    process.communicate()
+    if number == signal.SIGKILL:
+        embedded_cluster.down("leftovers")
+    assert footprint() == before
+
+
+def test_kill_of_every_process_leaves_nothing_after_down(before: dict[str, set[str]]) -> None:
+    """``kill -9`` of everything, then ``down``."""
+    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
+    for line in footprint()["processes"] - before["processes"]:
+        try:
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    embedded_cluster.down("leftovers")
+    assert footprint() == before
+
+
+def test_a_component_that_dies_is_named_with_the_end_of_its_log(
+    before: dict[str, set[str]],
+) -> None:
+    """Status says which component died, and how."""
+    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
+    for line in footprint()["processes"] - before["processes"]:
+        if "kube-scheduler" in line:
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not (died := embedded_cluster.deaths("leftovers")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "kube-scheduler on control-plane was killed by signal 9" in died[0]
+    assert "the end of kube-scheduler.log" in died[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpus": "many"}, "--embedded-gpus 'many': give NUMBER or NUMBER:PRODUCT"),
+        (
+            {"gpus": "2:Voodoo"},
+            "no simulated GPU is called 'Voodoo'; there are: 'NVIDIA H100 80GB HBM3'",
+        ),
+        ({"nodes": 0}, "--embedded-nodes 0: must be from 1"),
+        ({"driver": "other"}, "--embedded-driver 'other': must be one of nvidia"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_made(
+    options: dict[str, Any], message: str
+) -> None:
+    """The message names the option, the value and what would be right."""
+    with pytest.raises(EmbeddedError, match=message):
+        embedded_cluster.up(embedded_cluster.Options(name="refused", **options), Progress())
+    assert not (states() / "refused").exists()
