@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> int:
             defaults = cluster.Options()
             one.add_argument("--embedded-gpus", default=defaults.gpus, metavar="N[:PRODUCT]")
             one.add_argument("--embedded-nodes", default=defaults.nodes, type=int, metavar="N")
+            one.add_argument("--embedded-kubernetes", default=defaults.kubernetes, metavar="MINOR")
+            one.add_argument("--embedded-driver", default=defaults.driver, metavar="NAME")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
@@ -46,7 +48,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.verb == "up":
         progress = Progress()
         up = cluster.up(
-            cluster.Options(gpus=options.embedded_gpus, nodes=options.embedded_nodes, name=name),
+            cluster.Options(
+                gpus=options.embedded_gpus,
+                nodes=options.embedded_nodes,
+                kubernetes=options.embedded_kubernetes,
+                driver=options.embedded_driver,
+                name=name,
+            ),
             progress,
         )
         progress.say(f"{up.description}\nexport KUBECONFIG={up.kubeconfig}")

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from embedded import artifacts, cgroups
 from embedded.api import Api, Object
-from embedded.binaries import KUBERNETES, KUBERNETES_VERSION, RUNTIME
-from embedded.drivers import nvidia
+from embedded.binaries import KUBERNETES, RELEASES, RUNTIME, Release
+from embedded.drivers import DRIVERS
+from embedded.drivers.driver import Driver
 from embedded.errors import EmbeddedError
 from embedded.hardware import machine as hardware
 from embedded.hardware import products
@@ -49,6 +50,8 @@ class Options:
     nodes: int = 1
     hardware: str = "simulated"
     driver: str = "nvidia"
+    kubernetes: str = KUBERNETES.minor
+    """Minor release: ``1.37``."""
     name: str = DEFAULT_NAME
     tied: bool = False
     """Whether the cluster ends with the process (the thread) that brought it up."""
@@ -80,20 +83,27 @@ def up(options: Options, progress: Progress) -> Cluster:
         raise EmbeddedError(
             f"the cluster {options.name!r} is up already; `./run cluster down` ends it"
         )
-    images = (PAUSE_IMAGE, *nvidia.IMAGES, WORKLOAD_IMAGE)
-    built = artifacts.obtain((KUBERNETES, RUNTIME, HARDWARE, *nvidia.ARTIFACTS, *images), progress)
+    driver = DRIVERS[options.driver]
+    kubernetes = RELEASES[options.kubernetes]
+    images = (PAUSE_IMAGE, *driver.images, WORKLOAD_IMAGE)
+    components = (kubernetes.binaries, RUNTIME, HARDWARE)
+    built = artifacts.obtain((*components, *driver.manifests(kubernetes), *images), progress)
     sweep()
     plan = Plan(
         name=options.name,
         state=state,
         nodes=tuple(NodePlan(number, gpus, product) for number in range(1, options.nodes + 1)),
-        artifacts={item.name: built[item.name] for item in (KUBERNETES, RUNTIME, HARDWARE)},
+        artifacts={item.name: built[item.name] for item in components},
         images=tuple(built[item.name] / "image.tar" for item in images),
+        feature_gates=kubernetes.feature_gates,
+        runtime_config=kubernetes.runtime_config,
     )
     try:
         with progress.step("starting the embedded cluster"), _starting(state):
             kubeconfig = _start(plan, options.tied)
-            _wait_until_ready(plan, kubeconfig, built[nvidia.MANIFESTS.name])
+            _wait_until_ready(
+                plan, kubeconfig, driver, driver.objects(built, kubernetes), kubernetes
+            )
     except BaseException:
         down(options.name)
         raise
@@ -102,7 +112,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         kubeconfig=kubeconfig,
         workload_image=WORKLOAD_IMAGE_NAME,
         description=(
-            f"embedded cluster, Kubernetes v{KUBERNETES_VERSION}, {nvidia.DESCRIPTION}, "
+            f"embedded cluster, Kubernetes v{kubernetes.version}, {driver.description}, "
             f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product} (simulated)"
         ),
         hardware=options.hardware,
@@ -256,7 +266,9 @@ def _start(plan: Plan, tied: bool) -> Path:
     return kubeconfig
 
 
-def _wait_until_ready(plan: Plan, kubeconfig: Path, manifests: Path) -> None:
+def _wait_until_ready(
+    plan: Plan, kubeconfig: Path, driver: Driver, objects: list[Object], kubernetes: Release
+) -> None:
     def still_alive() -> None:
         if died := deaths(plan.name):
             raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
@@ -273,12 +285,12 @@ def _wait_until_ready(plan: Plan, kubeconfig: Path, manifests: Path) -> None:
             raise EmbeddedError(f"the API server did not answer within {START_SECONDS} s")
         time.sleep(0.05)
     api = Api(kubeconfig)
-    api.create(nvidia.objects(manifests))
+    api.create(objects)
     api.wait("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), still_alive, 60)
     api.wait(
-        "resource.k8s.io/v1",
+        kubernetes.dra_api,
         "ResourceSlice",
-        lambda slices: _devices(slices) == sum(node.gpus for node in plan.nodes),
+        lambda slices: _devices(slices, driver.name) == sum(node.gpus for node in plan.nodes),
         still_alive,
         60,
     )
@@ -292,11 +304,11 @@ def _ready_nodes(nodes: list[Object]) -> int:
     )
 
 
-def _devices(slices: list[Object]) -> int:
+def _devices(slices: list[Object], driver: str) -> int:
     return sum(
         len(item["spec"].get("devices") or ())
         for item in slices
-        if item["spec"]["driver"] == nvidia.NAME
+        if item["spec"]["driver"] == driver
     )
 
 
@@ -319,7 +331,8 @@ def _parse_gpus(text: str) -> tuple[int, str]:
 def _check_options(options: Options) -> None:
     for option, value, allowed in (
         ("--embedded-hardware", options.hardware, ("simulated",)),
-        ("--embedded-driver", options.driver, ("nvidia",)),
+        ("--embedded-driver", options.driver, tuple(DRIVERS)),
+        ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
     ):
         if value not in allowed:
             raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")

@@ -95,6 +95,8 @@ def _start_api(machine: Machine, plan: Plan, door: int) -> None:
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
             "--profiling=false",
+            *([f"--runtime-config={','.join(plan.runtime_config)}"] if plan.runtime_config else []),
+            *plan.gate_flags,
         ],
     )
     machine.start("relay", [sys.executable, "-P", "-m", "embedded.relay", str(door)], None, [door])
@@ -125,6 +127,7 @@ def _start_api(machine: Machine, plan: Plan, door: int) -> None:
                 "--leader-elect=false",
                 "--bind-address=127.0.0.1",
                 *flags,
+                *plan.gate_flags,
             ],
         )
 

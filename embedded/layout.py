@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SERVICE_NETWORK = "10.96.0.0/16"
@@ -55,6 +55,16 @@ class Plan:
     """Directories of the built parts, by name."""
     images: tuple[Path, ...]
     """OCI archives that every node imports."""
+    feature_gates: dict[str, bool] = field(default_factory=dict)
+    """For every component of Kubernetes."""
+    runtime_config: tuple[str, ...] = ()
+    """For the API server: ``GROUP/VERSION=true``."""
+
+    @property
+    def gate_flags(self) -> list[str]:
+        """The feature gates as a flag, if there are any."""
+        gates = ",".join(f"{gate}={str(on).lower()}" for gate, on in self.feature_gates.items())
+        return [f"--feature-gates={gates}"] if gates else []
 
     @property
     def cgroup(self) -> str:
@@ -93,6 +103,7 @@ class Plan:
                 "nodes": tuple(NodePlan(**node) for node in raw["nodes"]),
                 "artifacts": {name: Path(at) for name, at in raw["artifacts"].items()},
                 "images": tuple(Path(image) for image in raw["images"]),
+                "runtime_config": tuple(raw["runtime_config"]),
             }
         )
 

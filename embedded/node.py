@@ -257,8 +257,8 @@ def _kubelet_configuration(plan: Plan, node: NodePlan) -> dict[str, object]:
             "imagefs.available": "0%",
             "memory.available": "10Mi",
         },
-        "localStorageCapacityIsolation": False,
         "eventRecordQPS": 0,
+        "featureGates": plan.feature_gates,
     }
 
 

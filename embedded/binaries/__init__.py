@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.artifacts import Artifact, Build, cache
 from embedded.toolchain import go_binary
 
 HERE = Path(__file__).parent
-KUBERNETES_VERSION = "1.37.2"
+FIRST_WITH_DRA_V1 = 34
 NVIDIA_DRIVER_VERSION = "0.4.1"
 
 _NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
@@ -31,19 +32,62 @@ def _go(build: Build, module: str, *arguments: str | Path, **environment: str) -
     )
 
 
-def _kubernetes(build: Build) -> None:
-    """One multi-call binary of the four Kubernetes parts: 142 MB instead of 397 MB."""
-    minor = KUBERNETES_VERSION.split(".")[1]
-    version = " ".join(
-        f"-X {package}.gitVersion=v{KUBERNETES_VERSION} -X {package}.gitMajor=1"
-        f" -X {package}.gitMinor={minor} -X {package}.gitTreeState=archive"
-        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-    )
-    _go(
-        build, "kubernetes", "build", "-ldflags", f"-s -w {version}", "-o", build.out / "kubernetes"
-    )
-    for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"):
-        (build.out / name).symlink_to("kubernetes")
+@dataclass(frozen=True)
+class Release:
+    """A release of Kubernetes that can be embedded: one Go module, ``kubernetes-MINOR``."""
+
+    version: str
+    """``1.37.2``"""
+
+    @property
+    def minor(self) -> str:
+        """``1.37``"""
+        return self.version.rpartition(".")[0]
+
+    @property
+    def module(self) -> str:
+        """The folder of its Go module."""
+        return f"kubernetes-{self.minor}"
+
+    @property
+    def _has_dra_by_default(self) -> bool:
+        """Whether DRA is generally available; before, it is off and its API is beta (KEP-4381)."""
+        return int(self.minor.partition(".")[2]) >= FIRST_WITH_DRA_V1
+
+    @property
+    def dra_api(self) -> str:
+        """The newest version of ``resource.k8s.io``, with its group."""
+        return "resource.k8s.io/v1" if self._has_dra_by_default else "resource.k8s.io/v1beta2"
+
+    @property
+    def feature_gates(self) -> dict[str, bool]:
+        """What has to be switched on to have DRA at all."""
+        return {} if self._has_dra_by_default else {"DynamicResourceAllocation": True}
+
+    @property
+    def runtime_config(self) -> tuple[str, ...]:
+        """APIs that have to be switched on to have DRA at all."""
+        if self._has_dra_by_default:
+            return ()
+        return ("resource.k8s.io/v1beta1=true", "resource.k8s.io/v1beta2=true")
+
+    @property
+    def binaries(self) -> Artifact:
+        """The artifact with its four binaries; it is always called ``kubernetes``."""
+        return Artifact("kubernetes", (HERE / self.module, self.version), self._build, minutes=6)
+
+    def _build(self, build: Build) -> None:
+        """Build one multi-call binary of the four parts: 142 MB instead of 397 MB."""
+        version = " ".join(
+            f"-X {package}.gitVersion=v{self.version} -X {package}.gitMajor=1"
+            f" -X {package}.gitMinor={self.minor.partition('.')[2]}"
+            f" -X {package}.gitTreeState=archive"
+            for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+        )
+        out = build.out / "kubernetes"
+        _go(build, self.module, "build", "-ldflags", f"-s -w {version}", "-o", out)
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"):
+            (build.out / name).symlink_to("kubernetes")
 
 
 def _runtime(build: Build) -> None:
@@ -115,20 +159,20 @@ def _helm(build: Build) -> None:
 
 def _kubelet_protocol(build: Build) -> None:
     """The protocol files by which a kubelet and its plugins talk, renamed to be distinct."""
-    release = f"v0.{KUBERNETES_VERSION.partition('.')[2]}"
-    _go(build, "kubernetes", "mod", "download", "k8s.io/kubelet")
-    apis = cache() / "go" / "modules" / "k8s.io" / f"kubelet@{release}" / "pkg" / "apis"
+    _go(build, KUBERNETES.module, "mod", "download", "k8s.io/kubelet")
+    staging = f"v0.{KUBERNETES.version.partition('.')[2]}"
+    apis = cache() / "go" / "modules" / "k8s.io" / f"kubelet@{staging}" / "pkg" / "apis"
     for service in ("dra/v1", "dra/v1beta1", "pluginregistration/v1"):
         source = apis / service / "api.proto"
         (build.out / f"{service.replace('/', '_')}.proto").write_text(source.read_text())
 
 
-KUBERNETES = Artifact(
-    "kubernetes", (HERE / "kubernetes", KUBERNETES_VERSION), _kubernetes, minutes=6
-)
+RELEASES = {release.minor: release for release in (Release("1.37.2"),)}
+KUBERNETES = RELEASES["1.37"]
+"""The default."""
 RUNTIME = Artifact("runtime", (HERE / "runtime", "2"), _runtime, minutes=1.5)
 NVIDIA_DRIVER = Artifact("nvidia-driver", (HERE / "nvidia",), _nvidia_driver, minutes=1.2)
 HELM = Artifact("helm", (HERE / "nvidia" / "go.mod", HERE / "nvidia" / "go.sum"), _helm, minutes=1)
 KUBELET_PROTOCOL = Artifact(
-    "kubelet-protocol", (HERE / "kubernetes" / "go.sum", KUBERNETES_VERSION), _kubelet_protocol
+    "kubelet-protocol", (HERE / KUBERNETES.module / "go.sum",), _kubelet_protocol
 )

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from embedded.artifacts import Artifact, Build
-from embedded.binaries import HELM, KUBERNETES_VERSION, NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION
+from embedded.binaries import HELM, NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION, Release
+from embedded.drivers.driver import Driver, Object
 from embedded.images.nvidia_driver import NVIDIA_DRIVER_IMAGE
 
-NAME = "gpu.nvidia.com"
-"""The driver's name in ResourceSlices."""
 NAMESPACE = "dra-driver-nvidia-gpu"
-DESCRIPTION = f"NVIDIA DRA driver v{NVIDIA_DRIVER_VERSION}"
 
 _VALUES = Path(__file__).parent / "values.yaml"
+_ARTIFACT = "nvidia-manifests"
 
 
-def _render(build: Build) -> None:
-    helm = build.needs["helm"] / "helm"
-    chart = build.needs["nvidia-driver"] / "chart"
-    build.run(
-        *(helm, "template", "dra-driver-nvidia-gpu", chart, "--namespace", NAMESPACE),
-        *("--include-crds", "--values", _VALUES, "--output-dir", build.out),
-        # What Helm would ask the server for.
-        *("--kube-version", f"v{KUBERNETES_VERSION}", "--api-versions", "resource.k8s.io/v1"),
-        env={"HOME": str(build.scratch)},
-    )
+class _Nvidia:
+    name = "gpu.nvidia.com"
+    description = f"NVIDIA DRA driver v{NVIDIA_DRIVER_VERSION}"
+    images = (NVIDIA_DRIVER_IMAGE,)
+
+    def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
+        def render(build: Build) -> None:
+            helm = build.needs["helm"] / "helm"
+            chart = build.needs["nvidia-driver"] / "chart"
+            build.run(
+                *(helm, "template", "dra-driver-nvidia-gpu", chart, "--namespace", NAMESPACE),
+                *("--include-crds", "--values", _VALUES, "--output-dir", build.out),
+                # What Helm would ask the server for.
+                *("--kube-version", f"v{kubernetes.version}"),
+                *("--api-versions", kubernetes.dra_api),
+                env={"HOME": str(build.scratch)},
+            )
+
+        inputs = (_VALUES, kubernetes.version)
+        return (Artifact(_ARTIFACT, inputs, render, (HELM, NVIDIA_DRIVER)),)
+
+    def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:  # noqa: ARG002
+        """All objects of the rendered chart, its definitions and namespace first."""
+        found: list[Object] = [
+            document
+            for file in sorted(built[_ARTIFACT].rglob("*.yaml"))
+            for document in yaml.safe_load_all(file.read_text())
+            if document
+        ]
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        order = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
+        return sorted(
+            [namespace, *found],
+            key=lambda one: order.index(one["kind"]) if one["kind"] in order else len(order),
+        )
 
 
-MANIFESTS = Artifact(
-    "nvidia-manifests", (_VALUES, KUBERNETES_VERSION), _render, (HELM, NVIDIA_DRIVER)
-)
-ARTIFACTS = (MANIFESTS,)
-IMAGES = (NVIDIA_DRIVER_IMAGE,)
-
-
-def objects(manifests: Path) -> list[dict[str, Any]]:
-    """All objects of the rendered chart, definitions and namespace first."""
-    found = [
-        document
-        for file in sorted(manifests.rglob("*.yaml"))
-        for document in yaml.safe_load_all(file.read_text())
-        if document
-    ]
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    order = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
-    return sorted(
-        [namespace, *found],
-        key=lambda one: order.index(one["kind"]) if one["kind"] in order else len(order),
-    )
+NVIDIA: Driver = _Nvidia()

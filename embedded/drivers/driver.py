@@ -1,0 +1,34 @@
+"""What the embedded cluster has to know of a DRA driver to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from embedded.artifacts import Artifact
+from embedded.binaries import Release
+
+Object = dict[str, Any]
+
+
+class Driver(Protocol):
+    """A DRA driver that an embedded cluster can run."""
+
+    @property
+    def name(self) -> str:
+        """The driver's name in ResourceSlices: ``gpu.nvidia.com``."""
+
+    @property
+    def description(self) -> str:
+        """Name and version, for people."""
+
+    @property
+    def images(self) -> tuple[Artifact, ...]:
+        """Artifacts with an ``image.tar`` that every node imports."""
+
+    def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
+        """What its objects are made from, for this release of Kubernetes."""
+
+    def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:
+        """All objects that install it, in the order of their creation."""
