@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import select
 import shutil
 import socket
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedded import artifacts, cgroups
+from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
 from embedded.binaries import KUBERNETES, RELEASES, RUNTIME, Release
 from embedded.drivers import DRIVERS
@@ -37,7 +36,7 @@ from embedded.pki import Authority
 from embedded.progress import Progress
 
 DEFAULT_NAME = "default"
-START_SECONDS = 60
+START_SECONDS = 30
 MOST_NODES = 200
 
 
@@ -77,7 +76,7 @@ def up(options: Options, progress: Progress) -> Cluster:
     """
     gpus, product = _parse_gpus(options.gpus)
     _check_options(options)
-    _check_machine()
+    requirements.check()
     state = states() / options.name
     if _processes(state):
         raise EmbeddedError(
@@ -99,7 +98,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         runtime_config=kubernetes.runtime_config,
     )
     try:
-        with progress.step("starting the embedded cluster"), _starting(state):
+        with progress.step("starting the embedded cluster"), _starting(state), _explained(state):
             kubeconfig = _start(plan, options.tied)
             _wait_until_ready(
                 plan, kubeconfig, driver, driver.objects(built, kubernetes), kubernetes
@@ -198,6 +197,20 @@ def logs(name: str) -> list[Path]:
 
 
 @contextmanager
+def _explained(state: Path) -> Iterator[None]:
+    """Add what the pods said to the reason why a cluster did not get ready."""
+    try:
+        yield
+    except EmbeddedError as error:
+        said = [
+            f"{path.parts[-3].split('_')[1]}/{path.parts[-2]}:\n  "
+            + "\n  ".join(path.read_text(errors="replace").splitlines()[-5:])
+            for path in sorted(state.glob("nodes/*/var/log/pods/*/*/*.log"))
+        ]
+        raise EmbeddedError("\n".join([str(error), *said])) from error
+
+
+@contextmanager
 def _starting(state: Path) -> Iterator[None]:
     """Make the state folder, marked as in use for as long as there may be no process of it."""
     states().mkdir(parents=True, exist_ok=True)
@@ -286,13 +299,13 @@ def _wait_until_ready(
         time.sleep(0.05)
     api = Api(kubeconfig)
     api.create(objects)
-    api.wait("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), still_alive, 60)
+    api.wait("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), still_alive, START_SECONDS)
     api.wait(
         kubernetes.dra_api,
         "ResourceSlice",
         lambda slices: _devices(slices, driver.name) == sum(node.gpus for node in plan.nodes),
         still_alive,
-        60,
+        START_SECONDS,
     )
 
 
@@ -340,17 +353,6 @@ def _check_options(options: Options) -> None:
         raise EmbeddedError(f"--embedded-nodes {options.nodes}: must be from 1 to {MOST_NODES}")
     if not options.name.replace("-", "").isalnum():
         raise EmbeddedError(f"cluster name {options.name!r}: use letters, digits and dashes")
-
-
-def _check_machine() -> None:
-    """Refuse machines that cannot run it, saying why."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        raise EmbeddedError(
-            f"the embedded cluster runs on Linux on x86_64; this is {platform.system()} on "
-            f"{platform.machine()}"
-        )
-    if os.geteuid() != 0:
-        raise EmbeddedError("the embedded cluster needs root: it makes namespaces and mounts")
 
 
 def _processes(state: Path) -> list[int]:

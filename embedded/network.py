@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyroute2 import IPRoute
 
 from embedded.layout import API_SERVICE, CONTROL_PLANE, NODE_PREFIX_LENGTH, NodePlan
@@ -22,6 +24,8 @@ def set_up_control_plane() -> None:
         bridge = ip.link_lookup(ifname=BRIDGE)[0]
         ip.addr("add", index=bridge, address=CONTROL_PLANE, prefixlen=NODE_PREFIX_LENGTH)
         ip.link("set", index=bridge, state="up")
+    # The way between pods of different nodes; the setting is this network namespace's own.
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
 def connect(node: NodePlan, pid: int) -> None:

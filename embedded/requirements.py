@@ -1,0 +1,153 @@
+"""What the embedded cluster needs of this machine, tried out before anything is built or started.
+
+``python -m embedded.requirements FOLDER`` is the part that runs in namespaces of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from pyroute2 import IPRoute, NetlinkError
+
+from embedded.artifacts import cache
+from embedded.errors import EmbeddedError
+from embedded.layout import states
+from embedded.machine import MachineError, run, unshared
+
+GIB = 1 << 30
+DISK_GIB = {"what is built": 6, "a cluster's state": 2}
+MEMORY_GIB = 1.5
+PROGRAMS = {"unshare": "util-linux", "setpriv": "util-linux", "mount": "mount", "cp": "coreutils"}
+
+
+def check() -> None:
+    """Refuse a machine that cannot run it.
+
+    Raises:
+        EmbeddedError: says everything that is missing, and what to do about it.
+    """
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise EmbeddedError(
+            "the embedded cluster runs on Linux on x86_64; "
+            f"this is {platform.system()} on {platform.machine()}"
+        )
+    if os.geteuid() != 0:
+        raise EmbeddedError(
+            "the embedded cluster needs root: it makes namespaces, mounts and cgroups"
+        )
+    problems = [*_programs(), *_disk(), *_memory(), *_cgroups()]
+    if not problems:
+        problems = _kernel()
+    if problems:
+        raise EmbeddedError(
+            "this machine cannot run the embedded cluster:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
+
+
+def _programs() -> list[str]:
+    return [
+        f"the program {program!r} is missing: install the package {package}"
+        for program, package in PROGRAMS.items()
+        if not shutil.which(program)
+    ]
+
+
+def _disk() -> list[str]:
+    problems = []
+    for (what, gib), folder in zip(DISK_GIB.items(), (cache(), states()), strict=True):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        needed = gib if not (folder / "artifacts").exists() else 1
+        if free < needed * GIB:
+            variable = "DRA_CACHE" if folder == cache() else "DRA_STATE"
+            problems.append(
+                f"{existing} has {free / GIB:.1f} GiB free, {what} needs {needed} GiB: "
+                f"make room or set {variable} to another folder"
+            )
+    return problems
+
+
+def _memory() -> list[str]:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, value = line.split(":")
+        if name == "MemAvailable" and int(value.split()[0]) * 1024 < MEMORY_GIB * GIB:
+            return [f"{int(value.split()[0]) >> 10} MiB of memory are free, not {MEMORY_GIB} GiB"]
+    return []
+
+
+def _cgroups() -> list[str]:
+    if not os.access("/sys/fs/cgroup", os.W_OK):
+        return ["/sys/fs/cgroup is not writable: give the container a writable cgroup hierarchy"]
+    return []
+
+
+def _kernel() -> list[str]:
+    """Try namespaces, and in them what a node does."""
+    folder = next(path for path in (states(), *states().parents) if path.exists())
+    tried = subprocess.run(
+        unshared("embedded.requirements", folder),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    if tried.returncode or tried.stderr:
+        return [f"the kernel refuses namespaces: {tried.stderr.strip()}"]
+    return tried.stdout.splitlines()
+
+
+def _try(folder: Path) -> list[str]:
+    """Try what a node does, in namespaces that are thrown away; returns the problems."""
+    problems = []
+    for what, advice, attempt in (
+        ("a tmpfs cannot be mounted", "run with CAP_SYS_ADMIN", _try_tmpfs),
+        (f"no overlay file system on {folder}", "load the module overlay", _try_overlay),
+        ("no veth devices or bridges", "load the modules veth and bridge", _try_network),
+        ("device nodes cannot be made or opened", "run with CAP_MKNOD", _try_device),
+    ):
+        try:
+            attempt(folder)
+        except (OSError, MachineError, NetlinkError) as error:
+            problems.append(f"{what} ({error}): {advice}")
+    return problems
+
+
+def _try_tmpfs(_folder: Path) -> None:
+    run("mount", "-t", "tmpfs", "tmpfs", "/mnt")
+
+
+def _try_overlay(folder: Path) -> None:
+    """With both layers where containerd will have them."""
+    work = folder / f".overlay-{os.getpid()}-{os.urandom(4).hex()}"
+    try:
+        for name in ("lower", "upper", "work", "merged"):
+            (work / name).mkdir(parents=True)
+        options = f"lowerdir={work}/lower,upperdir={work}/upper,workdir={work}/work"
+        run("mount", "-t", "overlay", "overlay", "-o", options, work / "merged")
+        run("umount", work / "merged")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _try_network(_folder: Path) -> None:
+    with IPRoute() as ip:
+        ip.link("add", ifname="one", kind="veth", peer={"ifname": "other"})
+        ip.link("add", ifname="both", kind="bridge")
+
+
+def _try_device(_folder: Path) -> None:
+    node = Path("/mnt/null")
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    node.read_bytes()
+
+
+if __name__ == "__main__":
+    for _problem in _try(Path(sys.argv[1])):
+        print(_problem)
