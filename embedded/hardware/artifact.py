@@ -1,0 +1,122 @@
+"""The build of the simulated driver: a driver root as NVIDIA's installer leaves one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedded.artifacts import Artifact, Build
+from embedded.hardware import generate
+from embedded.hardware.products import DRIVER_VERSION
+from embedded.toolchain import CUDA_HEADERS, ZIG, zig_command, zig_environment
+
+_HERE = Path(__file__).parent
+_KERNELS = _HERE.parents[1] / "workload" / "kernels.cu"
+
+LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
+"""Where the libraries lie below the driver root."""
+PROGRAMS = Path("usr/bin")
+"""Where ``nvidia-smi`` lies below the driver root."""
+
+_CUDA_SOURCES = (
+    "machine.c",
+    "devices.c",
+    "contexts.c",
+    "memory.c",
+    "copies.c",
+    "ipc.c",
+    "objects.c",
+    "streams.c",
+    "modules.c",
+    "launch.c",
+    "errors.c",
+    "entry_points.c",
+)
+_NVML_SOURCES = ("machine.c", "nvml.c")
+_FLAGS = (
+    *("-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=all"),
+    *("-Wall", "-Wextra", "-Werror"),
+)
+
+
+def _build(build: Build) -> None:
+    includes = (f"-I{build.needs['cuda-headers'] / 'include'}", f"-I{build.scratch}", f"-I{_HERE}")
+    libraries, programs = build.out / LIBRARIES, build.out / PROGRAMS
+    libraries.mkdir(parents=True)
+    programs.mkdir(parents=True)
+
+    def cc(*arguments: str | Path, language: str = "cc") -> None:
+        build.run(
+            *zig_command(build, language),
+            *_FLAGS,
+            *includes,
+            *arguments,
+            env=zig_environment(build),
+        )
+
+    def preprocess(header: str, *defines: str) -> str:
+        source, result = build.scratch / "headers.c", build.scratch / "headers.i"
+        source.write_text(header)
+        cc("-E", "-P", *defines, source, "-o", result)
+        return result.read_text()
+
+    def library(name: str, objects: Sequence[str | Path]) -> None:
+        real = libraries / f"{name}.{DRIVER_VERSION}"
+        cc("-shared", f"-Wl,-soname,{name}.1", "-s", *objects, "-lpthread", "-o", real)
+        (libraries / f"{name}.1").symlink_to(real.name)
+
+    cuda = set[str]()
+    for define in ("-DPLAIN", "-D__CUDA_API_VERSION_INTERNAL"):
+        text = preprocess("#include <cuda.h>\n#include <cudaProfiler.h>\n", define)
+        cuda |= generate.declared(text, "CUresult", "cu")
+    typedefs = build.needs["cuda-headers"] / "include/cudaTypedefs.h"
+    names = generate.kernel_names(_KERNELS.read_text())
+    (build.scratch / "entry_points.inc").write_text(
+        generate.entry_points(typedefs.read_text(), cuda)
+    )
+    (build.scratch / "kernel_names.inc").write_text("".join(f"ENTRY({name})\n" for name in names))
+    (build.scratch / "cuda_stubs.c").write_text(
+        generate.stubs(cuda - _defined(_CUDA_SOURCES, "cu"), generate.CUDA_NOT_SUPPORTED)
+    )
+    cc(
+        *("-std=c++17", "-nostdinc++", "-fno-exceptions", "-fno-rtti", f"-I{_KERNELS.parent}"),
+        *("-c", _HERE / "kernels.cpp", "-o", build.scratch / "kernels.o"),
+        language="c++",
+    )
+    sources = [_HERE / name for name in _CUDA_SOURCES]
+    library("libcuda.so", [*sources, build.scratch / "cuda_stubs.c", build.scratch / "kernels.o"])
+    (libraries / "libcuda.so").symlink_to("libcuda.so.1")
+
+    nvml = generate.declared(preprocess("#include <nvml.h>\n"), "nvmlReturn_t", "nvml")
+    nvml |= generate.declared(
+        preprocess("#include <nvml.h>\n", "-DNVML_NO_UNVERSIONED_FUNC_DEFS"), "nvmlReturn_t", "nvml"
+    )
+    (build.scratch / "nvml_stubs.c").write_text(
+        generate.stubs(nvml - _defined(_NVML_SOURCES, "nvml"), generate.NVML_NOT_SUPPORTED)
+    )
+    sources = [_HERE / name for name in _NVML_SOURCES]
+    library("libnvidia-ml.so", [*sources, build.scratch / "nvml_stubs.c"])
+    cc("-s", _HERE / "nvidia-smi.c", "-ldl", "-o", programs / "nvidia-smi")
+
+
+def _defined(sources: Sequence[str], prefix: str) -> set[str]:
+    """Find the API functions that the sources define."""
+    pattern = re.compile(rf"\b(?:CUDAAPI|DECLDIR) ({prefix}\w+)\(")
+    return {name for file in sources for name in pattern.findall((_HERE / file).read_text())}
+
+
+HARDWARE = Artifact(
+    "hardware",
+    (
+        *sorted(_HERE.glob("*.[chi]*")),
+        _HERE / "generate.py",
+        Path(__file__),
+        _KERNELS,
+        DRIVER_VERSION,
+    ),
+    _build,
+    (ZIG, CUDA_HEADERS),
+    minutes=0.2,
+)
+"""A directory with ``usr/lib/x86_64-linux-gnu`` and ``usr/bin``."""

@@ -1,0 +1,121 @@
+// What the parts of the simulated libcuda share. Nothing here is seen from outside.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Only what cuda.h declares is exported; the build hides the rest.
+#pragma GCC visibility push(default)
+#define CUDA_ENABLE_DEPRECATED
+#include <cuda.h>
+#pragma GCC visibility pop
+
+#include "machine.h"
+
+// For entry points that cuda.h declares only to NVIDIA's own build (older versions of a function).
+#define EXPORT __attribute__((visibility("default")))
+
+// ---------------------------------------------------------------- devices.c
+
+struct device {
+  struct gpu gpu;
+  int process_lock;  // see allocation_create(); -1: this process has no memory on it yet
+};
+
+// Success once cuInit succeeded in this very process, else CUDA_ERROR_NOT_INITIALIZED.
+CUresult driver_ready(void);
+#define REQUIRE_DRIVER()                                     \
+  do {                                                       \
+    CUresult not_ready_ = driver_ready();                    \
+    if (not_ready_ != CUDA_SUCCESS) return not_ready_;       \
+  } while (0)
+
+// The device of an ordinal (after CUDA_VISIBLE_DEVICES), or NULL.
+struct device *device_of(CUdevice ordinal);
+// The device with this UUID if it is injected, visible or not, or NULL.
+struct device *device_by_uuid(const unsigned char uuid[16]);
+// The ordinal of a device, -1 where CUDA_VISIBLE_DEVICES hides it.
+int device_ordinal(const struct device *device);
+// All injected devices, visible or not.
+struct device *injected_devices(int *count);
+
+// ---------------------------------------------------------------- contexts.c
+
+struct context {
+  struct context *next;
+  struct device *device;
+  unsigned flags;
+  int references;       // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
+  bool primary;
+  bool destroyed;
+  CUresult sticky;      // a fault of a kernel: every later call in the context returns it
+  uint64_t peers;       // bit <minor>: peer access enabled
+  size_t limits[CU_LIMIT_MAX];
+};
+
+// The calling thread's current context, if it can be used.
+CUresult context_current(struct context **context);
+#define REQUIRE_CONTEXT(name)                                \
+  struct context *name;                                      \
+  do {                                                       \
+    CUresult no_context_ = context_current(&name);           \
+    if (no_context_ != CUDA_SUCCESS) return no_context_;     \
+  } while (0)
+
+// ---------------------------------------------------------------- memory.c
+
+enum memory_kind {
+  MEMORY_DEVICE,      // cuMemAlloc
+  MEMORY_MANAGED,     // cuMemAllocManaged
+  MEMORY_HOST,        // cuMemHostAlloc
+  MEMORY_REGISTERED,  // cuMemHostRegister
+  MEMORY_IMPORTED,    // cuIpcOpenMemHandle
+};
+
+// A range of addresses that the driver knows.
+struct memory {
+  enum memory_kind kind;
+  char *base;
+  size_t size;
+  struct context *context;  // the one it was made or opened in
+  struct device *device;    // whose memory it is; NULL for host memory
+  struct allocation_id id;  // of MEMORY_DEVICE and MEMORY_IMPORTED
+  int references;           // opens of MEMORY_IMPORTED
+};
+
+// Guards the table of memory. Recursive.
+void memory_lock(void);
+void memory_unlock(void);
+// The known range that holds the address, or NULL.
+struct memory *memory_at(CUdeviceptr address);
+// The range that some context of device `importer` has opened of this allocation on `device`.
+struct memory *memory_imported(struct allocation_id id, const struct device *device,
+                               const struct device *importer);
+// Map an allocation's file and enter it into the table. Closes the file. NULL: no address space.
+struct memory *memory_map(struct memory what, int file);
+// Unmap a range and forget it; an own allocation is freed.
+void memory_drop(struct memory *memory);
+// Drop what was made or opened in a context that is being destroyed.
+void memory_drop_all_of(const struct context *context);
+// The key by which files name this process.
+uint64_t memory_process_key(void);
+
+// ---------------------------------------------------------------- objects.c
+
+// Streams, events, modules and functions start with this, so that a handle of the caller's can be
+// told from garbage without touching what it points to.
+struct object {
+  struct object *next;
+  enum object_kind { OBJECT_STREAM, OBJECT_EVENT, OBJECT_MODULE, OBJECT_FUNCTION } kind;
+};
+
+// A zeroed object of this kind and size (which includes the header); NULL: no memory.
+void *object_create(enum object_kind kind, size_t size);
+// Whether the handle is a live object of this kind.
+bool object_is(enum object_kind kind, const void *handle);
+// Free it. False: it was none of this kind.
+bool object_destroy(enum object_kind kind, void *handle);
+
+// A stream that the caller may name: its own or one of the default streams' special handles.
+bool stream_valid(CUstream stream);

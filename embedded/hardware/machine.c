@@ -1,0 +1,356 @@
+// See machine.h.
+#define _GNU_SOURCE
+#include "machine.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define PAGE 4096ull
+
+static const char *root_directory(void) {
+  const char *chosen = getenv("SIMULATED_GPUS_ROOT");
+  return chosen && *chosen ? chosen : "/run/simulated-gpus";
+}
+
+static const char *device_directory(void) {
+  const char *chosen = getenv("SIMULATED_GPUS_DEV");
+  return chosen && *chosen ? chosen : "/dev";
+}
+
+// ---------------------------------------------------------------- key=value files
+
+struct setting {
+  const char *key;
+  void (*store)(void *into, const char *value);
+};
+
+// Read a file of key=value lines; unknown keys are skipped. False: it could not be opened.
+static bool read_settings(const char *path, const struct setting *settings, void *into) {
+  FILE *file = fopen(path, "re");
+  if (!file) return false;
+  char line[512];
+  while (fgets(line, sizeof line, file)) {
+    line[strcspn(line, "\n")] = '\0';
+    char *equals = strchr(line, '=');
+    if (!equals) continue;
+    *equals = '\0';
+    for (const struct setting *setting = settings; setting->key; setting++)
+      if (strcmp(setting->key, line) == 0) setting->store(into, equals + 1);
+  }
+  fclose(file);
+  return true;
+}
+
+#define GPU ((struct gpu *)into)
+#define TEXT(field)                                                     \
+  static void set_##field(void *into, const char *value) {              \
+    snprintf(GPU->field, sizeof GPU->field, "%s", value);               \
+  }
+#define NUMBER(field)                                                   \
+  static void set_##field(void *into, const char *value) {              \
+    GPU->field = strtoull(value, NULL, 0);                              \
+  }
+TEXT(name)
+TEXT(uuid)
+TEXT(peer_group)
+TEXT(link)
+TEXT(architecture)
+TEXT(brand)
+TEXT(addressing_mode)
+NUMBER(minor)
+NUMBER(memory)
+NUMBER(multiprocessors)
+NUMBER(pci_device_id)
+NUMBER(pci_subsystem_id)
+static void set_pci(void *into, const char *value) {
+  sscanf(value, "%x:%x:%x", &GPU->pci_domain, &GPU->pci_bus, &GPU->pci_device);
+}
+static void set_capability(void *into, const char *value) {
+  sscanf(value, "%d.%d", &GPU->capability_major, &GPU->capability_minor);
+}
+#undef TEXT
+#undef NUMBER
+#undef GPU
+
+static const struct setting gpu_settings[] = {
+    {"name", set_name},
+    {"uuid", set_uuid},
+    {"pci", set_pci},
+    {"minor", set_minor},
+    {"memory", set_memory},
+    {"sms", set_multiprocessors},
+    {"compute_capability", set_capability},
+    {"peer_group", set_peer_group},
+    {"link", set_link},
+    {"architecture", set_architecture},
+    {"brand", set_brand},
+    {"addressing_mode", set_addressing_mode},
+    {"pci_device_id", set_pci_device_id},
+    {"pci_subsystem_id", set_pci_subsystem_id},
+    {NULL, NULL},
+};
+
+static void set_driver_version(void *into, const char *value) {
+  struct driver *driver = into;
+  snprintf(driver->version, sizeof driver->version, "%s", value);
+}
+static void set_cuda_version(void *into, const char *value) {
+  ((struct driver *)into)->cuda_version = atoi(value);
+}
+
+static const struct setting driver_settings[] = {
+    {"driver_version", set_driver_version},
+    {"cuda_version", set_cuda_version},
+    {NULL, NULL},
+};
+
+bool machine_driver(struct driver *driver) {
+  char path[512];
+  memset(driver, 0, sizeof *driver);
+  snprintf(path, sizeof path, "%s/driver", root_directory());
+  return read_settings(path, driver_settings, driver);
+}
+
+// ---------------------------------------------------------------- which GPUs there are
+
+// "GPU-" and 32 hexadecimal digits with dashes between them, to 16 bytes.
+static bool parse_uuid(const char *text, unsigned char bytes[16]) {
+  if (strncmp(text, "GPU-", 4) != 0) return false;
+  int digits = 0;
+  for (text += 4; *text; text++) {
+    unsigned digit;
+    if (*text == '-') continue;
+    if (digits == 32 || sscanf(text, "%1x", &digit) != 1) return false;
+    bytes[digits / 2] = (unsigned char)(bytes[digits / 2] << 4 | digit);
+    digits++;
+  }
+  return digits == 32;
+}
+
+// The kernel driver behind real nodes answers open(); no driver is behind simulated ones, so that
+// an open that the device cgroup and the file mode permit ends with ENXIO.
+bool machine_device_opens(const char *node) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/%s", device_directory(), node);
+  int file = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return errno == ENXIO || errno == ENODEV;
+  struct stat status;
+  bool character = fstat(file, &status) == 0 && S_ISCHR(status.st_mode);
+  close(file);
+  return character;
+}
+
+// A GPU is injected into this container if its device node is here, is the node of this minor
+// number, and may be opened.
+static bool injected(const struct gpu *gpu) {
+  char node[32], path[512];
+  snprintf(node, sizeof node, "nvidia%d", gpu->minor);
+  snprintf(path, sizeof path, "%s/%s", device_directory(), node);
+  struct stat status;
+  if (stat(path, &status) != 0 || !S_ISCHR(status.st_mode)) return false;
+  return (int)minor(status.st_rdev) == gpu->minor && machine_device_opens(node);
+}
+
+static bool read_gpu(const char *entry, struct gpu *gpu) {
+  char path[512];
+  memset(gpu, 0, sizeof *gpu);
+  gpu->minor = -1;
+  snprintf(gpu->directory, sizeof gpu->directory, "%.200s/%.40s", root_directory(), entry);
+  snprintf(path, sizeof path, "%s/info", gpu->directory);
+  if (!read_settings(path, gpu_settings, gpu)) return false;
+  if (gpu->minor >= 0 && gpu->memory && parse_uuid(gpu->uuid, gpu->uuid_bytes)) return true;
+  fprintf(stderr, "simulated GPU hardware: %s: minor, memory or uuid is missing or wrong\n", path);
+  return false;
+}
+
+static int by_minor(const void *one, const void *other) {
+  return ((const struct gpu *)one)->minor - ((const struct gpu *)other)->minor;
+}
+
+int machine_gpus(struct gpu gpus[MACHINE_MAX_GPUS]) {
+  DIR *root = opendir(root_directory());
+  if (!root) return 0;
+  int count = 0;
+  const struct dirent *entry;
+  while (count < MACHINE_MAX_GPUS && (entry = readdir(root))) {
+    if (strncmp(entry->d_name, "gpu", 3) != 0) continue;
+    if (read_gpu(entry->d_name, &gpus[count]) && injected(&gpus[count])) count++;
+  }
+  closedir(root);
+  qsort(gpus, (size_t)count, sizeof *gpus, by_minor);
+  return count;
+}
+
+bool machine_peers(const struct gpu *one, const struct gpu *other) {
+  return one->minor != other->minor && one->peer_group[0] &&
+         strcmp(one->peer_group, other->peer_group) == 0;
+}
+
+// ---------------------------------------------------------------- allocations
+
+static void process_path(const struct gpu *gpu, uint64_t process, char *path, size_t size) {
+  snprintf(path, size, "%s/process-%016" PRIx64, gpu->directory, process);
+}
+
+static void allocation_path(const struct gpu *gpu, struct allocation_id id, char *path,
+                            size_t size) {
+  snprintf(path, size, "%s/mem-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
+}
+
+// Serialise all changes to the GPU's allocations; ends with close(). -1 with errno on failure.
+static int lock_gpu(const struct gpu *gpu) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/lock", gpu->directory);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  while (flock(file, LOCK_EX) != 0)
+    if (errno != EINTR) {
+      close(file);
+      return -1;
+    }
+  return file;
+}
+
+// The lock by which a process shows that it lives. It belongs to the open file description: the
+// kernel drops it when the process ends however it ends, and whoever asks need not share a PID
+// namespace with it.
+static struct flock life_lock(void) {
+  return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+}
+
+static bool process_lives(const struct gpu *gpu, uint64_t process) {
+  char path[512];
+  process_path(gpu, process, path, sizeof path);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  struct flock lock = life_lock();
+  bool lives = fcntl(file, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  close(file);
+  return lives;
+}
+
+// A new file that every user may open, whatever the umask.
+static int create_file(const char *path) {
+  int file = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+  if (file >= 0) (void)fchmod(file, 0666);
+  return file;
+}
+
+// Sum up live allocations and remove those of dead processes. The GPU is locked by the caller.
+static int64_t count_and_reap(const struct gpu *gpu) {
+  DIR *directory = opendir(gpu->directory);
+  if (!directory) return -1;
+  uint64_t used = 0, asked = 0;
+  bool asked_lives = false, asked_any = false;
+  const struct dirent *entry;
+  while ((entry = readdir(directory))) {
+    uint64_t process;
+    bool allocation = sscanf(entry->d_name, "mem-%16" SCNx64, &process) == 1;
+    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1) continue;
+    if (!asked_any || asked != process) {  // a process's files mostly follow each other
+      asked_lives = process_lives(gpu, process);
+      asked = process;
+      asked_any = true;
+    }
+    struct stat status;
+    if (!asked_lives)
+      unlinkat(dirfd(directory), entry->d_name, 0);
+    else if (allocation && fstatat(dirfd(directory), entry->d_name, &status, 0) == 0)
+      used += ((uint64_t)status.st_size + PAGE - 1) / PAGE * PAGE;
+  }
+  closedir(directory);
+  return (int64_t)used;
+}
+
+int64_t machine_used_memory(const struct gpu *gpu) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return -1;
+  int64_t used = count_and_reap(gpu);
+  close(lock);
+  return used;
+}
+
+static bool show_life(const struct gpu *gpu, uint64_t process, int *process_lock) {
+  char path[512];
+  process_path(gpu, process, path, sizeof path);
+  int file = create_file(path);
+  if (file < 0) return false;
+  struct flock lock = life_lock();
+  if (fcntl(file, F_OFD_SETLK, &lock) != 0) {
+    close(file);
+    return false;
+  }
+  *process_lock = file;
+  return true;
+}
+
+enum allocation_state allocation_create(const struct gpu *gpu, struct allocation_id id, size_t size,
+                                        int *process_lock, int *file) {
+  if (size > gpu->memory) return ALLOCATION_NO_ROOM;
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  enum allocation_state state = ALLOCATION_FAILED;
+  int64_t used = count_and_reap(gpu);
+  if (used >= 0 && (uint64_t)used + size > gpu->memory) {
+    state = ALLOCATION_NO_ROOM;
+  } else if (used >= 0 && (*process_lock >= 0 || show_life(gpu, id.process, process_lock))) {
+    char path[512];
+    allocation_path(gpu, id, path, sizeof path);
+    *file = create_file(path);
+    if (*file >= 0 && ftruncate(*file, (off_t)size) == 0) {
+      state = ALLOCATION_LIVE;
+    } else if (*file >= 0) {
+      unlink(path);
+      close(*file);
+    }
+  }
+  int error = errno;
+  close(lock);
+  errno = error;
+  return state;
+}
+
+enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_id id, size_t *size,
+                                      int *file) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  enum allocation_state state = ALLOCATION_OWNER_GONE;
+  if (process_lives(gpu, id.process)) {
+    char path[512];
+    struct stat status;
+    allocation_path(gpu, id, path, sizeof path);
+    *file = open(path, O_RDWR | O_CLOEXEC);
+    if (*file < 0) {
+      state = errno == ENOENT ? ALLOCATION_FREED : ALLOCATION_FAILED;
+    } else if (fstat(*file, &status) != 0) {
+      state = ALLOCATION_FAILED;
+      close(*file);
+    } else {
+      *size = (size_t)status.st_size;
+      state = ALLOCATION_LIVE;
+    }
+  }
+  close(lock);
+  return state;
+}
+
+void allocation_remove(const struct gpu *gpu, struct allocation_id id) {
+  char path[512];
+  allocation_path(gpu, id, path, sizeof path);
+  unlink(path);
+}
+
+void allocation_process_ends(const struct gpu *gpu, uint64_t process) {
+  char path[512];
+  process_path(gpu, process, path, sizeof path);
+  unlink(path);
+}

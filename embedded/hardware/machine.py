@@ -1,0 +1,186 @@
+"""What a simulated machine consists of on disk: its GPUs' description and its device nodes.
+
+The description is a directory that every container of the node sees at ``/run/simulated-gpus``. It
+says what GPUs there are and holds their memory; whether a process may use one is decided by its
+device node, as on hardware. The reader is ``machine.c``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.errors import EmbeddedError
+from embedded.hardware.products import CUDA_VERSION, DRIVER_VERSION, PRODUCTS, Product
+
+MAJOR = 195
+"""NVIDIA's registered character device major number (Linux, ``devices.txt``)."""
+
+_CONTROL_MINOR = 255
+"""Minor number of ``nvidiactl`` (ibid.)."""
+
+_NAMESPACE = uuid.UUID("5b1f0c0e-7e5b-4d0b-8b0a-51a7ed9f0580")
+"""For UUIDs that are the same in every run."""
+
+
+class HardwareError(EmbeddedError):
+    """What was asked for cannot be simulated."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU of one machine."""
+
+    product: Product
+    minor: int
+    """N of ``/dev/nvidiaN``."""
+    uuid: str
+    """``GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx``"""
+    pci: str
+    """As in ``/sys`` and in ResourceSlices: ``0000:2a:00.0``. CUDA and NVML print capitals."""
+    peer_group: str
+    """GPUs of one group can access each other's memory; empty: this one cannot."""
+
+
+def gpus(node: str, product: str, count: int) -> tuple[Gpu, ...]:
+    """The GPUs of a node.
+
+    Args:
+        node: the node's name; with the minor number it decides the UUID.
+        product: a name of `PRODUCTS`.
+        count: how many.
+
+    Raises:
+        HardwareError: no such product, or a machine does not hold that many.
+    """
+    if product not in PRODUCTS:
+        known = ", ".join(f"'{name}'" for name in PRODUCTS)
+        raise HardwareError(f"no simulated GPU is called '{product}'; there are: {known}")
+    chosen = PRODUCTS[product]
+    if not 0 <= count <= len(chosen.pci_buses):
+        raise HardwareError(
+            f"a simulated machine has 0 to {len(chosen.pci_buses)} GPUs, not {count}"
+        )
+    return tuple(
+        Gpu(
+            product=chosen,
+            minor=minor,
+            uuid=f"GPU-{uuid.uuid5(_NAMESPACE, f'{node}/{minor}')}",
+            pci=f"0000:{chosen.pci_buses[minor]:02x}:00.0",
+            peer_group=f"{chosen.link}-0" if chosen.peer_access else "",
+        )
+        for minor in range(count)
+    )
+
+
+def install(
+    root: Path,
+    gpus: Sequence[Gpu],
+    *,
+    driver_version: str = DRIVER_VERSION,
+    cuda_version: int = CUDA_VERSION,
+) -> None:
+    """Write a machine's description.
+
+    Every user of every container of the node may make allocations and remove those of dead
+    processes, hence directories that anybody may write to and that are not sticky.
+
+    Args:
+        root: the directory that becomes ``/run/simulated-gpus``; made if it is missing.
+        gpus: the machine's GPUs.
+        driver_version: what the driver calls itself; the libraries are the same.
+        cuda_version: the newest CUDA it supports, 1000 * major + 10 * minor.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o755)
+    _write(root / "driver", {"driver_version": driver_version, "cuda_version": cuda_version})
+    for gpu in gpus:
+        directory = root / f"gpu{gpu.minor}"
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o777)
+        product = gpu.product
+        _write(
+            directory / "info",
+            {
+                "name": product.name,
+                "uuid": gpu.uuid,
+                "pci": gpu.pci,
+                "pci_device_id": f"0x{product.pci_device_id:08x}",
+                "pci_subsystem_id": f"0x{product.pci_subsystem_id:08x}",
+                "minor": gpu.minor,
+                "memory": product.memory,
+                "sms": product.multiprocessors,
+                "compute_capability": product.compute_capability,
+                "peer_group": gpu.peer_group,
+                "link": product.link,
+                "architecture": product.architecture,
+                "brand": product.brand,
+                "addressing_mode": product.addressing_mode,
+            },
+        )
+        lock = directory / "lock"
+        lock.touch()
+        lock.chmod(0o666)
+
+
+def _write(path: Path, settings: dict[str, str | int]) -> None:
+    path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    path.chmod(0o644)
+
+
+def free_major() -> int:
+    """A character device major number behind which there is no kernel driver; NVIDIA's own if free.
+
+    Raises:
+        HardwareError: none is free.
+    """
+    return _unused(MAJOR, _used_majors())
+
+
+def make_device_nodes(dev: Path, count: int, major: int = MAJOR) -> None:
+    """Make ``nvidia0`` …, ``nvidiactl``, ``nvidia-uvm`` and ``nvidia-uvm-tools`` with mode 0666.
+
+    No kernel driver is behind them. Where the wanted major number has one (a machine with real
+    GPUs), another is taken, so that no simulated node ever leads to real hardware.
+
+    Args:
+        dev: where to make them; made if it is missing.
+        count: how many GPUs.
+        major: the major number wanted for the GPUs and ``nvidiactl``.
+
+    Raises:
+        HardwareError: no major number is free.
+        PermissionError: this process may not make device nodes.
+    """
+    dev.mkdir(parents=True, exist_ok=True)
+    used = _used_majors()
+    major = _unused(major, used)
+    uvm_major = _unused(major + 1, used)
+    nodes = {f"nvidia{minor}": (major, minor) for minor in range(count)}
+    nodes |= {"nvidiactl": (major, _CONTROL_MINOR)}
+    nodes |= {"nvidia-uvm": (uvm_major, 0), "nvidia-uvm-tools": (uvm_major, 1)}
+    for name, (node_major, node_minor) in nodes.items():
+        path = dev / name
+        path.unlink(missing_ok=True)
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(node_major, node_minor))
+        path.chmod(0o666)  # whatever the umask
+
+
+def _used_majors(devices: Path = Path("/proc/devices")) -> set[int]:
+    """The major numbers of the kernel's character device drivers."""
+    section = devices.read_text().partition("Block devices:")[0]
+    words = (line.split() for line in section.splitlines())
+    return {int(word[0]) for word in words if len(word) == 2 and word[0].isdigit()}
+
+
+def _unused(wanted: int, used: set[int]) -> int:
+    """The wanted major number, else one of the range that Linux keeps for local use, and beyond."""
+    candidates: tuple[int, ...] = (wanted, *range(240, 255), *range(384, 512))
+    for major in candidates:
+        if major not in used:
+            return major
+    raise HardwareError("no character device major number is free for simulated GPUs")

@@ -1,0 +1,134 @@
+// Streams and events (cuda.h, "Stream Management", "Event Management").
+//
+// Every call has done its work when it returns, so a stream is never busy and an event is complete
+// as soon as it is recorded. A program that forgets to synchronise works here and not on a GPU.
+#include "driver.h"
+
+#include <time.h>
+
+struct stream {
+  struct object object;
+  struct context *context;
+  unsigned flags;
+};
+
+struct event {
+  struct object object;
+  unsigned flags;
+  double recorded;  // ms; 0: never
+};
+
+bool stream_valid(CUstream stream) {
+  return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD ||
+         object_is(OBJECT_STREAM, stream);
+}
+
+CUresult CUDAAPI cuStreamCreate(CUstream *phStream, unsigned int Flags) {
+  REQUIRE_CONTEXT(context);
+  if (!phStream || Flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
+  struct stream *stream = object_create(OBJECT_STREAM, sizeof *stream);
+  if (!stream) return CUDA_ERROR_OUT_OF_MEMORY;
+  stream->context = context;
+  stream->flags = Flags;
+  *phStream = (CUstream)stream;
+  return CUDA_SUCCESS;
+}
+
+// cuda.h: a priority outside the range (here 0 to 0) is brought into it.
+CUresult CUDAAPI cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority) {
+  (void)priority;
+  return cuStreamCreate(phStream, flags);
+}
+
+CUresult CUDAAPI cuStreamDestroy_v2(CUstream hStream) {
+  REQUIRE_DRIVER();
+  return object_destroy(OBJECT_STREAM, hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult CUDAAPI cuStreamQuery(CUstream hStream) {
+  REQUIRE_CONTEXT(context);
+  return stream_valid(hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult CUDAAPI cuStreamSynchronize(CUstream hStream) {
+  REQUIRE_CONTEXT(context);
+  return stream_valid(hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult CUDAAPI cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) {
+  REQUIRE_CONTEXT(context);
+  if (Flags > CU_EVENT_WAIT_EXTERNAL) return CUDA_ERROR_INVALID_VALUE;
+  bool valid = stream_valid(hStream) && object_is(OBJECT_EVENT, hEvent);
+  return valid ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+// Managed memory is always everybody's here.
+CUresult CUDAAPI cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length,
+                                        unsigned int flags) {
+  REQUIRE_CONTEXT(context);
+  (void)length;
+  (void)flags;
+  if (!stream_valid(hStream)) return CUDA_ERROR_INVALID_HANDLE;
+  struct memory *memory = memory_at(dptr);
+  return memory && memory->kind == MEMORY_MANAGED ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+// ---------------------------------------------------------------- events
+
+static struct event *event_of(CUevent handle) {
+  return object_is(OBJECT_EVENT, handle) ? (struct event *)handle : NULL;
+}
+
+CUresult CUDAAPI cuEventCreate(CUevent *phEvent, unsigned int Flags) {
+  REQUIRE_CONTEXT(context);
+  bool interprocess = Flags & CU_EVENT_INTERPROCESS;
+  if (!phEvent || (interprocess && !(Flags & CU_EVENT_DISABLE_TIMING)))
+    return CUDA_ERROR_INVALID_VALUE;
+  struct event *event = object_create(OBJECT_EVENT, sizeof *event);
+  if (!event) return CUDA_ERROR_OUT_OF_MEMORY;
+  event->flags = Flags;
+  *phEvent = (CUevent)event;
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventDestroy_v2(CUevent hEvent) {
+  REQUIRE_DRIVER();
+  return object_destroy(OBJECT_EVENT, hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult CUDAAPI cuEventRecord(CUevent hEvent, CUstream hStream) {
+  REQUIRE_CONTEXT(context);
+  struct event *event = event_of(hEvent);
+  if (!event || !stream_valid(hStream)) return CUDA_ERROR_INVALID_HANDLE;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  event->recorded = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuEventQuery(CUevent hEvent) {
+  REQUIRE_CONTEXT(context);
+  return event_of(hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult CUDAAPI cuEventSynchronize(CUevent hEvent) {
+  REQUIRE_CONTEXT(context);
+  return event_of(hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+// cuda.h: CUDA_ERROR_INVALID_HANDLE if one of the two was never recorded or has no timing.
+CUresult CUDAAPI cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
+  REQUIRE_CONTEXT(context);
+  struct event *start = event_of(hStart), *end = event_of(hEnd);
+  if (!pMilliseconds) return CUDA_ERROR_INVALID_VALUE;
+  if (!start || !end || start->recorded == 0 || end->recorded == 0 ||
+      ((start->flags | end->flags) & CU_EVENT_DISABLE_TIMING))
+    return CUDA_ERROR_INVALID_HANDLE;
+  *pMilliseconds = (float)(end->recorded - start->recorded);
+  return CUDA_SUCCESS;
+}
+
+#undef cuEventElapsedTime
+EXPORT CUresult CUDAAPI cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
+  return cuEventElapsedTime_v2(pMilliseconds, hStart, hEnd);
+}
