@@ -167,7 +167,11 @@ def _kubelet_protocol(build: Build) -> None:
         (build.out / f"{service.replace('/', '_')}.proto").write_text(source.read_text())
 
 
-RELEASES = {release.minor: release for release in (Release("1.37.2"),)}
+RELEASES = {
+    release.minor: release
+    for release in map(Release, ("1.37.2", "1.36.3", "1.35.4", "1.34.4", "1.33.13"))
+}
+"""By minor release, newest first: what ``--embedded-kubernetes`` takes."""
 KUBERNETES = RELEASES["1.37"]
 """The default."""
 RUNTIME = Artifact("runtime", (HERE / "runtime", "2"), _runtime, minutes=1.5)

@@ -14,8 +14,10 @@ from embedded.toolchain import CUDA_HEADERS, ZIG, zig_command, zig_environment
 _HERE = Path(__file__).parent
 _KERNELS = _HERE.parents[1] / "workload" / "kernels.cu"
 
-LIBRARIES = Path("usr/lib/x86_64-linux-gnu")
-"""Where the libraries lie below the driver root."""
+LIBRARIES = Path("usr/lib64")
+"""Where the libraries lie below the driver root: as on RHEL, in a directory that the loader of a
+Debian-like container searches only after the driver's ``update-ldcache`` hook told it to, so that a
+hook that is missing or broken is seen."""
 PROGRAMS = Path("usr/bin")
 """Where ``nvidia-smi`` lies below the driver root."""
 
@@ -119,4 +121,4 @@ HARDWARE = Artifact(
     (ZIG, CUDA_HEADERS),
     minutes=0.2,
 )
-"""A directory with ``usr/lib/x86_64-linux-gnu`` and ``usr/bin``."""
+"""A directory with `LIBRARIES` and ``usr/bin``."""

@@ -30,9 +30,10 @@ class _Nvidia:
             build.run(
                 *(helm, "template", "dra-driver-nvidia-gpu", chart, "--namespace", NAMESPACE),
                 *("--include-crds", "--values", _VALUES, "--output-dir", build.out),
-                # What Helm would ask the server for.
+                # What Helm would ask the server for. The version of the API has to be set: without
+                # a server, Helm takes all that its own client library knows for served.
                 *("--kube-version", f"v{kubernetes.version}"),
-                *("--api-versions", kubernetes.dra_api),
+                *("--set-string", f"resourceApiVersion={kubernetes.dra_api}"),
                 env={"HOME": str(build.scratch)},
             )
 

@@ -1,0 +1,98 @@
+"""The interpreter of the workload's image: CPython, taken from a pinned Go module.
+
+The module (``embedded/binaries/python``) embeds builds of the python-build-standalone project. They
+run from any directory and with any glibc from 2.17 on; every extension module of the standard
+library is linked into ``libpython``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+
+from embedded.artifacts import Artifact, Build, BuildError, cache
+from embedded.images import elf
+from embedded.toolchain import go_binary
+
+VERSION = "3.13"
+SITE_PACKAGES = Path("lib") / f"python{VERSION}" / "site-packages"
+"""Where packages go, relative to the interpreter's directory."""
+
+HEADERS = Path(__file__).with_name("cpython") / "include"
+
+_MODULE = "github.com/kluctl/go-embed-python"
+_PIN = Path(__file__).parents[1] / "binaries" / "python"
+_DIRECTORY_BIT = 1 << 31
+"""Go's ``fs.ModeDir``, as the module's list of files has it."""
+
+_UNUSED = (
+    f"lib/python{VERSION}/config-{VERSION}-*",  # for linking programs with the interpreter
+    f"lib/python{VERSION}/tkinter",
+    f"lib/python{VERSION}/turtle.py",
+    f"lib/python{VERSION}/venv",
+    "bin/*config",
+    "bin/idle*",
+    "bin/pip*",
+    "bin/pydoc*",
+    "lib/libpython3.so",
+)
+"""Parts that a program without screen and without package manager cannot use."""
+
+
+def _build(build: Build) -> None:
+    modules = cache() / "go" / "modules"
+    build.run(
+        *(go_binary(), "mod", "download", _MODULE),
+        cwd=_PIN,
+        env={"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOMODCACHE": str(modules)},
+    )
+    _unpack(
+        modules / f"{_MODULE}@{_pinned_version()}" / "python" / "internal" / "data" / "linux-amd64",
+        build.out,
+    )
+    for pattern in _UNUSED:
+        for path in build.out.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for path in sorted(build.out.rglob("*")):
+        if elf.is_elf(path):
+            elf.strip(path)
+
+
+def _pinned_version() -> str:
+    found = re.search(rf"{re.escape(_MODULE)} (v\S+)", (_PIN / "go.mod").read_text())
+    if not found:
+        raise BuildError(f"{_PIN / 'go.mod'} does not require {_MODULE}")
+    return found[1]
+
+
+def _unpack(data: Path, out: Path) -> None:
+    """Lay out the module's data: plain or gzipped files, links and modes as its list says."""
+    for item in json.loads((data / "files.json").read_text())["files"]:
+        target = out / item["name"]
+        if item["perm"] & _DIRECTORY_BIT:
+            target.mkdir(parents=True, exist_ok=True)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if link := item.get("symlink"):
+            target.symlink_to(link)
+            continue
+        if item.get("compressed"):
+            target.write_bytes(gzip.decompress((data / f"{item['name']}.gz").read_bytes()))
+        else:
+            shutil.copyfile(data / item["name"], target)
+        target.chmod(0o755 if item["perm"] & 0o100 else 0o644)
+
+
+CPYTHON = Artifact(
+    "cpython",
+    (_PIN / "go.mod", _PIN / "go.sum", Path(__file__), Path(elf.__file__)),
+    _build,
+    minutes=0.3,
+)
+"""A directory with ``bin/python3`` and its ``lib``; packages go into `SITE_PACKAGES`."""

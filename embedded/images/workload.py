@@ -1,0 +1,157 @@
+"""The image of the workload: CPython, numpy, PyCUDA, the program and its kernels, on glibc.
+
+Three layers: glibc and what the NVIDIA container toolkit's hooks work on; the interpreter with its
+packages; the program. No shell, no package manager, and no ``LD_LIBRARY_PATH``: ``libcuda.so.1`` is
+found only when the ``update-ldcache`` hook of the CDI specification ran, because a driver brings the
+library under its full version, and the name ``libcuda.so.1`` is a link that this hook's ``ldconfig``
+makes, as is the loader's cache. So a hook that is missing or broken is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from embedded.artifacts import Artifact, Build
+from embedded.images import elf, host, oci
+from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION
+from embedded.images.kernels import KERNELS, PTX
+from embedded.images.packages import PACKAGES
+from embedded.images.pause import ARCHIVE
+from embedded.images.pycuda import PYCUDA
+
+WORKLOAD_IMAGE_NAME = "localhost/dra-conformance/workload:1"
+ENTRYPOINT = ("/opt/python/bin/python3", "-m", "workload")
+USER = 1000
+"""The image's user; no check needs another."""
+
+PYTHON = Path("opt/python")
+"""The interpreter's directory, relative to the image's root."""
+
+_SOURCE = Path(__file__).parents[2] / "workload"
+_COMPILE_TIME_ONLY = ("numpy/_core/include", "pycuda/cuda", "setuptools")
+
+
+def _build_base(build: Build) -> None:
+    """The interpreter and its packages, with bytecode."""
+    python = build.out / PYTHON
+    shutil.copytree(build.needs["cpython"], python, symlinks=True)
+    site = python / SITE_PACKAGES
+    for name in ("workload-packages", "pycuda"):
+        shutil.copytree(build.needs[name], site, dirs_exist_ok=True)
+    for name in _COMPILE_TIME_ONLY:
+        shutil.rmtree(site / name, ignore_errors=True)
+    _write_bytecode(build, build.out, python / "lib" / f"python{VERSION}")
+
+
+def _build_python(build: Build) -> None:
+    """The base and the program; files of the base are shared with it, not copied."""
+    shutil.copytree(
+        build.needs["workload-base"],
+        build.out,
+        symlinks=True,
+        copy_function=os.link,
+        dirs_exist_ok=True,
+    )
+    _add_program(build, build.out)
+
+
+def _build_image(build: Build) -> None:
+    system = host.Root(build.scratch / "system")
+    base = build.needs["workload-base"]
+    binaries = [path for path in sorted(base.rglob("*")) if elf.is_elf(path)]
+    system.glibc()
+    # The driver's library is the hooks' to bring; numpy's own stand beside it.
+    system.libraries(*binaries, without={"libcuda.so.1", *(path.name for path in binaries)})
+    system.programs([host.ldconfig()])
+    if host.ldconfig().name != "ldconfig":
+        (system.path / "usr/sbin/ldconfig").symlink_to(host.ldconfig().name)
+    system.write(
+        {
+            "etc/passwd": f"root:x:0:0:root:/:/\nworkload:x:{USER}:{USER}:workload:/tmp:/\n",
+            "etc/group": f"root:x:0:\nworkload:x:{USER}:\n",
+            # What the hook edits. By debian_version it tells which directories this loader
+            # searches by itself.
+            "etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n",
+            "etc/ld.so.conf.d/libc.conf": "# The hooks of the driver's CDI specification add to these.\n",
+            **_debian_version(),
+        }
+    )
+    program = build.scratch / "program"
+    _add_program(build, program)
+    trees = {"system": system.path, "base": base, "program": program}
+    layers = tuple(oci.layer(tree, build.scratch / f"{name}.tar") for name, tree in trees.items())
+    image = oci.Image(
+        WORKLOAD_IMAGE_NAME,
+        layers,
+        entrypoint=ENTRYPOINT,
+        env={
+            "PATH": "/opt/python/bin:/usr/sbin:/usr/bin",
+            "HOME": "/tmp",
+            # The program is the one of the image, whatever lies in the working directory.
+            "PYTHONSAFEPATH": "1",
+            "PYTHONUNBUFFERED": "1",
+            # The linear algebra library's threads would only take own PIDs and time.
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+        user=f"{USER}:{USER}",
+        labels={
+            "org.opencontainers.image.title": "DRA conformance workload",
+            host.PACKAGES_LABEL: system.packages(),
+        },
+    )
+    oci.write(build.out / ARCHIVE, [image])
+
+
+def _debian_version() -> dict[str, str]:
+    file = Path("/etc/debian_version")
+    return {"etc/debian_version": file.read_text()} if file.is_file() else {}
+
+
+def _add_program(build: Build, root: Path) -> None:
+    package = root / PYTHON / SITE_PACKAGES / "workload"
+    package.mkdir(parents=True)
+    for source in sorted(_SOURCE.glob("*.py")):
+        shutil.copyfile(source, package / source.name)
+    shutil.copyfile(build.needs["workload-kernels"] / PTX, package / PTX)
+    _write_bytecode(build, root, package)
+
+
+def _write_bytecode(build: Build, root: Path, folder: Path) -> None:
+    """Compile Python files as they will stand in the image, the same bytes every time.
+
+    Unchecked: the files never change after, and the image may be read-only. The hash seed decides
+    the order of set constants.
+    """
+    build.run(
+        *(build.needs["cpython"] / "bin" / "python3", "-m", "compileall", "-q"),
+        *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/", folder),
+        env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+WORKLOAD_BASE = Artifact(
+    "workload-base",
+    (Path(__file__),),
+    _build_base,
+    needs=(CPYTHON, PACKAGES, PYCUDA),
+    minutes=0.3,
+)
+"""A directory with `PYTHON`: the interpreter and its packages, without the program."""
+
+WORKLOAD_PYTHON = Artifact(
+    "workload-python",
+    (_SOURCE, Path(__file__)),
+    _build_python,
+    needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
+)
+"""The same with the program: ``<directory>/opt/python/bin/python3 -m workload`` runs on any glibc."""
+
+WORKLOAD_IMAGE = Artifact(
+    "workload-image",
+    (_SOURCE, Path(__file__).parent, Path("/lib/x86_64-linux-gnu/libc.so.6")),
+    _build_image,
+    needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
+)
+"""A directory with `ARCHIVE`."""
