@@ -31,6 +31,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def cleanroom(session: nox.Session) -> None:
+    """Run the README's two commands in a fresh root, from empty caches (needs mmdebstrap)."""
+    session.run("tests/cleanroom", *session.posargs, external=True)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements.lock anew from pyproject.toml (needs `uv` on PATH)."""
     session.run(

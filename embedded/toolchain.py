@@ -116,4 +116,4 @@ GO = Artifact("go", (PINS / "go.txt", "2"), _go, minutes=0.3)
 """A directory with ``bin/go``; wanted only through `go_binary`."""
 
 CUDA_HEADERS = Artifact("cuda-headers", (PINS / "cuda-headers.txt", "2"), _cuda_headers)
-"""A directory with ``include/``: ``cuda.h``, ``cudaProfiler.h``, ``nvml.h`` and what they include."""
+"""A directory with ``include/``: ``cuda.h``, ``cudaProfiler.h``, ``nvml.h`` and their like."""

@@ -1,4 +1,4 @@
-"""Reads what an image needs to know of an ELF file: its libraries and the symbol versions it asks for.
+"""Reads what an image needs to know of an ELF file: libraries and the symbol versions it asks for.
 
 Everything is taken from the program headers and the dynamic section, as the loader does; section
 headers may be missing. 64-bit little endian only. Source: the System V ABI, and "Symbol Versioning"

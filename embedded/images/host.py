@@ -1,7 +1,7 @@
 """Takes glibc and programs for an image from the machine that builds it, with all they load.
 
-These are the parts that a distribution maintains best; what was taken, in which version, is noted in
-the image's labels. Everything lands at the path that it has here, because a loader searches the
+These are the parts that a distribution maintains best; what was taken, in which version, is noted
+in the image's labels. Everything lands at the path that it has here, because a loader searches the
 directories that its distribution compiled into it.
 """
 
@@ -96,7 +96,7 @@ class Root:
 
         Args:
             files: programs and libraries; they may stand in another layer's tree.
-            without: sonames that come from elsewhere. Libraries named by path (``$ORIGIN``) do, too.
+            without: sonames that come from elsewhere, as libraries named by path do anyway.
         """
         waiting = list(files)
         while waiting:
@@ -132,7 +132,7 @@ class Root:
                 target.symlink_to(real)
 
     def _take(self, source: Path, target: Path) -> bool:
-        """Copy a file of the machine to a path of the image, following links; False if it is there."""
+        """Copy a file of the machine to a path of the image; False if that is there already."""
         copy = self.path / str(target).lstrip("/")
         if copy.exists():
             return False

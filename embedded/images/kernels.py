@@ -2,8 +2,8 @@
 
 PTX for the virtual architecture ``compute_50`` is what every driver from Maxwell on turns into its
 GPU's code. A driver refuses text of a newer PTX version than its own (CUDA error 222), and NVRTC
-heads what it emits with its own, the newest. So the head is set to an old version, after making sure
-that nothing in the text is newer.
+heads what it emits with its own, the newest. So the head is set to an old version, after making
+sure that nothing in the text is newer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ SOURCE = Path(__file__).parents[2] / "workload" / "kernels.cu"
 PTX = "kernels.ptx"
 """The file's name, in the artifact and in the workload's package."""
 
-_KNOWN = frozenset(
-    # Instructions of PTX ISA 6.0 and before ("PTX ISA Notes" of each instruction's section).
-    "add and atom bra cvt cvta ld mad max min mov mul not or red ret selp setp shf shl shr st sub xor"
-    " bar exit neg call".split()
-)
+# Instructions of PTX ISA 6.0 and before: "PTX ISA Notes" of each instruction's section.
+_KNOWN = frozenset({"add", "and", "atom", "bar", "bra", "call", "cvt", "cvta", "exit", "ld", "mad"})
+_KNOWN |= {"max", "min", "mov", "mul", "neg", "not", "or", "red", "ret", "selp", "setp", "shf"}
+_KNOWN |= {"shl", "shr", "st", "sub", "xor"}
 
 
 def old_head(ptx: str) -> str:
@@ -44,8 +43,8 @@ def old_head(ptx: str) -> str:
     }
     if newer := sorted(used - _KNOWN):
         raise ValueError(
-            f"the kernels use {', '.join(newer)}, not known to be in PTX {PTX_VERSION}: look each up in"
-            " the PTX ISA's notes, and add it to the list or raise the version (8.0 at most)"
+            f"the kernels use {', '.join(newer)}, not known to be in PTX {PTX_VERSION}: look each up"
+            " in the PTX ISA's notes, and add it to the list or raise the version (8.0 at most)"
         )
     text, heads = re.subn(
         r"^\.version \d+\.\d+$", f".version {PTX_VERSION}", ptx, flags=re.MULTILINE

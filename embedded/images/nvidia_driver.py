@@ -1,8 +1,8 @@
 """The image of the NVIDIA DRA driver: upstream's, rebuilt without its registry.
 
-What must be where is taken from ``deployments/container/Dockerfile`` of the driver's module. Upstream
-puts its programs on a base with a static bash and busybox; here bash, coreutils and findutils of the
-building machine do their part.
+What must be where is taken from ``deployments/container/Dockerfile`` of the driver's module.
+Upstream puts its programs on a base with a static bash and busybox; here bash, coreutils and
+findutils of the building machine do their part.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _build(build: Build) -> None:
     stub = _libcuda_stub(build)
     structs = [objects[name] for name in _STRUCT_SOURCES]
     driver = [path for name, path in objects.items() if name not in _STRUCT_SOURCES]
-    for name, parts in (("_driver", [*driver, stub]), ("_pvt_struct", structs)):
+    for name, parts in {"_driver": [*driver, stub], "_pvt_struct": structs}.items():
         build.run(
             *zig_command(build, "c++"),
             *("-shared", "-s", "-o", site / "pycuda" / f"{name}{_SUFFIX}", *parts),

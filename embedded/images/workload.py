@@ -2,9 +2,9 @@
 
 Three layers: glibc and what the NVIDIA container toolkit's hooks work on; the interpreter with its
 packages; the program. No shell, no package manager, and no ``LD_LIBRARY_PATH``: ``libcuda.so.1`` is
-found only when the ``update-ldcache`` hook of the CDI specification ran, because a driver brings the
-library under its full version, and the name ``libcuda.so.1`` is a link that this hook's ``ldconfig``
-makes, as is the loader's cache. So a hook that is missing or broken is seen.
+found only when the ``update-ldcache`` hook of the CDI specification ran, because a driver brings
+the library under its full version, and the name ``libcuda.so.1`` is a link that this hook's
+``ldconfig`` makes, as is the loader's cache. So a hook that is missing or broken is seen.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _build_image(build: Build) -> None:
             # What the hook edits. By debian_version it tells which directories this loader
             # searches by itself.
             "etc/ld.so.conf": "include /etc/ld.so.conf.d/*.conf\n",
-            "etc/ld.so.conf.d/libc.conf": "# The hooks of the driver's CDI specification add to these.\n",
+            "etc/ld.so.conf.d/libc.conf": "# Directories follow by CDI hooks.\n",
             **_debian_version(),
         }
     )
@@ -146,7 +146,7 @@ WORKLOAD_PYTHON = Artifact(
     _build_python,
     needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
 )
-"""The same with the program: ``<directory>/opt/python/bin/python3 -m workload`` runs on any glibc."""
+"""The same with the program: ``<directory>/opt/python/bin/python3 -m workload`` runs as it is."""
 
 WORKLOAD_IMAGE = Artifact(
     "workload-image",

@@ -72,7 +72,7 @@ def relay(node: Path, driver: str, protocol: Path, alteration: Alteration) -> It
         finally:
             # First the socket by which the kubelet knows us: it returns to the driver at once.
             registration.unlink(missing_ok=True)
-            server.stop(grace=5).wait()
+            server.stop(grace=None).wait()
             (folder / "dra.sock").unlink(missing_ok=True)
             folder.rmdir()
 

@@ -1,0 +1,36 @@
+"""How long the suite waits for what: patience, not promises of the specification.
+
+Each is generous to a slow but correct cluster; the kubelet alone takes 10 to 20 s until it tries
+a failed preparation again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A named time limit."""
+
+    name: str
+    seconds: float
+
+
+class Budgets:
+    """The time limits of a run, all multiplied by one factor (``--dra-timeout-scale``)."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+        self.observe = self._budget("observe", 15)
+        self.allocate = self._budget("allocate", 30)
+        self.start = self._budget("start", 60)
+        self.image_pull = self._budget("image-pull", 300)
+        self.workload = self._budget("workload", 60)
+        self.partner = self._budget("partner", 30)
+        self.release = self._budget("release", 60)
+        self.reclaim = self._budget("reclaim", 60)
+        self.clean_up = self._budget("clean-up", 120)
+
+    def _budget(self, name: str, seconds: float) -> Budget:
+        return Budget(name, seconds * self.scale)

@@ -1,0 +1,93 @@
+"""What the driver publishes, and what of it is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.kinds import Object
+from harness.profile import Profile
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU as its driver published it."""
+
+    driver: str
+    pool: str
+    name: str
+    node: str
+    uuid: str
+    product: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What an allocation calls it."""
+        return (self.driver, self.pool, self.name)
+
+
+def driver_names(slices: Iterable[Object]) -> list[str]:
+    """The drivers that publish at least one device."""
+    return sorted({str(item["spec"]["driver"]) for item in slices if item["spec"].get("devices")})
+
+
+def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:
+    """The driver's devices that the profile means, from each pool's newest generation."""
+    mine = [item for item in slices if item["spec"]["driver"] == driver]
+    newest: dict[str, int] = {}
+    for item in mine:
+        pool = item["spec"]["pool"]
+        newest[pool["name"]] = max(newest.get(pool["name"], 0), int(pool["generation"]))
+    found = []
+    for item in mine:
+        spec = item["spec"]
+        if int(spec["pool"]["generation"]) != newest[spec["pool"]["name"]]:
+            continue
+        for device in spec.get("devices") or []:
+            if _attribute(device, driver, profile.select_attribute) != profile.select_value:
+                continue
+            uuid = _attribute(device, driver, profile.uuid_attribute)
+            product = _attribute(device, driver, profile.product_attribute)
+            node, pool = str(spec.get("nodeName") or ""), str(spec["pool"]["name"])
+            found.append(Device(driver, pool, str(device["name"]), node, uuid, product))
+    return sorted(found, key=lambda device: (device.node, device.pool, device.name))
+
+
+def _attribute(device: Object, driver: str, name: str) -> str:
+    """An attribute's value as text; unqualified names belong to the driver's own domain."""
+    attributes = device.get("attributes") or {}
+    value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}
+    return str(next(iter(value.values()), ""))
+
+
+def results(claim: Object) -> list[Object]:
+    """What was allocated to a claim; nothing while it is not."""
+    allocation = (claim.get("status") or {}).get("allocation") or {}
+    return list((allocation.get("devices") or {}).get("results") or [])
+
+
+def is_allocated(claim: Object) -> bool:
+    """Whether a claim has an allocation."""
+    return bool((claim.get("status") or {}).get("allocation"))
+
+
+def holders(claims: Iterable[Object]) -> dict[tuple[str, str, str], str]:
+    """Allocated devices, each with the claim (``namespace/name``) that has it to itself."""
+    held: dict[tuple[str, str, str], str] = {}
+    for claim in claims:
+        owner = f"{claim['metadata'].get('namespace')}/{claim['metadata']['name']}"
+        for result in results(claim):
+            if not result.get("adminAccess"):
+                held[(result["driver"], result["pool"], result["device"])] = owner
+    return held
+
+
+def free_by_node(found: Iterable[Device], claims: Iterable[Object]) -> dict[str, list[Device]]:
+    """The free devices of each node that has any devices."""
+    held = holders(claims)
+    nodes: dict[str, list[Device]] = {}
+    for device in found:
+        free = nodes.setdefault(device.node, [])
+        if device.key not in held:
+            free.append(device)
+    return nodes

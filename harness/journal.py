@@ -1,0 +1,35 @@
+"""The journal of a run: one JSON document a line, flushed, so that a killed run can be read."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Journal:
+    """Appends to ``events.jsonl``; ``None`` as path keeps nothing (tests)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.Lock()
+        self._file: TextIO | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+
+    def write(self, what: str, **fields: Any) -> None:
+        """Note one thing, with the time in seconds since 1970."""
+        line = json.dumps({"time": round(time.time(), 3), "what": what, **fields}, default=str)
+        with self._lock:
+            if self._file is not None:
+                self._file.write(line + "\n")
+                self._file.flush()
+
+    def close(self) -> None:
+        """Write no more."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None

@@ -1,0 +1,75 @@
+"""The kinds of objects that the suite touches, as their REST addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API server sent it: nothing dropped, nothing renamed."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource of the API."""
+
+    name: str
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The REST path of the collection, or of one object in it."""
+        root = "/api/" if "/" not in self.api_version else "/apis/"
+        path = root + self.api_version
+        if namespace is not None:
+            path += f"/namespaces/{quote(namespace)}"
+        path += f"/{self.plural}"
+        if name is not None:
+            path += f"/{quote(name)}"
+        return path
+
+
+NAMESPACE = Kind("Namespace", "v1", "namespaces", namespaced=False)
+NODE = Kind("Node", "v1", "nodes", namespaced=False)
+POD = Kind("Pod", "v1", "pods")
+CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
+EVENT = Kind("Event", "v1", "events")
+CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
+SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
+DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, CLAIM, SLICE, DEVICE_CLASS)
+}
+
+
+def kind_of(obj: Object) -> Kind:
+    """The kind of a rendered object.
+
+    Raises:
+        ValueError: the suite has no business with that kind.
+    """
+    kind = KINDS.get(obj.get("kind", ""))
+    if kind is None or kind.api_version != obj.get("apiVersion"):
+        raise ValueError(f"unknown kind {obj.get('apiVersion')}/{obj.get('kind')}")
+    return kind
+
+
+def name_of(obj: Object) -> str:
+    """``metadata.name``."""
+    return str(obj["metadata"]["name"])
+
+
+def namespace_of(obj: Object) -> str | None:
+    """``metadata.namespace``; None for objects of the cluster."""
+    namespace = obj["metadata"].get("namespace")
+    return None if namespace is None else str(namespace)
+
+
+def uid_of(obj: Object) -> str:
+    """``metadata.uid``."""
+    return str(obj["metadata"]["uid"])

@@ -1,0 +1,153 @@
+"""What came of the checks, and the verdict and exit code that follow from it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.finding import Finding
+
+PREFLIGHT_AREA = "preflight"
+HYGIENE_AREA = "hygiene"
+
+
+class Outcome(enum.StrEnum):
+    """How one check ended."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    """The driver broke the contract."""
+    ERROR = "error"
+    """The suite, the cluster or the environment is at fault."""
+    SKIP = "skip"
+    """Not judged, for a named reason."""
+
+
+class Verdict(enum.StrEnum):
+    """What a run says about the driver."""
+
+    CONFORMANT = "conformant"
+    PARTIAL = "partial"
+    NONCONFORMANT = "nonconformant"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of a run; 2 to 5 are pytest's own."""
+
+    OK = 0
+    FAILED = 1
+    INTERRUPTED = 2
+    INTERNAL = 3
+    USAGE = 4
+    PREFLIGHT = 10
+    LEFTOVERS = 11
+    INCONCLUSIVE = 12
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case of a report: a check in one form, a preflight step, or the clean-up's audit."""
+
+    case: str
+    """The name in JUnit."""
+    area: str
+    outcome: Outcome
+    sentence: str
+    headline: str = ""
+    """The first line, for everything that did not pass."""
+    body: str = ""
+    finding: Finding | None = None
+    advice: bool = False
+    """A SHOULD was breached: passed, with something to read."""
+    id: str = ""
+    variant: str | None = None
+    force: str = ""
+    level: int | None = None
+    source: str = ""
+    file: str = ""
+    line: int | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        silent = self.outcome is not Outcome.PASS or self.advice
+        if silent and not self.headline.strip():
+            raise ValueError(f"{self.case}: outcome {self.outcome.value} without a reason")
+
+
+@dataclass
+class Record:
+    """All results of a run, in the order in which they came."""
+
+    results: list[Result] = field(default_factory=list)
+    narrowed: str = ""
+    """Why not every check was selected; empty when all were."""
+    leftovers: list[str] = field(default_factory=list)
+    interrupted: str = ""
+    """What ended the run before its end."""
+
+    def add(self, result: Result) -> None:
+        """Add one; the same case cannot end twice."""
+        if any(result.case == other.case for other in self.results):
+            raise ValueError(f"{result.case} has two results")
+        self.results.append(result)
+
+    def of(self, check_id: str, variant: str | None) -> Result | None:
+        """The result of a check in one form."""
+        for result in self.results:
+            if result.id == check_id and result.variant == variant:
+                return result
+        return None
+
+    def checks(self) -> list[Result]:
+        """The results of checks, without preflight and audit."""
+        return [r for r in self.results if r.area not in (PREFLIGHT_AREA, HYGIENE_AREA)]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many checks ended so."""
+        return sum(result.outcome is outcome for result in self.checks())
+
+    def preflight_failed(self) -> bool:
+        """Whether the run ended before its first check."""
+        return any(r.area == PREFLIGHT_AREA and _red(r) for r in self.results)
+
+    def verdict(self) -> Verdict:
+        """What the run says about the driver."""
+        checks = self.checks()
+        if any(r.outcome is Outcome.FAIL for r in checks):
+            return Verdict.NONCONFORMANT
+        if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not checks:
+            return Verdict.INCONCLUSIVE
+        if any(r.outcome is Outcome.ERROR for r in checks):
+            return Verdict.INCONCLUSIVE
+        skipped = any(r.outcome is Outcome.SKIP for r in checks)
+        return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT
+
+    def exit_code(self, pytest_code: int) -> int:
+        """The first that applies of: pytest's 2 to 5, 10, 1, 12, 11, 0."""
+        if pytest_code in (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE) or pytest_code > Exit.USAGE:
+            return pytest_code
+        if self.preflight_failed():
+            return Exit.PREFLIGHT
+        verdict = self.verdict()
+        if verdict is Verdict.NONCONFORMANT:
+            return Exit.FAILED
+        if verdict is Verdict.INCONCLUSIVE:
+            return Exit.INCONCLUSIVE
+        if self.leftovers:
+            return Exit.LEFTOVERS
+        return pytest_code  # 1 when something failed that is no check
+
+
+def undecided_areas(checks: Iterable[Result]) -> list[str]:
+    """Areas in which nothing was found out: no check passed and none failed."""
+    decided: dict[str, bool] = {}
+    for result in checks:
+        passed = result.outcome in (Outcome.PASS, Outcome.FAIL)
+        decided[result.area] = decided.get(result.area, False) or passed
+    return sorted(area for area, known in decided.items() if not known)
+
+
+def _red(result: Result) -> bool:
+    return result.outcome in (Outcome.FAIL, Outcome.ERROR)

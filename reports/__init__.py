@@ -1,0 +1,1 @@
+"""Writers of reports. They read a run's record, never the cluster."""

@@ -1,0 +1,54 @@
+"""What a report says about the run besides its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import __version__
+from harness.outcome import Record
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One run, for every writer."""
+
+    run_id: str
+    place: str
+    """The first line of every report: which cluster, which driver, which hardware."""
+    hardware: str
+    kubernetes: str
+    server: str
+    driver: str
+    profile: str
+    product: str
+    started: float
+    """Seconds since 1970."""
+    seconds: float
+    exit_code: int
+    options: Mapping[str, str]
+    folder: Path
+    junit: Path
+    host: str
+    suite: str = __version__
+    kept: str = ""
+    """The command that deletes what was kept on request."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, record: Record) -> dict[str, str]:
+        """As names and values, for dashboards."""
+        return {
+            "place": self.place,
+            "verdict": record.verdict().value,
+            "exit.code": str(self.exit_code),
+            "run.id": self.run_id,
+            "suite.version": self.suite,
+            "hardware": self.hardware,
+            "k8s.version": self.kubernetes,
+            "k8s.server": self.server,
+            "driver.name": self.driver,
+            "driver.profile": self.profile,
+            "gpu.product": self.product,
+            **self.properties,
+        }

@@ -1,0 +1,117 @@
+"""The run's one JUnit file, made so that no reader of JUnit can misread it.
+
+junit-xml writes a failure without text as a pass and an error's text where some dashboards do not
+look; this writer refuses the first, repeats the second in ``system-err``, and reads back what it
+wrote before it calls it done.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from pathlib import Path
+
+import junit_xml
+
+from harness.outcome import Outcome, Record, Result
+from reports.facts import Facts
+from reports.files import write_whole
+
+SUITE = "dra-conformance"
+_NAME = re.compile(r"[A-Z]+-[0-9]+_[A-Za-z0-9_]+(\[[A-Za-z0-9_-]+\])?")
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class JUnitError(Exception):
+    """The results make no JUnit file that can be trusted; ``str()`` says why."""
+
+
+def write(path: Path, record: Record, facts: Facts) -> None:
+    """Write the file.
+
+    Raises:
+        JUnitError: a result has no name or no text, or the file read back says something else.
+    """
+    text = render(record, facts)
+    write_whole(path, text)
+    _verify(path.read_text(encoding="utf-8"), record)
+
+
+def render(record: Record, facts: Facts) -> str:
+    """The file's content."""
+    names = [(result.area, result.case) for result in record.results]
+    for _, name in names:
+        if not _NAME.fullmatch(name):
+            raise JUnitError(f"{name!r} is no name that all dashboards show")
+    if len(set(names)) != len(names):
+        raise JUnitError("two cases have the same name")
+    suite = junit_xml.TestSuite(
+        SUITE,
+        [_case(result, facts) for result in record.results],
+        hostname=facts.host,
+        timestamp=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        properties={key: _clean(value) for key, value in facts.shown(record).items() if value},
+        stdout=facts.place,
+    )
+    text = str(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
+    return text if text.startswith("<?xml") else f'<?xml version="1.0" encoding="utf-8"?>\n{text}'
+
+
+def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
+    case = junit_xml.TestCase(
+        name=result.case,
+        classname=f"dra.{result.area}",
+        # Zero would be left out, and a case without a time counts as not run for some readers.
+        elapsed_sec=max(result.seconds, 0.000001),
+        file=result.file or None,
+        line=result.line,
+    )
+    head, text = _clean(result.headline), _clean(f"{result.headline}\n{result.body}".strip())
+    if result.outcome is not Outcome.PASS and not head:
+        raise JUnitError(f"{result.case}: {result.outcome.value} without a text")
+    if result.outcome is Outcome.FAIL:
+        case.add_failure_info(message=head, output=text, failure_type=_blame(result, "driver"))
+        case.stdout = _attachment(facts)
+    elif result.outcome is Outcome.ERROR:
+        case.add_error_info(message=head, output=text, error_type=_blame(result, "environment"))
+        case.stderr = text
+        case.stdout = _attachment(facts)
+    elif result.outcome is Outcome.SKIP:
+        case.add_skipped_info(message=head, output=head)
+    elif result.advice:
+        case.stdout = f"ADVICE {text}"
+    return case
+
+
+def _blame(result: Result, default: str) -> str:
+    return result.finding.blame.value if result.finding else default
+
+
+def _attachment(facts: Facts) -> str:
+    return f"The whole run: {facts.folder / 'results.json'}"
+
+
+def _clean(text: str) -> str:
+    """Text that every XML reader takes: no terminal codes, no control characters."""
+    return _NOT_XML.sub("", _TERMINAL_CODES.sub("", text))
+
+
+def _verify(text: str, record: Record) -> None:
+    """Read it as a dashboard does and compare with the results."""
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        raise JUnitError(f"the file is not XML: {error}") from error
+    cases = root.findall("./testsuite/testcase")
+    for result, case in zip(record.results, cases, strict=True):
+        children = {child.tag for child in case} & {"failure", "error", "skipped"}
+        wanted = {
+            Outcome.PASS: set(),
+            Outcome.FAIL: {"failure"},
+            Outcome.ERROR: {"error"},
+            Outcome.SKIP: {"skipped"},
+        }[result.outcome]
+        if case.get("name") != result.case or children != wanted:
+            raise JUnitError(f"the file says something else about {result.case}: {children}")

@@ -1,0 +1,45 @@
+"""The end of a run on the terminal: verdict, what is not passed, where the files are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from harness.outcome import Outcome, Record, undecided_areas
+from reports.facts import Facts
+
+
+def lines(record: Record, facts: Facts) -> Iterator[str]:
+    """The lines."""
+    yield f"PLACE    {facts.place}"
+    counts = ", ".join(
+        f"{record.count(outcome)} {word}"
+        for outcome, word in (
+            (Outcome.PASS, "passed"),
+            (Outcome.FAIL, "failed"),
+            (Outcome.ERROR, "undecided by error"),
+            (Outcome.SKIP, "skipped"),
+        )
+    )
+    yield f"VERDICT  {record.verdict().value}: {counts} in {facts.seconds:.1f} s"
+    for result in record.results:
+        if result.outcome in (Outcome.FAIL, Outcome.ERROR):
+            blame = f" (who: {result.finding.blame.value})" if result.finding else ""
+            yield f" {result.outcome.value.upper():<6}  {result.headline}{blame}"
+        elif result.advice:
+            yield f" ADVICE  {result.headline}"
+    reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
+    for reason, times in reasons.most_common():
+        yield f" SKIP    {times} x {reason}"
+    if record.interrupted:
+        yield f" ENDED   {record.interrupted}"
+    if record.narrowed:
+        yield f" PART    {record.narrowed}"
+    for area in undecided_areas(record.checks()):
+        yield f" OPEN    nothing was found out about {area}: no check of it passed"
+    for left in record.leftovers:
+        yield f" LEFT    {left}"
+    if facts.kept:
+        yield f" KEPT    as asked; delete with: {facts.kept}"
+    yield f"REPORT   {facts.junit}"
+    yield f"         {facts.folder / 'results.json'}"

@@ -1,0 +1,1 @@
+"""Devices that several pods use at the same time."""

@@ -1,0 +1,330 @@
+"""An API server in this process: objects, watches and logs over real HTTP, and faults on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from kubernetes.client import Configuration
+
+from harness.kinds import KINDS, Kind, Object
+from harness.kube import Kube, Server
+
+_BY_PLURAL = {(kind.api_version, kind.plural): kind for kind in KINDS.values()}
+
+
+@dataclass
+class Log:
+    """A container's log; each piece is sent as it was written."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    complete: bool = False
+
+
+class FakeApi:
+    """Objects by kind, namespace and name; every change has a version and goes to the watches."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.objects: dict[tuple[str, str, str], Object] = {}
+        self.changes: list[tuple[int, str, Object]] = []
+        self.version = 100
+        self.oldest = 0
+        """Watches from before this version are answered with 410."""
+        self.logs: dict[tuple[str, str], Log] = {}
+        self.documents: dict[str, Object] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.agents: set[str] = set()
+        self.drop_watches = 0
+        """How many watches to end at once, to see the client come back."""
+        self.refuse: Callable[[str, Object], tuple[int, str, str] | None] = lambda *_: None
+        """Asked at each create with path and object; may answer status, reason and message."""
+        self.reactions: list[Callable[[str, Object], None]] = []
+        """Called after each change with its type and object."""
+        self.closing = False
+
+    # What a controller does
+
+    def put(self, obj: Object) -> Object:
+        """Create or update an object."""
+        with self.changed:
+            key = self._key(obj)
+            known = self.objects.get(key)
+            self.version += 1
+            obj["metadata"].setdefault("uid", str(uuid.uuid4()))
+            obj["metadata"]["resourceVersion"] = str(self.version)
+            stored = json.loads(json.dumps(obj))
+            self.objects[key] = stored
+            change = "ADDED" if known is None else "MODIFIED"
+            self.changes.append((self.version, change, stored))
+            self.changed.notify_all()
+        self._react(change, stored)
+        return stored
+
+    def edit(self, kind: Kind, namespace: str, name: str, **fields: Any) -> Object | None:
+        """Replace top-level fields of an object; None when it is gone."""
+        with self.changed:
+            obj = self.objects.get((kind.name, namespace, name))
+            if obj is None:
+                return None
+            return self.put({**json.loads(json.dumps(obj)), **fields})
+
+    def remove(self, kind: Kind, namespace: str, name: str) -> None:
+        """Take an object away."""
+        with self.changed:
+            obj = self.objects.pop((kind.name, namespace, name), None)
+            if obj is None:
+                return
+            self.version += 1
+            obj["metadata"]["resourceVersion"] = str(self.version)
+            self.changes.append((self.version, "DELETED", obj))
+            self.changed.notify_all()
+        self._react("DELETED", obj)
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """An object, if it is there."""
+        with self.changed:
+            return self.objects.get((kind.name, namespace, name))
+
+    def write_log(self, namespace: str, pod: str, text: str, *, complete: bool = False) -> None:
+        """Append to a container's log."""
+        with self.changed:
+            log = self.logs.setdefault((namespace, pod), Log())
+            log.pieces.append(text.encode())
+            log.complete = complete
+            self.changed.notify_all()
+
+    def forget(self) -> None:
+        """Expire every version: watches that are open get a 410 in their stream."""
+        with self.changed:
+            self.oldest = self.version + 1
+            self.changed.notify_all()
+
+    def remember(self) -> None:
+        """Serve watches again."""
+        with self.changed:
+            self.oldest = 0
+
+    def _react(self, change: str, obj: Object) -> None:
+        for reaction in self.reactions:
+            reaction(change, obj)
+
+    @staticmethod
+    def _key(obj: Object) -> tuple[str, str, str]:
+        metadata = obj["metadata"]
+        return (obj["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: FakeApi
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
+        pass
+
+    def do_GET(self) -> None:
+        path, query = self._asked()
+        if path in self.api.documents:
+            self._answer(200, self.api.documents[path])
+        elif path.endswith("/log"):
+            self._log(path, query)
+        else:
+            kind, namespace, name = self._place(path)
+            if kind is None:
+                self._status(404, "NotFound", "the server could not find the requested resource")
+            elif name:
+                found = self.api.get(kind, namespace, name)
+                if found is None:
+                    self._status(404, "NotFound", f'{kind.plural} "{name}" not found')
+                else:
+                    self._answer(200, found)
+            elif query.get("watch") == "true":
+                self._watch(kind, namespace, query)
+            else:
+                with self.api.changed:
+                    items = self._items(kind, namespace, query)
+                    version = str(self.api.version)
+                self._answer(200, {"metadata": {"resourceVersion": version}, "items": items})
+
+    def do_POST(self) -> None:
+        path, _ = self._asked()
+        obj = self._body()
+        refusal = self.api.refuse(path, obj)
+        if refusal is not None:
+            self._status(*refusal)
+            return
+        key = self.api._key(obj)
+        if key in self.api.objects:
+            self._status(409, "AlreadyExists", f"{key[2]} already exists")
+            return
+        self._answer(201, self.api.put(obj))
+
+    def do_DELETE(self) -> None:
+        path, _ = self._asked()
+        options = self._body()
+        kind, namespace, name = self._place(path)
+        found = self.api.get(kind, namespace, name) if kind else None
+        if kind is None or found is None:
+            self._status(404, "NotFound", f'"{name}" not found')
+            return
+        wanted = (options.get("preconditions") or {}).get("uid")
+        if wanted and wanted != found["metadata"]["uid"]:
+            self._status(409, "Conflict", f"the UID in precondition ({wanted}) does not match")
+            return
+        metadata = {**found["metadata"], "deletionTimestamp": "2026-11-23T00:00:00Z"}
+        if self.api.reactions:
+            self.api.edit(kind, namespace, name, metadata=metadata)
+        else:
+            self.api.remove(kind, namespace, name)
+        self._answer(200, found)
+
+    def _asked(self) -> tuple[str, dict[str, str]]:
+        parts = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        self.api.requests.append((self.command, parts.path, query))
+        self.api.agents.add(self.headers["User-Agent"])
+        return parts.path, query
+
+    def _place(self, path: str) -> tuple[Kind | None, str, str]:
+        parts = path.strip("/").split("/")
+        version = parts[1] if parts[0] == "api" else "/".join(parts[1:3])
+        rest = parts[2:] if parts[0] == "api" else parts[3:]
+        namespace = ""
+        if len(rest) >= 3 and rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        kind = _BY_PLURAL.get((version, rest[0])) if rest else None
+        return kind, namespace, rest[1] if len(rest) > 1 else ""
+
+    def _items(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Object]:
+        return [obj for obj in self.api.objects.values() if _fits(obj, kind, namespace, query)]
+
+    def _watch(self, kind: Kind, namespace: str, query: dict[str, str]) -> None:
+        since = int(query["resourceVersion"])
+        if self.api.drop_watches > 0:
+            self.api.drop_watches -= 1
+            self._begin_stream()
+            self._chunk(b"")
+            return
+        self._begin_stream()
+        while True:
+            with self.api.changed:
+                if self.api.closing:
+                    return
+                if since < self.api.oldest:
+                    expired = {"code": 410, "reason": "Expired", "message": "too old"}
+                    self._send({"type": "ERROR", "object": expired})
+                    self._chunk(b"")
+                    return
+                news = [c for c in self.api.changes if c[0] > since]
+                if not news:
+                    self.api.changed.wait()
+                    continue
+            for version, change, obj in news:
+                since = version
+                if _fits(obj, kind, namespace, query):
+                    self._send({"type": change, "object": obj})
+
+    def _log(self, path: str, query: dict[str, str]) -> None:
+        parts = path.strip("/").split("/")
+        key = (parts[3], parts[5])
+        if query.get("follow") != "true":
+            with self.api.changed:
+                log = self.api.logs.get(key, Log())
+                text = b"".join(log.pieces)
+            self._answer_bytes(200, text, "text/plain")
+            return
+        self._begin_stream()
+        sent = 0
+        while True:
+            with self.api.changed:
+                log = self.api.logs.setdefault(key, Log())
+                pieces, complete = log.pieces[sent:], log.complete
+                if self.api.closing:
+                    return
+                if not pieces and not complete:
+                    self.api.changed.wait()
+                    continue
+            for piece in pieces:
+                self._chunk(piece)
+            sent += len(pieces)
+            if complete and not pieces:
+                self._chunk(b"")
+                return
+
+    def _begin_stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _send(self, change: Object) -> None:
+        self._chunk(json.dumps(change).encode() + b"\n")
+
+    def _chunk(self, data: bytes) -> None:
+        try:
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+        except OSError:
+            self.close_connection = True
+
+    def _body(self) -> Object:
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        assert isinstance(body, dict)
+        return body
+
+    def _status(self, code: int, reason: str, message: str) -> None:
+        self._answer(code, {"kind": "Status", "code": code, "reason": reason, "message": message})
+
+    def _answer(self, code: int, document: Any) -> None:
+        self._answer_bytes(code, json.dumps(document).encode(), "application/json")
+
+    def _answer_bytes(self, code: int, data: bytes, content: str) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", content)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> bool:
+    metadata = obj["metadata"]
+    labels = metadata.get("labels") or {}
+    wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part)
+    return (
+        obj["kind"] == kind.name
+        and (not namespace or metadata.get("namespace") == namespace)
+        and all(labels.get(key) == value for key, value in wanted.items())
+    )
+
+
+@contextmanager
+def serving(api: FakeApi) -> Iterator[str]:
+    """Serve it on a free port; answers the address."""
+    handler = type("Handler", (_Handler,), {"api": api})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        with api.changed:
+            api.closing = True
+            api.changed.notify_all()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def client(address: str, run_id: str = "test") -> Kube:
+    """A client of it."""
+    configuration = Configuration()
+    configuration.host = address
+    return Kube(configuration, Server(address, "test"), run_id)

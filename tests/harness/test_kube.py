@@ -1,0 +1,173 @@
+"""The one door to the API server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.kinds import CLAIM, CONFIG_MAP, POD, Object
+from harness.kube import ApiError, Kube, NoClusterError, UnreachableError, connect, from_kubeconfig
+from tests.harness.fake_api import FakeApi, client
+
+
+def config_map(name: str = "it", namespace: str = "here") -> Object:
+    """An object to play with."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {"a": "b"},
+    }
+
+
+def test_created_objects_are_strictly_validated_and_signed(api: FakeApi, kube: Kube) -> None:
+    """Unknown fields are an error of ours, and an admin finds each call in the audit log."""
+    created = kube.create(config_map())
+    assert kube.get(CONFIG_MAP, "it", "here") == created
+    method, path, query = api.requests[0]
+    assert (method, path) == ("POST", "/api/v1/namespaces/here/configmaps")
+    assert query == {"fieldValidation": "Strict"}
+    assert api.agents == {"dra-conformance/0.1.0 run/test"}
+
+
+def test_lists_tell_kind_and_version_of_items(kube: Kube) -> None:
+    """The server leaves both out of a list's items."""
+    kube.create(config_map())
+    items, version = kube.list(CONFIG_MAP, "here")
+    assert [(item["kind"], item["apiVersion"]) for item in items] == [("ConfigMap", "v1")]
+    assert version == "101"
+
+
+def test_refusals_carry_the_servers_sentence(kube: Kube) -> None:
+    """Not a dump of headers."""
+    with pytest.raises(ApiError) as error:
+        kube.get(CLAIM, "none", "here")
+    assert (error.value.status, str(error.value)) == (404, 'resourceclaims "none" not found')
+
+
+def test_only_the_very_object_is_deleted(api: FakeApi, kube: Kube) -> None:
+    """Somebody else's object of the same name stays."""
+    mine = kube.create(config_map())
+    assert kube.delete(mine)
+    assert not kube.delete(mine)
+    kube.create(config_map())
+    assert not kube.delete(mine)
+    assert api.get(CONFIG_MAP, "here", "it") is not None
+
+
+def test_a_missing_service_account_is_asked_for_again(api: FakeApi, kube: Kube) -> None:
+    """A new namespace has its default ServiceAccount only a moment later."""
+    refusals = [(403, "Forbidden", 'pods "it" is forbidden: error looking up service account')] * 2
+    api.refuse = lambda *_: refusals.pop() if refusals else None
+    assert kube.create(config_map())["metadata"]["name"] == "it"
+
+
+def test_other_refusals_are_not_repeated(api: FakeApi, kube: Kube) -> None:
+    """A quota will not change its mind."""
+    api.refuse = lambda *_: (403, "Forbidden", "exceeded quota")
+    with pytest.raises(ApiError, match="exceeded quota"):
+        kube.create(config_map())
+    assert len(api.requests) == 1
+
+
+def test_log_lines_arrive_as_written_and_the_last_without_newline_too(
+    api: FakeApi, kube: Kube
+) -> None:
+    """The official client loses the last line of a log that does not end with a newline."""
+    pod = api.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}})
+    api.write_log("n", "p", "one\ntw")
+    lines = kube.follow_log(pod, "c").lines()
+    assert next(lines) == b"one"
+    api.write_log("n", "p", 'o\n{"last": true}', complete=True)
+    assert list(lines) == [b"two", b'{"last": true}']
+    assert kube.log(pod, "c") == 'one\ntwo\n{"last": true}'
+
+
+def test_a_stream_is_ended_from_another_thread(api: FakeApi, kube: Kube) -> None:
+    """A follower that waits for more can be told to stop."""
+    pod = api.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}})
+    stream = kube.follow_log(pod, "c")
+    ended = threading.Event()
+
+    def read() -> None:
+        list(stream.lines())
+        ended.set()
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    stream.close()
+    assert ended.wait(5)
+
+
+def test_an_api_server_that_is_not_there_is_named() -> None:
+    """With address and cause, without Python."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UnreachableError) as error:
+            client(address).get(POD, "p", "n")
+    assert address in str(error.value)
+    assert "refused" in str(error.value)
+    assert "object at" not in str(error.value)
+
+
+# Connecting
+
+
+def kubeconfig(folder: Path, server: str = "https://10.0.0.1:6443") -> Path:
+    """A kubeconfig with one context."""
+    path = folder / "kubeconfig"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "staging",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
+        "contexts": [{"name": "staging", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_the_current_context_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As kubectl does."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path)))
+    server = connect("auto", "", "r").server
+    assert (server.address, server.context) == ("https://10.0.0.1:6443", "staging")
+
+
+def test_no_configuration_names_the_way_to_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a silent fall-back to simulation."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(NoClusterError, match=r"`\./run dra`"):
+        connect("auto", "", "r")
+
+
+def test_a_kubeconfig_that_is_set_but_missing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a reason to try another source."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(NoClusterError, match="none does not exist"):
+        connect("auto", "", "r")
+
+
+def test_a_kubeconfig_that_is_no_kubeconfig_is_an_error(tmp_path: Path) -> None:
+    """And says which one."""
+    path = tmp_path / "broken"
+    path.write_text("{}")
+    with pytest.raises(NoClusterError, match="broken cannot be used"):
+        from_kubeconfig([path], "", "r")
+
+
+def test_an_unknown_context_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    """Names option and value."""
+    with pytest.raises(NoClusterError, match=r"--dra-context prod: .* there are staging"):
+        from_kubeconfig([kubeconfig(tmp_path)], "prod", "r")

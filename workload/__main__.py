@@ -1,0 +1,112 @@
+"""The command: reads options, does the role's part, reports."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from workload import options as command_line
+from workload import process
+from workload.consumer import consume
+from workload.cuda import Cuda
+from workload.exchange import ConsumerSide, ProducerSide, Waiting
+from workload.log import Log
+from workload.options import Options
+from workload.producer import produce
+from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the workload and return its exit code."""
+    result = Result(role="workload", process=process.describe())
+    try:
+        options = command_line.parse(arguments, os.environ)
+        result.role, result.nonce = options.role, options.nonce
+        if options.own_pid is not None:
+            process.become(options.own_pid)  # before CUDA, which does not survive a fork
+            result.process = process.describe()
+        _run(options, result)
+    except WorkloadError as error:
+        result.end(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the result must say so
+        traceback.print_exc()
+        problem = Problem("run", f"{type(error).__name__}: {error}", blame="workload")
+        result.end(WorkloadError(Verdict.WORKLOAD_FAULT, problem))
+    return _report(result)
+
+
+def _run(options: Options, result: Result) -> None:
+    if options.command == "inventory":
+        _prepare(options, result)
+        return
+    waiting = Waiting(options.patience)
+    with waiting.heeding_signals():
+        if options.command == "produce":
+            producer = ProducerSide(options.folder)
+            produce(options, producer, waiting, *_prepare(options, result))
+            return
+        consumer = ConsumerSide(options.folder)
+        try:
+            consume(options, consumer, waiting, *_prepare(options, result))
+        except WorkloadError as error:
+            consumer.tell(error.verdict)
+            raise
+        consumer.tell(Verdict.OK)
+
+
+def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result, Log]:
+    """Load CUDA, show its GPUs, and find those to use.
+
+    Raises:
+        WorkloadError: there is no driver, no GPU, or not the right one.
+    """
+    log = Log(options.role)
+    try:
+        cuda = Cuda()
+    except WorkloadError as error:
+        if error.verdict is Verdict.NO_GPU:
+            log.gpus([])
+        raise
+    result.cuda_driver_version, result.gpus = cuda.version, cuda.gpus
+    log.gpus(cuda.gpus)
+    return cuda, _allocated(options, cuda.gpus), result, log
+
+
+def _allocated(options: Options, visible: list[Gpu]) -> list[Gpu]:
+    """The GPUs to use, in order.
+
+    Raises:
+        WorkloadError: an allocated one is not visible.
+    """
+    by_uuid = {gpu.uuid: gpu for gpu in visible}
+    if missing := [uuid for uuid in options.gpus if uuid not in by_uuid]:
+        raise WorkloadError(
+            Verdict.WRONG_GPU,
+            Problem(
+                "find the allocated GPUs",
+                f"{', '.join(missing)} not visible; visible are {', '.join(by_uuid)}",
+            ),
+        )
+    return [by_uuid[uuid] for uuid in options.gpus] or visible
+
+
+def _report(result: Result) -> int:
+    """Write the termination message, then the result as the log's last line."""
+    path = Path(os.environ.get("DRA_TERMINATION_LOG") or "/dev/termination-log")
+    try:
+        # The kubelet makes the file; outside of a pod there is none, and none is wanted.
+        if path.exists() or "DRA_TERMINATION_LOG" in os.environ:
+            path.write_text(result.termination_message())
+    except OSError as error:
+        print(f"Workload: no termination message: {error}", file=sys.stderr, flush=True)
+    if result.error:
+        print(Log(result.role).prefix + f"{result.verdict}: {result.error.sentence()}", flush=True)
+    print(result.line(), flush=True)
+    return result.verdict.exit
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""The shared buffer: its layout, its content, and the doorbell in it.
+
+    | data: pattern(seed, index) in every 64-bit word | control page, 2 MiB |
+
+The first word of the control page is the doorbell. It is in device memory, so that hearing it
+proves that the consumer's writes reach the producer. Sizes are multiples of 2 MiB: CUDA shares whole
+blocks of that size, and a smaller allocation would share its neighbours.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workload.cuda import Context
+
+PAGE = 2 << 20
+"""Bytes."""
+_WORD = 8
+_MODULUS = 1 << 64
+
+
+class Doorbell(enum.IntEnum):
+    """What the consumer says when it is done."""
+
+    SAME_WROTE_ALL = 1
+    """All data is pattern(seed + 1)."""
+    BOTH_WROTE = 2
+    """The first half is pattern(seed + 1), the second pattern(seed + 2)."""
+    SAME_WROTE_HALF = 3
+    """The first half is pattern(seed + 1); the other GPU has no peer access."""
+    FAILED = 4
+    """The consumer found something wrong; nothing is promised about the data."""
+
+
+def seed_of(nonce: str) -> int:
+    """The seed of a run: no buffer of another run has its pattern."""
+    return int.from_bytes(hashlib.sha256(nonce.encode()).digest()[:_WORD], "little")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What verifying some words found."""
+
+    words: int
+    wrong: int
+    first_wrong: int | None
+    checksum: int
+
+    def __add__(self, other: Findings) -> Findings:
+        """The findings of two parts together; checksums are sums."""
+        firsts = [index for index in (self.first_wrong, other.first_wrong) if index is not None]
+        return Findings(
+            self.words + other.words,
+            self.wrong + other.wrong,
+            min(firsts, default=None),
+            (self.checksum + other.checksum) % _MODULUS,
+        )
+
+
+class Buffer:
+    """The buffer as one context sees it; the address may be imported."""
+
+    def __init__(self, context: Context, address: int, size: int, seed: int) -> None:
+        self._context = context
+        self._address = address
+        self._doorbell = address + size - PAGE
+        self._seed = seed
+        self._words = (size - PAGE) // _WORD
+        self.halves = (range(self._words // 2), range(self._words // 2, self._words))
+        """Indices of the data's words."""
+
+    def fill(self, part: range, step: int) -> None:
+        """Words become pattern(seed + step), by a kernel."""
+        self._context.fill(self._address, part.start, len(part), self._stepped(step))
+
+    def verify(self, part: range, step: int) -> Findings:
+        """Compare words with pattern(seed + step), by a kernel."""
+        wrong, first, checksum = self._context.verify(
+            self._address, part.start, len(part), self._stepped(step)
+        )
+        return Findings(len(part), wrong, first, checksum)
+
+    def silence(self) -> None:
+        """Clear the control page."""
+        self._context.clear(self._doorbell, PAGE)
+
+    def ring(self, what: Doorbell) -> None:
+        """Tell the producer."""
+        self._context.write(self._doorbell, self._stepped(what))
+
+    def heard(self) -> Doorbell | None:
+        """What was rung, if anything: other runs' words do not count."""
+        word = self._context.read(self._doorbell)
+        return next((what for what in Doorbell if word == self._stepped(what)), None)
+
+    def _stepped(self, step: int) -> int:
+        return (self._seed + step) % _MODULUS

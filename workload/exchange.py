@@ -1,0 +1,185 @@
+"""How the two processes meet: a shared folder with two FIFOs, or the log and the caller.
+
+In a folder either side may come first. Both make the FIFOs and open them before anything else; the
+kernel wakes whoever waits, and tells it when the other's end closes, so a partner that dies is
+noticed at once. A FIFO holds nothing when nobody has it open: what an earlier run left cannot be
+taken for an offer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from workload.result import Offer, Problem, Verdict, WorkloadError
+
+_OFFER = "offer.fifo"
+"""From producer to consumer: one line, the offer."""
+_ANSWER = "answer.fifo"
+"""From consumer to producer: one line, its verdict."""
+
+_READABLE = select.POLLIN
+_CLOSED = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+def partner_never_came(text: str) -> WorkloadError:
+    """The error of a wait that was in vain."""
+    return WorkloadError(Verdict.PARTNER_NEVER_CAME, Problem("wait for the partner", text))
+
+
+class Waiting:
+    """Waits for the partner, which end with the patience or with SIGTERM.
+
+    The patience counts from the first wait on: starting CUDA is nobody's delay.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._until: float | None = None
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._told_to_stop = False
+
+    @contextmanager
+    def heeding_signals(self) -> Iterator[None]:
+        """While the body runs, SIGTERM and SIGINT end the present or next wait, not the process."""
+        handlers = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        wakeup = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._told_to_stop = True
+
+    def wait(self, descriptor: int | None, what: str, at_most: float | None = None) -> int:
+        """Wait for something to read.
+
+        Args:
+            descriptor: what to read; None to let time pass only.
+            what: what is waited for, for the error.
+            at_most: seconds after which to return in any case.
+
+        Returns:
+            The descriptor's events; 0 when ``at_most`` is over.
+
+        Raises:
+            WorkloadError: the patience is over, or the process was told to stop.
+        """
+        if self._told_to_stop:
+            raise partner_never_came(f"stopped by a signal while waiting for {what}")
+        now = time.monotonic()
+        self._until = self._until or now + self._patience
+        left = self._until - now
+        if left <= 0:
+            raise partner_never_came(f"waited {self._patience:g} s in vain for {what}")
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if descriptor is not None:
+            poll.register(descriptor, _READABLE)
+        pause = left if at_most is None else min(left, at_most)
+        events = dict(poll.poll(max(1.0, pause * 1000)))
+        if descriptor in events:
+            return events[descriptor]
+        if at_most is None or self._told_to_stop:
+            return self.wait(descriptor, what, at_most)
+        return 0
+
+
+class ProducerSide:
+    """The producer's end of the exchange."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._answer: int | None = None
+        self._offer: int | None = None
+        if folder:
+            self._answer = os.open(_fifo(folder / _ANSWER), os.O_RDONLY | os.O_NONBLOCK)
+            # O_RDWR: opening waits for no reader, and the line stays until one comes (fifo(7)).
+            self._offer = os.open(_fifo(folder / _OFFER), os.O_RDWR | os.O_NONBLOCK)
+
+    def publish(self, offer: Offer, log: str) -> None:
+        """Hand the offer over.
+
+        Args:
+            offer: what to hand over.
+            log: the beginning of the line, where the offer goes through the log.
+        """
+        if self._offer is None:
+            print(f"{log}offer {offer.line()}", flush=True)
+        else:
+            os.write(self._offer, offer.line().encode() + b"\n")
+
+    @property
+    def descriptor(self) -> int | None:
+        """What becomes readable when the consumer answers, if there is such a way."""
+        return self._answer
+
+    def answer(self) -> str:
+        """What the consumer said; empty when it ended without a word."""
+        return _line(self._answer) if self._answer is not None else ""
+
+
+class ConsumerSide:
+    """The consumer's end of the exchange."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._answer: int | None = None
+        self._offer: int | None = None
+        if folder:
+            self._answer = os.open(_fifo(folder / _ANSWER), os.O_RDWR | os.O_NONBLOCK)
+            self._offer = os.open(_fifo(folder / _OFFER), os.O_RDONLY | os.O_NONBLOCK)
+
+    def take(self, waiting: Waiting) -> Offer:
+        """Wait for the offer.
+
+        Raises:
+            WorkloadError: the producer never came, ended without an offer, or wrote something else.
+        """
+        events = waiting.wait(self._offer, "the producer's offer")
+        text = _line(self._offer) if self._offer is not None and events & _READABLE else ""
+        if not text and events & _CLOSED:
+            raise partner_never_came("the producer ended without an offer")
+        try:
+            return Offer.parse(text)
+        except ValueError as error:
+            raise partner_never_came(f"what stood in the folder is no offer: {error}") from error
+
+    def tell(self, verdict: Verdict) -> None:
+        """Tell the producer how it went, where there is a way."""
+        if self._answer is not None:
+            os.write(self._answer, f"{verdict}\n".encode())
+
+
+def _fifo(path: Path) -> Path:
+    """Make the FIFO unless the partner did; users may differ, so everyone may use it."""
+    umask = os.umask(0)
+    try:
+        os.mkfifo(path, 0o666)
+    except FileExistsError:
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            raise WorkloadError(
+                Verdict.USAGE,
+                Problem("options", f"--folder: {path} is no FIFO: give a folder of the run's own"),
+            ) from None
+    finally:
+        os.umask(umask)
+    return path
+
+
+def _line(descriptor: int) -> str:
+    """What can be read now: a line fits into a FIFO's atomic write (PIPE_BUF, 4096 bytes)."""
+    try:
+        return os.read(descriptor, select.PIPE_BUF).decode(errors="replace").strip()
+    except BlockingIOError:
+        return ""

@@ -1,0 +1,77 @@
+"""The process itself: which PID it has, what the kernel lets it do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+from workload.result import Problem, Process, Verdict, WorkloadError
+
+
+def describe() -> Process:
+    """This process, as ``/proc/self`` shows it (proc(5), namespaces(7))."""
+    fields = dict(
+        line.split(":", 1)
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if ":" in line
+    )
+    return Process(
+        own_pid=os.getpid(),
+        nspid=[int(pid) for pid in fields["NSpid"].split()],
+        uid=os.getuid(),
+        pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
+        ipc_namespace=str(Path("/proc/self/ns/ipc").readlink()),
+        cap_eff=fields["CapEff"].strip(),
+        no_new_privs=int(fields["NoNewPrivs"]),
+        seccomp=int(fields["Seccomp"]),
+    )
+
+
+def become(pid: int) -> None:
+    """Go on as the process that sees itself as ``pid``; return in that process only.
+
+    The kernel numbers a namespace's processes one after the other, so children are forked until one
+    has the number: exact and without privilege where nothing else starts processes, as in a
+    container. The first process waits, passes signals on and exits as the last one does.
+
+    Raises:
+        WorkloadError: the number is taken or passed already.
+    """
+    if os.getpid() == pid:
+        return
+    while True:
+        child = os.fork()
+        if child == 0:
+            if os.getpid() == pid:
+                return
+            os._exit(0)
+        if child == pid:
+            _stand_for(child)
+        os.waitpid(child, 0)
+        if child > pid:
+            raise WorkloadError(
+                Verdict.USAGE,
+                Problem(
+                    "options",
+                    f"--own-pid: {pid} cannot be had, the next process of this PID namespace was"
+                    f" {child}: give a larger number, or run in a fresh PID namespace",
+                ),
+            )
+
+
+def _stand_for(child: int) -> None:
+    """Be the container's first process for a child: pass signals on, reap, exit as it does."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, forward)
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            # 128 + signal, as shells and container runtimes say it.
+            os._exit(code if code >= 0 else 128 - code)
