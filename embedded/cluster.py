@@ -39,6 +39,9 @@ DEFAULT_NAME = "default"
 START_SECONDS = 30
 MOST_NODES = 200
 
+_started: dict[Path, subprocess.Popen[bytes]] = {}
+"""What this very process started, to be reaped by it; nothing else depends on it."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -151,6 +154,8 @@ def down(name: str = DEFAULT_NAME) -> bool:
     found = _processes(state)
     for pid in found:
         _kill(pid)
+    if process := _started.pop(state, None):
+        process.wait()
     cgroups.remove(f"dra-conformance/{name}")
     if not state.exists():
         return bool(found)
@@ -285,7 +290,7 @@ def _start(plan: Plan, tied: bool) -> Path:
     if tied:
         command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
     with door, (plan.logs / "control-plane.log").open("wb") as log:
-        subprocess.Popen(
+        _started[plan.state] = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
