@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
             one.add_argument("--embedded-nodes", default=defaults.nodes, type=int, metavar="N")
             one.add_argument("--embedded-kubernetes", default=defaults.kubernetes, metavar="MINOR")
             one.add_argument("--embedded-driver", default=defaults.driver, metavar="NAME")
+            one.add_argument(
+                "--embedded-hardware", default=defaults.hardware, metavar="simulated|real"
+            )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
@@ -53,6 +56,7 @@ def _run(options: argparse.Namespace) -> int:
                 nodes=options.embedded_nodes,
                 kubernetes=options.embedded_kubernetes,
                 driver=options.embedded_driver,
+                hardware=options.embedded_hardware,
                 name=name,
             ),
             progress,

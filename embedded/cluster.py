@@ -25,8 +25,7 @@ from embedded.binaries import KUBERNETES, RELEASES, RUNTIME, Release
 from embedded.drivers import DRIVERS
 from embedded.drivers.driver import Driver
 from embedded.errors import EmbeddedError
-from embedded.hardware import machine as hardware
-from embedded.hardware import products
+from embedded.hardware import machine, products, real
 from embedded.hardware.artifact import HARDWARE
 from embedded.images.pause import PAUSE_IMAGE
 from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
@@ -77,8 +76,8 @@ def up(options: Options, progress: Progress) -> Cluster:
     Raises:
         EmbeddedError: it cannot be; nothing of it is left then.
     """
-    gpus, product = _parse_gpus(options.gpus)
     _check_options(options)
+    gpus, product = _gpus(options)
     requirements.check()
     state = states() / options.name
     if _processes(state):
@@ -96,6 +95,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         state=state,
         nodes=tuple(NodePlan(number, gpus, product) for number in range(1, options.nodes + 1)),
         artifacts={item.name: built[item.name] for item in components},
+        hardware=options.hardware,
         images=tuple(built[item.name] / "image.tar" for item in images),
         feature_gates=kubernetes.feature_gates,
         runtime_config=kubernetes.runtime_config,
@@ -115,7 +115,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         workload_image=WORKLOAD_IMAGE_NAME,
         description=(
             f"embedded cluster, Kubernetes v{kubernetes.version}, {driver.description}, "
-            f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product} (simulated)"
+            f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product}"
         ),
         hardware=options.hardware,
     )
@@ -322,7 +322,13 @@ def _wait_until_ready(
         time.sleep(0.05)
     api = Api(kubeconfig)
     api.create(objects)
-    api.wait("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), still_alive, START_SECONDS)
+    api.wait(
+        "v1",
+        "Node",
+        lambda nodes: _ready_nodes(nodes) == len(plan.nodes),
+        still_alive,
+        START_SECONDS,
+    )
     api.wait(
         kubernetes.dra_api,
         "ResourceSlice",
@@ -352,21 +358,33 @@ def _server(kubeconfig: Path) -> str:
     return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
 
 
-def _parse_gpus(text: str) -> tuple[int, str]:
+def _gpus(options: Options) -> tuple[int, str]:
+    """Number and product of each node's GPUs."""
+    if options.hardware == "real":
+        if options.nodes > 1:
+            raise EmbeddedError(
+                f"--embedded-nodes {options.nodes}: with --embedded-hardware real there can be one "
+                "node, as two would publish the same GPUs"
+            )
+        return len(real.gpu_nodes()), f"GPU (real, driver {real.driver_version()})"
+    return _simulated_gpus(options.gpus)
+
+
+def _simulated_gpus(text: str) -> tuple[int, str]:
     number, _, product = text.partition(":")
     product = product or products.H100.name
     if not number.isdigit():
         raise EmbeddedError(f"--embedded-gpus {text!r}: give NUMBER or NUMBER:PRODUCT")
     try:
-        hardware.gpus("any", product, int(number))
-    except hardware.HardwareError as error:
+        machine.gpus("any", product, int(number))
+    except machine.HardwareError as error:
         raise EmbeddedError(f"--embedded-gpus {text!r}: {error}") from error
     return int(number), product
 
 
 def _check_options(options: Options) -> None:
     for option, value, allowed in (
-        ("--embedded-hardware", options.hardware, ("simulated",)),
+        ("--embedded-hardware", options.hardware, ("simulated", "real")),
         ("--embedded-driver", options.driver, tuple(DRIVERS)),
         ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
     ):

@@ -53,6 +53,8 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     artifacts: dict[str, Path]
     """Directories of the built parts, by name."""
+    hardware: str
+    """``simulated`` or ``real``."""
     images: tuple[Path, ...]
     """OCI archives that every node imports."""
     feature_gates: dict[str, bool] = field(default_factory=dict)

@@ -17,7 +17,8 @@ import uuid
 from pathlib import Path
 
 from embedded import network
-from embedded.hardware import machine as hardware
+from embedded.hardware import machine as simulated
+from embedded.hardware import real
 from embedded.layout import API_SERVICE, DRIVER_ROOT, SIMULATED_GPUS, NodePlan, Plan
 from embedded.machine import Machine, MachineError, answers, run
 
@@ -99,7 +100,7 @@ def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
 
 
 def _make_devices(root: Path, plan: Plan, node: NodePlan) -> None:
-    """``/dev``, the simulated GPUs, and the driver root that makes them usable."""
+    """``/dev`` with the GPUs' nodes, and the driver root that makes the GPUs usable."""
     dev = root / "dev"
     for name in BORROWED_DEVICES:
         if (Path("/dev") / name).exists():
@@ -109,16 +110,21 @@ def _make_devices(root: Path, plan: Plan, node: NodePlan) -> None:
     (dev / "ptmx").symlink_to("pts/ptmx")
     for name, target in {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}.items():
         (dev / name).symlink_to(f"/proc/self/fd{target}")
-    gpus = hardware.gpus(node.name, node.product, node.gpus)
-    memory = root / SIMULATED_GPUS.lstrip("/")
-    memory.mkdir(parents=True)
-    run("mount", "-t", "tmpfs", "-o", "mode=755", "simulated-gpus", memory)
-    hardware.install(memory, gpus)
     driver = root / DRIVER_ROOT.lstrip("/")
     driver.mkdir(parents=True)
-    run("cp", "-a", f"{plan.artifacts['hardware']}/.", driver)
-    for folder in (dev, driver / "dev"):
-        hardware.make_device_nodes(folder, len(gpus))
+    if plan.hardware == "real":
+        real.install(driver)
+        for folder in (dev, driver / "dev"):
+            real.make_device_nodes(folder)
+    else:
+        gpus = simulated.gpus(node.name, node.product, node.gpus)
+        memory = root / SIMULATED_GPUS.lstrip("/")
+        memory.mkdir(parents=True)
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "simulated-gpus", memory)
+        simulated.install(memory, gpus)
+        run("cp", "-a", f"{plan.artifacts['hardware']}/.", driver)
+        for folder in (dev, driver / "dev"):
+            simulated.make_device_nodes(folder, len(gpus))
 
 
 def _write_etc(etc: Path, node: NodePlan) -> None:
@@ -187,14 +193,16 @@ def _start_runtime(machine: Machine) -> None:
     path = f"/opt/runtime:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
     os.environ["PATH"] = path
     spec = json.loads(run("/opt/runtime/ctr", "oci", "spec"))
-    spec["mounts"].append(
-        {
-            "destination": SIMULATED_GPUS,
-            "source": SIMULATED_GPUS,
-            "type": "bind",
-            "options": ["rbind", "rw", "nosuid", "nodev", "noexec"],
-        }
-    )
+    if Path(SIMULATED_GPUS).exists():
+        # Their memory; whether a process may use a GPU is decided by its device node.
+        spec["mounts"].append(
+            {
+                "destination": SIMULATED_GPUS,
+                "source": SIMULATED_GPUS,
+                "type": "bind",
+                "options": ["rbind", "rw", "nosuid", "nodev", "noexec"],
+            }
+        )
     # The limits are for containerd to inherit, as without a base specification.
     spec["process"].pop("rlimits", None)
     Path("/etc/containerd").mkdir()
@@ -258,6 +266,9 @@ def _kubelet_configuration(plan: Plan, node: NodePlan) -> dict[str, object]:
             "memory.available": "10Mi",
         },
         "eventRecordQPS": 0,
+        # A failed NodePrepareResources is tried again with the pod's next regular sync only (one
+        # minute by default), and it fails when the kubelet is faster than the node authorizer.
+        "syncFrequency": "2s",
         "featureGates": plan.feature_gates,
     }
 
