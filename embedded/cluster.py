@@ -37,6 +37,7 @@ from embedded.progress import Progress
 DEFAULT_NAME = "default"
 START_SECONDS = 30
 MOST_NODES = 200
+_MARK = ".starting"
 
 _started: dict[Path, subprocess.Popen[bytes]] = {}
 """What this very process started, to be reaped by it; nothing else depends on it."""
@@ -139,6 +140,10 @@ def sweep() -> None:
         state = states() / name
         if not _processes(state) and not _is_starting(state):
             down(name)
+    for mark in states().glob(f"*{_MARK}"):
+        if not _is_starting(mark.with_suffix("")):
+            mark.unlink(missing_ok=True)
+    _remove_if_empty(states())
 
 
 def down(name: str = DEFAULT_NAME) -> bool:
@@ -162,7 +167,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
         raise EmbeddedError(f"not removing {state}: {inside[0]} is mounted in it")
-    shutil.rmtree(state)
+    shutil.rmtree(state, onerror=_unless_gone)
     _remove_if_empty(states())
     return True
 
@@ -237,13 +242,27 @@ def _explained(state: Path) -> Iterator[None]:
 def _starting(state: Path) -> Iterator[None]:
     """Make the state folder, marked as in use for as long as there may be no process of it."""
     states().mkdir(parents=True, exist_ok=True)
-    with _mark(state).open("w") as mark:
-        fcntl.flock(mark, fcntl.LOCK_EX)
+    with _marked(state):
         try:
             state.mkdir(mode=0o700)
             yield
         finally:
             _mark(state).unlink()
+
+
+@contextmanager
+def _marked(state: Path) -> Iterator[None]:
+    while True:
+        with _mark(state).open("w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            try:
+                # A sweep may have removed the file before we had the lock on it.
+                ours = os.path.samestat(os.fstat(mark.fileno()), _mark(state).stat())
+            except FileNotFoundError:
+                ours = False
+            if ours:
+                yield
+                return
 
 
 def _is_starting(state: Path) -> bool:
@@ -258,7 +277,7 @@ def _is_starting(state: Path) -> bool:
 
 
 def _mark(state: Path) -> Path:
-    return state.with_suffix(".starting")
+    return state.with_suffix(_MARK)
 
 
 def _start(plan: Plan, tied: bool) -> Path:
@@ -426,6 +445,12 @@ def _kill(pid: int) -> None:
         pass
     finally:
         os.close(handle)
+
+
+def _unless_gone(_function: object, _path: str, error: object) -> None:
+    """For ``shutil.rmtree``: what somebody else has removed already is removed."""
+    if not isinstance(error, tuple) or not issubclass(error[0], FileNotFoundError):
+        raise  # noqa: PLE0704 - called while the error is handled
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -140,8 +140,8 @@ def _scale(value: Any) -> float:
         scale = float(value)
     except (TypeError, ValueError):
         scale = 0.0
-    if isinstance(value, bool) or not 0.1 <= scale <= 100:
-        raise ValueError("expected a number from 0.1 to 100")
+    if isinstance(value, bool) or not 0.01 <= scale <= 100:
+        raise ValueError("expected a number from 0.01 to 100")
     return scale
 
 
@@ -234,7 +234,7 @@ SPECS: tuple[Spec, ...] = (
         {},
         _patch,
         "FILE",
-        "a JSON merge patch (JSON or YAML) applied to every pod of the run",
+        "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
     ),
     Spec("output", "reports/out", _text, "DIR", "where reports go (default reports/out)"),
     Spec(

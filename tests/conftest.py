@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from embedded import cluster as embedded_cluster
-from embedded.progress import Progress
+if TYPE_CHECKING:
+    from embedded.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[embedded_cluster.Cluster]:
+def cluster() -> Iterator[Cluster]:
     """An embedded cluster with the NVIDIA driver and four simulated GPUs, for the whole session."""
+    # Not above: `pytest -m dra` reads this file where the embedded cluster is not installed.
+    from embedded import cluster as embedded_cluster  # noqa: PLC0415
+    from embedded.progress import Progress  # noqa: PLC0415
+
     with embedded_cluster.running(embedded_cluster.Options(), Progress()) as running:
         yield running

@@ -3,8 +3,8 @@
     | data: pattern(seed, index) in every 64-bit word | control page, 2 MiB |
 
 The first word of the control page is the doorbell. It is in device memory, so that hearing it
-proves that the consumer's writes reach the producer. Sizes are multiples of 2 MiB: CUDA shares whole
-blocks of that size, and a smaller allocation would share its neighbours.
+proves that the consumer's writes reach the producer. Sizes are multiples of 2 MiB: CUDA shares
+whole blocks of that size, and a smaller allocation would share its neighbours.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     folder = options.take("folder", _folder)
     patience = options.take("patience", _patience) or 60.0
     if given.command == "produce":
-        if options.take("log", _flag) == (folder is not None):
+        if bool(options.take("log", _flag)) == (folder is not None):
             _refuse("give either --folder DIR, where the consumer sees it too, or --log")
         size = options.take("bytes", _bytes) or 64 << 20
         return Options("produce", "producer", own_pid, nonce, gpus, folder, None, size, patience)

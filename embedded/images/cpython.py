@@ -1,7 +1,7 @@
 """The interpreter of the workload's image: CPython, taken from a pinned Go module.
 
-The module (``embedded/binaries/python``) embeds builds of the python-build-standalone project. They
-run from any directory and with any glibc from 2.17 on; every extension module of the standard
+The module (``embedded/binaries/python-MINOR``) embeds builds of the python-build-standalone
+project. They run from any directory and with any glibc from 2.17 on; every extension module of the standard
 library is linked into ``libpython``.
 """
 
@@ -11,20 +11,23 @@ import gzip
 import json
 import re
 import shutil
+import sys
+import sysconfig
 from pathlib import Path
 
 from embedded.artifacts import Artifact, Build, BuildError, cache
 from embedded.images import elf
 from embedded.toolchain import go_binary
 
-VERSION = "3.13"
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""Minor version: that of the Python which builds, because extensions are compiled with its C
+headers. The interpreter itself is the pinned one."""
 SITE_PACKAGES = Path("lib") / f"python{VERSION}" / "site-packages"
 """Where packages go, relative to the interpreter's directory."""
 
-HEADERS = Path(__file__).with_name("cpython") / "include"
-
 _MODULE = "github.com/kluctl/go-embed-python"
-_PIN = Path(__file__).parents[1] / "binaries" / "python"
+_PINS = Path(__file__).parents[1] / "binaries"
+_PIN = _PINS / f"python-{VERSION}"
 _DIRECTORY_BIT = 1 << 31
 """Go's ``fs.ModeDir``, as the module's list of files has it."""
 
@@ -42,7 +45,23 @@ _UNUSED = (
 """Parts that a program without screen and without package manager cannot use."""
 
 
+def headers() -> Path:
+    """The C headers of the Python that builds.
+
+    Raises:
+        BuildError: it has none, or no interpreter of its minor version is pinned.
+    """
+    if not _PIN.is_dir():
+        pinned = ", ".join(sorted(path.name.partition("-")[2] for path in _PINS.glob("python-*")))
+        raise BuildError(f"this runs on Python {VERSION}; the images can be built with {pinned}")
+    folder = Path(sysconfig.get_path("include"))
+    if not (folder / "Python.h").is_file():
+        raise BuildError(f"{folder}/Python.h is missing: install the package python3-dev")
+    return folder
+
+
 def _build(build: Build) -> None:
+    headers()  # better now than after minutes of other builds
     modules = cache() / "go" / "modules"
     build.run(
         *(go_binary(), "mod", "download", _MODULE),

@@ -38,6 +38,12 @@ def library(soname: str) -> Path:
     raise BuildError(f"this machine has no {soname} in {', '.join('/' + d for d in _DIRECTORIES)}")
 
 
+def libc() -> Path:
+    """The machine's glibc: an image's content depends on it."""
+    found = (Path("/", directory, "libc.so.6") for directory in _DIRECTORIES)
+    return next(filter(Path.is_file, found), Path("/", _DIRECTORIES[0], "libc.so.6"))
+
+
 def program(name: str) -> Path:
     """The machine's program of that name.
 

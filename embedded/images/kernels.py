@@ -43,8 +43,8 @@ def old_head(ptx: str) -> str:
     }
     if newer := sorted(used - _KNOWN):
         raise ValueError(
-            f"the kernels use {', '.join(newer)}, not known to be in PTX {PTX_VERSION}: look each up"
-            " in the PTX ISA's notes, and add it to the list or raise the version (8.0 at most)"
+            f"the kernels use {', '.join(newer)}, not known to be in PTX {PTX_VERSION}: look up"
+            " since when, and add it to the list or raise the version (8.0 at most)"
         )
     text, heads = re.subn(
         r"^\.version \d+\.\d+$", f".version {PTX_VERSION}", ptx, flags=re.MULTILINE

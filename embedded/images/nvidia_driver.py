@@ -66,7 +66,7 @@ NVIDIA_DRIVER_IMAGE = Artifact(
         Path(__file__),
         Path(oci.__file__),
         Path(host.__file__),
-        Path("/lib/x86_64-linux-gnu/libc.so.6"),
+        host.libc(),
     ),
     _build,
     needs=(NVIDIA_DRIVER,),

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from embedded.artifacts import Artifact, Build, BuildError, wheels
-from embedded.images.cpython import CPYTHON, HEADERS, SITE_PACKAGES, VERSION
+from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION, headers
 from embedded.images.packages import PACKAGES
 from embedded.toolchain import CUDA_HEADERS, PINS, ZIG, zig_command, zig_environment
 
@@ -53,7 +53,8 @@ def _build(build: Build) -> None:
     source = _source(build)
     (source / _BOOST / "pycudaboost").symlink_to("boost")
     include = build.scratch / "include"
-    include.mkdir()
+    # All but what differs from build to build.
+    shutil.copytree(headers(), include, ignore=shutil.ignore_patterns("pyconfig*.h"))
     (include / "pyconfig.h").write_text(_pyconfig(build.needs["cpython"]))
     boost = [
         str(path.relative_to(source))
@@ -69,9 +70,11 @@ def _build(build: Build) -> None:
     structs = [objects[name] for name in _STRUCT_SOURCES]
     driver = [path for name, path in objects.items() if name not in _STRUCT_SOURCES]
     for name, parts in {"_driver": [*driver, stub], "_pvt_struct": structs}.items():
+        library = site / "pycuda" / f"{name}{_SUFFIX}"
         build.run(
             *zig_command(build, "c++"),
-            *("-shared", "-s", "-o", site / "pycuda" / f"{name}{_SUFFIX}", *parts),
+            *("-shared", "-s", "-o", library),
+            *parts,
             env=zig_environment(build),
         )
     # What an installer would note: the metadata by which the package is known to be there.
@@ -108,7 +111,7 @@ def _compile(build: Build, source: Path, files: Sequence[str]) -> dict[str, Path
         *("-std=c++14", "-O1", "-g0", "-w", "-fPIC", "-fvisibility=hidden"),
         *("-fno-sanitize=all", f"-ffile-prefix-map={build.scratch}=."),
         *(f"-D{define}" for define in _DEFINES),
-        *("-Isrc/cpp", f"-I{_BOOST}", f"-I{HEADERS}", f"-I{build.scratch / 'include'}"),
+        *("-Isrc/cpp", f"-I{_BOOST}", f"-I{build.scratch / 'include'}"),
         f"-I{build.needs['cuda-headers'] / 'include'}",
         f"-I{build.needs['workload-packages'] / 'numpy' / '_core' / 'include'}",
     ]
@@ -184,7 +187,7 @@ _SETUPTOOLS = wheels("setuptools", PINS / "pycuda-build.txt")
 
 PYCUDA = Artifact(
     "pycuda",
-    (PINS / "pycuda.txt", Path(__file__), HEADERS),
+    (PINS / "pycuda.txt", Path(__file__)),
     _build,
     needs=(ZIG, CUDA_HEADERS, CPYTHON, PACKAGES, _SETUPTOOLS),
     minutes=1.2,

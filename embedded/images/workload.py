@@ -2,9 +2,11 @@
 
 Three layers: glibc and what the NVIDIA container toolkit's hooks work on; the interpreter with its
 packages; the program. No shell, no package manager, and no ``LD_LIBRARY_PATH``: ``libcuda.so.1`` is
-found only when the ``update-ldcache`` hook of the CDI specification ran, because a driver brings
-the library under its full version, and the name ``libcuda.so.1`` is a link that this hook's
-``ldconfig`` makes, as is the loader's cache. So a hook that is missing or broken is seen.
+found only when the ``update-ldcache`` hook of the CDI specification ran. A driver brings the
+library under its full version; the name ``libcuda.so.1`` is a link that this hook's ``ldconfig``
+makes. So is the cache, which alone leads to directories that this loader does not search by itself
+(on Debian all but ``/lib``, ``/usr/lib`` and their ``x86_64-linux-gnu``). So a hook that is missing
+or broken is seen.
 """
 
 from __future__ import annotations
@@ -115,18 +117,25 @@ def _add_program(build: Build, root: Path) -> None:
     for source in sorted(_SOURCE.glob("*.py")):
         shutil.copyfile(source, package / source.name)
     shutil.copyfile(build.needs["workload-kernels"] / PTX, package / PTX)
-    _write_bytecode(build, root, package)
+    _write_bytecode(build, root, package, checked=True)
 
 
-def _write_bytecode(build: Build, root: Path, folder: Path) -> None:
+def _write_bytecode(build: Build, root: Path, folder: Path, *, checked: bool = False) -> None:
     """Compile Python files as they will stand in the image, the same bytes every time.
 
-    Unchecked: the files never change after, and the image may be read-only. The hash seed decides
-    the order of set constants.
+    The hash seed decides the order of set constants.
+
+    Args:
+        build: the running build.
+        root: the directory that becomes the image's root.
+        folder: what to compile, below the root.
+        checked: whether the interpreter compares source and bytecode, for files that a layer on top
+            may replace.
     """
     build.run(
         *(build.needs["cpython"] / "bin" / "python3", "-m", "compileall", "-q"),
-        *("--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/", folder),
+        *("--invalidation-mode", "checked-hash" if checked else "unchecked-hash"),
+        *("-s", root, "-p", "/", folder),
         env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
     )
 
@@ -150,7 +159,7 @@ WORKLOAD_PYTHON = Artifact(
 
 WORKLOAD_IMAGE = Artifact(
     "workload-image",
-    (_SOURCE, Path(__file__).parent, Path("/lib/x86_64-linux-gnu/libc.so.6")),
+    (_SOURCE, Path(__file__).parent, host.libc()),
     _build_image,
     needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
 )

@@ -576,7 +576,7 @@ def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
             expected=expected,
             observed="the handle was opened",
         )
-    error = (same.error if same is not None else None) or consumer.error or {}
+    error = (importing(shared_claim, "same").error or consumer.error) or {}
     if error.get("code") != INVALID_CONTEXT:
         refuse(
             shared_claim,

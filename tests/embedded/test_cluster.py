@@ -21,6 +21,7 @@ from embedded import cluster as embedded_cluster
 from embedded.errors import EmbeddedError
 from embedded.layout import states
 from embedded.progress import Progress
+from tests import footprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,34 +30,6 @@ ROOT = Path(__file__).parents[2]
 def client(cluster: embedded_cluster.Cluster) -> dynamic.DynamicClient:
     """A client of the session's cluster."""
     return dynamic.DynamicClient(config.new_client_from_config(str(cluster.kubeconfig)))
-
-
-def footprint() -> dict[str, set[str]]:
-    """What somebody would see of a cluster on this machine."""
-    processes = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_text().replace("\0", " ")
-        except OSError:
-            continue
-        if "/dra-conformance/" in words or "embedded." in words:
-            processes.add(f"{entry.name} {words}")
-    # Version 1 hierarchies and the unified one; only our own folder's children matter.
-    cgroups = {str(path) for path in Path("/sys/fs/cgroup").glob("*dra-conformance*")}
-    cgroups |= {str(path) for path in Path("/sys/fs/cgroup").glob("*/dra-conformance/*")}
-    return {
-        "processes": processes,
-        "mounts": set(Path("/proc/mounts").read_text().splitlines()),
-        "devices": set(os.listdir("/sys/class/net")),
-        "cgroups": cgroups,
-        "dev": {name for name in os.listdir("/dev") if "nvidia" in name},
-        "tmp": {name for name in os.listdir("/tmp") if "dra" in name},
-        "states": {path.name for path in states().glob("*")},
-        "sysctl": {
-            Path("/proc/sys", name).read_text()
-            for name in ("kernel/panic", "vm/overcommit_memory", "kernel/panic_on_oops")
-        },
-    }
 
 
 def test_serves_the_pinned_kubernetes(client: dynamic.DynamicClient) -> None:
@@ -147,69 +120,65 @@ def test_a_pod_reaches_the_api_by_its_service(
 
 
 @pytest.fixture
-def before() -> Iterator[dict[str, set[str]]]:
-    """The footprint before a test; the test's own cluster must not outlive it."""
-    yield footprint()
+def name() -> Iterator[str]:
+    """Name of a cluster of the test's own, of which nothing may be left."""
+    before = footprint.host()
+    yield "leftovers"
     embedded_cluster.down("leftovers")
+    assert not footprint.of_cluster("leftovers")
+    assert footprint.host() == before
 
 
-def up_in_a_process(*arguments: str) -> subprocess.Popen[Any]:
-    """``./run cluster up``, as a user has it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "embedded", "up", "--name", "leftovers", *arguments],
+def test_down_leaves_nothing(name: str) -> None:
+    """Up beside another cluster, then down: the machine is as it was."""
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    assert embedded_cluster.is_running(name)
+    assert not embedded_cluster.deaths(name)
+    assert footprint.of_cluster(name)
+    assert embedded_cluster.down(name)
+    assert not footprint.of_cluster(name)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 2.0, 3.5])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_up_leaves_nothing(name: str, seconds: float, number: signal.Signals) -> None:
+    """Whenever ``up`` is stopped, by Ctrl-C or by a kill followed by ``down``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "embedded", "up", "--name", name],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-
-
-def test_down_leaves_nothing(before: dict[str, set[str]]) -> None:
-    """Up beside another cluster, then down: the machine is as it was."""
-    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
-    assert embedded_cluster.is_running("leftovers")
-    assert not embedded_cluster.deaths("leftovers")
-    assert embedded_cluster.down("leftovers")
-    assert footprint() == before
-
-
-@pytest.mark.parametrize("seconds", [0.6, 2.0, 3.5])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_up_leaves_nothing_after_down(
-    before: dict[str, set[str]], seconds: float, number: signal.Signals
-) -> None:
-    """Whenever ``up`` is stopped, by Ctrl-C or by a kill, ``down`` finds all of it."""
-    process = up_in_a_process()
     time.sleep(seconds)  # the moment of the interruption is what is tested
     os.killpg(process.pid, number)
     process.communicate()
     if number == signal.SIGKILL:
-        embedded_cluster.down("leftovers")
-    assert footprint() == before
+        embedded_cluster.down(name)
+        embedded_cluster.sweep()
+    assert not footprint.of_cluster(name)
 
 
-def test_kill_of_every_process_leaves_nothing_after_down(before: dict[str, set[str]]) -> None:
+def test_kill_of_every_process_leaves_nothing_after_down(name: str) -> None:
     """``kill -9`` of everything, then ``down``."""
-    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
-    for line in footprint()["processes"] - before["processes"]:
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    for pid, _ in footprint.processes(name):
         try:
-            os.kill(int(line.split()[0]), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    embedded_cluster.down("leftovers")
-    assert footprint() == before
+    assert embedded_cluster.down(name)
+    assert not footprint.of_cluster(name)
 
 
-def test_a_component_that_dies_is_named_with_the_end_of_its_log(
-    before: dict[str, set[str]],
-) -> None:
+def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> None:
     """Status says which component died, and how."""
-    embedded_cluster.up(embedded_cluster.Options(name="leftovers", gpus="1"), Progress())
-    for line in footprint()["processes"] - before["processes"]:
-        if "kube-scheduler" in line:
-            os.kill(int(line.split()[0]), signal.SIGKILL)
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    for pid, words in footprint.processes(name):
+        if "kube-scheduler" in words:
+            os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while not (died := embedded_cluster.deaths("leftovers")) and time.monotonic() < deadline:
+    while not (died := embedded_cluster.deaths(name)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "kube-scheduler on control-plane was killed by signal 9" in died[0]
     assert "the end of kube-scheduler.log" in died[0]

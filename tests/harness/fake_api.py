@@ -49,6 +49,8 @@ class FakeApi:
         self.reactions: list[Callable[[str, Object], None]] = []
         """Called after each change with its type and object."""
         self.closing = False
+        self.silent = False
+        """Whether it answers nothing any more, as one that was killed."""
 
     # What a controller does
 
@@ -60,7 +62,7 @@ class FakeApi:
             self.version += 1
             obj["metadata"].setdefault("uid", str(uuid.uuid4()))
             obj["metadata"]["resourceVersion"] = str(self.version)
-            stored = json.loads(json.dumps(obj))
+            stored: Object = json.loads(json.dumps(obj))
             self.objects[key] = stored
             change = "ADDED" if known is None else "MODIFIED"
             self.changes.append((self.version, change, stored))
@@ -107,6 +109,12 @@ class FakeApi:
             self.oldest = self.version + 1
             self.changed.notify_all()
 
+    def fall_silent(self) -> None:
+        """Answer nothing from now on."""
+        with self.changed:
+            self.silent = True
+            self.changed.notify_all()
+
     def remember(self) -> None:
         """Serve watches again."""
         with self.changed:
@@ -129,8 +137,18 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         pass
 
+    def handle_one_request(self) -> None:
+        """Hang up when the server is to be gone."""
+        if self.api.silent:
+            self.close_connection = True
+        else:
+            super().handle_one_request()
+
     def do_GET(self) -> None:
         path, query = self._asked()
+        if self.api.silent:
+            self.close_connection = True
+            return
         if path in self.api.documents:
             self._answer(200, self.api.documents[path])
         elif path.endswith("/log"):
@@ -156,6 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         path, _ = self._asked()
         obj = self._body()
+        if self.api.silent:
+            self.close_connection = True
+            return
         refusal = self.api.refuse(path, obj)
         if refusal is not None:
             self._status(*refusal)
@@ -169,6 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         path, _ = self._asked()
         options = self._body()
+        if self.api.silent:
+            self.close_connection = True
+            return
         kind, namespace, name = self._place(path)
         found = self.api.get(kind, namespace, name) if kind else None
         if kind is None or found is None:
@@ -215,7 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin_stream()
         while True:
             with self.api.changed:
-                if self.api.closing:
+                if self.api.closing or self.api.silent:
+                    self.close_connection = True
                     return
                 if since < self.api.oldest:
                     expired = {"code": 410, "reason": "Expired", "message": "too old"}
@@ -246,7 +271,8 @@ class _Handler(BaseHTTPRequestHandler):
             with self.api.changed:
                 log = self.api.logs.setdefault(key, Log())
                 pieces, complete = log.pieces[sent:], log.complete
-                if self.api.closing:
+                if self.api.closing or self.api.silent:
+                    self.close_connection = True
                     return
                 if not pieces and not complete:
                     self.api.changed.wait()
@@ -293,6 +319,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no error."""
+
+
 def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> bool:
     metadata = obj["metadata"]
     labels = metadata.get("labels") or {}
@@ -308,7 +339,7 @@ def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> boo
 def serving(api: FakeApi) -> Iterator[str]:
     """Serve it on a free port; answers the address."""
     handler = type("Handler", (_Handler,), {"api": api})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -37,7 +37,7 @@ class _Nvidia:
                 env={"HOME": str(build.scratch)},
             )
 
-        inputs = (_VALUES, kubernetes.version)
+        inputs = (_VALUES, kubernetes.version, kubernetes.dra_api)
         return (Artifact(_ARTIFACT, inputs, render, (HELM, NVIDIA_DRIVER)),)
 
     def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:  # noqa: ARG002

@@ -1,0 +1,68 @@
+"""The reference driver: small, correct by the node contract, and broken on demand.
+
+``kubelet_plugin`` is the driver itself; it runs in a container and stands alone. Here is what the
+embedded cluster needs to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from embedded.artifacts import Artifact
+from embedded.binaries import Release
+from embedded.drivers.driver import Driver, Object
+from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
+from embedded.errors import EmbeddedError
+from embedded.images.reference import REFERENCE_IMAGE
+
+FAULTS: Mapping[str, str] = MappingProxyType(
+    {name: fault.sentence for name, fault in faults.FAULTS.items()}
+)
+"""What `set_fault` takes, each with a sentence that says what the driver then does."""
+
+_MANIFESTS = Path(__file__).parent / "manifests.yaml"
+_FOLDER = Path("var/lib/kubelet/plugins") / DRIVER
+
+
+class _Reference:
+    name = DRIVER
+    description = "reference DRA driver"
+    images = (REFERENCE_IMAGE,)
+
+    def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:  # noqa: ARG002
+        """None: the manifests are written by hand."""
+        return ()
+
+    def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:  # noqa: ARG002
+        """All objects of ``manifests.yaml``, which are in their order."""
+        objects: list[Object] = list(yaml.safe_load_all(_MANIFESTS.read_text()))
+        for item in objects:
+            if item["kind"] == "DeviceClass":
+                item["apiVersion"] = kubernetes.dra_api
+        return objects
+
+
+REFERENCE: Driver = _Reference()
+
+
+def set_fault(node_root: Path, fault: str | None) -> None:
+    """Make the driver of one node misbehave from now on, or (None) behave again.
+
+    The driver need not be restarted; one that starts later finds the fault in force. What it did
+    before stays: a container that runs keeps its devices.
+
+    Args:
+        node_root: the node's root directory as seen from here (``embedded.cluster.node_root``).
+        fault: a name of `FAULTS`.
+
+    Raises:
+        EmbeddedError: there is no such fault.
+    """
+    try:
+        faults.switch(node_root / _FOLDER, fault)
+    except ValueError as error:
+        raise EmbeddedError(f"--embedded-fault {fault!r}: {error}") from error

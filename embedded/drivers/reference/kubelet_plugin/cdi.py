@@ -1,0 +1,133 @@
+"""What a container gets, in the words of the Container Device Interface (CDI).
+
+The kubelet hands the container runtime nothing but CDI device IDs; the runtime looks them up in
+the files of ``/var/run/cdi``. There is one file a claim, from its preparation to the opposite. The
+names in it carry the claim's UID, because runtimes cache and an ID must never mean two things.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from . import DRIVER
+from .gpus import Gpu
+
+KIND = f"k8s.{DRIVER}/claim"
+VERSION = "0.5.0"
+"""The oldest that allows device names to start with a digit, as UIDs do."""
+
+_COMMON_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+_SONAMES = ("libcuda.so.1", "libnvidia-ml.so.1")
+_LIBRARY_FOLDERS = ("usr/lib/x86_64-linux-gnu", "usr/lib64")
+"""What loaders search by themselves: Debian's and its descendants', and everybody else's.
+
+Libraries are looked for in these folders of the driver root, and shown in these folders of the
+container under the name that programs ask for: no hook has to refresh the loader's cache."""
+
+
+class Cdi:
+    """The specifications of this driver's claims."""
+
+    def __init__(self, folder: Path, driver_root: Path) -> None:
+        """Find what is common to all containers.
+
+        Args:
+            folder: where the runtime looks for specifications, ``/var/run/cdi``.
+            driver_root: where the vendor's driver lies, at the same path as on the node.
+
+        Raises:
+            FileNotFoundError: the driver lacks a part.
+        """
+        self._folder = folder
+        self._common = {
+            "deviceNodes": [{"path": path, "permissions": "rw"} for path in _COMMON_NODES],
+            "mounts": [
+                *(
+                    _mount(_library(driver_root, name), f"/{target}/{name}")
+                    for name in _SONAMES
+                    for target in _LIBRARY_FOLDERS
+                ),
+                _mount(driver_root / "usr/bin/nvidia-smi", "/usr/bin/nvidia-smi"),
+            ],
+        }
+
+    def spec(self, uid: str, gpus: Iterable[Gpu]) -> dict[str, Any]:
+        """The specification of a claim: one CDI device a GPU; the rest comes with any of them."""
+        return {
+            "cdiVersion": VERSION,
+            "kind": KIND,
+            "devices": [
+                {
+                    "name": _name(uid, gpu.name),
+                    "containerEdits": {
+                        "env": [f"REFERENCE_GPU_{gpu.minor}={gpu.uuid}"],
+                        "deviceNodes": [{"path": gpu.path, "permissions": "rw"}],
+                    },
+                }
+                for gpu in gpus
+            ],
+            "containerEdits": self._common,
+        }
+
+    def write(self, uid: str, spec: dict[str, Any]) -> None:
+        """Make the claim's file say this; one that does so already is left alone."""
+        text = json.dumps(spec, indent=1)
+        file = self._file(uid)
+        if not file.exists() or file.read_text() != text:
+            write_atomically(file, text)
+
+    def remove(self, uid: str) -> None:
+        """Remove the claim's file, if there is one."""
+        self._file(uid).unlink(missing_ok=True)
+
+    def _file(self, uid: str) -> Path:
+        return self._folder / f"{KIND.replace('/', '-')}_{uid}.json"
+
+
+def device_id(uid: str, device: str) -> str:
+    """The fully qualified CDI name of one device of a claim."""
+    return f"{KIND}={_name(uid, device)}"
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a file so that nobody, not even after a power failure, sees a part of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # A runtime reads *.json and *.yaml only: this name is none of them.
+    new = file.with_name(f".{file.name}.new")
+    try:
+        with new.open("w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.rename(file)
+    except OSError:
+        new.unlink(missing_ok=True)  # a full disk
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _name(uid: str, device: str) -> str:
+    return f"{uid}-{device}"
+
+
+def _library(driver_root: Path, name: str) -> Path:
+    for folder in _LIBRARY_FOLDERS:
+        if (found := driver_root / folder / name).exists():
+            return found.resolve()
+    raise FileNotFoundError(f"no {name} in {' or '.join(_LIBRARY_FOLDERS)} of {driver_root}")
+
+
+def _mount(source: Path, target: str) -> dict[str, Any]:
+    return {
+        "hostPath": str(source),
+        "containerPath": target,
+        "options": ["bind", "ro", "nosuid", "nodev"],
+    }

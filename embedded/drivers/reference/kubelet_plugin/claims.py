@@ -1,0 +1,215 @@
+"""Prepares and unprepares ResourceClaims, and remembers on disk what is prepared.
+
+The kubelet knows only in memory which claims are prepared, and asks again when in doubt: after a
+timeout, after its own restart, after a reboot. So every operation is idempotent, and preparing a
+prepared claim makes true again what was lost meanwhile (``/var/run`` is a tmpfs).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import DRIVER
+from .cdi import Cdi, write_atomically
+from .faults import Faults, Point
+from .gpus import Gpu
+
+SCHEMA = 1
+
+
+class PrepareError(Exception):
+    """Why a claim cannot be prepared; the kubelet shows it in an event of the pod."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One allocated device, as the checkpoint and the kubelet get it."""
+
+    request: str
+    """The claim's request that it answers."""
+    name: str
+    admin: bool
+    """Administrators may look at a device that somebody else uses (KEP-5018)."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A prepared claim."""
+
+    namespace: str
+    name: str
+    devices: tuple[Device, ...]
+
+
+class Claims:
+    """The claims that are prepared on this node."""
+
+    def __init__(
+        self,
+        node: str,
+        gpus: Iterable[Gpu],
+        read: Callable[[str, str], Mapping[str, Any]],
+        cdi: Cdi,
+        checkpoint: Path,
+        boot_id: str,
+        faults: Faults,
+    ) -> None:
+        """Load the checkpoint and restore what it says.
+
+        Args:
+            node: this node's name, which is its pool's.
+            gpus: the node's GPUs.
+            read: gives the ResourceClaim of a namespace and name, in any version.
+            cdi: where specifications go.
+            checkpoint: file that remembers prepared claims.
+            boot_id: what changes with every boot of the node.
+            faults: how to misbehave.
+
+        Raises:
+            ValueError: the checkpoint cannot be read. Going on without it could give a device away
+                that a container uses, so that is for a person to decide.
+        """
+        self.node = node
+        self._gpus = {gpu.name: gpu for gpu in gpus}
+        self._read = read
+        self._cdi = cdi
+        self._checkpoint = checkpoint
+        self._boot_id = boot_id
+        self._faults = faults
+        self._lock = threading.Lock()
+        self._claims = self._load()
+        for uid, claim in self._claims.items():
+            if faults.alter(Point.RESTORE, True):
+                self._write_spec(uid, claim)
+            else:
+                cdi.remove(uid)
+
+    def prepare(self, namespace: str, name: str, uid: str) -> tuple[Device, ...]:
+        """Make the claim's devices available to containers.
+
+        Raises:
+            PrepareError: the claim cannot be prepared as it is.
+            OSError: the node's disk does not take what has to be written.
+        """
+        with self._lock:
+            claim = Claim(namespace, name, self._allocated(namespace, name, uid))
+            self._faults.alter(Point.PREPARE, claim)
+            new = self._claims.get(uid) != claim
+            if new:
+                self._refuse_devices_in_use(uid, claim)
+                # First on record, then done: a crash in between leaves nothing that nobody knows.
+                self._save({**self._claims, uid: claim})
+            elif not self._faults.alter(Point.RESTORE, True):
+                return claim.devices
+            try:
+                self._write_spec(uid, claim)
+            except OSError:
+                if new:
+                    self._forget(uid)
+                raise
+            return claim.devices
+
+    def unprepare(self, uid: str) -> None:
+        """Take the devices back; of an unknown claim, nothing, and that is a success.
+
+        All that is needed is the UID: the claim may be deleted by now.
+        """
+        with self._lock:
+            self._cdi.remove(uid)
+            if uid in self._claims:
+                self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        self._save({key: claim for key, claim in self._claims.items() if key != uid})
+
+    def _allocated(self, namespace: str, name: str, uid: str) -> tuple[Device, ...]:
+        """What the scheduler allocated: the kubelet says only which claim it is about."""
+        claim = self._read(namespace, name)
+        what = f"ResourceClaim {namespace}/{name}"
+        if claim["metadata"]["uid"] != uid:
+            found = claim["metadata"]["uid"]
+            raise PrepareError(f"{what} was replaced: it has the UID {found}, not {uid}")
+        allocation = claim.get("status", {}).get("allocation")
+        if not allocation:
+            raise PrepareError(f"{what} is not allocated")
+        for config in allocation["devices"].get("config", ()):
+            # Of the class or of the claim. Silently ignoring it would promise what is not done.
+            if config.get("opaque", {}).get("driver") == DRIVER:
+                raise PrepareError(f"{what} has a configuration for {DRIVER}, which takes none")
+        # A claim can have devices of several drivers; each prepares its own.
+        mine = [one for one in allocation["devices"].get("results", ()) if one["driver"] == DRIVER]
+        for result in mine:
+            if result["pool"] != self.node or result["device"] not in self._gpus:
+                device = f"{result['pool']}/{result['device']}"
+                raise PrepareError(f"{what} has {device}, which is not on node {self.node}")
+        return tuple(
+            Device(
+                # "request/alternative" where the claim lists some (KEP-4816).
+                request=result["request"].partition("/")[0],
+                name=result["device"],
+                admin=bool(result.get("adminAccess")),
+            )
+            for result in mine
+        )
+
+    def _refuse_devices_in_use(self, uid: str, claim: Claim) -> None:
+        """The last line of defence: two claims on one device mean that something went wrong before.
+
+        After a forced deletion the scheduler may give a device away whose container still runs; the
+        kubelet retries, and succeeds once it has unprepared the old claim.
+        """
+        wanted = {device.name for device in claim.devices if not device.admin}
+        for other_uid, other in self._claims.items():
+            for device in other.devices:
+                if other_uid != uid and device.name in wanted and not device.admin:
+                    raise PrepareError(
+                        f"{device.name} is in use by ResourceClaim {other.namespace}/{other.name}"
+                        f" (UID {other_uid}), which is not unprepared yet"
+                    )
+
+    def _write_spec(self, uid: str, claim: Claim) -> None:
+        # One entry a device, even if two requests share it; none for a GPU that broke meanwhile.
+        names = {device.name for device in claim.devices}
+        gpus = [gpu for name, gpu in self._gpus.items() if name in names]
+        if gpus:
+            spec = self._cdi.spec(uid, gpus)
+            self._cdi.write(uid, self._faults.alter(Point.INJECT, spec, tuple(self._gpus.values())))
+
+    def _save(self, claims: dict[str, Claim]) -> None:
+        saved = {uid: asdict(claim) for uid, claim in claims.items()}
+        content = {"schema": SCHEMA, "bootID": self._boot_id, "claims": saved}
+        write_atomically(self._checkpoint, json.dumps(content, indent=1))
+        self._claims = claims
+
+    def _load(self) -> dict[str, Claim]:
+        try:
+            saved = json.loads(self._checkpoint.read_text())
+            if saved["schema"] != SCHEMA:
+                raise ValueError(f"schema {saved['schema']}, not {SCHEMA}")
+            claims = {
+                uid: Claim(
+                    claim["namespace"],
+                    claim["name"],
+                    tuple(Device(**device) for device in claim["devices"]),
+                )
+                for uid, claim in saved["claims"].items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self._checkpoint} is not a checkpoint of this driver ({error!r}); drain the"
+                " node, then remove the file"
+            ) from error
+        if saved["bootID"] == self._boot_id:
+            return claims
+        # No container outlives a reboot. The kubelet prepares anew what still has a pod; a claim
+        # that lost its pod meanwhile must not keep its devices.
+        for uid in claims:
+            self._cdi.remove(uid)
+        return {}

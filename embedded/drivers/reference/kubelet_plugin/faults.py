@@ -1,0 +1,170 @@
+"""How the driver can be made to misbehave, to see whether tests notice.
+
+A fault is a function that alters what the driver does at one point. The one in force is named in a
+file of the node, which is read whenever a point is reached, so it can be switched while the driver
+runs. To add a fault, add a function: its docstring is its sentence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .gpus import Gpu
+
+FILE = "fault"
+"""Its name in the driver's folder below ``/var/lib/kubelet/plugins``."""
+
+Value = TypeVar("Value")
+
+
+class Point(enum.Enum):
+    """Where a fault can act, and on what."""
+
+    PUBLISH = enum.auto()
+    """The entries of the ResourceSlice; None withdraws the slice."""
+    PREPARE = enum.auto()
+    """The claim about to be prepared; raising refuses it."""
+    INJECT = enum.auto()
+    """The CDI specification about to be written."""
+    RESTORE = enum.auto()
+    """Whether the specifications of prepared claims are made true again: at the start, and when
+    such a claim is prepared once more."""
+
+
+class FaultError(Exception):
+    """What a fault answers instead of doing its duty."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to misbehave."""
+
+    sentence: str
+    point: Point
+    alter: Callable[[Any, Sequence[Gpu]], Any]
+    """Takes what the driver would do and all GPUs of the node; returns what it does instead."""
+
+
+FAULTS: dict[str, Fault] = {}
+"""By name."""
+
+
+def fault(name: str, point: Point) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a fault of a function."""
+
+    def register(alter: Callable[..., Any]) -> Callable[..., Any]:
+        FAULTS[name] = Fault(" ".join((alter.__doc__ or "").split()), point, alter)
+        return alter
+
+    return register
+
+
+@fault("no-slices", Point.PUBLISH)
+def _no_slices(_devices: list[Any], _gpus: Sequence[Gpu]) -> None:
+    """Registers with the kubelet, but publishes no ResourceSlice."""
+
+
+@fault("never-prepares", Point.PREPARE)
+def _never_prepares(_claim: object, _gpus: Sequence[Gpu]) -> None:
+    """Answers every preparation of a claim with an error."""
+    raise FaultError("this driver never prepares a claim (fault never-prepares)")
+
+
+@fault("env-only", Point.INJECT)
+def _env_only(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers the environment variables of their GPUs, but no device node or library."""
+    devices = [
+        {**device, "containerEdits": {"env": device["containerEdits"]["env"]}}
+        for device in spec["devices"]
+    ]
+    return {**spec, "devices": devices, "containerEdits": {}}
+
+
+@fault("one-too-many", Point.INJECT)
+def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers one GPU more than was allocated, if the node has one."""
+    nodes = [node for device in spec["devices"] for node in device["containerEdits"]["deviceNodes"]]
+    given = {node["path"] for node in nodes}
+    more = [{"path": gpu.path, "permissions": "rw"} for gpu in gpus if gpu.path not in given][:1]
+    common = spec["containerEdits"]
+    return {**spec, "containerEdits": {**common, "deviceNodes": common["deviceNodes"] + more}}
+
+
+@fault("forgets-after-restart", Point.RESTORE)
+def _forgets_after_restart(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
+    """After a restart the CDI specifications of prepared claims are gone, as after a reboot, and
+    preparing such a claim again succeeds without writing them (kubernetes/kubernetes#141966)."""
+    return False
+
+
+class Faults:
+    """The fault in force on this node."""
+
+    def __init__(self, file: Path) -> None:
+        """Take the fault's name from a file; no file, or an empty one, is no fault."""
+        self._file = file
+
+    def active(self) -> str:
+        """Its name; empty when the driver is to behave."""
+        try:
+            return self._file.read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def alter(self, point: Point, value: Value, gpus: Sequence[Gpu] = ()) -> Value:
+        """What the driver does at this point: ``value``, unless the fault in force acts here.
+
+        Raises:
+            FaultError: that is what the fault does, or no fault has that name.
+        """
+        name = self.active()
+        if not name:
+            return value
+        if name not in FAULTS:
+            raise FaultError(f"{self._file}: no fault is called {name!r}; {_known()}")
+        chosen = FAULTS[name]
+        altered: Value = chosen.alter(value, gpus) if chosen.point is point else value
+        return altered
+
+    def changes(self) -> Iterator[str]:
+        """Each new name, as soon as it is in force (by inotify(7): nothing has to poll)."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        watch = libc.inotify_init1(os.O_CLOEXEC)
+        close_write, moved_to, delete = 0x008, 0x080, 0x200  # <sys/inotify.h>
+        folder = os.fsencode(self._file.parent)
+        if watch < 0 or libc.inotify_add_watch(watch, folder, close_write | moved_to | delete) < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"inotify: {os.strerror(error)}", str(self._file.parent))
+        try:
+            last = self.active()
+            while os.read(watch, 1 << 16):
+                if (now := self.active()) != last:
+                    last = now
+                    yield now
+        finally:
+            os.close(watch)
+
+
+def switch(folder: Path, name: str | None) -> None:
+    """Put a fault in force, or none, for the driver that has this folder for its own.
+
+    Raises:
+        ValueError: there is no such fault.
+    """
+    if name is not None and name not in FAULTS:
+        raise ValueError(f"no fault is called {name!r}; {_known()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f".{FILE}.new"
+    new.write_text(name or "")
+    new.rename(folder / FILE)
+
+
+def _known() -> str:
+    return f"there are: {', '.join(FAULTS)}"

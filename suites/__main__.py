@@ -1,0 +1,83 @@
+"""Writes what is derived from the checks: ``python -m suites`` in the project's folder.
+
+``docs/checks.md`` is for people; ``suites/checks.lock`` keeps IDs and names from being changed or
+used again, because reports and dashboards know checks by them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+from harness.check import Check, check_of
+
+SUITES = Path(__file__).parent
+LOCK = SUITES / "checks.lock"
+PAGE = SUITES.parent / "docs" / "checks.md"
+LOCK_HEAD = (
+    "# ID and name of every check ever released: public API. Lines are added, never changed.\n"
+)
+
+
+def checks() -> list[Check]:
+    """Every check, by area and ID."""
+    found: list[Check] = []
+    for path in sorted(SUITES.rglob("test_*.py")):
+        spec = importlib.util.spec_from_file_location(f"catalogue_of_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} cannot be read")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        functions = (value for _, value in inspect.getmembers(module, inspect.isfunction))
+        found += [check for function in functions if (check := check_of(function)) is not None]
+    return sorted(found, key=lambda check: (check.area, check.id))
+
+
+def lock(known: list[Check]) -> str:
+    """The lock file's content."""
+    lines = sorted(f"{check.id} {check.name}\n" for check in known)
+    return LOCK_HEAD + "".join(lines)
+
+
+def page(known: list[Check]) -> str:
+    """The page for people."""
+    text = [
+        "# The checks",
+        "",
+        "Written by `python -m suites` from the checks themselves; a test keeps it up to date.",
+        "",
+        "*Level*: 0 read-only, 1 KEP-5970, 2 allocation, sharing, lifecycle, 3 feature-gated,",
+        "4 CUDA and IPC, 5 node contract. *Impact*: what it does to the cluster; more than `none`",
+        "only with `--dra-allow`. *After*: checks that must have passed in the same form for this",
+        "one to say anything; else it is `skip: blocked by` the one that did not.",
+    ]
+    for area in dict.fromkeys(check.area for check in known):
+        text += ["", f"## {area}"]
+        for check in (check for check in known if check.area == area):
+            forms = ", ".join(f"`{form.name}` ({form.impact})" for form in check.variants)
+            text += [
+                "",
+                f"### {check.id} `{check.name}`",
+                "",
+                check.sentence,
+                "",
+                f"* {check.force}, level {check.level}, impact {check.impact}",
+                *([f"* forms and their impact: {forms}"] if forms else []),
+                *([f"* after: {', '.join(check.after)}"] if check.after else []),
+                f"* source: {check.source}",
+            ]
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    known = checks()
+    LOCK.write_text(lock(known), encoding="utf-8")
+    PAGE.write_text(page(known), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""What the suite knows: causes, profiles, devices, reports of the workload, checks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import causes
+from harness.check import Check, Force, Impact, Variant, check, check_of
+from harness.finding import Blame
+from harness.inventory import devices, driver_names, free_by_node
+from harness.kinds import Object
+from harness.profile import ProfileError, choose, load
+from harness.workload_report import ReportError, offer_of, parse, parse_termination
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ROOT / "profiles"
+NVIDIA = PROFILES / "nvidia.yaml"
+
+
+# Causes
+
+
+@pytest.mark.parametrize(
+    ("error", "blame", "words"),
+    [
+        ({"code": 201, "text": "invalid device context"}, Blame.DRIVER, "own PIDs differ"),
+        ({"code": 1, "text": "invalid argument"}, Blame.DRIVER, "or the memory was freed"),
+        ({"code": 400, "text": "invalid handle"}, Blame.WORKLOAD, "exported the memory is gone"),
+        ({"code": 222, "text": "unsupported PTX"}, Blame.WORKLOAD, "too new"),
+        ({"code": 100, "text": "no device"}, Blame.DRIVER, "/dev/nvidiaN"),
+        ({"text": "libcuda.so.1: cannot open shared object file"}, Blame.DRIVER, "ldcache hook"),
+        ({"text": "undefined symbol: cuFoo"}, Blame.WORKLOAD, "does not have"),
+    ],
+)
+def test_errors_of_cuda_have_causes(error: dict[str, Any], blame: Blame, words: str) -> None:
+    """As measured on hardware."""
+    cause = causes.of_cuda(error)
+    assert cause is not None
+    assert cause.blame is blame
+    assert words in cause.text
+
+
+def test_201_is_no_fault_of_the_driver_when_own_pids_are_equal() -> None:
+    """The finding about PIDs."""
+    cause = causes.of_cuda({"code": 201, "text": ""}, equal_own_pids=True)
+    assert cause is causes.EQUAL_OWN_PIDS
+    assert cause.blame is not Blame.DRIVER
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "blame"),
+    [
+        ("FailedPrepareDynamicResources", "claim x: broken", Blame.DRIVER),
+        ("Failed", "unresolvable CDI devices nvidia.com/gpu=1", Blame.DRIVER),
+        ("Failed", "Failed to pull image x: ErrImagePull", Blame.CLUSTER),
+        ("FailedScheduling", "0/1 nodes: cannot allocate all claims", Blame.CLUSTER),
+        ("FailedCreate", "exceeded quota: q", Blame.CLUSTER),
+        ("Failed", "violates PodSecurity restricted:latest", Blame.CLUSTER),
+    ],
+)
+def test_events_have_causes(reason: str, message: str, blame: Blame) -> None:
+    """For faults of others no blame on the driver."""
+    cause = causes.of_events([{"reason": "Pulled"}, {"reason": reason, "message": message}])
+    assert cause is not None
+    assert cause.blame is blame
+    assert causes.of_events([{"reason": "Started"}]) is None
+
+
+# Profiles
+
+
+def test_the_profile_is_found_by_the_driver() -> None:
+    """One that publishes devices and that a profile knows."""
+    profile = choose("", PROFILES, ["compute-domain.nvidia.com", "gpu.nvidia.com"])
+    assert (profile.name, profile.device_class, profile.visible_by) == (
+        *("nvidia", "gpu.nvidia.com", "cuda"),
+    )
+    assert choose("nvidia", PROFILES, []) == profile == choose(str(NVIDIA), PROFILES, [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "drivers", "words"),
+    [
+        ("", ["gpu.example.com"], "no profile knows any of the drivers gpu.example.com"),
+        ("amd", [], "no profile 'amd'; there are nvidia"),
+        ("/none.yaml", [], "No such file"),
+    ],
+)
+def test_what_is_no_profile_is_refused(wanted: str, drivers: list[str], words: str) -> None:
+    """With those that there are."""
+    with pytest.raises(ProfileError, match=words):
+        choose(wanted, PROFILES, drivers)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("visible-by: cuda", "visible-by: magic", "expected one of cuda, devnode, env"),
+        ("class: gpu.nvidia.com", "", "class is missing"),
+        ("name: nvidia", "name: nvidia\nsize: full", "unknown key size"),
+        ("profile/v1", "profile/v9", "schema is not"),
+        ("{uuid: uuid,", "{id: uuid,", "unknown key id"),
+    ],
+)
+def test_a_wrong_profile_names_what_is_wrong(
+    old: str, new: str, words: str, tmp_path: Path
+) -> None:
+    """File and cause."""
+    path = tmp_path / "p.yaml"
+    path.write_text(NVIDIA.read_text().replace(old, new))
+    with pytest.raises(ProfileError, match=f"p.yaml: .*{words}"):
+        load(path)
+
+
+# Devices
+
+
+def slice_of(node: str, generation: int, *names: str, kind: str = "gpu") -> Object:
+    """A slice with devices."""
+    attributes = {"type": {"string": kind}, "productName": {"string": "H100"}}
+    return {
+        "spec": {
+            "driver": "gpu.nvidia.com",
+            "nodeName": node,
+            "pool": {"name": node, "generation": generation},
+            "devices": [
+                {"name": name, "attributes": {**attributes, "uuid": {"string": f"GPU-{name}"}}}
+                for name in names
+            ],
+        }
+    }
+
+
+def test_devices_are_those_of_the_newest_generation() -> None:
+    """Of the kind that the profile means, with what identifies them."""
+    slices = [
+        slice_of("n", 1, "old"),
+        slice_of("n", 2, "b", "a"),
+        slice_of("m", 1, "mig", kind="mig"),
+    ]
+    found = devices(slices, "gpu.nvidia.com", load(NVIDIA))
+    assert [(d.node, d.name, d.uuid, d.product) for d in found] == [
+        ("n", "a", "GPU-a", "H100"),
+        ("n", "b", "GPU-b", "H100"),
+    ]
+    assert driver_names([*slices, {"spec": {"driver": "empty"}}]) == ["gpu.nvidia.com"]
+
+
+def test_what_others_hold_is_not_free() -> None:
+    """Administrators' access takes nothing away."""
+    found = devices([slice_of("n", 1, "a", "b", "c")], "gpu.nvidia.com", load(NVIDIA))
+
+    def claim(device: str, **more: object) -> Object:
+        result = {"driver": "gpu.nvidia.com", "pool": "n", "device": device, **more}
+        status = {"allocation": {"devices": {"results": [result]}}}
+        return {"metadata": {"name": "c", "namespace": "x"}, "status": status}
+
+    free = free_by_node(
+        found, [claim("a"), claim("b", adminAccess=True), {"metadata": {"name": ""}}]
+    )
+    assert [device.name for device in free["n"]] == ["b", "c"]
+
+
+# The workload's reports
+
+RESULT = {
+    "schema": "dra-conformance/workload/v1",
+    "role": "consumer",
+    "verdict": "ok",
+    "exit": 0,
+    "error": None,
+    "process": {"own_pid": 7},
+    "gpus": [{"uuid": "GPU-1", "name": "H100"}],
+    "transfers": [{"path": "same", "opened": True, "words": 5, "wrong_words": 0}],
+}
+
+
+def test_the_result_is_the_logs_last_line() -> None:
+    """Lines for people before it, an empty one after it."""
+    report = parse(f"Consumer: Found 1 GPU(s)\n{json.dumps(RESULT)}\n\n")
+    assert (report.verdict, report.own_pid, report.gpus[0].uuid) == ("ok", 7, "GPU-1")
+    same = report.transfer("same")
+    assert same is not None
+    assert (same.words, same.wrong_words, same.wrote) == (5, 0, False)
+    assert report.transfer("cross") is None
+    assert report.sha256 == hashlib.sha256(json.dumps(RESULT).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "Traceback (most recent call last):\nImportError",
+        json.dumps({"schema": "dra-conformance/workload/v1", "role": "x"}),
+        json.dumps(RESULT) + "\nkilled",
+        json.dumps(RESULT)[:-1],
+    ],
+)
+def test_a_log_without_a_result_is_none(log: str) -> None:
+    """And the last line is quoted."""
+    with pytest.raises(ReportError, match="the log's last line is no"):
+        parse(log)
+
+
+def test_termination_messages_are_the_workloads() -> None:
+    """Verdict and hash."""
+    message = json.dumps({"verdict": "ok", "sha256": "ab"})
+    assert parse_termination(message) == {"verdict": "ok", "sha256": "ab"}
+    for wrong in (None, "", "{}", "out of memory"):
+        with pytest.raises(ReportError, match="termination message"):
+            parse_termination(wrong)
+
+
+def test_an_offer_is_handed_on_as_it_was_written() -> None:
+    """Nothing else in the log is taken for one."""
+    assert offer_of('Producer: offer {"handle": "00"}') == '{"handle": "00"}'
+    for line in ("Producer: offer {", "Producer: offer {}", 'Producer: saw {"handle": 1}', ""):
+        assert offer_of(line) is None
+
+
+# Checks
+
+
+def declare(function: Any = None, **changes: Any) -> Check:
+    """Declare a function with changes to a good declaration."""
+
+    def test_it_is_so() -> None:
+        """It MUST be so."""
+
+    good: dict[str, Any] = {"id": "ALLOC-001", "force": "MUST", "level": 2, "source": "here"}
+    declared = check_of(check(**{**good, **changes})(function or test_it_is_so))
+    assert declared is not None
+    return declared
+
+
+def test_a_check_is_its_declaration_and_its_docstring() -> None:
+    """ID, name, sentence, area."""
+    found = declare(variants=(Variant("a"), Variant("b", Impact.PRIVILEGED)))
+    assert (found.id, found.name, found.area) == ("ALLOC-001", "it_is_so", "harness")
+    assert (found.sentence, found.force) == ("It MUST be so.", Force.MUST)
+    assert found.case("a") == "ALLOC-001_it_is_so[a]"
+    assert (found.impact_of("a"), found.impact_of("b")) == (Impact.NONE, Impact.PRIVILEGED)
+
+
+def test_what_is_no_check_is_refused() -> None:
+    """When it is declared, not when it runs."""
+
+    def test_silent() -> None:
+        pass
+
+    def it() -> None:
+        """It MUST be."""
+
+    for function, changes, words in (
+        (None, {"id": "alloc-1"}, "expected AREA-NNN"),
+        (None, {"level": 6}, "is not 0 to 5"),
+        (None, {"force": "SHOULD"}, "does not say SHOULD"),
+        (None, {"force": "MAY"}, "MAY"),
+        (test_silent, {}, "no docstring"),
+        (it, {}, "does not begin with"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            declare(function, **changes)

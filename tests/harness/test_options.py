@@ -1,0 +1,116 @@
+"""Options: where values come from, and what is refused before anything is created."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.check import Impact
+from harness.options import SPECS, OptionError, flag, key, resolve, variable
+
+
+def test_without_anything_defaults_hold(tmp_path: Path) -> None:
+    """Nothing dangerous, no cluster of our own."""
+    options = resolve({}, {}, tmp_path)
+    assert (options.cluster, options.level, options.keep) == ("auto", 4, "never")
+    assert options.output == tmp_path / "reports/out"
+    assert options.allowed(own_cluster=False) == {Impact.NONE}
+    assert options.allowed(own_cluster=True) == set(Impact)
+
+
+def test_command_line_goes_before_environment_before_file(tmp_path: Path) -> None:
+    """And the report says where each came from."""
+    (tmp_path / "dra.toml").write_text('level = 1\nkeep = "always"\ntimeout-scale = 3\n')
+    environment = {"DRA_LEVEL": "2", "DRA_KEEP": "failed"}
+    options = resolve({"level": "3"}, environment, tmp_path)
+    assert (options.level, options.keep, options.timeout_scale) == (3, "failed", 3.0)
+    assert options.origins == {
+        "level": "command line",
+        "keep": "environment",
+        "timeout_scale": "dra.toml",
+    }
+    assert options.shown()["--dra-level"] == "3 (command line)"
+
+
+def test_the_file_has_a_table_for_the_embedded_cluster(tmp_path: Path) -> None:
+    """Numbers may be numbers there."""
+    (tmp_path / "dra.toml").write_text('allow = ["privileged"]\n[embedded]\ngpus = 2\nnodes = 3\n')
+    options = resolve({}, {}, tmp_path)
+    assert (options.embedded_gpus, options.embedded_nodes) == ("2", 3)
+    assert options.allowed(own_cluster=False) == {Impact.NONE, Impact.PRIVILEGED}
+
+
+def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
+    """What the user says goes before what the place allows."""
+    options = resolve({"allow": "none"}, {}, tmp_path)
+    assert options.allowed(own_cluster=True) == {Impact.NONE}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("cluster", "kind", "expected one of auto, kubeconfig, embedded"),
+        ("level", "6", "from 0 to 5"),
+        ("level", "deep", "from 0 to 5"),
+        ("allow", "root", "none, or some of exhaust, privileged, disrupt"),
+        ("allow", "none,disrupt", "none, or some of"),
+        ("check", "IPC-1", "expected IDs such as IPC-001"),
+        ("check", "IPC-001,", "separated by commas"),
+        ("keep", "yes", "never, failed, always"),
+        ("timeout_scale", "0", "from 0.01 to 100"),
+        ("timeout_scale", "nan", "from 0.01 to 100"),
+        ("pod_patch", "/does/not/exist", "a readable JSON or YAML file"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(
+    name: str, value: str, words: str, tmp_path: Path
+) -> None:
+    """Option, value, and what would be right."""
+    with pytest.raises(OptionError) as error:
+        resolve({name: value}, {}, tmp_path)
+    assert str(error.value).startswith(f"{flag(name)}: {value!r} is wrong: ")
+    assert words in str(error.value)
+
+
+def test_a_wrong_value_is_named_as_it_was_given(tmp_path: Path) -> None:
+    """By variable or by key of the file."""
+    with pytest.raises(OptionError, match=r"^DRA_LEVEL: 'x' is wrong"):
+        resolve({}, {"DRA_LEVEL": "x"}, tmp_path)
+    (tmp_path / "dra.toml").write_text("[embedded]\nnodes = 0\n")
+    with pytest.raises(OptionError, match=r"^dra\.toml: embedded\.nodes: 0 is wrong"):
+        resolve({}, {}, tmp_path)
+
+
+def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    """A typo in a file would else do nothing."""
+    (tmp_path / "dra.toml").write_text("lvel = 1\n")
+    with pytest.raises(OptionError, match="unknown key lvel; there are cluster, context"):
+        resolve({}, {}, tmp_path)
+
+
+def test_options_of_the_embedded_cluster_need_it(tmp_path: Path) -> None:
+    """Nothing is accepted that would do nothing."""
+    with pytest.raises(OptionError, match="only for the embedded cluster"):
+        resolve({"embedded_gpus": "2"}, {}, tmp_path)
+    with pytest.raises(OptionError, match="the embedded cluster has no contexts"):
+        resolve({"cluster": "embedded", "context": "c"}, {}, tmp_path)
+    options = resolve({"cluster": "embedded", "embedded_gpus": "8:NVIDIA A100"}, {}, tmp_path)
+    assert options.embedded_gpus == "8:NVIDIA A100"
+
+
+def test_a_pod_patch_is_for_pods(tmp_path: Path) -> None:
+    """Metadata and spec, in JSON or YAML."""
+    patch = tmp_path / "patch.yaml"
+    patch.write_text("spec: {priorityClassName: high}\n")
+    options = resolve({"pod_patch": str(patch)}, {}, tmp_path)
+    assert options.pod_patch == {"spec": {"priorityClassName": "high"}}
+    patch.write_text("- op: add\n")
+    with pytest.raises(OptionError, match="a merge patch for pods"):
+        resolve({"pod_patch": str(patch)}, {}, tmp_path)
+
+
+def test_spellings_are_unique() -> None:
+    """On the command line, in the environment, in the file."""
+    for spell in (flag, variable, key):
+        assert len({spell(spec.name) for spec in SPECS}) == len(SPECS)

@@ -1,0 +1,160 @@
+"""The JUnit file as dashboards read it."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.finding import Blame, Finding
+from harness.outcome import Outcome, Record, Result
+from reports import junit, results, summary
+from reports.facts import Facts
+from reports.junit import JUnitError
+
+FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
+
+
+def facts(folder: Path) -> Facts:
+    """A run."""
+    return Facts(
+        run_id="r",
+        place="embedded cluster; SIMULATED GPUs",
+        hardware="simulated",
+        kubernetes="v1.37.2",
+        server="https://x",
+        driver="gpu.nvidia.com",
+        profile="nvidia",
+        product="H100",
+        started=1795460000.0,
+        seconds=12.5,
+        exit_code=1,
+        options={},
+        folder=folder,
+        junit=folder / "junit.xml",
+        host="here",
+    )
+
+
+def result(name: str, outcome: Outcome, **more: object) -> Result:
+    """A result with text."""
+    text = {"headline": f"{name} is so", "body": "  expected    2", **more}
+    return Result(case=name, area="sharing", outcome=outcome, sentence="", id=name[:7], **text)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def record() -> Record:
+    """One of each."""
+    made = Record()
+    made.add(result("ISO-001_a[x]", Outcome.PASS, headline="", body="", seconds=0.0))
+    made.add(result("ISO-002_b[x]", Outcome.FAIL, finding=FINDING))
+    made.add(result("ISO-003_c", Outcome.ERROR, finding=replace(FINDING, blame=Blame.CLUSTER)))
+    made.add(result("ISO-004_d", Outcome.SKIP, body=""))
+    made.add(result("ISO-005_e", Outcome.PASS, advice=True))
+    return made
+
+
+def written(record: Record, folder: Path) -> ET.Element:
+    """The file, read back."""
+    junit.write(folder / "junit.xml", record, facts(folder))
+    return ET.parse(folder / "junit.xml").getroot()
+
+
+def test_every_outcome_is_what_it_says(record: Record, tmp_path: Path) -> None:
+    """One case a result; a failure is no error is no skip."""
+    root = written(record, tmp_path)
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert {name: [child.tag for child in case] for name, case in cases.items()} == {
+        "ISO-001_a[x]": [],
+        "ISO-002_b[x]": ["failure", "system-out"],
+        "ISO-003_c": ["error", "system-out", "system-err"],
+        "ISO-004_d": ["skipped"],
+        "ISO-005_e": ["system-out"],
+    }
+    assert {case.get("classname") for case in cases.values()} == {"dra.sharing"}
+    assert all(case.get("time") for case in cases.values())
+    suite = root.find("testsuite")
+    assert suite is not None
+    assert [suite.get(n) for n in ("name", "tests", "failures", "errors", "skipped")] == [
+        *("dra-conformance", "5", "1", "1", "1")
+    ]
+
+
+def test_texts_are_where_every_dashboard_looks(record: Record, tmp_path: Path) -> None:
+    """Message and content of a failure, system-err of an error, content of a skip."""
+    root = written(record, tmp_path)
+    failure, error, skip = root.find(".//failure"), root.find(".//error"), root.find(".//skipped")
+    assert failure is not None
+    assert error is not None
+    assert skip is not None
+    assert failure.get("message") == "ISO-002_b[x] is so"
+    assert (failure.text or "").splitlines() == ["ISO-002_b[x] is so", "  expected    2"]
+    assert (failure.get("type"), error.get("type")) == ("driver", "cluster")
+    assert root.findtext(".//system-err") == error.text
+    assert (skip.get("message"), skip.text) == ("ISO-004_d is so", "ISO-004_d is so")
+
+
+def test_the_runs_properties_are_at_the_suite(record: Record, tmp_path: Path) -> None:
+    """With the verdict, and which place it was."""
+    root = written(record, tmp_path)
+    properties = {p.get("name"): p.get("value") for p in root.findall("./testsuite/properties/*")}
+    assert properties["verdict"] == "nonconformant"
+    assert properties["place"] == "embedded cluster; SIMULATED GPUs"
+    assert root.findtext("./testsuite/system-out") == "embedded cluster; SIMULATED GPUs"
+
+
+def test_what_containers_log_does_not_break_the_file(tmp_path: Path) -> None:
+    """Colours, control characters, markup."""
+    made = Record()
+    made.add(
+        result("ISO-002_b", Outcome.FAIL, headline="\x1b[31mred\x1b[0m \x00<&>\ud800", body="\x07")
+    )
+    root = written(made, tmp_path)
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert failure.get("message") == "red <&>"
+
+
+@pytest.mark.parametrize("name", ["ISO-001", "ISO-001_a b", "ISO-001_a.b", "ISO-001_a[x/y]", "x_y"])
+def test_names_that_some_dashboard_would_spoil_are_refused(name: str, tmp_path: Path) -> None:
+    """Names are public API."""
+    made = Record()
+    made.add(result(name, Outcome.PASS))
+    with pytest.raises(JUnitError, match="no name"):
+        written(made, tmp_path)
+
+
+def test_a_failure_whose_text_vanishes_is_refused(tmp_path: Path) -> None:
+    """junit-xml would write it as a pass."""
+    made = Record()
+    made.add(result("ISO-002_b", Outcome.FAIL, headline="\x00", body=""))
+    with pytest.raises(JUnitError, match="without a text"):
+        written(made, tmp_path)
+
+
+def test_a_file_that_says_something_else_is_noticed(record: Record, tmp_path: Path) -> None:
+    """It is read back as a dashboard does."""
+    junit.write(tmp_path / "junit.xml", record, facts(tmp_path))
+    text = (tmp_path / "junit.xml").read_text()
+    for broken in (text.replace("failure", "skipped"), text[:-20], text.replace("ISO-004_d", "X")):
+        with pytest.raises(JUnitError):
+            junit._verify(broken, record)
+
+
+def test_results_and_summary_tell_the_same(record: Record, tmp_path: Path) -> None:
+    """All come from one record."""
+    record.leftovers.append("pod/x in y")
+    results.write(tmp_path / "results.json", record, facts(tmp_path))
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert document["schema"] == "dra-conformance/results/v1"
+    assert document["verdict"] == "nonconformant"
+    assert document["counts"] == {"pass": 2, "fail": 1, "error": 1, "skip": 1}
+    assert document["results"][1]["finding"]["blame"] == "driver"
+    text = "\n".join(summary.lines(record, facts(tmp_path)))
+    assert "VERDICT  nonconformant: 2 passed, 1 failed, 1 undecided by error, 1 skipped" in text
+    assert " FAIL    ISO-002_b[x] is so (who: driver)" in text
+    assert " LEFT    pod/x in y" in text
+    assert not list(tmp_path.glob(".*"))

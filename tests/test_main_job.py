@@ -1,0 +1,101 @@
+"""The main job as a newcomer has it: ``./run dra`` on a machine without GPU and without Docker."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from embedded import cluster
+from tests import footprint
+
+RUN = Path(__file__).parents[1] / "run"
+FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
+STOPPED_SECONDS = 60
+
+
+def junit(folder: Path) -> ET.Element:
+    """The one JUnit file of the one run below the directory of invocation."""
+    (path,) = folder.glob("reports/out/*/junit.xml")
+    return ET.parse(path).getroot()
+
+
+def assert_nothing_left(running: subprocess.Popen[str], before: dict[str, set[str]]) -> None:
+    """The run's own cluster (``run`` hands over by exec, so the PID is pytest's) is gone."""
+    assert not footprint.of_cluster(f"run-{running.pid}")
+    assert footprint.host() == before
+
+
+def test_all_forms_pass_on_the_real_driver(tmp_path: Path) -> None:
+    """Exit code 0, all forms of the scenario passed, JUnit written, nothing left."""
+    before = footprint.host()
+    running = subprocess.Popen(
+        [RUN, "dra"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    printed, _ = running.communicate()
+    assert running.returncode == 0, printed[-5000:]
+    assert "NVIDIA DRA driver v0.4.1" in printed
+    assert "SIMULATED GPUs" in printed
+    cases = list(junit(tmp_path).iter("testcase"))
+    assert not [case for case in cases if list(case.iter("failure")) or list(case.iter("error"))]
+    assert {
+        found[1] for case in cases if (found := re.search(r"\[(.+)\]", case.attrib["name"]))
+    } == (FORMS)
+    assert_nothing_left(running, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_mid_run_it_reports_and_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A deadline of a job, or Ctrl-C: JUnit is written, no process or object of ours remains."""
+    before = footprint.host()
+    running = subprocess.Popen([RUN, "dra"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.startswith("."):  # the first check has been judged
+            break
+    running.send_signal(number)
+    running.stdout.close()
+    assert running.wait(STOPPED_SECONDS) == 2
+    assert len(list(junit(tmp_path).iter("testcase"))) > len(FORMS)
+    assert_nothing_left(running, before)
+
+
+def test_killed_it_leaves_no_process_and_the_next_run_removes_the_rest(tmp_path: Path) -> None:
+    """``kill -9`` of the run ends its cluster; what lies around is removed by the next one."""
+    before = footprint.host()
+    running = subprocess.Popen([RUN, "dra"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    name = f"run-{running.pid}"
+    deadline = time.monotonic() + STOPPED_SECONDS
+    while not footprint.processes(name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.kill()
+    running.communicate()
+    while footprint.processes(name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not footprint.processes(name)
+    assert footprint.of_cluster(name)
+    cluster.sweep()
+    assert_nothing_left(running, before)
+
+
+def test_without_a_cluster_it_says_so(tmp_path: Path) -> None:
+    """``pytest -m dra`` without kubeconfig: code 10, and where a cluster can be had."""
+    environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "dra", f"--dra-output={tmp_path}"],
+        cwd=RUN.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 10
+    assert "./run dra" in done.stdout
