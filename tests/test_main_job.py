@@ -63,8 +63,8 @@ def test_stopped_in_mid_run_it_reports_and_leaves_nothing(
         if line.startswith("."):  # the first check has been judged
             break
     running.send_signal(number)
-    running.stdout.close()
-    assert running.wait(STOPPED_SECONDS) == 2
+    printed, _ = running.communicate(timeout=STOPPED_SECONDS)
+    assert running.returncode == 2, printed
     assert len(list(junit(tmp_path).iter("testcase"))) > len(FORMS)
     assert_nothing_left(running, before)
 

@@ -1,8 +1,8 @@
 """The interpreter of the workload's image: CPython, taken from a pinned Go module.
 
 The module (``embedded/binaries/python-MINOR``) embeds builds of the python-build-standalone
-project. They run from any directory and with any glibc from 2.17 on; every extension module of the standard
-library is linked into ``libpython``.
+project. They run from any directory and with any glibc from 2.17 on; every extension module of the
+standard library is linked into ``libpython``.
 """
 
 from __future__ import annotations
