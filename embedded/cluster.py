@@ -30,7 +30,7 @@ from embedded.hardware.artifact import HARDWARE
 from embedded.images.pause import PAUSE_IMAGE
 from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
 from embedded.layout import API_SERVICE, CONTROL_PLANE, NodePlan, Plan, states
-from embedded.machine import answers, unshared
+from embedded.machine import answers, environment, unshared
 from embedded.pki import Authority
 from embedded.progress import Progress
 
@@ -314,7 +314,7 @@ def _start(plan: Plan, tied: bool) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env=environment(),
             pass_fds=[door.fileno()],
             start_new_session=True,
         )

@@ -125,6 +125,12 @@ def unshared(module: str, *arguments: str | Path) -> list[str]:
     ]
 
 
+def environment() -> dict[str, str]:
+    """The environment in which `unshared` finds the module, whatever the working directory is."""
+    found = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+
+
 def run(*argv: str | Path) -> str:
     """Run a short command and return its output.
 

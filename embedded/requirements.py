@@ -18,7 +18,7 @@ from pyroute2 import IPRoute, NetlinkError
 from embedded.artifacts import cache
 from embedded.errors import EmbeddedError
 from embedded.layout import states
-from embedded.machine import MachineError, run, unshared
+from embedded.machine import MachineError, environment, run, unshared
 
 GIB = 1 << 30
 DISK_GIB = {"what is built": 6, "a cluster's state": 2}
@@ -96,7 +96,7 @@ def _kernel() -> list[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=environment(),
     )
     if tried.returncode or tried.stderr:
         return [f"the kernel refuses namespaces: {tried.stderr.strip()}"]
