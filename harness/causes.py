@@ -82,13 +82,25 @@ _UNRESOLVED = Cause(
     "build the workload image for the GPU driver's CUDA version",
 )
 
+_NODE_AUTHORIZER = r"forbidden: User \W*system:node:|no relationship found between node"
+"""How the API server's node authorizer refuses something to a kubelet."""
+
 _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = (
     (
-        re.compile(r"FailedPrepareDynamicResources"),
+        re.compile(rf"FailedPrepareDynamicResources(?!.*({_NODE_AUTHORIZER}))", re.DOTALL),
         Cause(
             "the driver refused or failed to prepare the claim on the node",
             Blame.DRIVER,
             "read the driver's log on the node; its message is in the event",
+        ),
+    ),
+    (
+        re.compile(rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})", re.DOTALL),
+        Cause(
+            "the API server refused the claim to the kubelet, as its node authorizer had not seen"
+            " yet that a pod of the node uses it; the driver was not asked",
+            Blame.CLUSTER,
+            "run it again; the kubelet itself tries again at the pod's next sync (60 to 90 s)",
         ),
     ),
     (
@@ -153,9 +165,19 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = (
 
 
 def of_cuda(error: Mapping[str, Any] | None, *, equal_own_pids: bool = False) -> Cause | None:
-    """The likely cause of a workload's error."""
+    """The likely cause of a workload's error.
+
+    What the workload takes for a fault of its own is never blamed on anybody else.
+    """
     if not error:
         return None
+    cause = _of_cuda(error, equal_own_pids)
+    if error.get("blame") == "workload" and (cause is None or cause.blame is not Blame.WORKLOAD):
+        return Cause("the workload itself is at fault", Blame.WORKLOAD)
+    return cause
+
+
+def _of_cuda(error: Mapping[str, Any], equal_own_pids: bool) -> Cause | None:
     text, code = str(error.get("text") or ""), error.get("code")
     if "libcuda.so.1" in text and re.search(r"cannot open|not found|No such file", text):
         return _LIBCUDA
@@ -165,8 +187,6 @@ def of_cuda(error: Mapping[str, Any] | None, *, equal_own_pids: bool = False) ->
         return EQUAL_OWN_PIDS
     if isinstance(code, int) and code in _CUDA:
         return _CUDA[code]
-    if error.get("blame") == "workload":
-        return Cause("the workload itself is at fault", Blame.WORKLOAD)
     return None
 
 

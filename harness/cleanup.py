@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 from harness.budgets import Budget
-from harness.finding import Blame, Finding, body, headline
+from harness.finding import Blame, Finding, body, counted, headline
 from harness.kinds import CLAIM, CONFIG_MAP, NAMESPACE, POD, Object, name_of, namespace_of
 from harness.kube import ApiError, UnreachableError
 from harness.observe import StoppedError, WaitTimeoutError, describe_name
@@ -49,7 +49,7 @@ def clean_up(run: Run) -> Result:
     if not left:
         return result
     finding = Finding(
-        head=f"{len(left)} objects of the run are left: {left[0]}",
+        head=f"{counted(len(left), 'object')} of the run left: {left[0]}",
         expected="none",
         observed="\n".join([*left, *trouble]),
         blame=Blame.CLUSTER,

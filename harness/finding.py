@@ -88,6 +88,11 @@ def one_line(text: str, characters: int = HEAD_CHARACTERS) -> str:
     return flat if len(flat) <= characters else flat[: characters - 1].rstrip() + "…"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 GPU``, ``2 GPUs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def short_uuid(uuid: str) -> str:
     """Enough of a GPU's UUID to tell it from others in one line."""
     match = re.fullmatch(r"((?:GPU|MIG)-[0-9a-fA-F]{8})-.*", uuid)

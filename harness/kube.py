@@ -29,6 +29,7 @@ from kubernetes.config import (
 
 from harness import __version__
 from harness.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
+from harness.versions import SHAPE, from_server, served_as, to_server
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -121,7 +122,11 @@ class _HttpStream:
 
 
 class Kube:
-    """Requests to one API server, safe to use from several threads."""
+    """Requests to one API server, safe to use from several threads.
+
+    Objects of Dynamic Resource Allocation are in the shape of v1 on this side, whatever the server
+    serves (`harness.versions`).
+    """
 
     def __init__(self, configuration: Any, server: Server, run_id: str = "") -> None:
         configuration.connection_pool_maxsize = 64
@@ -129,6 +134,8 @@ class Kube:
         self._pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
         self._agent = f"dra-conformance/{__version__}" + (f" run/{run_id}" if run_id else "")
         self.server = server
+        self.dra_api = SHAPE
+        """The version of ``resource.k8s.io`` to use of those that the server serves."""
 
     # Objects
 
@@ -141,9 +148,13 @@ class Kube:
         kind, namespace = kind_of(obj), namespace_of(obj)
         for attempt in range(SERVICE_ACCOUNT_TRIES):
             try:
-                return self._json(
-                    "POST", kind.path(namespace), {"fieldValidation": "Strict"}, body=obj
+                created = self._json(
+                    "POST",
+                    self._path(kind, namespace),
+                    {"fieldValidation": "Strict"},
+                    body=to_server(obj, self.dra_api),
                 )
+                return from_server(created)
             except ApiError as error:
                 missing = error.status == 403 and "error looking up service account" in str(error)
                 if not missing or attempt == SERVICE_ACCOUNT_TRIES - 1:
@@ -152,16 +163,17 @@ class Kube:
 
     def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
         """One object; `ApiError` with status 404 when there is none."""
-        return self._json("GET", kind.path(namespace, name))
+        return from_server(self._json("GET", self._path(kind, namespace, name)))
 
     def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
         """All objects of a kind, and the resource version from which a watch goes on."""
         query = {"labelSelector": labels, "fieldSelector": fields}
-        answer = self._json("GET", kind.path(namespace), query)
+        answer = self._json("GET", self._path(kind, namespace), query)
+        api_version = served_as(kind, self.dra_api).api_version
         items = [
-            {"apiVersion": kind.api_version, "kind": kind.name, **item}
+            from_server({"apiVersion": api_version, "kind": kind.name, **item})
             for item in answer.get("items") or []
         ]
         return items, str(answer["metadata"].get("resourceVersion", ""))
@@ -176,7 +188,7 @@ class Kube:
         }
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        path = kind_of(obj).path(namespace_of(obj), name_of(obj))
+        path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
         try:
             self._json("DELETE", path, body=options)
         except ApiError as error:
@@ -190,7 +202,10 @@ class Kube:
     def watch(
         self, kind: Kind, namespace: str | None, resource_version: str, *, labels: str = ""
     ) -> Stream:
-        """Changes of a collection since ``resource_version``, one JSON document a line."""
+        """Changes of a collection since ``resource_version``, one JSON document a line.
+
+        They are as the server sends them: `harness.versions.from_server` is for the reader.
+        """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -198,7 +213,7 @@ class Kube:
             "labelSelector": labels,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        return self._stream(kind.path(namespace), query, read_seconds=WATCH_SECONDS + 10)
+        return self._stream(self._path(kind, namespace), query, read_seconds=WATCH_SECONDS + 10)
 
     def follow_log(self, pod: Object, container: str) -> Stream:
         """A container's log from its start, as it is written."""
@@ -219,6 +234,9 @@ class Kube:
         return self._json("GET", path)
 
     # Inside
+
+    def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
+        return served_as(kind, self.dra_api).path(namespace, name)
 
     def _json(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None

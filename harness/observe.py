@@ -18,6 +18,7 @@ from harness.budgets import Budget
 from harness.journal import Journal
 from harness.kinds import Kind, Object, name_of, namespace_of, uid_of
 from harness.kube import ApiError, Kube, Stream, UnreachableError
+from harness.versions import from_server
 
 T = TypeVar("T")
 
@@ -277,7 +278,7 @@ class _Watcher(threading.Thread):
                 )
             self._version = obj["metadata"]["resourceVersion"]
             if change["type"] != "BOOKMARK":
-                self._observer.take(change["type"], obj)
+                self._observer.take(change["type"], from_server(obj))
 
 
 def describe_name(obj: Object) -> str:

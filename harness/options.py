@@ -16,9 +16,11 @@ from typing import Any
 import yaml
 
 from harness.check import DEEPEST_LEVEL, Impact
+from harness.versions import VERSIONS
 
 CONFIG_FILE = "dra.toml"
 CLUSTERS = ("auto", "kubeconfig", "embedded")
+APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
 HARDWARE = ("simulated", "real")
 ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
@@ -36,6 +38,7 @@ class Options:
     context: str
     driver: str
     profile: str
+    api: str
     level: int
     allow: frozenset[Impact] | None
     """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
@@ -49,6 +52,7 @@ class Options:
     embedded_nodes: int
     embedded_hardware: str
     embedded_driver: str
+    embedded_kubernetes: str
     origins: Mapping[str, str]
     """For each option where its value comes from."""
 
@@ -212,6 +216,14 @@ SPECS: tuple[Spec, ...] = (
         "what is known about the driver: one of profiles/, or a file; default: by its name",
     ),
     Spec(
+        "api",
+        "auto",
+        _one_of(*APIS),
+        "|".join(APIS),
+        "the version of resource.k8s.io to use (default auto: the first of them that the cluster"
+        " serves)",
+    ),
+    Spec(
         "level",
         4,
         _level,
@@ -260,7 +272,20 @@ SPECS: tuple[Spec, ...] = (
         "|".join(HARDWARE),
         "what is under the driver of the embedded cluster (default simulated)",
     ),
-    Spec("embedded_driver", "nvidia", _text, "NAME", "the driver of the embedded cluster"),
+    Spec(
+        "embedded_driver",
+        "nvidia",
+        _text,
+        "NAME",
+        "the driver of the embedded cluster: nvidia, example or reference (default nvidia)",
+    ),
+    Spec(
+        "embedded_kubernetes",
+        "1.37",
+        _text,
+        "MINOR",
+        "the release of Kubernetes that the embedded cluster runs (default 1.37)",
+    ),
 )
 
 

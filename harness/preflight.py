@@ -19,9 +19,7 @@ from harness.options import Options
 from harness.outcome import PREFLIGHT_AREA, Outcome, Result
 from harness.profile import Profile, ProfileError, choose
 from harness.run import Run, Subject
-
-API_GROUP = "resource.k8s.io"
-API_VERSION = "v1"
+from harness.versions import GROUP, VERSIONS, best
 
 
 class _NotSo(Exception):  # noqa: N818 - a finding on its way, no error
@@ -35,7 +33,6 @@ class _Known:
     """What the steps found out so far."""
 
     kubernetes: str = ""
-    api_versions: tuple[str, ...] = ()
     driver: str = ""
     profile: Profile | None = None
     devices: tuple[Device, ...] = ()
@@ -82,7 +79,7 @@ class Preflight:
             self._run.subject = Subject(
                 driver=known.driver,
                 profile=known.profile,
-                api_versions=known.api_versions,
+                api_version=self._kube.dra_api,
                 image=known.image,
                 slots=known.free or {},
             )
@@ -138,32 +135,38 @@ class Preflight:
         self._known.kubernetes = str(self._kube.document("/version")["gitVersion"])
 
     def _resource_api(self) -> None:
-        """The API group resource.k8s.io MUST be served in version v1."""
+        """The API group resource.k8s.io MUST be served in a version that the suite can use."""
         try:
-            group = self._kube.document(f"/apis/{API_GROUP}")
+            group = self._kube.document(f"/apis/{GROUP}")
         except ApiError as error:
             if error.status != 404:
                 raise
             versions: list[str] = []
         else:
             versions = [str(entry["version"]) for entry in group.get("versions") or []]
-        self._known.api_versions = tuple(versions)
-        if API_VERSION not in versions:
+        asked = self._options.api
+        found = best(versions) if asked == "auto" else best({asked} & set(versions))
+        if found is None:
             served = ", ".join(versions) or "no version of it"
+            wanted = ", ".join(VERSIONS) if asked == "auto" else f"{asked} (--dra-api)"
             raise _NotSo(
                 _finding(
-                    f"the cluster does not serve {API_GROUP}/{API_VERSION}, but {served}",
-                    f"{API_GROUP}/{API_VERSION}, which Kubernetes 1.34 and later serve",
+                    f"the cluster does not serve {GROUP} in {wanted}; it serves {served}",
+                    f"{GROUP} in {wanted}",
                     Blame.CLUSTER,
-                    "upgrade the cluster, or enable Dynamic Resource Allocation in it",
+                    "--dra-api auto takes the best version that is served"
+                    if best(versions)
+                    else "upgrade the cluster to Kubernetes 1.34 or later, which serves v1; before,"
+                    " enable the feature gate DynamicResourceAllocation and the API's beta version",
                 )
             )
+        self._kube.dra_api = found
 
     def _driver(self) -> None:
         """A driver that a profile knows MUST publish devices."""
         self._run.observer.observe(SLICE)
         published = driver_names(self._run.observer.objects(SLICE))
-        wanted = self._options.driver
+        wanted = self._options.driver or self._run.place.driver
         if not published or (wanted and wanted not in published):
             found = ", ".join(published) or "nobody"
             subject = f"driver {wanted}" if wanted else "no driver"

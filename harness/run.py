@@ -46,6 +46,8 @@ class Place:
     """Whether the run started the cluster."""
     image: str = ""
     """A workload image that its nodes have."""
+    driver: str = ""
+    """The driver that it was brought up with."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Subject:
 
     driver: str
     profile: Profile
-    api_versions: tuple[str, ...]
+    api_version: str
+    """Of resource.k8s.io, as the run uses it."""
     image: str
     slots: Mapping[str, int]
     """Free devices of each node at the start."""

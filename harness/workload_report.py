@@ -10,6 +10,8 @@ from typing import Any
 
 SCHEMA = "dra-conformance/workload/v1"
 OFFER_MARK = "Producer: offer "
+USAGE = 2
+"""The exit code of a program that was called wrongly."""
 
 
 class ReportError(Exception):
@@ -58,6 +60,11 @@ class WorkloadReport:
     """The whole log."""
     sha256: str
     """Of the result's line."""
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether the workload did not come to its task: then nothing tells of the driver."""
+        return self.exit == USAGE or self.verdict in ("usage", "workload-fault")
 
     def transfer(self, path: str) -> Transfer | None:
         """The way over one path, if the consumer came to it."""

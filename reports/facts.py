@@ -32,6 +32,8 @@ class Facts:
     junit: Path
     host: str
     suite: str = __version__
+    dra_api: str = ""
+    """The version of resource.k8s.io that the run used."""
     kept: str = ""
     """The command that deletes what was kept on request."""
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Facts:
             "hardware": self.hardware,
             "k8s.version": self.kubernetes,
             "k8s.server": self.server,
+            "k8s.dra.api": self.dra_api,
             "driver.name": self.driver,
             "driver.profile": self.profile,
             "gpu.product": self.product,

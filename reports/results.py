@@ -41,7 +41,11 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
             "narrowed": record.narrowed,
             "interrupted": record.interrupted,
         },
-        "cluster": {"server": facts.server, "kubernetes": facts.kubernetes},
+        "cluster": {
+            "server": facts.server,
+            "kubernetes": facts.kubernetes,
+            "dra_api": facts.dra_api,
+        },
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
         "counts": {outcome.value: record.count(outcome) for outcome in Outcome},
         "results": [_result(result) for result in record.results],

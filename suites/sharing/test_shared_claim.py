@@ -27,7 +27,7 @@ from fixtures.shared_claim import (
 from harness import causes
 from harness.causes import Cause
 from harness.check import check
-from harness.finding import Blame, Finding, UnmetError, judge, short_uuid
+from harness.finding import Blame, Finding, UnmetError, counted, judge, short_uuid
 from harness.inventory import Device, is_allocated, results
 from harness.workload_report import Transfer, WorkloadReport
 
@@ -108,7 +108,7 @@ def test_claim_gets_two_distinct_devices(shared_claim: SharedClaim) -> None:
     expected = f"one published device for each of {', '.join(REQUESTS)}"
     requests = Counter(str(result["request"]) for result in found)
     if requests != Counter(REQUESTS):
-        head = f"the claim was allocated {len(found)} devices for 2 requests: {shown}"
+        head = f"the claim was allocated {counted(len(found), 'device')} for 2 requests: {shown}"
         refuse(shared_claim, head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
     unknown = [name for name in REQUESTS if name not in allocation.devices]
     if unknown:
@@ -190,15 +190,7 @@ def test_results_of_both_pods_arrive_unchanged(shared_claim: SharedClaim) -> Non
     """
     for member in shared_claim.members:
         report = reported(member)
-        if report.verdict in ("usage", "workload-fault"):
-            refuse(
-                shared_claim,
-                f"the {member.role} did not come to its task: {report.error_text()}",
-                expected="a result about the GPUs",
-                observed=report.error_text(),
-                cause=causes.of_cuda(report.error),
-                blame=Blame.WORKLOAD,
-            )
+        judge_task(shared_claim, member.role, report)
         if member.ended_by_suite:
             continue  # its pod may be gone before the kubelet could tell its last words
         message = member.message.get()
@@ -270,7 +262,8 @@ def test_containers_see_exactly_the_allocated_gpus(shared_claim: SharedClaim) ->
             refuse(shared_claim, head, expected=expected, observed=observed, cause=cause)
         if surplus and not shared_claim.form.sees_all:
             head = (
-                f"{member.role} saw {len(surplus)} GPUs that are not allocated to it:"
+                f"{member.role} saw {counted(len(surplus), 'GPU')} that"
+                f" {'is' if len(surplus) == 1 else 'are'} not allocated to it:"
                 f" {', '.join(short_uuid(uuid) for uuid in surplus)}"
             )
             refuse(shared_claim, head, expected=expected, observed=observed)
@@ -609,7 +602,7 @@ def test_claim_is_deallocated_when_its_pods_are_gone(shared_claim: SharedClaim) 
     if is_allocated(claim) or users:
         refuse(
             shared_claim,
-            f"the claim is still reserved for {len(users)} pods that are gone",
+            f"the claim is still reserved for {counted(len(users), 'pod')} after their end",
             expected="no allocation, reservedFor empty",
             observed=str(claim.get("status")),
             blame=Blame.CLUSTER,
@@ -632,6 +625,7 @@ def test_devices_can_be_claimed_again(shared_claim: SharedClaim) -> None:
     """
     wanted = {device.key: device for device in shared_claim.allocation.get().devices.values()}
     claim, report = shared_claim.again.get()
+    judge_task(shared_claim, "pod that uses them again", report)
     keys = {(r["driver"], r["pool"], r["device"]) for r in results(claim)}
     if keys != set(wanted):
         refuse(
@@ -660,6 +654,18 @@ def test_devices_can_be_claimed_again(shared_claim: SharedClaim) -> None:
 def reported(member: Member) -> WorkloadReport:
     """A pod's result, or the reason why there is none."""
     return member.report.get()
+
+
+def judge_task(shared: SharedClaim, who: str, report: WorkloadReport) -> None:
+    """The workload came to its task; if not, that is its own fault, whatever it met."""
+    if report.at_fault:
+        refuse(
+            shared,
+            f"the {who} did not come to its task: {report.error_text()}",
+            expected="a result about the GPUs",
+            observed=report.error_text(),
+            cause=causes.of_cuda({**(report.error or {}), "blame": "workload"}),
+        )
 
 
 def importing(shared: SharedClaim, path: str) -> Transfer:

@@ -17,6 +17,7 @@ from kubernetes.client import Configuration
 from harness.kinds import KINDS, Kind, Object
 from harness.kube import Kube, Server
 
+GROUP = "resource.k8s.io"
 _BY_PLURAL = {(kind.api_version, kind.plural): kind for kind in KINDS.values()}
 
 
@@ -33,6 +34,8 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
+        self.dra_api = "v1"
+        """The only version of resource.k8s.io that is served; objects are kept in that of v1."""
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.changes: list[tuple[int, str, Object]] = []
         self.version = 100
@@ -162,12 +165,12 @@ class _Handler(BaseHTTPRequestHandler):
                 if found is None:
                     self._status(404, "NotFound", f'{kind.plural} "{name}" not found')
                 else:
-                    self._answer(200, found)
+                    self._answer(200, self._out(found))
             elif query.get("watch") == "true":
                 self._watch(kind, namespace, query)
             else:
                 with self.api.changed:
-                    items = self._items(kind, namespace, query)
+                    items = [self._out(o) for o in self._items(kind, namespace, query)]
                     version = str(self.api.version)
                 self._answer(200, {"metadata": {"resourceVersion": version}, "items": items})
 
@@ -177,6 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.api.silent:
             self.close_connection = True
             return
+        try:
+            obj = stored_form(obj, self.api.dra_api)
+        except ValueError as error:
+            self._status(400, "BadRequest", f"strict decoding error: {error}")
+            return
         refusal = self.api.refuse(path, obj)
         if refusal is not None:
             self._status(*refusal)
@@ -185,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         if key in self.api.objects:
             self._status(409, "AlreadyExists", f"{key[2]} already exists")
             return
-        self._answer(201, self.api.put(obj))
+        self._answer(201, self._out(self.api.put(obj)))
 
     def do_DELETE(self) -> None:
         path, _ = self._asked()
@@ -223,8 +231,13 @@ class _Handler(BaseHTTPRequestHandler):
         namespace = ""
         if len(rest) >= 3 and rest[0] == "namespaces":
             namespace, rest = rest[1], rest[2:]
+        if version.startswith(f"{GROUP}/"):
+            version = f"{GROUP}/v1" if version == f"{GROUP}/{self.api.dra_api}" else "not served"
         kind = _BY_PLURAL.get((version, rest[0])) if rest else None
         return kind, namespace, rest[1] if len(rest) > 1 else ""
+
+    def _out(self, obj: Object) -> Object:
+        return served_form(obj, self.api.dra_api)
 
     def _items(self, kind: Kind, namespace: str, query: dict[str, str]) -> list[Object]:
         return [obj for obj in self.api.objects.values() if _fits(obj, kind, namespace, query)]
@@ -254,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
             for version, change, obj in news:
                 since = version
                 if _fits(obj, kind, namespace, query):
-                    self._send({"type": change, "object": obj})
+                    self._send({"type": change, "object": self._out(obj)})
 
     def _log(self, path: str, query: dict[str, str]) -> None:
         parts = path.strip("/").split("/")
@@ -317,6 +330,43 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+def served_form(obj: Object, version: str) -> Object:
+    """A stored object as a server of this version shows it."""
+    if not str(obj.get("apiVersion")).startswith(GROUP):
+        return obj
+    shown: Object = json.loads(json.dumps({**obj, "apiVersion": f"{GROUP}/{version}"}))
+    if version == "v1beta1" and obj["kind"] == "ResourceClaim":
+        for request in shown["spec"]["devices"]["requests"]:
+            request.update(request.pop("exactly", {}))
+    if version == "v1beta1" and obj["kind"] == "ResourceSlice":
+        for device in shown["spec"]["devices"]:
+            for field_name in set(device) - {"name"}:
+                device.setdefault("basic", {})[field_name] = device.pop(field_name)
+    return shown
+
+
+def stored_form(obj: Object, version: str) -> Object:
+    """What a server of this version makes of an object that it is sent.
+
+    Raises:
+        ValueError: that version does not know one of its fields.
+    """
+    if not str(obj.get("apiVersion")).startswith(GROUP):
+        return obj
+    if obj["apiVersion"] != f"{GROUP}/{version}":
+        raise ValueError(f"the object is of {obj['apiVersion']}")
+    stored: Object = json.loads(json.dumps({**obj, "apiVersion": f"{GROUP}/v1"}))
+    if obj["kind"] == "ResourceClaim":
+        for request in stored["spec"]["devices"]["requests"]:
+            flat = set(request) - {"name", "exactly", "firstAvailable"}
+            wrong = flat if version != "v1beta1" else set(request) & {"exactly"}
+            if wrong:
+                raise ValueError(f'unknown field "spec.devices.requests[0].{min(wrong)}"')
+            if flat:
+                request["exactly"] = {key: request.pop(key) for key in flat}
+    return stored
 
 
 class _Server(ThreadingHTTPServer):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import causes
+from harness.budgets import Budgets
 from harness.check import Check, Force, Impact, Variant, check, check_of
 from harness.finding import Blame
 from harness.inventory import devices, driver_names, free_by_node
@@ -35,6 +36,8 @@ NVIDIA = PROFILES / "nvidia.yaml"
         ({"code": 100, "text": "no device"}, Blame.DRIVER, "/dev/nvidiaN"),
         ({"text": "libcuda.so.1: cannot open shared object file"}, Blame.DRIVER, "ldcache hook"),
         ({"text": "undefined symbol: cuFoo"}, Blame.WORKLOAD, "does not have"),
+        ({"code": 100, "text": "", "blame": "workload"}, Blame.WORKLOAD, "workload itself"),
+        ({"text": "no option --x", "blame": "workload"}, Blame.WORKLOAD, "workload itself"),
     ],
 )
 def test_errors_of_cuda_have_causes(error: dict[str, Any], blame: Blame, words: str) -> None:
@@ -71,6 +74,43 @@ def test_events_have_causes(reason: str, message: str, blame: Blame) -> None:
     assert causes.of_events([{"reason": "Started"}]) is None
 
 
+FORBIDDEN = (
+    'fetch ResourceClaim n/c: resourceclaims.resource.k8s.io "c" is forbidden: User "{user}" cannot'
+    ' get resource "resourceclaims" in API group "resource.k8s.io" in the namespace "n"'
+)
+
+
+@pytest.mark.parametrize(
+    ("messages", "blame"),
+    [
+        ([FORBIDDEN.format(user="system:node:node-1")], Blame.CLUSTER),
+        (["claim n/c: no relationship found between node 'n' and this object"], Blame.CLUSTER),
+        # The driver's own rights are the driver's affair.
+        ([FORBIDDEN.format(user="system:serviceaccount:driver:plugin")], Blame.DRIVER),
+        # Once the claim was let through, the driver failed.
+        ([FORBIDDEN.format(user="system:node:node-1"), "driver says: broken"], Blame.DRIVER),
+    ],
+)
+def test_a_claim_refused_to_the_kubelet_is_no_fault_of_the_driver(
+    messages: list[str], blame: Blame
+) -> None:
+    """The node authorizer may learn of a pod later than its kubelet."""
+    reason = "FailedPrepareDynamicResources"
+    cause = causes.of_events([{"reason": reason, "message": message} for message in messages])
+    assert cause is not None
+    assert cause.blame is blame
+
+
+# Time
+
+
+def test_a_kubelet_can_prepare_a_second_time_within_the_budgets() -> None:
+    """It tries again after 60 to 90 s (kubernetes/kubernetes#139836)."""
+    budgets = Budgets()
+    assert min(budgets.start.seconds, budgets.reclaim.seconds) > 90
+    assert Budgets(2).start.seconds == 2 * budgets.start.seconds
+
+
 # Profiles
 
 
@@ -80,14 +120,16 @@ def test_the_profile_is_found_by_the_driver() -> None:
     assert (profile.name, profile.device_class, profile.visible_by) == (
         *("nvidia", "gpu.nvidia.com", "cuda"),
     )
+    assert choose("", PROFILES, ["gpu.example.com"]).visible_by == "env"
     assert choose("nvidia", PROFILES, []) == profile == choose(str(NVIDIA), PROFILES, [])
 
 
 @pytest.mark.parametrize(
     ("wanted", "drivers", "words"),
     [
-        ("", ["gpu.example.com"], "no profile knows any of the drivers gpu.example.com"),
-        ("amd", [], "no profile 'amd'; there are nvidia"),
+        ("", ["gpu.amd.com"], "no profile knows any of the drivers gpu.amd.com"),
+        ("", ["gpu.nvidia.com", "gpu.example.com"], "choose one with --dra-driver"),
+        ("amd", [], "no profile 'amd'; there are example, nvidia, reference"),
         ("/none.yaml", [], "No such file"),
     ],
 )
@@ -188,7 +230,14 @@ def test_the_result_is_the_logs_last_line() -> None:
     assert same is not None
     assert (same.words, same.wrong_words, same.wrote) == (5, 0, False)
     assert report.transfer("cross") is None
+    assert not report.at_fault
     assert report.sha256 == hashlib.sha256(json.dumps(RESULT).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("usage", 2), ("ok", 2), ("workload-fault", 15)])
+def test_a_workload_that_did_not_come_to_its_task_says_so(verdict: str, code: int) -> None:
+    """Then nobody else is to blame, whatever it met."""
+    assert parse(json.dumps({**RESULT, "verdict": verdict, "exit": code})).at_fault
 
 
 @pytest.mark.parametrize(

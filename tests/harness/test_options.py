@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from embedded.cluster import Options as EmbeddedOptions
 from harness.check import Impact
 from harness.options import SPECS, OptionError, flag, key, resolve, variable
 
@@ -58,6 +59,7 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("check", "IPC-1", "expected IDs such as IPC-001"),
         ("check", "IPC-001,", "separated by commas"),
         ("keep", "yes", "never, failed, always"),
+        ("api", "v1alpha3", "expected one of auto, v1, v1beta2, v1beta1"),
         ("timeout_scale", "0", "from 0.01 to 100"),
         ("timeout_scale", "nan", "from 0.01 to 100"),
         ("pod_patch", "/does/not/exist", "a readable JSON or YAML file"),
@@ -97,6 +99,13 @@ def test_options_of_the_embedded_cluster_need_it(tmp_path: Path) -> None:
         resolve({"cluster": "embedded", "context": "c"}, {}, tmp_path)
     options = resolve({"cluster": "embedded", "embedded_gpus": "8:NVIDIA A100"}, {}, tmp_path)
     assert options.embedded_gpus == "8:NVIDIA A100"
+
+
+def test_defaults_of_the_embedded_cluster_are_its_own(tmp_path: Path) -> None:
+    """They are told twice, because other clusters do without that package."""
+    ours, its = resolve({}, {}, tmp_path), EmbeddedOptions()
+    for name in ("gpus", "nodes", "hardware", "driver", "kubernetes"):
+        assert getattr(ours, f"embedded_{name}") == getattr(its, name)
 
 
 def test_a_pod_patch_is_for_pods(tmp_path: Path) -> None:

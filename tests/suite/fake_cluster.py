@@ -34,6 +34,12 @@ SAME_CONTEXT = {
     "name": "CUDA_ERROR_INVALID_CONTEXT",
     "text": "cuIpcOpenMemHandle failed: invalid device context",
 }
+FORBIDDEN = (
+    "Failed to prepare dynamic resources: prepare dynamic resources: fetch ResourceClaim n/c:"
+    ' resourceclaims.resource.k8s.io "c" is forbidden: User "system:node:node-1" cannot get'
+    ' resource "resourceclaims" in API group "resource.k8s.io" in the namespace "n": no'
+    " relationship found between node 'node-1' and this object"
+)
 NO_LIBRARY = {
     "step": "load libcuda",
     "code": None,
@@ -45,8 +51,9 @@ NO_LIBRARY = {
 class FakeCluster:
     """Reacts to what the suite creates, as a cluster does."""
 
-    def __init__(self, fault: str = "", gpus: int = 4) -> None:
+    def __init__(self, fault: str = "", gpus: int = 4, dra_api: str = "v1") -> None:
         self.api = FakeApi()
+        self.api.dra_api = dra_api
         self.fault = fault
         self.gpus = dict(list(GPUS.items())[:gpus])
         self.folders: set[str] = set()
@@ -56,7 +63,7 @@ class FakeCluster:
         self._running: dict[str, Object] = {}
         self._pid = 1000
         self.api.documents["/version"] = {"gitVersion": "v1.37.2"}
-        versions = [{"version": "v1"}]
+        versions = [{"version": "v1alpha3"}, {"version": dra_api}]
         if fault != "old-api":
             self.api.documents["/apis/resource.k8s.io"] = {"versions": versions}
         if fault != "no-slices":
@@ -230,6 +237,9 @@ class FakeCluster:
         ):
             self._event(pod, "FailedPrepareDynamicResources", "driver says: checkpoint is broken")
             return
+        if self.fault == "claim-forbidden" and pod["spec"].get("resourceClaims"):
+            self._event(pod, "FailedPrepareDynamicResources", FORBIDDEN)
+            return
         for variable in container.get("env") or []:
             reference = (variable.get("valueFrom") or {}).get("configMapKeyRef")
             if reference and not self.api.get(CONFIG_MAP, namespace, reference["name"]):
@@ -283,6 +293,9 @@ class FakeCluster:
         self._state(pod, {"terminated": {"exitCode": code}})
 
     def _play_inventory(self, pod: Object) -> None:
+        if self.fault == "again-usage":
+            self._finish(pod, "usage", 2, {"step": "options", "text": "unknown option"})
+            return
         self._finish(pod, "ok", 0, None)
 
     def _play_producer(self, pod: Object) -> None:
@@ -360,6 +373,8 @@ class FakeCluster:
         allocated = set(self._allocated(pod))
         if self.fault == "no-libcuda":
             self._finish(pod, "no-gpu", 10, NO_LIBRARY)
+        elif self.fault == "usage":
+            self._finish(pod, "usage", 2, {"step": "options", "text": "unknown option"})
         elif self.fault == "ptx-too-new":
             error = {"step": "load", "code": 222, "text": "unsupported PTX", "blame": "workload"}
             self._finish(pod, "workload-fault", 15, error)
@@ -436,7 +451,7 @@ class FakeCluster:
         role = {"produce": "producer", "consume": "consumer"}.get(args[0], "inventory")
         if "--role" in args:
             role = self._option(pod, "--role")
-        blind = self.fault == "no-libcuda" and verdict == "no-gpu"
+        blind = verdict == "usage" or (self.fault == "no-libcuda" and verdict == "no-gpu")
         gpus = [] if blind else self._visible(pod)
         name = "A100" if self.fault == "wrong-name" else PRODUCT
         title = role.capitalize()

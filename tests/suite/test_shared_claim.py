@@ -112,13 +112,59 @@ def test_two_free_gpus_are_enough(tmp_path: Path) -> None:
     assert (ended.code, ended.red()) == (0, {}), ended.output
 
 
+@pytest.mark.parametrize("version", ["v1beta2", "v1beta1"])
+def test_an_older_version_of_the_api_is_enough(version: str, tmp_path: Path) -> None:
+    """What is served is found by discovery, and the checks see no difference."""
+    cluster = FakeCluster(dra_api=version)
+    ended = run(cluster, tmp_path)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert ended.results["counts"]["pass"] == 56
+    assert ended.results["cluster"]["dra_api"] == version
+    paths = {path for _, path, _ in cluster.api.requests if path.startswith("/apis/resource")}
+    assert paths == {path for path in paths if f"/{version}/" in path} | {"/apis/resource.k8s.io"}
+    assert cluster.left() == []
+
+
+def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:
+    """With those that are; nothing is created."""
+    cluster = FakeCluster(dra_api="v1beta2")
+    ended = run(cluster, tmp_path, "--dra-api", "v1")
+    assert (ended.code, list(ended.red())) == (10, ["PF-02"])
+    (line,) = ended.first_lines()
+    assert "does not serve resource.k8s.io in v1 (--dra-api); it serves v1alpha3, v1beta2" in line
+    assert not [path for method, path, _ in cluster.api.requests if method == "POST"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--embedded-kubernetes", "1.20", "'1.20': must be one of 1.37, 1.36"),
+        ("--embedded-driver", "intel", "'intel': must be one of nvidia, example, reference"),
+        ("--embedded-gpus", "4:H9000", "'4:H9000': "),
+    ],
+)
+def test_a_wrong_option_of_the_embedded_cluster_starts_none(
+    option: str, value: str, words: str, tmp_path: Path
+) -> None:
+    """Exit 10 with option, value, and what would be right; nobody is sent to another cluster."""
+    options = ("--dra-cluster", "embedded", option, value)
+    ended = end(start(tmp_path / "none", tmp_path, *options), tmp_path)
+    assert (ended.code, ended.red()) == (10, {"PF-01": "error"})
+    (line,) = ended.first_lines()
+    assert line.startswith(f"PF-01 the embedded cluster cannot be started: {option} ")
+    (error,) = ended.junit.findall(".//error")
+    assert f"{option} {words}" in (error.text or "")
+    assert "KUBECONFIG" not in (error.text or "")
+    assert f"{option} {words}"[:60] in ended.output
+
+
 FAULTS = {
     # What the driver gets wrong.
     "one-missing": (everywhere("ISO-003", UNPRIVILEGED, "fail"), 1, "saw 1 of the 2 allocated"),
     "one-too-many": (
         everywhere("ISO-003", UNPRIVILEGED, "fail"),
         1,
-        "saw 1 GPUs that are not allocated to it: GPU-",
+        "saw 1 GPU that is not allocated to it: GPU-",
     ),
     "wrong-one": (everywhere("ISO-003", UNPRIVILEGED, "fail"), 1, "missing, GPU-"),
     "no-libcuda": (
@@ -162,6 +208,17 @@ FAULTS = {
         12,
         "the consumer never came to open the memory (same)",
     ),
+    "claim-forbidden": (
+        everywhere("NODE-028", EVERY, "error"),
+        12,
+        "the start of the producer's container did not come within",
+    ),
+    "usage": (
+        everywhere("IPC-015", EVERY, "error"),
+        12,
+        "did not come to its task: unknown option",
+    ),
+    "again-usage": (everywhere("LIFE-005", FORMS, "error"), 12, "did not come to its task"),
     "ptx-too-new": (everywhere("IPC-015", EVERY, "error"), 12, "did not come to its task"),
     "log-altered": (everywhere("IPC-015", EVERY, "error"), 12, "tell different results"),
     "privileges-given": (
@@ -219,7 +276,7 @@ def test_one_check_brings_those_that_it_builds_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "step", "words"),
     [
-        ("old-api", "PF-02", "does not serve resource.k8s.io/v1"),
+        ("old-api", "PF-02", "does not serve resource.k8s.io in v1, v1beta2, v1beta1"),
         ("no-slices", "PF-03", "no driver publishes devices"),
         ("no-class", "PF-04", "there is no DeviceClass gpu.nvidia.com"),
     ],
