@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from kubernetes import client, config, dynamic
@@ -33,7 +33,8 @@ open("/dev/termination-log", "w").write(json.dumps(seen))
 """
 """A program for the workload's image: the device nodes, variables and CUDA devices that it has."""
 
-SLEEP = "import signal; signal.pause()"
+SLEEP = "import signal, sys; signal.signal(signal.SIGTERM, sys.exit); signal.pause()"
+"""A program that ends when its pod is deleted, at once."""
 
 
 class DriverCluster:
@@ -45,6 +46,10 @@ class DriverCluster:
         self._client = dynamic.DynamicClient(
             config.new_client_from_config(config_file=str(cluster.kubeconfig))
         )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.client.close()
 
     def kind(self, api_version: str, kind: str) -> Any:
         """A kind of objects."""
@@ -94,7 +99,6 @@ class DriverCluster:
                 "metadata": {"name": name},
                 "spec": {
                     "restartPolicy": "Never",
-                    "terminationGracePeriodSeconds": 0,
                     "resourceClaims": [{"name": "gpus", "resourceClaimName": claim}],
                     "containers": [
                         {
@@ -136,20 +140,19 @@ class DriverCluster:
         own = self._client.configuration
         other.host, other.ssl_ca_cert = own.host, own.ssl_ca_cert
         other.api_key = {"authorization": f"Bearer {token.status.token}"}
-        try:
-            dynamic.DynamicClient(client.ApiClient(other)).resources.get(
-                api_version="resource.k8s.io/v1", kind="ResourceSlice"
-            ).create(
-                body={
-                    "apiVersion": "resource.k8s.io/v1",
-                    "kind": "ResourceSlice",
-                    "metadata": {"generateName": "another-"},
-                    "spec": spec,
-                },
-                query_params=[("dryRun", "All")],
-            )
-        except client.ApiException as error:
-            return str(error.body)
+        item = {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceSlice",
+            "metadata": {"generateName": "another-"},
+            "spec": spec,
+        }
+        with client.ApiClient(other) as as_pod:
+            try:
+                dynamic.DynamicClient(as_pod).resources.get(
+                    api_version="resource.k8s.io/v1", kind="ResourceSlice"
+                ).create(body=item, query_params=[("dryRun", "All")])
+            except client.ApiException as error:
+                return str(error.body)
         return "created"
 
     def delete(self, name: str) -> None:
@@ -165,24 +168,31 @@ class DriverCluster:
         ready: Callable[[Any], Any],
         namespace: str = "default",
     ) -> Object:
-        """Watch one object until ``ready(object)``; a deleted one is None."""
+        """Watch one object until ``ready(object)``; one that is not there is None."""
         resource = self.kind(api_version, kind)
-        selector = f"metadata.name={name}"
-        last: Any = None
-        for event in resource.watch(namespace=namespace, field_selector=selector, timeout=SECONDS):
-            last = None if event["type"] == "DELETED" else event["raw_object"]
-            if ready(last):
-                return last or {}
-        raise AssertionError(f"{kind} {name} after {SECONDS} s: {json.dumps(last, default=str)}")
+        selector = {"namespace": namespace, "field_selector": f"metadata.name={name}"}
+        listed = resource.get(**selector).to_dict()
+        found: Any = next(iter(listed["items"]), None)
+        if ready(found):
+            return found or {}
+        version = listed["metadata"]["resourceVersion"]
+        events = resource.watch(**selector, resource_version=version, timeout=SECONDS)
+        with closing(events):
+            for event in events:
+                found = None if event["type"] == "DELETED" else event["raw_object"]
+                if ready(found):
+                    return found or {}
+        raise AssertionError(f"{kind} {name} after {SECONDS} s: {json.dumps(found, default=str)}")
 
     def wait_for_slices(self, ready: Callable[[list[Object]], bool]) -> list[Object]:
         """Watch ResourceSlices until ``ready`` of all of them."""
         resource = self.kind("resource.k8s.io/v1", "ResourceSlice")
-        if ready(now := self.slices):
-            return now
-        for _ in resource.watch(timeout=SECONDS):
+        with closing(resource.watch(timeout=SECONDS)) as events:
             if ready(now := self.slices):
                 return now
+            for _ in events:
+                if ready(now := self.slices):
+                    return now
         raise AssertionError(f"ResourceSlices after {SECONDS} s: {json.dumps(self.slices)}")
 
 
@@ -198,6 +208,7 @@ def running(driver: str) -> Iterator[DriverCluster]:
     name = f"{driver}-{os.getpid()}"
     options = embedded_cluster.Options(driver=driver, name=name, tied=True)
     try:
-        yield DriverCluster(embedded_cluster.up(options, Progress()))
+        with closing(DriverCluster(embedded_cluster.up(options, Progress()))) as cluster:
+            yield cluster
     finally:
         embedded_cluster.down(name)

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -101,6 +100,7 @@ class Api:
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",
+            "User-Agent": "dra-reference-driver",
             # Read every time: the kubelet renews it.
             "Authorization": f"Bearer {self._token.read_text().strip()}",
         }
@@ -118,18 +118,21 @@ class Api:
 
 
 class Watch:
-    """A stream of events; it ends when the server ends it, the connection dies, or by `close`."""
+    """Waits for a change."""
 
     def __init__(self, stream: socket.socket, response: http.client.HTTPResponse) -> None:
         self._socket = stream
         self._response = response
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def wait(self) -> None:
+        """Return at the first event, or when the watch is ended: by the server, an error, `close`.
+
+        Whoever waits looks at everything anew then, so what has happened does not matter.
+        """
         try:
-            for line in self._response:
-                yield json.loads(line)
-        except (OSError, http.client.HTTPException, ValueError):
-            return  # cut off in the middle of a line: its reader looks again anyway
+            self._response.readline()
+        except (OSError, http.client.HTTPException):
+            pass
         finally:
             self._response.close()
             self._socket.close()
@@ -140,4 +143,4 @@ class Watch:
             # Of the plain socket: TLS would want to say goodbye, and is in use by the reader.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         except OSError:
-            pass  # it has ended already
+            pass  # it is over already

@@ -68,7 +68,7 @@ class Plugin:
         registration = Registration(str(self.socket))
         self.registered = registration.registered
         """Set while the kubelet has us registered."""
-        self._server = grpc.server(ThreadPoolExecutor(16, thread_name_prefix="grpc"))
+        self._server = grpc.server(ThreadPoolExecutor(64, thread_name_prefix="grpc"))
         pluginregistration_v1_pb2_grpc.add_RegistrationServicer_to_server(
             registration, self._server
         )

@@ -18,6 +18,8 @@ from .api import GROUP, Api, ApiError, Watch
 from .faults import FaultError, Faults, Point
 from .gpus import Gpu
 
+Object = dict[str, Any]
+
 _LONGEST_PAUSE = 30
 
 log = logging.getLogger(__name__)
@@ -27,23 +29,19 @@ class Publisher:
     """Keeps this driver's slices of one node right, until it is stopped."""
 
     def __init__(
-        self,
-        api: Api,
-        node: str,
-        gpus: Iterable[Gpu],
-        faults: Faults,
-        pause: float = 1,
+        self, api: Api, node: str, gpus: Iterable[Gpu], faults: Faults, pause: float = 1
     ) -> None:
         """Publish ``gpus`` as the pool of ``node``.
 
         Args:
-            pause: seconds, at least, after an error and between two rounds of changes, whoever
-                undoes them: two controllers that disagree must not keep an API server busy.
+            pause: seconds, at least, after an error and between two writes: whoever undoes them,
+                two that disagree must not keep an API server busy.
         """
         self.published = threading.Event()
         """Set once the slices have been right."""
         self._api = api
         self._node = node
+        self._mine = {"fieldSelector": f"spec.nodeName={node},spec.driver={DRIVER}"}
         self._devices = [gpu.device() for gpu in gpus]
         self._faults = faults
         self._pause = pause
@@ -53,7 +51,7 @@ class Publisher:
         self._woken = threading.Event()
         self._lock = threading.Lock()
         self._watch: Watch | None = None
-        self._written: tuple[Any, Any] = (None, None)
+        self._written: tuple[Object, Object] = ({}, {})
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -81,83 +79,84 @@ class Publisher:
             if self._stopping:
                 return
             try:
-                where = f"{GROUP}/{self._api.version()}/resourceslices"
-                seen = self._put_right(where)
+                version = self._api.version()
+                seen = self._put_right(version)
                 self.published.set()
                 pause = self._pause
-                self._wait_for_change(where, seen)
+                self._wait_for_change(version, seen)
             except (ApiError, FaultError) as error:
                 log.warning("publishing failed, next try in %g s: %s", pause, error)
                 self._woken.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _mine(self) -> dict[str, str]:
-        return {"fieldSelector": f"spec.nodeName={self._node},spec.driver={DRIVER}"}
-
-    def _put_right(self, where: str) -> str:
+    def _put_right(self, version: str) -> str:
         """Make the server have exactly the slice that should be; returns what version was seen."""
-        listed = self._api.request("GET", f"{where}?{urlencode(self._mine())}")
-        version = where.split("/")[-2]
-        slices: list[dict[str, Any]] = listed["items"]
+        where = _path(version)
+        listed = self._api.request("GET", f"{where}?{urlencode(self._mine)}")
+        slices: list[Object] = listed["items"]
         devices = self._faults.alter(Point.PUBLISH, self._devices)
+        kept = "" if devices is None else self._keep(version, slices, devices)
+        for item in slices:
+            if item["metadata"]["name"] != kept:
+                self._delete(where, item["metadata"]["name"])
+        return str(listed["metadata"]["resourceVersion"])
+
+    def _keep(self, version: str, slices: list[Object], devices: list[Object]) -> str:
+        """Find the slice that is as it should be, or make it so; returns its name."""
         owner = self._owner()
-        pool: dict[str, Any] = {"name": self._node, "resourceSliceCount": 1}
-        spec: dict[str, Any] = {
+        pool: Object = {"name": self._node, "resourceSliceCount": 1}
+        spec: Object = {
             "driver": DRIVER,
             "nodeName": self._node,
             "pool": pool,
-            "devices": [_as(version, device) for device in devices or ()],
+            "devices": [_as(version, device) for device in devices],
         }
         # What the server made of it the last time counts as right, too: one that drops or adds a
         # field would otherwise be written to for ever.
-        accepted = (spec, self._written[1] if self._written[0] == spec else spec)
+        wanted, stored = self._written
+        accepted = (spec, stored if wanted == spec else spec)
         newest = max((item["spec"]["pool"]["generation"] for item in slices), default=0)
-        right = [
-            item
-            for item in slices
-            if devices is not None
-            and _without_generation(item["spec"]) in accepted
-            and item["spec"]["pool"]["generation"] == newest
-            and item["metadata"].get("ownerReferences") == [owner]
-        ][:1]
-        wrong = [item for item in slices if item not in right]
-        if not wrong and (right or devices is None):
-            return str(listed["metadata"]["resourceVersion"])
-        self._wait_for_turn()
-        if devices is not None and not right:
-            # Whoever changes a pool raises its generation: readers ignore the older ones.
-            new = {**spec, "pool": {**pool, "generation": newest + 1}}
-            base = next((one for one in wrong if one["spec"]["pool"]["name"] == self._node), None)
-            stored = self._write(where, base, owner, new)
-            self._written = (spec, _without_generation(stored["spec"]))
-            wrong = [item for item in wrong if item is not base]
-        for item in wrong:
-            self._delete(where, item)
-        return str(listed["metadata"]["resourceVersion"])
+        for item in slices:
+            if (
+                _without_generation(item["spec"]) in accepted
+                and item["spec"]["pool"]["generation"] == newest
+                and item["metadata"].get("ownerReferences") == [owner]
+            ):
+                return str(item["metadata"]["name"])
+        # Whoever changes a pool raises its generation: readers ignore the older ones.
+        new = {**spec, "pool": {**pool, "generation": newest + 1}}
+        base = next((one for one in slices if one["spec"]["pool"]["name"] == self._node), None)
+        item = self._write(version, base, owner, new)
+        self._written = (spec, _without_generation(item["spec"]))
+        return str(item["metadata"]["name"])
 
-    def _write(
-        self, where: str, base: dict[str, Any] | None, owner: dict[str, Any], spec: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _write(self, version: str, base: Object | None, owner: Object, spec: Object) -> Object:
         """Update a slice, or create one."""
+        self._wait_for_turn()
+        where = _path(version)
         if base:
             name = base["metadata"]["name"]
             log.info("updating ResourceSlice %s to generation %d", name, spec["pool"]["generation"])
             metadata = {**base["metadata"], "ownerReferences": [owner]}
-            body = {**base, "metadata": metadata, "spec": spec}
-            return self._api.request("PUT", f"{where}/{quote(name)}", body)
+            return self._api.request(
+                "PUT", f"{where}/{quote(name)}", {**base, "metadata": metadata, "spec": spec}
+            )
         log.info("creating a ResourceSlice with %d devices", len(spec["devices"]))
         # Room for the five random characters in the 253 that a name can have.
         name = f"{self._node}-{DRIVER}"[:247] + "-"
-        body = {
-            "apiVersion": "/".join(where.split("/")[2:4]),
-            "kind": "ResourceSlice",
-            "metadata": {"generateName": name, "ownerReferences": [owner]},
-            "spec": spec,
-        }
-        return self._api.request("POST", where, body)
+        return self._api.request(
+            "POST",
+            where,
+            {
+                "apiVersion": f"resource.k8s.io/{version}",
+                "kind": "ResourceSlice",
+                "metadata": {"generateName": name, "ownerReferences": [owner]},
+                "spec": spec,
+            },
+        )
 
-    def _delete(self, where: str, item: dict[str, Any]) -> None:
-        name = item["metadata"]["name"]
+    def _delete(self, where: str, name: str) -> None:
+        self._wait_for_turn()
         log.info("deleting ResourceSlice %s", name)
         try:
             self._api.request("DELETE", f"{where}/{quote(name)}")
@@ -165,7 +164,7 @@ class Publisher:
             if error.status != 404:  # not found: somebody was faster
                 raise
 
-    def _owner(self) -> dict[str, Any]:
+    def _owner(self) -> Object:
         """The Node, so that the slice goes with it. Its UID changes when it is registered anew."""
         node = self._api.request("GET", f"/api/v1/nodes/{quote(self._node)}")
         return {
@@ -182,29 +181,32 @@ class Publisher:
             time.sleep(left)
         self._next_write = time.monotonic() + self._pause
 
-    def _wait_for_change(self, where: str, seen: str) -> None:
-        """Return when a slice of ours differs from what was seen, or when woken.
+    def _wait_for_change(self, version: str, seen: str) -> None:
+        """Return when a slice of ours is no longer as it was seen, or when woken.
 
         What we wrote ourselves counts; the next look then finds that all is well.
         """
-        watch = self._api.watch(where, resourceVersion=seen, **self._mine())
+        watch = self._api.watch(_path(version), resourceVersion=seen, **self._mine)
         with self._lock:
             self._watch = watch
             if self._woken.is_set():
                 watch.close()
-        for _ in watch:
-            watch.close()
+        watch.wait()
         with self._lock:
             self._watch = None
 
 
-def _as(version: str, device: dict[str, Any]) -> dict[str, Any]:
+def _path(version: str) -> str:
+    return f"{GROUP}/{version}/resourceslices"
+
+
+def _as(version: str, device: Object) -> Object:
     """A device in the shape of an older version: v1beta1 wraps all but the name."""
     if version != "v1beta1":
         return device
     return {"name": device["name"], "basic": {k: v for k, v in device.items() if k != "name"}}
 
 
-def _without_generation(spec: dict[str, Any]) -> dict[str, Any]:
+def _without_generation(spec: Object) -> Object:
     pool = {key: value for key, value in spec["pool"].items() if key != "generation"}
     return {**spec, "pool": pool}
