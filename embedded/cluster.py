@@ -351,7 +351,10 @@ def _wait_until_ready(
     api.wait(
         kubernetes.dra_api,
         "ResourceSlice",
-        lambda slices: _devices(slices, driver.name) == sum(node.gpus for node in plan.nodes),
+        lambda slices: (
+            _devices(slices, driver.name)
+            == sum(node.gpus if driver.devices is None else driver.devices for node in plan.nodes)
+        ),
         still_alive,
         START_SECONDS,
     )

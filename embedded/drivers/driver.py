@@ -24,6 +24,10 @@ class Driver(Protocol):
         """Name and version, for people."""
 
     @property
+    def devices(self) -> int | None:
+        """How many devices it publishes for each node; None: as many as the node has GPUs."""
+
+    @property
     def images(self) -> tuple[Artifact, ...]:
         """Artifacts with an ``image.tar`` that every node imports."""
 

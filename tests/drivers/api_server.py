@@ -197,6 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused():
             return
         with self.api.changed:
+            old = self.api.slices.get(body["metadata"].get("name", ""))
+            if old and old["spec"]["pool"]["name"] != body["spec"]["pool"]["name"]:
+                self._answer(422, {"kind": "Status", "message": "pool.name: field is immutable"})
+                return
             stored = self.api.put(body)
             self.api.writes.append(f"{self.command} {stored['metadata']['name']}")
             answer = copy.deepcopy(stored)

@@ -34,6 +34,13 @@ def test_every_fault_has_a_sentence() -> None:
     assert all(text[:1].isupper() and text.endswith(".") for text in FAULTS.values())
 
 
+def test_the_documentation_lists_every_fault() -> None:
+    """With its sentence, word for word."""
+    page = (Path(__file__).parents[2] / "docs" / "reference-driver.md").read_text()
+    rows = {f"| `{name}` | {sentence} |" for name, sentence in FAULTS.items()}
+    assert rows <= set(page.splitlines())
+
+
 def test_never_prepares(node: Node) -> None:
     """An error for the claim; the driver is alive otherwise, and behaves when told to."""
     with node.driver() as driver:

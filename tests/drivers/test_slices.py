@@ -152,12 +152,30 @@ def test_removes_slices_that_are_not_its_own(
     api.wait(lambda: has(api, pool={"name": NODE, "generation": 8, "resourceSliceCount": 1}))
 
 
-def test_follows_the_node_when_it_is_registered_anew(api: ApiServer, publisher: Publisher) -> None:
+def test_replaces_slices_of_an_earlier_pool(api: ApiServer, root: Path) -> None:
+    """A slice's pool cannot be changed: such a slice is deleted, and another made."""
+    spec = {"driver": DRIVER, "nodeName": NODE, "pool": {"name": "another", "generation": 3}}
+    api.put({"metadata": {"name": "earlier"}, "spec": spec})
+    with publishing(api, root):
+        api.wait(lambda: has(api, nodeName=NODE, driver=DRIVER))
+    assert api.only_slice()["spec"]["pool"]["name"] == NODE
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_follows_the_node_when_it_is_registered_anew(
+    api: ApiServer, publisher: Publisher, collected: bool
+) -> None:
     """The old Node's slices are garbage then: the new ones belong to the new Node."""
     api.node_uid = str(uuid.uuid4())
-    api.delete(api.only_slice()["metadata"]["name"])
-    api.wait(lambda: has(api, driver=DRIVER))
-    assert api.only_slice()["metadata"]["ownerReferences"][0]["uid"] == api.node_uid
+    if collected:
+        api.delete(api.only_slice()["metadata"]["name"])
+    publisher.wake()
+
+    def owners() -> list[str]:
+        items = api.slices.values()
+        return [one["uid"] for item in items for one in item["metadata"]["ownerReferences"]]
+
+    api.wait(lambda: owners() == [api.node_uid])
 
 
 def test_tries_again_after_errors(api: ApiServer, root: Path) -> None:

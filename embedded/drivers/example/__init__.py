@@ -21,6 +21,7 @@ _ARTIFACT = "example-manifests"
 class _Example:
     name = "gpu.example.com"
     description = f"dra-example-driver v{VERSION}"
+    devices = 4  # values.yaml
     images = (EXAMPLE_IMAGE,)
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:

@@ -21,6 +21,7 @@ _ARTIFACT = "nvidia-manifests"
 class _Nvidia:
     name = "gpu.nvidia.com"
     description = f"NVIDIA DRA driver v{NVIDIA_DRIVER_VERSION}"
+    devices = None
     images = (NVIDIA_DRIVER_IMAGE,)
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:

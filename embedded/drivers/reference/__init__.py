@@ -31,6 +31,7 @@ _FOLDER = Path("var/lib/kubelet/plugins") / DRIVER
 class _Reference:
     name = DRIVER
     description = "reference DRA driver"
+    devices = None
     images = (REFERENCE_IMAGE,)
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:  # noqa: ARG002

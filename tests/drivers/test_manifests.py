@@ -1,0 +1,65 @@
+"""What installs the reference driver fits it, and asks for no right that it does not use."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from embedded.binaries import RELEASES
+from embedded.drivers import DRIVERS
+from embedded.drivers.reference import REFERENCE
+from embedded.drivers.reference.kubelet_plugin import DRIVER
+from embedded.images.reference import IMAGE_NAME
+
+
+def objects(minor: str = "1.37") -> dict[str, Any]:
+    """The driver's objects by kind; there is one of each."""
+    found = REFERENCE.objects({}, RELEASES[minor])
+    by_kind = {item["kind"]: item for item in found}
+    assert len(by_kind) == len(found)
+    return by_kind
+
+
+def test_is_one_of_the_drivers_to_choose_from() -> None:
+    """Beside the two real ones."""
+    assert [driver.name for driver in DRIVERS.values()] == [
+        "gpu.nvidia.com",
+        "gpu.example.com",
+        DRIVER,
+    ]
+
+
+def test_the_name_is_a_dns_subdomain() -> None:
+    """Of at most 63 characters, in lower case (KEP-4381)."""
+    label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+    assert re.fullmatch(rf"{label}(\.{label})*", DRIVER)
+    assert len(DRIVER) <= 63
+
+
+def test_the_manifests_use_the_drivers_name_and_image() -> None:
+    """They are written out, to be applied by hand, too."""
+    found = objects()
+    names = set(re.findall(r"gpu\.reference\.[a-z.-]*[a-z]", yaml.safe_dump(found)))
+    assert names == {DRIVER}
+    assert found["DeviceClass"]["metadata"]["name"] == DRIVER
+    (container,) = found["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == IMAGE_NAME
+
+
+@pytest.mark.parametrize("minor", RELEASES)
+def test_the_device_class_is_of_a_version_that_is_served(minor: str) -> None:
+    """Which is v1 from Kubernetes 1.34 on."""
+    expected = "resource.k8s.io/v1beta2" if minor == "1.33" else "resource.k8s.io/v1"
+    assert objects(minor)["DeviceClass"]["apiVersion"] == expected
+
+
+def test_rights_are_named_one_by_one() -> None:
+    """No wildcard in the role, no capability in the container, which is not privileged."""
+    found = objects()
+    assert "*" not in yaml.safe_dump(found["ClusterRole"]["rules"])
+    (container,) = found["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not container["securityContext"].get("privileged")
