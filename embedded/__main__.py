@@ -1,4 +1,4 @@
-"""``./run cluster up|down|status|kubeconfig|logs``."""
+"""``./run cluster up|down|status|kubeconfig|logs|fault``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import sys
 
 from embedded import cluster
+from embedded.drivers.reference import FAULTS
 from embedded.errors import EmbeddedError
 from embedded.layout import states
 from embedded.progress import Progress
@@ -22,15 +23,19 @@ def main(arguments: list[str]) -> int:
         "status": "say whether it runs and which components died",
         "kubeconfig": "print the path of its kubeconfig",
         "logs": "print the logs of all its components",
+        "fault": "make its reference driver misbehave from now on, or (none) behave again",
     }.items():
         one = verbs.add_parser(verb, help=text, description=text)
         one.add_argument("--name", default=cluster.DEFAULT_NAME, help="default: %(default)s")
+        if verb == "fault":
+            one.add_argument("fault", choices=["none", *FAULTS])
         if verb == "up":
             defaults = cluster.Options()
             one.add_argument("--embedded-gpus", default=defaults.gpus, metavar="N[:PRODUCT]")
             one.add_argument("--embedded-nodes", default=defaults.nodes, type=int, metavar="N")
             one.add_argument("--embedded-kubernetes", default=defaults.kubernetes, metavar="MINOR")
             one.add_argument("--embedded-driver", default=defaults.driver, metavar="NAME")
+            one.add_argument("--embedded-fault", default=defaults.fault, metavar="NAME")
             one.add_argument(
                 "--embedded-hardware", default=defaults.hardware, metavar="simulated|real"
             )
@@ -57,6 +62,7 @@ def _run(options: argparse.Namespace) -> int:
                 kubernetes=options.embedded_kubernetes,
                 driver=options.embedded_driver,
                 hardware=options.embedded_hardware,
+                fault=options.embedded_fault,
                 name=name,
             ),
             progress,
@@ -69,7 +75,9 @@ def _run(options: argparse.Namespace) -> int:
     if not cluster.is_running(name):
         print(f"cluster {name!r} is not up; `./run cluster up` brings it up", file=sys.stderr)
         return 1
-    if options.verb == "kubeconfig":
+    if options.verb == "fault":
+        cluster.set_fault(name, options.fault)
+    elif options.verb == "kubeconfig":
         print(states() / name / "kubeconfig")
     elif options.verb == "logs":
         for path in cluster.logs(name):

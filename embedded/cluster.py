@@ -7,6 +7,7 @@ were started with. So a ``kill -9`` at any moment leaves nothing that ``down`` d
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from pathlib import Path
 from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
 from embedded.binaries import KUBERNETES, RELEASES, RUNTIME, Release
-from embedded.drivers import DRIVERS
+from embedded.drivers import DRIVERS, reference
 from embedded.drivers.driver import Driver
 from embedded.errors import EmbeddedError
 from embedded.hardware import machine, products, real
@@ -52,6 +53,9 @@ class Options:
     nodes: int = 1
     hardware: str = "simulated"
     driver: str = "nvidia"
+    """Names of `DRIVERS`, separated by commas: several run side by side."""
+    fault: str = ""
+    """Of the reference driver, switched on when the cluster is ready; a name of `FAULTS`."""
     kubernetes: str = KUBERNETES.minor
     """Minor release: ``1.37``."""
     name: str = DEFAULT_NAME
@@ -85,11 +89,12 @@ def up(options: Options, progress: Progress) -> Cluster:
         raise EmbeddedError(
             f"the cluster {options.name!r} is up already; `./run cluster down` ends it"
         )
-    driver = DRIVERS[options.driver]
+    drivers = [DRIVERS[name] for name in options.driver.split(",")]
     kubernetes = RELEASES[options.kubernetes]
-    images = (PAUSE_IMAGE, *driver.images, WORKLOAD_IMAGE)
+    images = [PAUSE_IMAGE, *(image for one in drivers for image in one.images), WORKLOAD_IMAGE]
+    manifests = [part for one in drivers for part in one.manifests(kubernetes)]
     components = (kubernetes.binaries, RUNTIME, HARDWARE)
-    built = artifacts.obtain((*components, *driver.manifests(kubernetes), *images), progress)
+    built = artifacts.obtain((*components, *manifests, *images), progress)
     sweep()
     plan = Plan(
         name=options.name,
@@ -104,9 +109,12 @@ def up(options: Options, progress: Progress) -> Cluster:
     try:
         with progress.step("starting the embedded cluster"), _starting(state), _explained(state):
             kubeconfig = _start(plan, options.tied)
-            _wait_until_ready(
-                plan, kubeconfig, driver, driver.objects(built, kubernetes), kubernetes
-            )
+            api = _wait_for_api(plan, kubeconfig)
+            for driver in drivers:
+                api.create(driver.objects(built, kubernetes))
+            _wait_until_ready(plan, api, drivers, kubernetes)
+        if options.fault:
+            set_fault(options.name, options.fault)
     except BaseException:
         down(options.name)
         raise
@@ -115,7 +123,8 @@ def up(options: Options, progress: Progress) -> Cluster:
         kubeconfig=kubeconfig,
         workload_image=WORKLOAD_IMAGE_NAME,
         description=(
-            f"embedded cluster, Kubernetes v{kubernetes.version}, {driver.description}, "
+            f"embedded cluster, Kubernetes v{kubernetes.version}, "
+            f"{' and '.join(driver.description for driver in drivers)}, "
             f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product}"
         ),
         hardware=options.hardware,
@@ -198,6 +207,16 @@ def node_root(name: str, number: int = 1) -> Path:
         if b"embedded.node" in words and str(number).encode() in words and b"unshare" not in words:
             return Path(f"/proc/{pid}/root")
     raise EmbeddedError(f"the cluster {name!r} has no running node {number}")
+
+
+def set_fault(name: str, fault: str) -> None:
+    """Make the reference driver of a running cluster misbehave; ``none`` ends it.
+
+    Raises:
+        EmbeddedError: there is no such fault, or no such cluster.
+    """
+    for node in Plan.load(states() / name / "cluster.json").nodes:
+        reference.set_fault(node_root(name, node.number), None if fault == "none" else fault)
 
 
 def load_images(name: str, archive: Path) -> None:
@@ -321,43 +340,48 @@ def _start(plan: Plan, tied: bool) -> Path:
     return kubeconfig
 
 
-def _wait_until_ready(
-    plan: Plan, kubeconfig: Path, driver: Driver, objects: list[Object], kubernetes: Release
-) -> None:
-    def still_alive() -> None:
-        if died := deaths(plan.name):
-            raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
-        if not _processes(plan.state):
-            log = (plan.logs / "control-plane.log").read_text(errors="replace")[-2000:]
-            raise EmbeddedError(f"the embedded cluster ended while it started:\n{log}")
+def _still_alive(plan: Plan) -> None:
+    """Raise when waiting for the cluster has become pointless."""
+    if died := deaths(plan.name):
+        raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
+    if not _processes(plan.state):
+        log = (plan.logs / "control-plane.log").read_text(errors="replace")[-2000:]
+        raise EmbeddedError(f"the embedded cluster ended while it started:\n{log}")
 
+
+def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
     server = _server(kubeconfig)
     ca = (plan.pki / "ca.crt").read_text()
     deadline = time.monotonic() + START_SECONDS
     while not answers(f"{server}/readyz", ca):
-        still_alive()
+        _still_alive(plan)
         if time.monotonic() > deadline:
             raise EmbeddedError(f"the API server did not answer within {START_SECONDS} s")
         time.sleep(0.05)
-    api = Api(kubeconfig)
-    api.create(objects)
+    return Api(kubeconfig)
+
+
+def _wait_until_ready(plan: Plan, api: Api, drivers: Sequence[Driver], kubernetes: Release) -> None:
+    """Wait for the nodes, then for the slices of each driver."""
+
+    def alive() -> None:
+        _still_alive(plan)
+
     api.wait(
-        "v1",
-        "Node",
-        lambda nodes: _ready_nodes(nodes) == len(plan.nodes),
-        still_alive,
+        *("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), alive),
         START_SECONDS,
     )
-    api.wait(
-        kubernetes.dra_api,
-        "ResourceSlice",
-        lambda slices: (
-            _devices(slices, driver.name)
-            == sum(node.gpus if driver.devices is None else driver.devices for node in plan.nodes)
-        ),
-        still_alive,
-        START_SECONDS,
-    )
+    for driver in drivers:
+        expected = sum(
+            node.gpus if driver.devices is None else driver.devices for node in plan.nodes
+        )
+        published = functools.partial(_has_published, driver.name, expected)
+        api.wait(kubernetes.dra_api, "ResourceSlice", published, alive, START_SECONDS)
+
+
+def _has_published(driver: str, devices: int, slices: list[Object]) -> bool:
+    found = [item["spec"] for item in slices if item["spec"]["driver"] == driver]
+    return sum(len(spec.get("devices") or ()) for spec in found) == devices
 
 
 def _ready_nodes(nodes: list[Object]) -> int:
@@ -365,14 +389,6 @@ def _ready_nodes(nodes: list[Object]) -> int:
         condition["type"] == "Ready" and condition["status"] == "True"
         for node in nodes
         for condition in node.get("status", {}).get("conditions", ())
-    )
-
-
-def _devices(slices: list[Object], driver: str) -> int:
-    return sum(
-        len(item["spec"].get("devices") or ())
-        for item in slices
-        if item["spec"]["driver"] == driver
     )
 
 
@@ -407,11 +423,20 @@ def _simulated_gpus(text: str) -> tuple[int, str]:
 def _check_options(options: Options) -> None:
     for option, value, allowed in (
         ("--embedded-hardware", options.hardware, ("simulated", "real")),
-        ("--embedded-driver", options.driver, tuple(DRIVERS)),
+        *(("--embedded-driver", name, tuple(DRIVERS)) for name in options.driver.split(",")),
         ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
     ):
         if value not in allowed:
             raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+    if options.fault and options.fault not in reference.FAULTS:
+        raise EmbeddedError(
+            f"--embedded-fault {options.fault!r}: must be one of {', '.join(reference.FAULTS)}"
+        )
+    if options.fault and "reference" not in options.driver.split(","):
+        raise EmbeddedError(
+            f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "
+            "add --embedded-driver reference"
+        )
     if not 1 <= options.nodes <= MOST_NODES:
         raise EmbeddedError(f"--embedded-nodes {options.nodes}: must be from 1 to {MOST_NODES}")
     if not options.name.replace("-", "").isalnum():

@@ -52,6 +52,7 @@ class Options:
     embedded_nodes: int
     embedded_hardware: str
     embedded_driver: str
+    embedded_fault: str
     embedded_kubernetes: str
     origins: Mapping[str, str]
     """For each option where its value comes from."""
@@ -276,8 +277,16 @@ SPECS: tuple[Spec, ...] = (
         "embedded_driver",
         "nvidia",
         _text,
+        "NAME[,NAME]",
+        "the drivers of the embedded cluster: nvidia, example or reference; the first one is"
+        " under test (default nvidia)",
+    ),
+    Spec(
+        "embedded_fault",
+        "",
+        _text,
         "NAME",
-        "the driver of the embedded cluster: nvidia, example or reference (default nvidia)",
+        "make the reference driver misbehave, to see what the checks say (default: it does not)",
     ),
     Spec(
         "embedded_kubernetes",
