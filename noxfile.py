@@ -27,7 +27,8 @@ def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests of this project, the main job on the embedded cluster among them."""
-    session.run("python", "-m", "pytest", *(session.posargs or ["tests"]))
+    everything = ["-m", "embedded or not embedded", "tests"]
+    session.run("python", "-m", "pytest", *(session.posargs or everything))
 
 
 @nox.session

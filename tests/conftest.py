@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from embedded.cluster import Cluster
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Bare ``pytest`` never touches a cluster, not even one of its own; ``./run tests`` does."""
+    if config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("embedded")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """An embedded cluster with the NVIDIA driver and four simulated GPUs, for the whole session."""

@@ -16,6 +16,8 @@ import pytest
 from embedded import cluster
 from tests import footprint
 
+pytestmark = pytest.mark.embedded
+
 RUN = Path(__file__).parents[1] / "run"
 FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
 STOPPED_SECONDS = 60

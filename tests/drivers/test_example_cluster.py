@@ -9,6 +9,8 @@ import pytest
 from embedded.drivers.example import EXAMPLE
 from tests.drivers.cluster import DriverCluster, running
 
+pytestmark = pytest.mark.embedded
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[DriverCluster]:

@@ -11,6 +11,8 @@ from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import REFERENCE, set_fault
 from tests.drivers.cluster import SLEEP, DriverCluster, running, state
 
+pytestmark = pytest.mark.embedded
+
 NAMESPACE = "dra-reference-driver"
 COMMON = ["/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidiactl"]
 

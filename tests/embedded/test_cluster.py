@@ -23,6 +23,8 @@ from embedded.layout import states
 from embedded.progress import Progress
 from tests import footprint
 
+pytestmark = pytest.mark.embedded
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -24,6 +24,8 @@ from embedded.progress import Progress
 from tests.zoo.breaks import BREAKS, Break
 from tests.zoo.relay import relay
 
+pytestmark = pytest.mark.embedded
+
 ROOT = Path(__file__).parents[2]
 LONGEST_HEAD = 120
 
