@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from embedded.layout import states
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+
+def as_on_a_terminal() -> None:
+    """For ``preexec_fn``: what a shell starts in the background would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def host() -> dict[str, set[str]]:

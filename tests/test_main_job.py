@@ -59,7 +59,13 @@ def test_stopped_in_mid_run_it_reports_and_leaves_nothing(
 ) -> None:
     """A deadline of a job, or Ctrl-C: JUnit is written, no process or object of ours remains."""
     before = footprint.host()
-    running = subprocess.Popen([RUN, "dra"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [RUN, "dra"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=footprint.as_on_a_terminal,  # noqa: PLW1509 - no thread is running yet
+    )
     assert running.stdout is not None
     for line in running.stdout:
         if line.startswith("."):  # the first check has been judged

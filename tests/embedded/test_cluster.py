@@ -148,6 +148,7 @@ def test_interrupted_up_leaves_nothing(name: str, seconds: float, number: signal
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=footprint.as_on_a_terminal,  # noqa: PLW1509 - no thread is running yet
     )
     time.sleep(seconds)  # the moment of the interruption is what is tested
     os.killpg(process.pid, number)
