@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.outcome import Outcome, Record, undecided_areas
+from harness.outcome import PREFLIGHT_AREA, Outcome, Record, undecided_areas
 from reports.facts import Facts
 
 
@@ -26,6 +26,9 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         if result.outcome in (Outcome.FAIL, Outcome.ERROR):
             blame = f" (who: {result.finding.blame.value})" if result.finding else ""
             yield f" {result.outcome.value.upper():<6}  {result.headline}{blame}"
+            # A run that ends in preflight shows no failure at length above.
+            if result.area == PREFLIGHT_AREA and result.finding and result.finding.next:
+                yield f" NEXT    {result.finding.next}"
         elif result.advice:
             yield f" ADVICE  {result.headline}"
     reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)

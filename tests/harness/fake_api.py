@@ -290,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if not pieces and not complete:
                     self.api.changed.wait()
                     continue
-            for piece in pieces:
+            for piece in filter(None, pieces):  # an empty chunk would be the end of the answer
                 self._chunk(piece)
             sent += len(pieces)
             if complete and not pieces:
