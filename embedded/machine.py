@@ -93,7 +93,9 @@ class Machine:
                 return
             for component, process in self._components.items():
                 if process.pid == pid:
-                    self.record(component, self._obituary(component, _exit_status(status)))
+                    self.record(
+                        component, self._obituary(component, os.waitstatus_to_exitcode(status))
+                    )
 
     def record(self, component: str, text: str) -> None:
         """Leave word of a death for the cluster's owner."""
@@ -157,7 +159,3 @@ def answers(url: str, ca: str) -> bool:
 def _leave(_signum: int, _frame: FrameType | None) -> None:
     """Nothing needs an orderly end: the state is thrown away with the machine."""
     os._exit(0)
-
-
-def _exit_status(status: int) -> int:
-    return os.waitstatus_to_exitcode(status)

@@ -52,7 +52,7 @@ def main(plan: Plan, node: NodePlan) -> None:
     machine = Machine(node.name, Path("/var/log/components"), Path("/cluster/deaths"))
     try:
         _start_runtime(machine)
-        _import_images(machine)
+        _import_images()
         ca = Path("/cluster/ca.crt").read_text()
         machine.wait_until(
             "the API server", lambda: answers(f"https://{API_SERVICE}/readyz", ca), "containerd"
@@ -212,9 +212,8 @@ def _start_runtime(machine: Machine) -> None:
     machine.wait_until("containerd", Path(CONTAINERD).is_socket, "containerd")
 
 
-def _import_images(machine: Machine) -> None:
+def _import_images() -> None:
     for archive in sorted(Path("/opt/images").glob("*.tar")):
-        machine.wait_until("containerd", lambda: True, "containerd")
         run("/opt/runtime/ctr", "--namespace", "k8s.io", "images", "import", archive)
 
 

@@ -27,7 +27,6 @@ class Budgets:
         self.observe = self._budget("observe", 15)
         self.allocate = self._budget("allocate", 30)
         self.start = self._budget("start", 120)
-        self.image_pull = self._budget("image-pull", 300)
         self.workload = self._budget("workload", 60)
         self.partner = self._budget("partner", 30)
         self.release = self._budget("release", 60)
