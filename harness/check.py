@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,12 +40,76 @@ class Impact(enum.StrEnum):
     """Drains, restarts driver or kubelet."""
 
 
+EVERY_DEVICE = 1 << 16
+"""For `Scenario.most`: as many devices as one node has free."""
+
+
+class Variant(Protocol):
+    """One form in which a check is made: a scenario, or a part of one."""
+
+    @property
+    def name(self) -> str:
+        """In brackets behind the check's name."""
+
+    @property
+    def impact(self) -> Impact:
+        """Of this form."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is played for it."""
+
+
 @dataclass(frozen=True)
-class Variant:
-    """One form in which a check is made."""
+class Scenario:
+    """What is played once in the cluster, for any number of checks to judge."""
 
     name: str
     impact: Impact = Impact.NONE
+    devices: int = 0
+    """How many devices of one node it takes at least."""
+    most: int = 0
+    """How many it can make use of, where one node has more than ``devices``."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """Itself: a scenario may be a check's form."""
+        return self
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else may be played at the same time."""
+        return self.impact in (Impact.EXHAUST, Impact.DISRUPT)
+
+    def wanted(self, largest: int) -> int:
+        """How many devices it takes where the node with the most has ``largest`` free."""
+        return max(self.devices, min(self.most, largest))
+
+    def play(self, run: Any, turn: Any) -> Any:
+        """Play it; never raises but to end the run.
+
+        Args:
+            run: the `harness.run.Run`.
+            turn: the `harness.launcher.Turn`.
+        """
+        raise NotImplementedError(self.name)
+
+    def unplayed(self, reason: Any) -> Any:
+        """What came of it when it could not be played, for this reason (a `JudgementError`)."""
+        raise NotImplementedError(self.name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A form of a check that judges one part of a scenario."""
+
+    name: str
+    scenario: Scenario
+
+    @property
+    def impact(self) -> Impact:
+        """That of the whole scenario."""
+        return self.scenario.impact
 
 
 @dataclass(frozen=True)
@@ -64,13 +128,13 @@ class Check:
     source: str
     """Where the requirement comes from."""
     impact: Impact = Impact.NONE
+    scenario: Scenario | None = None
+    """What it judges, where it is made in one form only."""
     variants: tuple[Variant, ...] = ()
     after: tuple[str, ...] = ()
     """Checks that must have passed in the same form for this one to say anything."""
     needs: tuple[str, ...] = ()
     """What the driver's profile must know: ``cuda`` for a device that CUDA can see."""
-    devices: int = 0
-    """How many devices of one node it takes."""
 
     @property
     def name(self) -> str:
@@ -81,12 +145,32 @@ class Check:
         """The name in JUnit."""
         return f"{self.id}_{self.name}" + (f"[{variant}]" if variant else "")
 
+    def scenario_of(self, variant: str | None) -> Scenario | None:
+        """What is played for it in one form."""
+        return next((v.scenario for v in self.variants if v.name == variant), self.scenario)
+
     def impact_of(self, variant: str | None) -> Impact:
         """The impact in one form."""
         for candidate in self.variants:
             if candidate.name == variant and candidate.impact is not Impact.NONE:
                 return candidate.impact
+        if self.impact is Impact.NONE and self.scenario is not None:
+            return self.scenario.impact
         return self.impact
+
+    def devices_of(self, variant: str | None) -> int:
+        """How many devices of one node it takes in one form."""
+        scenario = self.scenario_of(variant)
+        return scenario.devices if scenario is not None else 0
+
+    @property
+    def devices(self) -> int:
+        """How many devices of one node it takes in its smallest form."""
+        return min((self.devices_of(name) for name in self.forms()), default=0)
+
+    def forms(self) -> Iterable[str | None]:
+        """The names of its forms; one None where it has none."""
+        return [variant.name for variant in self.variants] or [None]
 
 
 def check(
@@ -96,10 +180,10 @@ def check(
     level: int,
     source: str,
     impact: str = Impact.NONE,
+    scenario: Scenario | None = None,
     variants: tuple[Variant, ...] = (),
     after: tuple[str, ...] = (),
     needs: tuple[str, ...] = (),
-    devices: int = 0,
 ) -> Callable[[F], F]:
     """Declare a function to be a check.
 
@@ -110,6 +194,8 @@ def check(
         raise ValueError(f"check ID {id!r}: expected AREA-NNN")
     if not 0 <= level <= DEEPEST_LEVEL:
         raise ValueError(f"{id}: level {level} is not 0 to {DEEPEST_LEVEL}")
+    if scenario is not None and variants:
+        raise ValueError(f"{id}: a check has a scenario or variants, not both")
 
     def declare(function: F) -> F:
         name = getattr(function, "__name__", "")
@@ -129,10 +215,10 @@ def check(
             level=level,
             source=source,
             impact=Impact(impact),
+            scenario=scenario,
             variants=variants,
             after=after,
             needs=needs,
-            devices=devices,
         )
         setattr(function, ATTRIBUTE, declared)
         return function

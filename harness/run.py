@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.budgets import Budgets
 from harness.check import Impact
-from harness.inventory import Device, devices
+from harness.inventory import Device, devices, holders
 from harness.journal import Journal
 from harness.kinds import CLAIM, EVENT, NAMESPACE, POD, SLICE, Object, name_of
 from harness.kube import Kube
@@ -24,6 +24,7 @@ from harness.profile import Profile
 from harness.render import Manifests, merge_patch
 
 RUN_LABEL = "dra-conformance.io/run"
+SCENARIO_LABEL = "dra-conformance.io/scenario"
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
 
@@ -118,6 +119,28 @@ class Run:
         """What the driver publishes now."""
         slices = self.observer.objects(SLICE)
         return devices(slices, self.subject.driver, self.subject.profile)
+
+    def free(self, reserved: Mapping[str, tuple[str, int]]) -> dict[str, int]:
+        """How many devices of each node nobody holds now, as far as the run may know.
+
+        Args:
+            reserved: node and number of devices that scenarios being played may use, by the
+                scenario's name, whether they hold them at this moment or not.
+        """
+        free = dict(self.subject.slots)
+        for node, devices_of_node in reserved.values():
+            free[node] = free.get(node, 0) - devices_of_node
+        own = {name_of(namespace) for namespace in self.namespaces()}
+        left = holders(
+            claim
+            for claim in self.observer.objects(CLAIM)
+            if claim["metadata"].get("namespace") in own
+            and claim["metadata"].get("labels", {}).get(SCENARIO_LABEL) not in reserved
+        )
+        for device in self.devices():
+            if device.key in left:
+                free[device.node] = free.get(device.node, 0) - 1
+        return free
 
     # Objects
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NoReturn
 
+from fixtures.account import Member
 from fixtures.shared_claim import (
     DEVICES,
     EQUAL_PIDS_FORM,
@@ -21,13 +21,11 @@ from fixtures.shared_claim import (
     PRIVILEGED_FORM,
     REQUESTS,
     RESTRICTED_FORM,
-    Member,
     SharedClaim,
 )
 from harness import causes
-from harness.causes import Cause
 from harness.check import check
-from harness.finding import Blame, Finding, UnmetError, counted, judge, short_uuid
+from harness.finding import Blame, UnmetError, counted, short_uuid
 from harness.inventory import Device, is_allocated, results
 from harness.workload_report import Transfer, WorkloadReport
 
@@ -45,27 +43,6 @@ INVALID_CONTEXT = 201
 PEER_ACCESS_UNSUPPORTED = 217
 
 
-def refuse(
-    shared: SharedClaim,
-    head: str,
-    *,
-    expected: str,
-    observed: str,
-    cause: Cause | None = None,
-    blame: Blame = Blame.DRIVER,
-) -> NoReturn:
-    """End a check: not so. Who is to blame decides whether that fails the driver."""
-    finding = Finding(
-        head=head,
-        expected=expected,
-        observed=observed,
-        blame=cause.blame if cause else blame,
-        likely=cause.text if cause else "",
-        next=cause.next if cause else "",
-    )
-    raise judge(shared.explained(finding))
-
-
 # Admission and allocation
 
 
@@ -76,7 +53,6 @@ def refuse(
     source="behaviours ISO-7, SEC-4",
     variants=(RESTRICTED_FORM, EQUAL_PIDS_FORM),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_restricted_namespace_admits_pods_with_a_claim(shared_claim: SharedClaim) -> None:
     """A namespace that enforces the restricted Pod Security Standard MUST admit pods that use GPUs
@@ -96,7 +72,6 @@ def test_restricted_namespace_admits_pods_with_a_claim(shared_claim: SharedClaim
     variants=EVERY_FORM,
     after=("ISO-007",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_claim_gets_two_distinct_devices(shared_claim: SharedClaim) -> None:
     """A claim with two requests MUST be allocated a device of the driver for each of them, and
@@ -109,18 +84,18 @@ def test_claim_gets_two_distinct_devices(shared_claim: SharedClaim) -> None:
     requests = Counter(str(result["request"]) for result in found)
     if requests != Counter(REQUESTS):
         head = f"the claim was allocated {counted(len(found), 'device')} for 2 requests: {shown}"
-        refuse(shared_claim, head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
+        shared_claim.refuse(head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
     unknown = [name for name in REQUESTS if name not in allocation.devices]
     if unknown:
         head = f"request {unknown[0]} was allocated a device that is in no ResourceSlice: {shown}"
-        refuse(shared_claim, head, expected=expected, observed=shown)
+        shared_claim.refuse(head, expected=expected, observed=shown)
     if len({device.key for device in allocation.devices.values()}) != DEVICES:
         head = f"both requests were allocated the same device: {shown}"
-        refuse(shared_claim, head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
+        shared_claim.refuse(head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
     uuids = {device.uuid for device in allocation.devices.values()}
     if len(uuids) != DEVICES:
         head = f"two published devices are one GPU: {', '.join(uuids)}"
-        refuse(shared_claim, head, expected="devices that differ by UUID", observed=shown)
+        shared_claim.refuse(head, expected="devices that differ by UUID", observed=shown)
 
 
 # Preparation on the node
@@ -134,7 +109,6 @@ def test_claim_gets_two_distinct_devices(shared_claim: SharedClaim) -> None:
     variants=EVERY_FORM,
     after=("ALLOC-003",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_containers_of_both_pods_start(shared_claim: SharedClaim) -> None:
     """The driver MUST prepare a shared claim for each pod that uses it, so that the containers of
@@ -152,7 +126,6 @@ def test_containers_of_both_pods_start(shared_claim: SharedClaim) -> None:
     variants=SHARING,
     after=("NODE-028",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_both_pods_use_the_claim_on_the_devices_node(shared_claim: SharedClaim) -> None:
     """Each pod that uses a claim MUST be in its reservedFor, and run on the node that its devices
@@ -162,14 +135,13 @@ def test_both_pods_use_the_claim_on_the_devices_node(shared_claim: SharedClaim) 
     for member in shared_claim.members:
         node = member.started.get()["spec"].get("nodeName")
         if nodes != {node}:
-            refuse(
-                shared_claim,
+            shared_claim.refuse(
                 f"the {member.role} runs on {node}, the devices are on {', '.join(sorted(nodes))}",
                 expected="pods and devices on one node",
                 observed=f"{member.role} on {node}, devices on {', '.join(sorted(nodes))}",
                 blame=Blame.SCHEDULER,
             )
-    if not shared_claim.consumer.sharing:
+    if not shared_claim.consumer_opens:
         raise UnmetError("the producer ended before both could have the claim at the same time")
     shared_claim.sharing.get()
 
@@ -182,7 +154,6 @@ def test_both_pods_use_the_claim_on_the_devices_node(shared_claim: SharedClaim) 
     variants=EVERY_FORM,
     after=("NODE-028",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_results_of_both_pods_arrive_unchanged(shared_claim: SharedClaim) -> None:
     """Each container's log MUST end with a result, and it MUST be the one whose hash and verdict
@@ -195,8 +166,7 @@ def test_results_of_both_pods_arrive_unchanged(shared_claim: SharedClaim) -> Non
             continue  # its pod may be gone before the kubelet could tell its last words
         message = member.message.get()
         if message["sha256"] != report.sha256 or message["verdict"] != report.verdict:
-            refuse(
-                shared_claim,
+            shared_claim.refuse(
                 f"the {member.role}'s log and termination message tell different results",
                 expected=f"sha256 {message['sha256']}, verdict {message['verdict']}",
                 observed=f"sha256 {report.sha256}, verdict {report.verdict}",
@@ -212,7 +182,6 @@ def test_results_of_both_pods_arrive_unchanged(shared_claim: SharedClaim) -> Non
     variants=EVERY_FORM,
     after=("IPC-015",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_both_containers_find_libcuda(shared_claim: SharedClaim) -> None:
     """The GPU driver's library libcuda.so.1 MUST be found by the dynamic loader of a container
@@ -221,8 +190,7 @@ def test_both_containers_find_libcuda(shared_claim: SharedClaim) -> None:
     for member in shared_claim.members:
         report = reported(member)
         if CUDA_NOT_FOUND in report.error_text():
-            refuse(
-                shared_claim,
+            shared_claim.refuse(
                 f"the {member.role} does not find {CUDA_NOT_FOUND} in its container",
                 expected=f"{CUDA_NOT_FOUND} is found by the dynamic loader",
                 observed=report.error_text(),
@@ -238,7 +206,6 @@ def test_both_containers_find_libcuda(shared_claim: SharedClaim) -> None:
     variants=EVERY_FORM,
     after=("NODE-029",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_containers_see_exactly_the_allocated_gpus(shared_claim: SharedClaim) -> None:
     """A container MUST see each GPU that its claim was allocated and, unless it is privileged, no
@@ -259,17 +226,17 @@ def test_containers_see_exactly_the_allocated_gpus(shared_claim: SharedClaim) ->
             if surplus:
                 head += f", {', '.join(short_uuid(uuid) for uuid in surplus)} instead"
             cause = causes.of_cuda(report.error)
-            refuse(shared_claim, head, expected=expected, observed=observed, cause=cause)
+            shared_claim.refuse(head, expected=expected, observed=observed, cause=cause)
         if surplus and not shared_claim.form.sees_all:
             head = (
                 f"{member.role} saw {counted(len(surplus), 'GPU')} that"
                 f" {'is' if len(surplus) == 1 else 'are'} not allocated to it:"
                 f" {', '.join(short_uuid(uuid) for uuid in surplus)}"
             )
-            refuse(shared_claim, head, expected=expected, observed=observed)
+            shared_claim.refuse(head, expected=expected, observed=observed)
         if len(seen) != len(set(seen)):
             head = f"{member.role} saw one GPU more than once"
-            refuse(shared_claim, head, expected=expected, observed=observed)
+            shared_claim.refuse(head, expected=expected, observed=observed)
 
 
 @check(
@@ -280,7 +247,6 @@ def test_containers_see_exactly_the_allocated_gpus(shared_claim: SharedClaim) ->
     variants=(RESTRICTED_FORM, EQUAL_PIDS_FORM),
     after=("NODE-029",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_restricted_containers_have_no_privileges(shared_claim: SharedClaim) -> None:
     """What a restricted container gets from the driver MUST NOT need or give it privileges: it
@@ -296,8 +262,7 @@ def test_restricted_containers_have_no_privileges(shared_claim: SharedClaim) -> 
         }
         for name, fine in wanted.items():
             if not fine:
-                refuse(
-                    shared_claim,
+                shared_claim.refuse(
                     f"the {member.role} is not restricted: its {name} is {process.get(name)}",
                     expected="cap_eff 0, no_new_privs 1, seccomp 2 (filter), uid not 0",
                     observed=str(dict(process)),
@@ -313,7 +278,6 @@ def test_restricted_containers_have_no_privileges(shared_claim: SharedClaim) -> 
     variants=PRIVILEGED_ONLY,
     after=("ISO-003",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_privileged_containers_see_every_gpu_of_the_node(shared_claim: SharedClaim) -> None:
     """A privileged container SHOULD see every GPU that the driver publishes for its node, as on
@@ -323,8 +287,7 @@ def test_privileged_containers_see_every_gpu_of_the_node(shared_claim: SharedCla
     for member in shared_claim.members:
         seen = {gpu.uuid for gpu in reported(member).gpus}
         if not wanted <= seen:
-            refuse(
-                shared_claim,
+            shared_claim.refuse(
                 f"privileged {member.role} saw {len(seen)} of the node's {len(wanted)} GPUs",
                 expected=listed(wanted),
                 observed=listed(seen),
@@ -339,7 +302,6 @@ def test_privileged_containers_see_every_gpu_of_the_node(shared_claim: SharedCla
     variants=SHARING,
     after=("NODE-029",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_gpus_are_named_in_the_container_as_in_the_slice(shared_claim: SharedClaim) -> None:
     """A GPU MUST have the name in the container that its ResourceSlice gives for its UUID, and the
@@ -356,8 +318,7 @@ def test_gpus_are_named_in_the_container_as_in_the_slice(shared_claim: SharedCla
                 continue
             compared += 1
             if gpu.name != device.product:
-                refuse(
-                    shared_claim,
+                shared_claim.refuse(
                     f"{short_uuid(gpu.uuid)} is {gpu.name!r} in the {member.role}, not"
                     f" {device.product!r} as published",
                     expected=f"{gpu.uuid} {device.product}",
@@ -376,8 +337,7 @@ def judge_log(shared: SharedClaim, member: Member, report: WorkloadReport) -> No
     lines += [f"{title}: GPU {n}: {gpu.name} ({gpu.uuid}" for n, gpu in enumerate(report.gpus)]
     for wanted in lines:
         if not any(line.startswith(wanted) for line in report.lines):
-            refuse(
-                shared,
+            shared.refuse(
                 f"the {member.role}'s log lacks the line {wanted!r}",
                 expected=wanted,
                 observed="\n".join(report.lines[:12]),
@@ -396,18 +356,16 @@ def judge_log(shared: SharedClaim, member: Member, report: WorkloadReport) -> No
     variants=SHARING,
     after=("ISO-003",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_own_pids_of_the_two_processes_differ(shared_claim: SharedClaim) -> None:
     """Exporter and importer MUST see different PIDs of themselves, or CUDA takes the one for the
     other; this is for the suite to arrange, not for the driver.
     """
-    if not shared_claim.consumer.sharing:
+    if not shared_claim.consumer_opens:
         raise UnmetError("the producer offered nothing, so nothing was imported")
     pids = {m.role: reported(m).own_pid for m in shared_claim.members}
     if len(set(pids.values())) != len(pids):
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"both processes have the PID {pids['producer']} for themselves",
             expected="two different own PIDs",
             observed=str(pids),
@@ -423,7 +381,6 @@ def test_own_pids_of_the_two_processes_differ(shared_claim: SharedClaim) -> None
     variants=SHARING,
     after=("ISO-003", "IPC-014"),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_memory_opens_on_the_same_gpu(shared_claim: SharedClaim) -> None:
     """A pod MUST be able to open memory that another pod with the same claim exports, on the GPU
@@ -431,8 +388,7 @@ def test_memory_opens_on_the_same_gpu(shared_claim: SharedClaim) -> None:
     """
     if reported(shared_claim.producer).offer is None:
         report = reported(shared_claim.producer)
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"the producer could not export its memory: {report.error_text()}",
             expected="an exported handle",
             observed=report.error_text(),
@@ -449,7 +405,6 @@ def test_memory_opens_on_the_same_gpu(shared_claim: SharedClaim) -> None:
     variants=SHARING,
     after=("IPC-001",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_whole_buffer_arrives_on_the_same_gpu(shared_claim: SharedClaim) -> None:
     """Every word that one pod wrote MUST be read by the other on the same GPU."""
@@ -464,7 +419,6 @@ def test_whole_buffer_arrives_on_the_same_gpu(shared_claim: SharedClaim) -> None
     variants=SHARING,
     after=("ISO-003", "IPC-014", "IPC-001"),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_memory_opens_on_the_other_gpu(shared_claim: SharedClaim) -> None:
     """A pod MUST be able to open memory that another pod with the same claim exports, on the
@@ -481,7 +435,6 @@ def test_memory_opens_on_the_other_gpu(shared_claim: SharedClaim) -> None:
     variants=SHARING,
     after=("IPC-004", "IPC-011"),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_whole_buffer_arrives_on_the_other_gpu(shared_claim: SharedClaim) -> None:
     """Every word that one pod wrote on one GPU MUST be read by the other pod on the other GPU."""
@@ -496,7 +449,6 @@ def test_whole_buffer_arrives_on_the_other_gpu(shared_claim: SharedClaim) -> Non
     variants=SHARING,
     after=("IPC-011", "IPC-012"),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_producer_sees_what_the_consumer_wrote(shared_claim: SharedClaim) -> None:
     """What the importing pod writes into the shared memory MUST be seen by the exporting pod."""
@@ -508,8 +460,7 @@ def test_producer_sees_what_the_consumer_wrote(shared_claim: SharedClaim) -> Non
     expected = f"the writes over {' and '.join(sorted(wrote))} in {least} words, none wrong"
     for seen in producer.seen:
         if seen.get("wrong_words") != 0:
-            refuse(
-                shared_claim,
+            shared_claim.refuse(
                 f"producer saw {seen.get('wrong_words')} of {seen.get('words')} words wrong that"
                 f" the consumer wrote, the first at {seen.get('first_wrong')}",
                 expected=expected,
@@ -518,8 +469,7 @@ def test_producer_sees_what_the_consumer_wrote(shared_claim: SharedClaim) -> Non
     looked = {str(seen.get("path")) for seen in producer.seen}
     words = sum(int(seen.get("words") or 0) for seen in producer.seen)
     if not wrote or looked != wrote or words < least:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"producer did not see the consumer's write: {producer.error_text()}",
             expected=expected,
             observed=f"{words} words over {', '.join(sorted(looked)) or 'no path'};"
@@ -536,7 +486,6 @@ def test_producer_sees_what_the_consumer_wrote(shared_claim: SharedClaim) -> Non
     variants=EQUAL_PIDS,
     after=("ISO-003",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
     """A process that has the same PID for itself as the exporting one MUST be refused the memory
@@ -544,17 +493,15 @@ def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
     """
     producer, consumer = reported(shared_claim.producer), reported(shared_claim.consumer)
     offered = (producer.offer or {}).get("own_pid", producer.own_pid)
-    if not shared_claim.consumer.sharing:
-        refuse(
-            shared_claim,
+    if not shared_claim.consumer_opens:
+        shared_claim.refuse(
             f"the producer offered nothing to open: {producer.error_text()}",
             expected="an exported handle",
             observed=producer.error_text(),
             cause=causes.of_cuda(producer.error),
         )
     if offered != consumer.own_pid:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"the own PIDs are {offered} and {consumer.own_pid}, so nothing is shown by this",
             expected="equal own PIDs",
             observed=f"producer {offered}, consumer {consumer.own_pid}",
@@ -563,16 +510,14 @@ def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
     expected = f"opening is refused with CUDA error {INVALID_CONTEXT} (invalid device context)"
     same = consumer.transfer("same")
     if same is not None and same.opened:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"memory opened although both processes have the PID {offered} for themselves",
             expected=expected,
             observed="the handle was opened",
         )
     error = (importing(shared_claim, "same").error or consumer.error) or {}
     if error.get("code") != INVALID_CONTEXT:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"opening failed with {consumer.error_text()}, not with {INVALID_CONTEXT}",
             expected=expected,
             observed=str(dict(error)),
@@ -591,7 +536,6 @@ def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
     variants=SHARING,
     after=("ALLOC-003",),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_claim_is_deallocated_when_its_pods_are_gone(shared_claim: SharedClaim) -> None:
     """When the last pod that used a claim is gone, which takes the driver's unprepare, the claim
@@ -600,8 +544,7 @@ def test_claim_is_deallocated_when_its_pods_are_gone(shared_claim: SharedClaim) 
     claim = shared_claim.released.get()
     users = (claim.get("status") or {}).get("reservedFor") or []
     if is_allocated(claim) or users:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"the claim is still reserved for {counted(len(users), 'pod')} after their end",
             expected="no allocation, reservedFor empty",
             observed=str(claim.get("status")),
@@ -617,7 +560,6 @@ def test_claim_is_deallocated_when_its_pods_are_gone(shared_claim: SharedClaim) 
     variants=SHARING,
     after=("LIFE-004", "ISO-003"),
     needs=("cuda",),
-    devices=DEVICES,
 )
 def test_devices_can_be_claimed_again(shared_claim: SharedClaim) -> None:
     """Devices that were given back MUST be allocated to the next claim that asks for them, and its
@@ -628,8 +570,7 @@ def test_devices_can_be_claimed_again(shared_claim: SharedClaim) -> None:
     judge_task(shared_claim, "pod that uses them again", report)
     keys = {(r["driver"], r["pool"], r["device"]) for r in results(claim)}
     if keys != set(wanted):
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"a claim for the same GPUs got {len(keys & set(wanted))} of {len(wanted)} of them",
             expected=str(sorted(wanted)),
             observed=str(sorted(keys)),
@@ -639,8 +580,7 @@ def test_devices_can_be_claimed_again(shared_claim: SharedClaim) -> None:
     missing = named(device for device in wanted.values() if device.uuid not in seen)
     # Of a pod without privileges, which the one in the privileged form is, too.
     if (missing and not shared_claim.form.sees_all) or report.exit != 0:
-        refuse(
-            shared_claim,
+        shared_claim.refuse(
             f"GPUs claimed again are not seen: {missing or report.error_text()}",
             expected=named(wanted.values()),
             observed=f"{listed(seen)}; {report.error_text()}",
@@ -659,8 +599,7 @@ def reported(member: Member) -> WorkloadReport:
 def judge_task(shared: SharedClaim, who: str, report: WorkloadReport) -> None:
     """The workload came to its task; if not, that is its own fault, whatever it met."""
     if report.at_fault:
-        refuse(
-            shared,
+        shared.refuse(
             f"the {who} did not come to its task: {report.error_text()}",
             expected="a result about the GPUs",
             observed=report.error_text(),
@@ -673,8 +612,7 @@ def importing(shared: SharedClaim, path: str) -> Transfer:
     consumer = reported(shared.consumer)
     transfer = consumer.transfer(path)
     if transfer is None:
-        refuse(
-            shared,
+        shared.refuse(
             f"the consumer never came to open the memory ({path}): {consumer.error_text()}",
             expected=f"a transfer on path {path}",
             observed=f"verdict {consumer.verdict}: {consumer.error_text()}",
@@ -695,8 +633,7 @@ def judge_opened(shared: SharedClaim, path: str) -> None:
     name = error.get("name") or "an error"
     where = "the GPU that holds it" if path == "same" else "the other GPU"
     pids = {reported(member).own_pid for member in shared.members}
-    refuse(
-        shared,
+    shared.refuse(
         f"consumer could not open the memory on {where}: {name} ({code})",
         expected="cuIpcOpenMemHandle succeeds",
         observed=str(error.get("text") or dict(error)),
@@ -726,21 +663,21 @@ def judge_words(shared: SharedClaim, path: str) -> None:
         error = transfer.error or reported(shared.consumer).error
         head = f"consumer could not verify the memory on {where}"
         cause = causes.of_cuda(error)
-        refuse(shared, head, expected=expected, observed=str(error), cause=cause)
+        shared.refuse(head, expected=expected, observed=str(error), cause=cause)
     if transfer.wrong_words:
         head = (
             f"consumer read {transfer.wrong_words} of {transfer.words} words wrong on {where}, the"
             f" first at {transfer.first_wrong}"
         )
-        refuse(shared, head, expected=expected, observed=observed)
+        shared.refuse(head, expected=expected, observed=observed)
     if transfer.words != buffer:
         head = f"consumer verified {transfer.words} words of a buffer of {buffer} on {where}"
-        refuse(shared, head, expected=expected, observed=observed, blame=Blame.WORKLOAD)
+        shared.refuse(head, expected=expected, observed=observed, blame=Blame.WORKLOAD)
     if transfer.checksum != transfer.expected_checksum or (
         path == "same" and transfer.checksum != offer.get("checksum")
     ):
         head = f"consumer's checksum differs from the producer's on {where}"
-        refuse(shared, head, expected=f"{expected} ({offer.get('checksum')})", observed=observed)
+        shared.refuse(head, expected=f"{expected} ({offer.get('checksum')})", observed=observed)
 
 
 def buffer_words(producer: WorkloadReport) -> int:

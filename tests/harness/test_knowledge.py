@@ -11,7 +11,7 @@ import pytest
 
 from harness import causes
 from harness.budgets import Budgets
-from harness.check import Check, Force, Impact, Variant, check, check_of
+from harness.check import Check, Force, Impact, Scenario, check, check_of
 from harness.finding import Blame
 from harness.inventory import devices, driver_names, free_by_node
 from harness.kinds import Object
@@ -289,7 +289,7 @@ def declare(function: Any = None, **changes: Any) -> Check:
 
 def test_a_check_is_its_declaration_and_its_docstring() -> None:
     """ID, name, sentence, area."""
-    found = declare(variants=(Variant("a"), Variant("b", Impact.PRIVILEGED)))
+    found = declare(variants=(Scenario("a"), Scenario("b", Impact.PRIVILEGED)))
     assert (found.id, found.name, found.area) == ("ALLOC-001", "it_is_so", "harness")
     assert (found.sentence, found.force) == ("It MUST be so.", Force.MUST)
     assert found.case("a") == "ALLOC-001_it_is_so[a]"

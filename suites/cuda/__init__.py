@@ -1,0 +1,1 @@
+"""CUDA in containers that a claim was prepared for: GPUs, kernels, memory, IPC, privileges."""

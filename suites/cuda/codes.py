@@ -1,0 +1,56 @@
+"""CUDA's answers to handles of every kind, as measured on hardware, by the GPU driver's version.
+
+A code is evidence of one driver version, no promise of CUDA's: the reference manual lists the codes
+that a call may return, not which of them. So an unknown code is advice, never a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Codes = Mapping[str, frozenset[int]]
+"""Answers (0: opened) by the version of the GPU driver they were seen on."""
+
+
+def _seen(*codes: int, on: str = "580.159.04") -> Codes:
+    return {on: frozenset(codes)}
+
+
+OPEN: Mapping[str, Codes] = {
+    "open": _seen(0),
+    "reopened": _seen(0),
+    "twice": _seen(0),
+    "many": _seen(0),
+    "interior": _seen(0),
+    "event": _seen(0),
+    "pid-of-nobody": _seen(0),
+}
+"""What must open."""
+
+REFUSED: Mapping[str, Codes] = {
+    "freed": _seen(1),
+    "garbage-zeros": _seen(1),
+    "garbage-random": _seen(1),
+    "truncated-32": _seen(1, 400),
+    "flags-0": _seen(1),
+    "flags-2": _seen(1),
+    "own": _seen(201),
+    "pid-of-importer": _seen(201),
+}
+"""What must be refused."""
+
+CHANGED: Mapping[str, Codes] = {
+    **{f"flip-{byte}": _seen(0) for byte in (0, 1, 4, 8, 12, 16, 63)},
+    "flip-24": _seen(1),
+    "flip-32": _seen(1),
+    "flip-48": _seen(400),
+}
+"""Handles with one byte changed: neither is asked for, what happens is recorded.
+
+They open all the same where the byte does not matter: handles are not authenticated.
+"""
+
+
+def known(codes: Codes, driver_version: str | None) -> frozenset[int]:
+    """The answers seen on this driver version; on all versions where it was never measured."""
+    return codes.get(driver_version or "", frozenset().union(*codes.values()))

@@ -1,0 +1,255 @@
+"""What a container sees of its GPUs: the same by the claim, by CUDA, by NVML and below ``/dev``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fixtures.account import Played
+from fixtures.scripted import Container, ScriptedPlay, scenario
+from harness.check import EVERY_DEVICE, check
+from harness.finding import UnmetError, short_uuid
+from harness.inventory import Device
+from harness.workload_report import Gpu, NvmlGpu, WorkloadReport
+
+LEAST_MEMORY_FOR_CUDA = 0.95
+"""CUDA's total is what the driver leaves of the GPU's memory: 98 to 99.6 % on H100 and H200."""
+
+
+def show(play: ScriptedPlay) -> None:
+    """One pod that shows what its claim brought it."""
+    play.finish(play.start("inventory", ["inventory"], play.claim()))
+
+
+@scenario(devices=1)
+def inventory_of_one(play: ScriptedPlay) -> None:
+    """A claim of one GPU."""
+    show(play)
+
+
+@scenario(devices=2)
+def inventory_of_two(play: ScriptedPlay) -> None:
+    """A claim of two GPUs."""
+    show(play)
+
+
+@scenario(devices=1, most=EVERY_DEVICE, impact="exhaust")
+def inventory_of_all(play: ScriptedPlay) -> None:
+    """A claim of every GPU of a node."""
+    show(play)
+
+
+SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
+
+
+@check(
+    id="CUDA-001",
+    force="MUST",
+    level=4,
+    source="behaviours ISO-3, SLICE-7",
+    variants=SIZES,
+    needs=("cuda",),
+)
+def test_cuda_and_nvml_show_exactly_the_allocated_gpus(played: Played) -> None:
+    """In a container, CUDA and NVML MUST each show every GPU that its claim was allocated, and no
+    other.
+    """
+    report = played.report("inventory")
+    wanted = {device.uuid for device in played.member("inventory").devices}
+    views = {"CUDA": [gpu.uuid for gpu in report.gpus], "NVML": [gpu.uuid for gpu in nvml(report)]}
+    for view, seen in views.items():
+        missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
+        if missing or surplus or len(seen) != len(set(seen)):
+            what = [*(f"{short_uuid(uuid)} missing" for uuid in missing)]
+            what += [f"{short_uuid(uuid)} not allocated" for uuid in surplus]
+            played.refuse(
+                f"{view} shows {len(seen)} GPUs, {len(wanted)} are allocated:"
+                f" {', '.join(what) or 'one twice'}",
+                expected=", ".join(sorted(wanted)),
+                observed=", ".join(seen) or "no GPU",
+            )
+
+
+@check(
+    id="CUDA-002",
+    force="MUST",
+    level=4,
+    source="behaviours SLICE-7; KEP-4381: attributes describe the device",
+    variants=SIZES,
+    after=("CUDA-001",),
+    needs=("cuda",),
+)
+def test_gpus_are_what_their_slice_says(played: Played) -> None:
+    """A GPU's name, memory, compute capability and PCI address MUST be the same in its
+    ResourceSlice, in NVML and in CUDA, as far as the slice tells them.
+    """
+    report = played.report("inventory")
+    by_nvml = {gpu.uuid: gpu for gpu in nvml(report)}
+    by_cuda = {gpu.uuid: gpu for gpu in report.gpus}
+    for device in played.member("inventory").devices:
+        compare(played, device, by_nvml[device.uuid], by_cuda[device.uuid])
+
+
+def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
+    """One GPU in three views."""
+    views: dict[str, tuple[Any, Any, Any]] = {
+        "name": (device.product, by_nvml.name, by_cuda.name),
+        "compute capability": (
+            device.compute_capability or None,
+            by_nvml.compute_capability,
+            by_cuda.compute_capability,
+        ),
+        "PCI address": (_pci(device.pci), _pci(by_nvml.pci), _pci(by_cuda.pci)),
+        "memory": (device.memory, by_nvml.memory, by_nvml.memory),
+    }
+    for what, (published, managed, computing) in views.items():
+        told = {value for value in (published, managed, computing) if value is not None}
+        if len(told) > 1:
+            played.refuse(
+                f"the {what} of {short_uuid(device.uuid)} differs: slice {published}, NVML"
+                f" {managed}, CUDA {computing}",
+                expected=f"{device.uuid} with one {what}",
+                observed=f"slice {published!r}, NVML {managed!r}, CUDA {computing!r}",
+            )
+    most = by_nvml.memory or device.memory
+    if most and not most * LEAST_MEMORY_FOR_CUDA <= (by_cuda.memory or 0) <= most:
+        played.refuse(
+            f"CUDA has {by_cuda.memory} bytes of the {most} of {short_uuid(device.uuid)}",
+            expected=f"{LEAST_MEMORY_FOR_CUDA:.0%} to all of {most} bytes",
+            observed=f"{by_cuda.memory} bytes",
+        )
+
+
+def _pci(address: str | None) -> str | None:
+    """An address in one form: domain of four digits, small letters."""
+    if not address:
+        return None
+    domain, rest = address.lower().split(":", 1)
+    return f"{int(domain, 16):04x}:{rest}"
+
+
+@check(
+    id="CUDA-003",
+    force="MUST",
+    level=4,
+    source="behaviours ISO-1, ISO-3; device nodes of the NVIDIA kernel driver",
+    variants=SIZES,
+    after=("CUDA-001",),
+    needs=("cuda",),
+)
+def test_device_nodes_are_those_of_the_allocated_gpus(played: Played) -> None:
+    """Of the device nodes /dev/nvidiaN, a container MUST have those of its GPUs and no other."""
+    report = played.report("inventory")
+    minors = [gpu.minor for gpu in nvml(report)]
+    if None in minors:
+        raise UnmetError("unsupported: NVML does not tell the GPUs' minor numbers")
+    wanted = {f"nvidia{minor}" for minor in minors}
+    seen = {name for name in report.device_nodes if name.removeprefix("nvidia").isdigit()}
+    if seen != wanted:
+        played.refuse(
+            f"the container has {', '.join(sorted(seen)) or 'no GPU node'} below /dev, its GPUs are"
+            f" {', '.join(sorted(wanted))}",
+            expected=", ".join(sorted(wanted)),
+            observed=", ".join(report.device_nodes),
+        )
+
+
+@scenario(devices=2)
+def requests_of_their_own(play: ScriptedPlay) -> None:
+    """One claim of two requests, two containers with one of them each."""
+    claim = play.claim()
+    members = play.start_pod(
+        "pod",
+        [
+            Container(f"container-{number}", ["inventory"], requests=[request], waits=False)
+            for number, request in enumerate(claim.requests, 1)
+        ],
+        claim,
+    )
+    play.finish(*members)
+
+
+@check(
+    id="SHARE-008",
+    force="MUST",
+    level=4,
+    source="behaviours SHARE-8; KEP-4381: resources.claims[].request",
+    scenario=requests_of_their_own,
+    needs=("cuda",),
+)
+def test_a_container_sees_the_gpu_of_its_request_only(played: Played) -> None:
+    """A container that names one request of a claim MUST see that request's GPU and no other."""
+    for number, (request, device) in enumerate(played.claims["gpus"].by_request.items(), 1):
+        seen = [gpu.uuid for gpu in played.report(f"container-{number}").gpus]
+        if seen != [device.uuid]:
+            played.refuse(
+                f"container {number} with request {request} saw"
+                f" {', '.join(short_uuid(uuid) for uuid in seen) or 'no GPU'}, not"
+                f" {short_uuid(device.uuid)}",
+                expected=device.uuid,
+                observed=", ".join(seen) or "no GPU",
+            )
+
+
+@scenario(devices=2)
+def claims_of_their_own(play: ScriptedPlay) -> None:
+    """Two claims of one GPU each, a pod for each, both at once; one tries the other's memory."""
+    ours, theirs = play.claim(1, "ours"), play.claim(1, "theirs")
+    exporter = play.start("exporter", ["produce", "--nonce", play.nonce, "--log"], ours)
+    offer = play.offer(exporter)
+    stranger = play.start("stranger", ["probe", "--offer", offer, "--attempt", "open"], theirs)
+    play.finish(stranger)
+
+
+@check(
+    id="ISO-004",
+    force="MUST",
+    level=4,
+    source="behaviours ISO-4",
+    scenario=claims_of_their_own,
+    needs=("cuda",),
+)
+def test_pods_with_claims_of_their_own_see_different_gpus(played: Played) -> None:
+    """Two pods with a claim of one GPU each MUST each see their own claim's GPU and not the
+    other's.
+    """
+    for role, name in (("exporter", "ours"), ("stranger", "theirs")):
+        seen = [gpu.uuid for gpu in played.report(role).gpus]
+        wanted = [device.uuid for device in played.claims[name].devices]
+        if seen != wanted:
+            played.refuse(
+                f"the {role} saw {', '.join(short_uuid(uuid) for uuid in seen) or 'no GPU'}, its"
+                f" claim holds {', '.join(short_uuid(uuid) for uuid in wanted)}",
+                expected=", ".join(wanted),
+                observed=", ".join(seen) or "no GPU",
+            )
+
+
+@check(
+    id="IPC-010",
+    force="MUST",
+    level=4,
+    source="behaviours IPC-5, IPC-10",
+    scenario=claims_of_their_own,
+    after=("ISO-004",),
+    needs=("cuda",),
+)
+def test_memory_of_a_gpu_that_is_not_injected_does_not_open(played: Played) -> None:
+    """A pod MUST NOT be able to open memory on a GPU that its own claim does not hold."""
+    attempt = played.report("stranger").attempt("open")
+    if attempt is None or attempt.code == 0:
+        played.refuse(
+            "memory on a GPU of another pod's claim was opened",
+            expected="cuIpcOpenMemHandle is refused",
+            observed="it opened" if attempt else "it was not tried",
+        )
+
+
+def nvml(report: WorkloadReport) -> tuple[NvmlGpu, ...]:
+    """The GPUs by NVML.
+
+    Raises:
+        UnmetError: NVML is not in the container, which is no breach of anything.
+    """
+    if report.nvml is None:
+        raise UnmetError(f"unsupported: NVML is not usable in the container: {report.nvml_error}")
+    return report.nvml
