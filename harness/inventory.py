@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kubernetes.utils.quantity import parse_quantity
+
 from harness.kinds import Object
 from harness.profile import Profile
 
@@ -19,6 +21,12 @@ class Device:
     node: str
     uuid: str
     product: str
+    pci: str = ""
+    """``domain:bus:device.function``; empty where it is not published."""
+    compute_capability: str = ""
+    """``9.0``; empty where it is not published."""
+    memory: int | None = None
+    """Bytes."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -49,7 +57,21 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
             uuid = _attribute(device, driver, profile.uuid_attribute)
             product = _attribute(device, driver, profile.product_attribute)
             node, pool = str(spec.get("nodeName") or ""), str(spec["pool"]["name"])
-            found.append(Device(driver, pool, str(device["name"]), node, uuid, product))
+            capability = _attribute(device, driver, profile.capability_attribute)
+            found.append(
+                Device(
+                    driver,
+                    pool,
+                    str(device["name"]),
+                    node,
+                    uuid,
+                    product,
+                    pci=_attribute(device, driver, profile.pci_attribute),
+                    # Published as a semantic version: 9.0.0.
+                    compute_capability=".".join(capability.split(".")[:2]),
+                    memory=_capacity(device, driver, profile.memory_capacity),
+                )
+            )
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))
 
 
@@ -58,6 +80,13 @@ def _attribute(device: Object, driver: str, name: str) -> str:
     attributes = device.get("attributes") or {}
     value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}
     return str(next(iter(value.values()), ""))
+
+
+def _capacity(device: Object, driver: str, name: str) -> int | None:
+    """A capacity in its unit; None where it is not published."""
+    capacities = device.get("capacity") or {}
+    value = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
+    return None if value is None else int(parse_quantity(value))
 
 
 def results(claim: Object) -> list[Object]:

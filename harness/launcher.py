@@ -99,7 +99,9 @@ class Launcher:
                 continue
             self._playing.add(scenario.name)
             self._unplaced.add(scenario.name)
-            thread = threading.Thread(target=self._play, args=(scenario,), name=scenario.name)
+            thread = threading.Thread(
+                target=self._play, args=(scenario,), name=scenario.name, daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 

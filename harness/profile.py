@@ -31,6 +31,9 @@ class Profile:
     """… has this value."""
     uuid_attribute: str
     product_attribute: str
+    pci_attribute: str
+    capability_attribute: str
+    memory_capacity: str
     visible_by: str
     tolerations: tuple[Mapping[str, Any], ...]
     plugin_selector: str
@@ -52,7 +55,9 @@ def load(path: Path) -> Profile:
         if document.pop("schema") != SCHEMA:
             raise ProfileError(f"profile {path}: schema is not {SCHEMA}")
         select = _only(document.pop("select"), "attribute", "value")
-        attributes = _only(document.pop("attributes"), "uuid", "product")
+        attributes = _only(
+            document.pop("attributes"), "uuid", "product", "pci", "compute-capability", "memory"
+        )
         plugin = _only(document.pop("plugin"), "selector", "container")
         profile = Profile(
             name=str(document.pop("name")),
@@ -63,6 +68,9 @@ def load(path: Path) -> Profile:
             select_value=select["value"],
             uuid_attribute=attributes["uuid"],
             product_attribute=attributes["product"],
+            pci_attribute=attributes["pci"],
+            capability_attribute=attributes["compute-capability"],
+            memory_capacity=attributes["memory"],
             visible_by=str(document.pop("visible-by")),
             tolerations=tuple(dict(item) for item in document.pop("tolerations")),
             plugin_selector=plugin["selector"],
@@ -86,7 +94,7 @@ def _only(mapping: Mapping[str, Any], *keys: str) -> dict[str, str]:
     unknown = set(mapping) - set(keys)
     if unknown:
         raise ValueError(f"unknown key {min(unknown)}")
-    return {key: str(mapping[key]) for key in keys}
+    return {key: str(mapping.get(key, "")) for key in keys}
 
 
 def load_all(folder: Path) -> list[Profile]:

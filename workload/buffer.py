@@ -2,9 +2,9 @@
 
     | data: pattern(seed, index) in every 64-bit word | control page, 2 MiB |
 
-The first word of the control page is the doorbell. It is in device memory, so that hearing it
-proves that the consumer's writes reach the producer. Sizes are multiples of 2 MiB: CUDA shares
-whole blocks of that size, and a smaller allocation would share its neighbours.
+The first words of the control page are the doorbells, one a consumer. They are in device memory, so
+that hearing one proves that the consumer's writes reach the producer. Sizes are multiples of 2 MiB:
+CUDA shares whole blocks of that size, and a smaller allocation would share its neighbours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PAGE = 2 << 20
 """Bytes."""
+DOORBELLS = 16
+"""As many consumers can be told from each other; a FIFO holds an offer for each (`exchange`)."""
 _WORD = 8
 _MODULUS = 1 << 64
 
@@ -34,6 +36,8 @@ class Doorbell(enum.IntEnum):
     """The first half is pattern(seed + 1); the other GPU has no peer access."""
     FAILED = 4
     """The consumer found something wrong; nothing is promised about the data."""
+    LOOKED = 5
+    """All data is as it was."""
 
 
 def seed_of(nonce: str) -> int:

@@ -21,12 +21,23 @@ def describe() -> Process:
         own_pid=os.getpid(),
         nspid=[int(pid) for pid in fields["NSpid"].split()],
         uid=os.getuid(),
-        pid_namespace=str(Path("/proc/self/ns/pid").readlink()),
-        ipc_namespace=str(Path("/proc/self/ns/ipc").readlink()),
+        gid=os.getgid(),
+        uid_map=[
+            " ".join(line.split()) for line in Path("/proc/self/uid_map").read_text().splitlines()
+        ],
+        pid_namespace=_namespace("pid"),
+        ipc_namespace=_namespace("ipc"),
+        user_namespace=_namespace("user"),
+        network_namespace=_namespace("net"),
+        mount_namespace=_namespace("mnt"),
         cap_eff=fields["CapEff"].strip(),
         no_new_privs=int(fields["NoNewPrivs"]),
         seccomp=int(fields["Seccomp"]),
     )
+
+
+def _namespace(kind: str) -> str:
+    return str(Path("/proc/self/ns", kind).readlink())
 
 
 def become(pid: int) -> None:

@@ -106,6 +106,71 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class NvmlGpu:
+    """A visible GPU, as the management library NVML shows it; what it did not tell is None."""
+
+    index: int
+    uuid: str
+    name: str | None
+    minor: int | None
+    """N of ``/dev/nvidiaN``."""
+    pci: str | None
+    """In CUDA's form: ``domain:bus:device.function``, four digits of domain, capitals."""
+    memory: int | None
+    """Bytes."""
+    compute_capability: str | None
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What one visible GPU is to another; what nobody told is None."""
+
+    importer: str
+    """UUID of the GPU that accesses."""
+    exporter: str
+    """UUID of the GPU that has the memory."""
+    can_access_peer: bool | None = None
+    performance_rank: int | None = None
+    """CUDA's relative rank of the link: smaller is faster."""
+    access_supported: bool | None = None
+    native_atomics: bool | None = None
+    link: str = "unknown"
+    """``NVLink``, ``PCIe`` or ``unknown``, as NVML has it."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """More handles of a producer, for `workload.probe`: each 64 bytes in hexadecimal."""
+
+    freed: str
+    """Of an allocation that is freed."""
+    interior: str
+    """Of a pointer into the main allocation."""
+    interior_offset: int
+    """Where that pointer lies, in bytes."""
+    small: list[str]
+    """Of allocations of 2 MiB; the n-th is filled with pattern(seed + 100 + n)."""
+    event: str
+    """``CUipcEventHandle``: of an event recorded after the fill."""
+
+    @staticmethod
+    def of(given: object) -> Extras:
+        """Read an offer's extras.
+
+        Raises:
+            ValueError: they are none; ``str()`` says what is missing or wrong.
+        """
+        if not isinstance(given, dict):
+            raise ValueError(f"'extras' is {given!r}, not a JSON object")
+        extras = Extras(**_fields(given, _EXTRAS_FIELDS))
+        handles = {"freed": extras.freed, "interior": extras.interior, "event": extras.event}
+        handles |= {f"small[{number}]": handle for number, handle in enumerate(extras.small)}
+        for name, handle in handles.items():
+            _need_digits(f"extras.{name}", handle, 2 * HANDLE_BYTES)
+        return extras
+
+
+@dataclass(frozen=True)
 class Offer:
     """Exported memory: what a consumer needs to open and to verify it."""
 
@@ -122,6 +187,9 @@ class Offer:
     """UUID of the GPU that has the memory."""
     own_pid: int
     """The producer's PID as it sees itself."""
+    extras: Extras | None = None
+    rewritten_pid: int | None = None
+    """What the consumer wrote over the PID in the handle before it opened it, if it did."""
 
     @staticmethod
     def parse(text: str) -> Offer:
@@ -136,24 +204,36 @@ class Offer:
             raise ValueError(f"it is not JSON ({error})") from error
         if not isinstance(given, dict):
             raise ValueError("it is not a JSON object")
-        values: dict[str, Any] = {}
-        for name, kind in _OFFER_FIELDS.items():
-            value = given.get(name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise ValueError(f"{name!r} is {value!r}, not a {kind.__name__}")
-            values[name] = value
-        offer = Offer(**values)
-        for name, digits, length in (
-            ("handle", offer.handle, 128),
-            ("checksum", offer.checksum, 16),
-        ):
-            if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", digits):
-                raise ValueError(f"{name!r} is {digits!r}, not {length} hexadecimal digits")
+        extras = given.get("extras")
+        offer = Offer(
+            **_fields(given, _OFFER_FIELDS), extras=None if extras is None else Extras.of(extras)
+        )
+        _need_digits("handle", offer.handle, 2 * HANDLE_BYTES)
+        _need_digits("checksum", offer.checksum, 16)
         return offer
 
     def line(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
+        """One line of JSON, without what is not there."""
+        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
+
+
+HANDLE_BYTES = 64
+"""Of ``CUipcMemHandle`` and ``CUipcEventHandle``."""
+_PID = slice(8, 12)
+"""Where the exporter's own PID stands in a memory handle, little endian (measured, 580.159.04)."""
+
+
+def handle_of(offer: Offer) -> bytes:
+    """The handle as it is to be opened."""
+    handle = bytes.fromhex(offer.handle)
+    return handle if offer.rewritten_pid is None else with_pid(handle, offer.rewritten_pid)
+
+
+def with_pid(handle: bytes, pid: int) -> bytes:
+    """A memory handle that claims to be of another process."""
+    changed = bytearray(handle)
+    changed[_PID] = pid.to_bytes(4, "little")
+    return bytes(changed)
 
 
 _OFFER_FIELDS: dict[str, type] = {
@@ -165,6 +245,29 @@ _OFFER_FIELDS: dict[str, type] = {
     "exporter": str,
     "own_pid": int,
 }
+_EXTRAS_FIELDS: dict[str, type] = {
+    "freed": str,
+    "interior": str,
+    "interior_offset": int,
+    "small": list,
+    "event": str,
+}
+
+
+def _fields(given: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
+    """The values of the fields, each of its kind."""
+    values: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        value = given.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name!r} is {value!r}, not a {kind.__name__}")
+        values[name] = value
+    return values
+
+
+def _need_digits(name: str, text: object, length: int) -> None:
+    if not isinstance(text, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text):
+        raise ValueError(f"{name!r} is {text!r}, not {length} hexadecimal digits")
 
 
 @dataclass(frozen=True)
@@ -175,8 +278,14 @@ class Process:
     nspid: list[int]
     """Its PIDs from the namespace of ``/proc`` down to its own."""
     uid: int
+    gid: int
+    uid_map: list[str]
+    """Lines of ``/proc/self/uid_map``: first uid inside, first outside, how many."""
     pid_namespace: str
     ipc_namespace: str
+    user_namespace: str
+    network_namespace: str
+    mount_namespace: str
     cap_eff: str
     """Effective capabilities; 16 hexadecimal digits."""
     no_new_privs: int
@@ -195,6 +304,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class AfterGone:
+    """A mapping verified once more after its exporter had ended."""
+
+    words: int
+    wrong_words: int
+
+
+@dataclass(frozen=True)
 class Transfer:
     """The consumer's work over one path: opening, verifying, writing back."""
 
@@ -206,6 +323,7 @@ class Transfer:
     """CUDA's answer before opening; None where there is nothing to ask."""
     opened: bool = False
     open_ms: float | None = None
+    """Milliseconds that opening took, whatever came of it; None where it was not tried."""
     words: int = 0
     """Verified by a kernel on the importing GPU: every word of the data, or none."""
     wrong_words: int | None = None
@@ -215,6 +333,7 @@ class Transfer:
     expected_checksum: str | None = None
     wrote: bool = False
     error: Problem | None = None
+    after_gone: AfterGone | None = None
 
     @property
     def lacks_peer_access(self) -> bool:
@@ -228,6 +347,67 @@ class Transfer:
         )
 
 
+@dataclass(frozen=True)
+class Computed:
+    """What kernels did on one GPU's fresh memory."""
+
+    uuid: str
+    bytes: int
+    words: int
+    wrong_words: int
+    first_wrong: int | None
+    foreign_words: int | None
+    """Words of the fresh memory that another run had written; None where nobody looked."""
+    seconds: float
+    """That the GPU was busy with it."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to open something, and what CUDA said."""
+
+    name: str
+    function: str
+    """The call that ``code`` is of."""
+    code: int
+    """``CUresult``; 0: it opened."""
+    error: str | None
+    """The code's name, such as ``CUDA_ERROR_INVALID_VALUE``."""
+    ms: float
+    """That the call took."""
+    words: int = 0
+    """Verified by a kernel, of what opened."""
+    wrong_words: int | None = None
+    note: str = ""
+    """What else is to be said."""
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """How fast memory was read or written over one path."""
+
+    path: str
+    """``local``, ``same``, ``cross`` or ``plain``: see `workload.measure`."""
+    direction: str
+    """``read`` or ``write``."""
+    method: str
+    """``kernel`` or ``copy``."""
+    bytes: int
+    gbps: float
+    """The samples' median; 10^9 bytes a second."""
+    samples: list[float]
+
+
+@dataclass(frozen=True)
+class OpenTime:
+    """How long opening the handle took over one path."""
+
+    path: str
+    ms_median: float
+    samples: list[float]
+    """Milliseconds in their order: the first is the first open of the process."""
+
+
 @dataclass
 class Result:
     """What one process did and found; grows while it runs."""
@@ -239,10 +419,23 @@ class Result:
     error: Problem | None = None
     cuda_driver_version: int | None = None
     """As ``cuDriverGetVersion`` has it: 13000 for CUDA 13.0."""
+    driver_version: str | None = None
+    """The GPU driver's, as NVML has it: ``580.159.04``."""
+    device_nodes: list[str] = field(default_factory=list)
+    """Names below ``/dev`` that begin with ``nvidia``, sorted; of folders what is in them."""
+    nvml: list[NvmlGpu] | None = None
+    nvml_error: str | None = None
+    """Why ``nvml`` is None."""
     gpus: list[Gpu] = field(default_factory=list)
+    peers: list[Peer] = field(default_factory=list)
+    """Each ordered pair of visible GPUs."""
     offer: Offer | None = None
     seen: list[Seen] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
+    compute: list[Computed] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    bandwidth: list[Bandwidth] = field(default_factory=list)
+    open: list[OpenTime] = field(default_factory=list)
 
     def end(self, reason: WorkloadError) -> None:
         """Note why the process ends early."""
@@ -259,10 +452,19 @@ class Result:
             "error": asdict(self.error) if self.error else None,
             "process": asdict(self.process),
             "cuda": {"driver_version": self.cuda_driver_version},
+            "driver_version": self.driver_version,
+            "device_nodes": self.device_nodes,
+            "nvml": [asdict(gpu) for gpu in self.nvml] if self.nvml is not None else None,
+            "nvml_error": self.nvml_error,
             "gpus": [asdict(gpu) for gpu in self.gpus],
+            "peers": [asdict(item) for item in self.peers],
             "offer": asdict(self.offer) if self.offer else None,
             "seen": [asdict(item) for item in self.seen],
             "transfers": [asdict(item) for item in self.transfers],
+            "compute": [asdict(item) for item in self.compute],
+            "attempts": [asdict(item) for item in self.attempts],
+            "bandwidth": [asdict(item) for item in self.bandwidth],
+            "open": [asdict(item) for item in self.open],
         }
 
     def line(self) -> str:

@@ -99,7 +99,8 @@ def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> N
             by_cuda.compute_capability,
         ),
         "PCI address": (_pci(device.pci), _pci(by_nvml.pci), _pci(by_cuda.pci)),
-        "memory": (device.memory, by_nvml.memory, by_nvml.memory),
+        # Slices have it in whole MiB.
+        "memory": (_mib(device.memory), _mib(by_nvml.memory), None),
     }
     for what, (published, managed, computing) in views.items():
         told = {value for value in (published, managed, computing) if value is not None}
@@ -117,6 +118,10 @@ def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> N
             expected=f"{LEAST_MEMORY_FOR_CUDA:.0%} to all of {most} bytes",
             observed=f"{by_cuda.memory} bytes",
         )
+
+
+def _mib(memory: int | None) -> str | None:
+    return None if memory is None else f"{memory >> 20} MiB"
 
 
 def _pci(address: str | None) -> str | None:

@@ -10,7 +10,7 @@ from fixtures.account import Played
 from fixtures.scripted import FOLDER, Container, ScriptedPlay, scenario
 from harness import causes
 from harness.check import Part, check
-from harness.finding import UnmetError, short_uuid
+from harness.finding import UnmetError
 from harness.workload_report import Attempt, Transfer
 from suites.cuda.codes import CHANGED, OPEN, REFUSED, known
 
@@ -323,9 +323,10 @@ def test_large_memory_is_shared_whole(played: Played) -> None:
 def both_directions(play: ScriptedPlay) -> None:
     """Each of two GPUs exports once, and the other one imports."""
     claim = play.claim()
-    uuids = [device.uuid for device in play.devices_of_claim(claim)]
-    for number, order in enumerate((uuids, uuids[::-1]), 1):
-        gpus = ["--gpus", ",".join(order)]
+    for number in (1, 2):
+        # At first in the order of the claim; when that is known, in the other one, too.
+        order = ",".join(device.uuid for device in claim.devices[::-1])
+        gpus = ["--gpus", order] if order else []
         exporter = play.start(
             f"{EXPORTER}-{number}",
             ["produce", "--nonce", play.nonce, "--bytes", SMALL, "--log", *gpus, *play.patience()],
@@ -397,7 +398,7 @@ def judge_read(played: Played, role: str, path: str) -> None:
     if not transfer.opened:
         error = transfer.error or {}
         played.refuse(
-            f"the {role} could not open memory of {short_uuid(transfer.exporter)}:"
+            f"the {role} could not open the memory ({path}):"
             f" {error.get('name') or 'an error'} ({error.get('code')})",
             expected="cuIpcOpenMemHandle succeeds",
             observed=str(error.get("text") or dict(error)),

@@ -1,8 +1,8 @@
 """Which privileges CUDA IPC between containers really takes: none, as long as own PIDs differ.
 
 The field's lore asks for hostPID, or for hostIPC, privileged and IPC_LOCK. Each row of the matrix
-(fixtures/matrix.py) is a pair of processes; a check of its own for each row keeps dashboards able to
-tell when one of them begins to behave differently.
+(fixtures/matrix.py) is a pair of processes; a check of its own for each row lets dashboards tell
+when one of them begins to behave differently.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from fixtures.account import Member
 from fixtures.shared_claim import (
@@ -255,17 +256,17 @@ def test_restricted_containers_have_no_privileges(shared_claim: SharedClaim) -> 
     for member in shared_claim.members:
         process = reported(member).process
         wanted = {
-            "cap_eff": int(str(process.get("cap_eff") or "f"), 16) == 0,
-            "no_new_privs": process.get("no_new_privs") == 1,
-            "seccomp": process.get("seccomp") == 2,
-            "uid": process.get("uid") not in (None, 0),
+            "cap_eff": int(process.cap_eff or "f", 16) == 0,
+            "no_new_privs": process.no_new_privs == 1,
+            "seccomp": process.seccomp == 2,
+            "uid": process.uid not in (None, 0),
         }
         for name, fine in wanted.items():
             if not fine:
                 shared_claim.refuse(
-                    f"the {member.role} is not restricted: its {name} is {process.get(name)}",
+                    f"the {member.role} is not restricted: its {name} is {getattr(process, name)}",
                     expected="cap_eff 0, no_new_privs 1, seccomp 2 (filter), uid not 0",
-                    observed=str(dict(process)),
+                    observed=str(asdict(process)),
                     blame=Blame.CLUSTER,
                 )
 

@@ -16,7 +16,14 @@ from harness.finding import Blame
 from harness.inventory import devices, driver_names, free_by_node
 from harness.kinds import Object
 from harness.profile import ProfileError, choose, load
-from harness.workload_report import ReportError, offer_of, parse, parse_termination
+from harness.workload_report import (
+    AfterGone,
+    NvmlGpu,
+    ReportError,
+    offer_of,
+    parse,
+    parse_termination,
+)
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"
@@ -232,6 +239,60 @@ def test_the_result_is_the_logs_last_line() -> None:
     assert report.transfer("cross") is None
     assert not report.at_fault
     assert report.sha256 == hashlib.sha256(json.dumps(RESULT).encode()).hexdigest()
+
+
+def test_all_that_a_result_has_is_read() -> None:
+    """Every field of the workload's schema arrives, and null is told from nothing."""
+    process = {"own_pid": 7, "nspid": [99, 7], "uid": 0, "uid_map": ["0 1 2"], "of_tomorrow": 1}
+    transfer = {**RESULT["transfers"][0], "open_ms": 0.5}  # type: ignore[index]
+    document = {
+        **RESULT,
+        "process": process,
+        "transfers": [{**transfer, "after_gone": {"words": 5, "wrong_words": 1}}],
+        "cuda": {"driver_version": 13000},
+        "driver_version": "580.159.04",
+        "device_nodes": ["nvidia0"],
+        "nvml": [{"index": 0, "uuid": "GPU-1", "minor": 3}],
+        "peers": [{"importer": "GPU-1", "exporter": "GPU-2", "link": "NVLink"}],
+        "attempts": [
+            {"name": "freed", "function": "cuIpcOpenMemHandle", "code": 1, "error": "E"}
+            | {"ms": 0.1, "words": 0, "wrong_words": None, "note": ""}
+        ],
+        "bandwidth": [
+            {"path": "same", "direction": "read", "method": "copy", "bytes": 8, "gbps": 2.0}
+            | {"samples": [1.0, 2.0, 3.0]}
+        ],
+        "open": [{"path": "same", "ms_median": 0.2, "samples": [0.3, 0.2]}],
+        "compute": [
+            {"uuid": "GPU-1", "bytes": 8, "words": 1, "wrong_words": 0, "first_wrong": None}
+            | {"foreign_words": 0, "seconds": 0.5}
+        ],
+    }
+    report = parse(json.dumps(document))
+    assert (report.process.nspid, report.process.uid_map, report.process.gid) == (
+        (99, 7),
+        ("0 1 2",),
+        None,
+    )
+    same = report.transfer("same")
+    assert same is not None
+    assert (same.open_ms, same.after_gone) == (0.5, AfterGone(5, 1))
+    assert (report.driver_version, report.cuda_version) == ("580.159.04", 13000)
+    assert report.device_nodes == ("nvidia0",)
+    assert report.nvml == (NvmlGpu(0, "GPU-1", minor=3),)
+    peer = report.peer("GPU-1", "GPU-2")
+    assert peer is not None
+    assert (peer.link, peer.can_access_peer) == ("NVLink", None)
+    assert report.peer("GPU-2", "GPU-1") is None
+    freed = report.attempt("freed")
+    assert freed is not None
+    assert (freed.code, freed.error) == (1, "E")
+    assert report.bandwidth[0].samples == (1.0, 2.0, 3.0)
+    assert report.open_times[0].ms_median == 0.2
+    assert (report.compute[0].words, report.compute[0].foreign_words) == (1, 0)
+    assert parse(json.dumps(RESULT)).nvml is None
+    with pytest.raises(ReportError, match="no complete result"):
+        parse(json.dumps({**document, "attempts": [{"name": "freed"}]}))
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("usage", 2), ("ok", 2), ("workload-fault", 15)])

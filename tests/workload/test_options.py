@@ -7,6 +7,7 @@ import json
 import pytest
 
 from workload import options
+from workload.options import OWN, Size
 from workload.result import Offer, Verdict, WorkloadError
 
 GPU = "GPU-7d053b7d-74c4-548e-977b-64eccfca5bb8"
@@ -19,6 +20,8 @@ OFFER = {
     "exporter": GPU,
     "own_pid": 1,
 }
+GIVEN = json.dumps(OFFER)
+CONSUME = ["consume", "--nonce", "n", "--offer", GIVEN]
 
 
 def test_environment_stands_in_for_the_command_line() -> None:
@@ -41,6 +44,25 @@ def test_offer_is_read() -> None:
     assert taken.offer == Offer(**OFFER)  # type: ignore[arg-type]
 
 
+def test_sizes_and_pids_of_two_kinds() -> None:
+    """A number or a share; a number or the consumer's own."""
+    compute = ["compute", "--nonce", "n"]
+    assert options.parse(compute, {}).size == Size(64 << 20)
+    assert options.parse([*compute, "--bytes", "2097152"], {}).size == Size(2 << 20)
+    assert options.parse([*compute, "--bytes", "12.5%"], {}).size == Size(percent=12.5)
+    assert options.parse(CONSUME, {}).rewrite_pid is None
+    assert options.parse([*CONSUME, "--rewrite-pid", "99"], {}).rewrite_pid == 99
+    assert options.parse([*CONSUME, "--rewrite-pid", "own"], {}).rewrite_pid == OWN
+
+
+def test_probe_and_measure_take_the_nonce_of_the_offer() -> None:
+    """Unless one is given."""
+    for command in ("probe", "measure"):
+        assert options.parse([command, "--offer", GIVEN], {}).nonce == "n"
+        assert options.parse([command, "--offer", GIVEN, "--nonce", "m"], {}).nonce == "m"
+    assert options.parse(["measure", "--offer", GIVEN], {}).bytes == 6 << 20
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -59,6 +81,22 @@ def test_offer_is_read() -> None:
         (["consume", "--nonce", "n"], "either --folder DIR"),
         (["consume", "--nonce", "n", "--offer", "{"], "--offer: it is not JSON"),
         (["consume", "--nonce", "n", "--offer", "[]"], "--offer: it is not a JSON object"),
+        (["compute"], "--nonce (or DRA_NONCE) is missing"),
+        (["compute", "--nonce", "n", "--bytes", "0%"], "'0%' is no share"),
+        (["compute", "--nonce", "n", "--bytes", "101%"], "at most 100%"),
+        (["compute", "--nonce", "n", "--bytes", "1"], "multiple of 2097152"),
+        (["compute", "--nonce", "n", "--foreign", "a b"], "--foreign: 'a b' is no nonce"),
+        (["produce", "--nonce", "n", "--folder", "/tmp", "--extras"], "--extras: an offer"),
+        (["produce", "--nonce", "n", "--folder", "/tmp", "--end", "exit"], "give --log"),
+        (["produce", "--nonce", "n", "--log", "--end", "never"], "exit, kill, kill-when-rung"),
+        (["produce", "--nonce", "n", "--log", "--consumers", "17"], "give 1 to 16"),
+        ([*CONSUME, "--until-gone"], "--until-gone: only in a folder"),
+        ([*CONSUME, "--index", "16"], "give 0 to 15"),
+        ([*CONSUME, "--rewrite-pid", "their"], "nor 'own'"),
+        (["probe"], "--offer (or DRA_OFFER) is missing"),
+        (["probe", "--offer", GIVEN, "--attempt", "open,magic"], "'magic' is no attempt"),
+        (["probe", "--offer", GIVEN, "--attempt", "freed"], "the offer has no extras"),
+        (["measure", "--offer", GIVEN, "--bytes", "8388608"], "more than the 6291456"),
         (["inventory", "--own-pid", "0"], "--own-pid: '0' is not a PID"),
         (["inventory", "--bytes", "1"], "--bytes"),
     ],
@@ -79,6 +117,8 @@ def test_wrong_options_are_named(words: list[str], said: str) -> None:
         ("seed", True, "'seed' is True, not a int"),
         ("bytes", 3 << 20, "not a multiple of 2 MiB"),
         ("exporter", None, "'exporter' is None"),
+        ("extras", {}, "'freed' is None"),
+        ("extras", 7, "'extras' is 7"),
     ],
 )
 def test_wrong_offers_are_explained(field: str, value: object, said: str) -> None:

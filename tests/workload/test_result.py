@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import json
+import select
+from dataclasses import replace
 
 from workload.buffer import Findings, seed_of
 from workload.result import (
     TERMINATION_MESSAGE_LIMIT,
+    Extras,
+    Offer,
     Problem,
     Process,
     Result,
     Verdict,
     WorkloadError,
+    handle_of,
 )
 
-PROCESS = Process(7, [100, 7], 1000, "pid:[1]", "ipc:[2]", "0" * 16, 1, 2)
+PROCESS = Process(
+    own_pid=7,
+    nspid=[100, 7],
+    uid=1000,
+    gid=1000,
+    uid_map=["0 100000 65536"],
+    pid_namespace="pid:[1]",
+    ipc_namespace="ipc:[2]",
+    user_namespace="user:[3]",
+    network_namespace="net:[4]",
+    mount_namespace="mnt:[5]",
+    cap_eff="0" * 16,
+    no_new_privs=1,
+    seccomp=2,
+)
+OFFER = Offer("n", "ab" * 64, 8 << 20, 1, "00" * 8, "GPU-1", 1)
 
 
 def test_verdicts_and_exit_codes_are_public() -> None:
@@ -41,7 +61,8 @@ def test_a_result_is_one_line_of_the_schema() -> None:
     assert document["schema"] == "dra-conformance/workload/v1"
     assert set(document) == {
         *("schema", "role", "nonce", "verdict", "exit", "error", "process", "cuda", "gpus"),
-        *("offer", "seen", "transfers"),
+        *("driver_version", "device_nodes", "nvml", "nvml_error", "peers"),
+        *("offer", "seen", "transfers", "compute", "attempts", "bandwidth", "open"),
     }
     assert document["process"]["nspid"] == [100, 7]
 
@@ -67,3 +88,19 @@ def test_findings_add_up() -> None:
 def test_seeds_differ_between_runs() -> None:
     """So a buffer of one run is never taken for another's."""
     assert len({seed_of(nonce) for nonce in ("a", "b", "run-1", "run-2")}) == 4
+
+
+def test_an_offer_fits_into_a_fifo() -> None:
+    """Without extras it is shorter than an atomic write; with them it comes back as it was."""
+    longest = replace(OFFER, nonce="n" * 64, bytes=1 << 40, seed=2**64 - 1, own_pid=1 << 22)
+    assert len(longest.line()) < select.PIPE_BUF
+    assert "extras" not in json.loads(longest.line())
+    full = replace(OFFER, extras=Extras("01" * 64, "02" * 64, 1 << 20, ["03" * 64], "04" * 64))
+    assert Offer.parse(full.line()) == full
+
+
+def test_the_pid_in_a_handle_is_rewritten() -> None:
+    """Four bytes at byte 8, little endian; the others stay."""
+    assert handle_of(OFFER) == bytes([0xAB] * 64)
+    rewritten = handle_of(replace(OFFER, rewritten_pid=0x01020304))
+    assert rewritten == bytes([0xAB] * 8 + [4, 3, 2, 1] + [0xAB] * 52)
