@@ -96,6 +96,11 @@ def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
         shown.parent.mkdir(parents=True, exist_ok=True)
         shown.write_text(value + "\n")
         _bind(shown, root / "proc/sys" / tunable)
+    # A user namespace may mount /proc only where some /proc shows all (mount_too_revealing in the
+    # kernel's fs/namespace.c); the one above has files that hide others. For `hostUsers: false`.
+    whole = root / "run" / "whole-proc"
+    whole.mkdir()
+    run("mount", "-t", "proc", "proc", whole)
     _make_devices(root, plan, node)
 
 
