@@ -49,6 +49,8 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
         "counts": {outcome.value: record.count(outcome) for outcome in Outcome},
         "results": [_result(result) for result in record.results],
+        "tables": [table.document() for table in record.tables],
+        "environment": dict(record.environment),
         "leftovers": list(record.leftovers),
         "kept": facts.kept,
         "files": {"junit": str(facts.junit), "events": str(facts.folder / "events.jsonl")},

@@ -34,6 +34,9 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
     for reason, times in reasons.most_common():
         yield f" SKIP    {times} x {reason}"
+    for table in record.tables:
+        if table.sentence:
+            yield f" TABLE   {table.title}: {table.sentence}"
     if record.interrupted:
         yield f" ENDED   {record.interrupted}"
     if record.narrowed:

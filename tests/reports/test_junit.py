@@ -11,6 +11,7 @@ import pytest
 
 from harness.finding import Blame, Finding
 from harness.outcome import Outcome, Record, Result
+from harness.table import Table
 from reports import junit, results, summary
 from reports.facts import Facts
 from reports.junit import JUnitError
@@ -147,14 +148,17 @@ def test_a_file_that_says_something_else_is_noticed(record: Record, tmp_path: Pa
 def test_results_and_summary_tell_the_same(record: Record, tmp_path: Path) -> None:
     """All come from one record."""
     record.leftovers.append("pod/x in y")
+    record.add_table(Table("pids", "Own PIDs", ("PIDs",), (("1/1",),), "They must differ."))
     results.write(tmp_path / "results.json", record, facts(tmp_path))
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["schema"] == "dra-conformance/results/v1"
     assert document["verdict"] == "nonconformant"
     assert document["counts"] == {"pass": 2, "fail": 1, "error": 1, "skip": 1}
     assert document["results"][1]["finding"]["blame"] == "driver"
+    assert document["tables"][0]["rows"] == [["1/1"]]
     text = "\n".join(summary.lines(record, facts(tmp_path)))
     assert "VERDICT  nonconformant: 2 passed, 1 failed, 1 undecided by error, 1 skipped" in text
     assert " FAIL    ISO-002_b[x] is so (who: driver)" in text
+    assert " TABLE   Own PIDs: They must differ." in text
     assert " LEFT    pod/x in y" in text
     assert not list(tmp_path.glob(".*"))
