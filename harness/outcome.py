@@ -36,7 +36,7 @@ class Verdict(enum.StrEnum):
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of a run; 2 to 5 are pytest's own."""
+    """Exit codes of a run and of `./run report`; 2 to 5 are pytest's own."""
 
     OK = 0
     FAILED = 1
@@ -46,6 +46,7 @@ class Exit(enum.IntEnum):
     PREFLIGHT = 10
     LEFTOVERS = 11
     INCONCLUSIVE = 12
+    REGRESSION = 13
 
 
 @dataclass(frozen=True)

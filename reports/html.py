@@ -23,6 +23,7 @@ from harness.outcome import (
     Verdict,
     undecided_areas,
 )
+from harness.table import Table
 from reports.facts import Facts
 from reports.files import write_whole
 from reports.text import clean
@@ -78,6 +79,16 @@ class Row:
         """How its forms ended, each way once."""
         return sorted({case.kind for case in self.cases})
 
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Why it was skipped, each reason with the forms in which it was."""
+        found: dict[str, list[str]] = {}
+        for case in self.cases:
+            if case.kind == "skip":
+                forms = found.setdefault(case.result.headline, [])
+                forms += [case.result.variant] if case.result.variant else []
+        return found
+
 
 def write(path: Path, record: Record, facts: Facts) -> None:
     """Write the file."""
@@ -96,6 +107,7 @@ def render(record: Record, facts: Facts) -> str:
     templates.filters["cell"] = _cell
     templates.filters["kindof"] = _kind_of
     templates.filters["combined"] = _combined
+    templates.filters["numeric"] = _numeric
     templates.filters["uuids"] = _uuids
     shown = _shown(record)
     verdict = record.verdict()
@@ -115,7 +127,7 @@ def render(record: Record, facts: Facts) -> str:
             )
         ],
         total=len(record.checks()),
-        highlights=_highlights(record, facts),
+        highlights=highlights(record, facts),
         findings=sorted(
             (one for one in shown if one.kind in ("fail", "error", "advice")),
             key=lambda one: ("fail", "error", "advice").index(one.kind),
@@ -153,8 +165,8 @@ def _meaning(record: Record, verdict: Verdict) -> str:
     return _MEANING[verdict]
 
 
-def _highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
-    """What one wants to know of every run, as far as it is known."""
+def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
+    """What one wants to know of every run, names and values, as far as it is known."""
     gpus = _records(record.environment.get("gpus"))
     counted = Counter(str(gpu.get("product")) for gpu in gpus)
     rows = [
@@ -190,10 +202,11 @@ def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> list[str]:
 def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     """What else there is to say of the run as a whole."""
     notes = [("ended early", record.interrupted), ("part of the checks", record.narrowed)]
-    notes += [
-        ("open", f"nothing was found out about {area}: no check of it passed")
-        for area in undecided_areas(record.checks())
-    ]
+    if not record.preflight_failed():
+        notes += [
+            ("open", f"nothing was found out about {area}: no check of it passed")
+            for area in undecided_areas(record.checks())
+        ]
     notes += [("left in the cluster", left) for left in record.leftovers]
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
     return [(title, text) for title, text in notes if text]
@@ -250,6 +263,12 @@ def _kind_of(value: object) -> str:
     if isinstance(value, list):
         return "records" if value and len(_records(value)) == len(value) else "list"
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
+
+
+def _numeric(table: Table, column: int) -> bool:
+    """Whether a table's column holds numbers and nothing else."""
+    kinds = {_kind_of(row[column]) for row in table.rows if row[column] is not None}
+    return kinds == {"number"}
 
 
 def _uuids(text: str) -> Markup:

@@ -19,6 +19,7 @@ from reports.facts import Facts
 from reports.files import write_whole
 from reports.text import clean
 
+NAME = "junit.xml"
 SUITE = "dra-conformance"
 _NAME = re.compile(r"[A-Z]+-[0-9]+_[A-Za-z0-9_]+(\[[A-Za-z0-9_-]+\])?")
 
@@ -54,8 +55,21 @@ def render(record: Record, facts: Facts) -> str:
         properties={key: clean(value) for key, value in facts.shown(record).items() if value},
         stdout=facts.place,
     )
-    text = str(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
-    return text if text.startswith("<?xml") else f'<?xml version="1.0" encoding="utf-8"?>\n{text}'
+    return _tidied(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
+
+
+def _tidied(text: str) -> str:
+    """The file as schemas of JUnit have it, which junit-xml does not always heed."""
+    root = ET.fromstring(text.encode("utf-8"))
+    for suite in root.findall("testsuite"):
+        for output in suite.findall("system-out"):  # after the cases, says JUnit.xsd
+            suite.remove(output)
+            suite.append(output)
+    for element in root.iter():
+        element.attrib.pop("disabled", None)  # always 0, and unknown to Jenkins' junit-10.xsd
+        if "time" in element.attrib:
+            element.set("time", f"{float(element.attrib['time']):.6f}")  # never 1e-06
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
