@@ -133,3 +133,19 @@ def _row(title: str, text: str) -> str:
     first, *others = text.splitlines() or [""]
     indent = " " * 14
     return "\n".join([f"  {title:<11} {first}", *(indent + line for line in others)])
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """The rows of a failure's body, title and text; what is no row belongs to the one before."""
+    rows: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        title, rest = line[2:14].strip(), line[14:]
+        if line.startswith("  ") and title and line[2] != " ":
+            rows.append((title, rest))
+        elif rows:
+            above, so_far = rows[-1]
+            inner = line[14:] if line[:14].isspace() else line
+            rows[-1] = (above, f"{so_far}\n{inner}")
+        else:
+            rows.append(("", line))
+    return rows

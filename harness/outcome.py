@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.finding import Finding
+from harness.table import Table
 
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
@@ -34,7 +36,7 @@ class Verdict(enum.StrEnum):
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of a run; 2 to 5 are pytest's own."""
+    """Exit codes of a run and of `./run report`; 2 to 5 are pytest's own."""
 
     OK = 0
     FAILED = 1
@@ -44,6 +46,7 @@ class Exit(enum.IntEnum):
     PREFLIGHT = 10
     LEFTOVERS = 11
     INCONCLUSIVE = 12
+    REGRESSION = 13
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,22 @@ class Record:
     leftovers: list[str] = field(default_factory=list)
     interrupted: str = ""
     """What ended the run before its end."""
+    tables: list[Table] = field(default_factory=list)
+    """What was measured, in the order in which it came."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What is known about cluster, nodes and workloads besides the results; as JSON has it."""
 
     def add(self, result: Result) -> None:
         """Add one; the same case cannot end twice."""
         if any(result.case == other.case for other in self.results):
             raise ValueError(f"{result.case} has two results")
         self.results.append(result)
+
+    def add_table(self, table: Table) -> None:
+        """Add one; a name stands for one table."""
+        if any(table.name == other.name for other in self.tables):
+            raise ValueError(f"there are two tables {table.name}")
+        self.tables.append(table)
 
     def of(self, check_id: str, variant: str | None) -> Result | None:
         """The result of a check in one form."""

@@ -17,11 +17,11 @@ import junit_xml
 from harness.outcome import Outcome, Record, Result
 from reports.facts import Facts
 from reports.files import write_whole
+from reports.text import clean
 
+NAME = "junit.xml"
 SUITE = "dra-conformance"
 _NAME = re.compile(r"[A-Z]+-[0-9]+_[A-Za-z0-9_]+(\[[A-Za-z0-9_-]+\])?")
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class JUnitError(Exception):
@@ -52,11 +52,24 @@ def render(record: Record, facts: Facts) -> str:
         [_case(result, facts) for result in record.results],
         hostname=facts.host,
         timestamp=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        properties={key: _clean(value) for key, value in facts.shown(record).items() if value},
+        properties={key: clean(value) for key, value in facts.shown(record).items() if value},
         stdout=facts.place,
     )
-    text = str(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
-    return text if text.startswith("<?xml") else f'<?xml version="1.0" encoding="utf-8"?>\n{text}'
+    return _tidied(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
+
+
+def _tidied(text: str) -> str:
+    """The file as schemas of JUnit have it, which junit-xml does not always heed."""
+    root = ET.fromstring(text.encode("utf-8"))
+    for suite in root.findall("testsuite"):
+        for output in suite.findall("system-out"):  # after the cases, says JUnit.xsd
+            suite.remove(output)
+            suite.append(output)
+    for element in root.iter():
+        element.attrib.pop("disabled", None)  # always 0, and unknown to Jenkins' junit-10.xsd
+        if "time" in element.attrib:
+            element.set("time", f"{float(element.attrib['time']):.6f}")  # never 1e-06
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
@@ -68,7 +81,7 @@ def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
         file=result.file or None,
         line=result.line,
     )
-    head, text = _clean(result.headline), _clean(f"{result.headline}\n{result.body}".strip())
+    head, text = clean(result.headline), clean(f"{result.headline}\n{result.body}".strip())
     if result.outcome is not Outcome.PASS and not head:
         raise JUnitError(f"{result.case}: {result.outcome.value} without a text")
     if result.outcome is Outcome.FAIL:
@@ -91,11 +104,6 @@ def _blame(result: Result, default: str) -> str:
 
 def _attachment(facts: Facts) -> str:
     return f"The whole run: {facts.folder / 'results.json'}"
-
-
-def _clean(text: str) -> str:
-    """Text that every XML reader takes: no terminal codes, no control characters."""
-    return _NOT_XML.sub("", _TERMINAL_CODES.sub("", text))
 
 
 def _verify(text: str, record: Record) -> None:

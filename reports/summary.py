@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.outcome import PREFLIGHT_AREA, Outcome, Record, undecided_areas
+from reports import html, results
 from reports.facts import Facts
 
 
@@ -34,6 +35,9 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
     for reason, times in reasons.most_common():
         yield f" SKIP    {times} x {reason}"
+    for table in record.tables:
+        if table.sentence:
+            yield f" TABLE   {table.title}: {table.sentence}"
     if record.interrupted:
         yield f" ENDED   {record.interrupted}"
     if record.narrowed:
@@ -44,5 +48,6 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         yield f" LEFT    {left}"
     if facts.kept:
         yield f" KEPT    as asked; delete with: {facts.kept}"
-    yield f"REPORT   {facts.junit}"
-    yield f"         {facts.folder / 'results.json'}"
+    yield f"REPORT   {facts.folder / html.NAME}"
+    yield f"         {facts.junit}"
+    yield f"         {facts.folder / results.NAME}"

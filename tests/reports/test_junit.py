@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.finding import Blame, Finding
-from harness.outcome import Outcome, Record, Result
+from harness.outcome import Outcome, Record
+from harness.table import Table
 from reports import junit, results, summary
-from reports.facts import Facts
 from reports.junit import JUnitError
-
-FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
-
-
-def facts(folder: Path) -> Facts:
-    """A run."""
-    return Facts(
-        run_id="r",
-        place="embedded cluster; SIMULATED GPUs",
-        hardware="simulated",
-        kubernetes="v1.37.2",
-        server="https://x",
-        driver="gpu.nvidia.com",
-        profile="nvidia",
-        product="H100",
-        started=1795460000.0,
-        seconds=12.5,
-        exit_code=1,
-        options={},
-        folder=folder,
-        junit=folder / "junit.xml",
-        host="here",
-    )
-
-
-def result(name: str, outcome: Outcome, **more: object) -> Result:
-    """A result with text."""
-    text = {"headline": f"{name} is so", "body": "  expected    2", **more}
-    return Result(case=name, area="sharing", outcome=outcome, sentence="", id=name[:7], **text)  # type: ignore[arg-type]
+from tests.reports import samples
+from tests.reports.samples import facts, result
 
 
 @pytest.fixture
 def record() -> Record:
-    """One of each."""
-    made = Record()
-    made.add(result("ISO-001_a[x]", Outcome.PASS, headline="", body="", seconds=0.0))
-    made.add(result("ISO-002_b[x]", Outcome.FAIL, finding=FINDING))
-    made.add(result("ISO-003_c", Outcome.ERROR, finding=replace(FINDING, blame=Blame.CLUSTER)))
-    made.add(result("ISO-004_d", Outcome.SKIP, body=""))
-    made.add(result("ISO-005_e", Outcome.PASS, advice=True))
-    return made
+    """One result of each kind."""
+    return samples.record()
 
 
 def written(record: Record, folder: Path) -> ET.Element:
@@ -147,14 +113,84 @@ def test_a_file_that_says_something_else_is_noticed(record: Record, tmp_path: Pa
 def test_results_and_summary_tell_the_same(record: Record, tmp_path: Path) -> None:
     """All come from one record."""
     record.leftovers.append("pod/x in y")
+    record.add_table(Table("pids", "Own PIDs", ("PIDs",), (("1/1",),), "They must differ."))
     results.write(tmp_path / "results.json", record, facts(tmp_path))
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["schema"] == "dra-conformance/results/v1"
     assert document["verdict"] == "nonconformant"
     assert document["counts"] == {"pass": 2, "fail": 1, "error": 1, "skip": 1}
     assert document["results"][1]["finding"]["blame"] == "driver"
+    assert document["tables"][0]["rows"] == [["1/1"]]
     text = "\n".join(summary.lines(record, facts(tmp_path)))
     assert "VERDICT  nonconformant: 2 passed, 1 failed, 1 undecided by error, 1 skipped" in text
     assert " FAIL    ISO-002_b[x] is so (who: driver)" in text
+    assert " TABLE   Own PIDs: They must differ." in text
     assert " LEFT    pod/x in y" in text
     assert not list(tmp_path.glob(".*"))
+
+
+# What Jenkins' junit-10.xsd and the older JUnit.xsd both take: what may stand where, in which
+# order, and which attributes it has; those that must be there are marked. "file" and "line", which
+# GitLab and GitHub's actions show, are in neither.
+SCHEMA = {
+    "testsuites": ((("testsuite",),), "tests failures errors time"),
+    "testsuite": (
+        (("properties",), ("testcase",), ("system-out",), ("system-err",)),
+        "name! tests! failures! errors! skipped time timestamp hostname",
+    ),
+    "properties": ((("property",),), ""),
+    "property": ((), "name! value!"),
+    "testcase": (
+        (("skipped", "error", "failure"), ("system-out",), ("system-err",)),
+        "name! classname! time file line",
+    ),
+    "failure": ((), "message type"),
+    "error": ((), "message type"),
+    "skipped": ((), "message type"),
+    "system-out": ((), ""),
+    "system-err": ((), ""),
+}
+REPEATED = ("testsuite", "testcase", "property")
+
+
+def breaches(element: ET.Element) -> list[str]:
+    """Where an element and those in it are not as the schema has them."""
+    groups, attributes = SCHEMA[element.tag]
+    names = attributes.replace("!", "").split()
+    required = [name[:-1] for name in attributes.split() if name.endswith("!")]
+    found = [f"{element.tag}: attribute {name}" for name in element.attrib if name not in names]
+    found += [f"{element.tag}: no {name}" for name in required if element.get(name) is None]
+    at = [n for child in element for n, group in enumerate(groups) if child.tag in group]
+    if len(at) != len(element) or at != sorted(at):
+        found.append(f"{element.tag}: holds {[child.tag for child in element]}")
+    once = [child.tag for child in element if child.tag not in REPEATED]
+    if len(set(once)) != len(once):
+        found.append(f"{element.tag}: holds {once}")
+    for child in element:
+        found += breaches(child)
+    return found
+
+
+def test_the_file_is_as_the_schema_has_it(record: Record, tmp_path: Path) -> None:
+    """Elements, their order, their attributes, and sums that are right."""
+    root = written(record, tmp_path)
+    assert breaches(root) == []
+    for suite in [root, *root.iter("testsuite")]:
+        for attribute, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            assert int(suite.get(attribute, "-1")) == len(list(suite.iter(tag)))
+    for element in [root, *root.iter("testsuite"), *root.iter("testcase")]:
+        assert re.fullmatch(r"[0-9]+\.[0-9]{6}", element.get("time", ""))
+        assert float(element.get("time", "")) > 0
+
+
+def test_breaches_of_the_schema_are_seen() -> None:
+    """Or the test above would prove nothing."""
+    text = (
+        "<testsuites><testsuite><testcase name='a' classname='b'>"
+        "<system-out/><failure reason='x'/></testcase></testsuite></testsuites>"
+    )
+    assert breaches(ET.fromstring(text)) == [
+        *(f"testsuite: no {name}" for name in ("name", "tests", "failures", "errors")),
+        "testcase: holds ['system-out', 'failure']",
+        "failure: attribute reason",
+    ]

@@ -1,0 +1,78 @@
+"""``./run report VERB``: work with the files of runs that have ended; no cluster is needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.outcome import Exit
+from reports import diff, folder, publish, results, summary
+from reports.junit import JUnitError
+from reports.publish import PublishError
+from reports.results import ResultsError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end as the rest of the suite does."""
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the verb says; answers the exit code."""
+    parser = _Parser(prog="./run report", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verb = verbs.add_parser("rebuild", help="write a run's other files anew from its results.json")
+    verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
+    verb.set_defaults(do=_rebuild)
+    verb = verbs.add_parser(
+        "diff", help="what changed from one run to another; exit code 13 when something got worse"
+    )
+    verb.add_argument("old", metavar="OLD", type=Path, help="a run's folder or results.json")
+    verb.add_argument("new", metavar="NEW", type=Path, help="another's")
+    verb.set_defaults(do=_diff)
+    verb = verbs.add_parser(
+        "publish", help="copy a run's files to docs/results/NAME, without what tells of the machine"
+    )
+    verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
+    verb.add_argument(
+        "name", metavar="NAME", help="DATE-HARDWARE-DRIVER, such as 2026-11-25-h100-nvidia-0.4.1"
+    )
+    verb.set_defaults(do=_publish)
+    given = parser.parse_args(arguments)
+    try:
+        code: int = given.do(given)
+    except (ResultsError, JUnitError, PublishError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Exit.USAGE
+    return code
+
+
+def _rebuild(given: argparse.Namespace) -> int:
+    record, facts = results.read(given.run)
+    if not given.run.is_dir():
+        raise ResultsError(f"{given.run}: expected the folder of a run, not one of its files")
+    folder.write(record, facts)
+    print("\n".join(summary.lines(record, facts)))
+    return Exit.OK
+
+
+def _diff(given: argparse.Namespace) -> int:
+    (old, old_facts), (new, new_facts) = results.read(given.old), results.read(given.new)
+    found = diff.compare(old, new)
+    print("\n".join(diff.lines(old_facts, new_facts, found)))
+    return Exit.REGRESSION if found.regressions else Exit.OK
+
+
+def _publish(given: argparse.Namespace) -> int:
+    place = publish.publish(given.run, given.name, publish.RESULTS)
+    print("\n".join(summary.lines(*results.read(place))))
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""``report.html``: the run for people, one file that needs nothing else and runs no script."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from harness.finding import sections
+from harness.outcome import (
+    HYGIENE_AREA,
+    PREFLIGHT_AREA,
+    Outcome,
+    Record,
+    Result,
+    Verdict,
+    undecided_areas,
+)
+from harness.table import Table
+from reports.facts import Facts
+from reports.files import write_whole
+from reports.text import clean
+
+NAME = "report.html"
+TEMPLATES = Path(__file__).parent / "templates"
+
+_MEANING = {
+    Verdict.CONFORMANT: "Every check passed.",
+    Verdict.PARTIAL: "No check failed, but not every check was made.",
+    Verdict.NONCONFORMANT: "The driver broke the contract.",
+    Verdict.INCONCLUSIVE: "Nothing final can be said about the driver.",
+}
+_SHOWN_AT_LENGTH = ("steps", "events", "driver log")
+"""Rows of a finding that are folded up: evidence, not message."""
+_UUID = re.compile(r"((?:GPU-|MIG-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12},?)")
+_SPECIAL = ("nodes", "gpus", "suite")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One result as the page shows it."""
+
+    result: Result
+    anchor: str
+    """Of its finding on this page."""
+    kind: str
+    """``pass``, ``advice``, ``skip``, ``error`` or ``fail``; the page's classes."""
+    first: bool
+    """Whether no form of its check before it ended so: one cause is told at length once."""
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The finding's message, row by row, as the terminal has it."""
+        return [row for row in sections(self.result.body) if row[0] not in _SHOWN_AT_LENGTH]
+
+    @property
+    def evidence(self) -> list[tuple[str, str]]:
+        """What was seen besides."""
+        return [row for row in sections(self.result.body) if row[0] in _SHOWN_AT_LENGTH]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A check in all its forms."""
+
+    id: str
+    sentence: str
+    cases: tuple[Shown, ...]
+
+    @property
+    def kinds(self) -> list[str]:
+        """How its forms ended, each way once."""
+        return sorted({case.kind for case in self.cases})
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Why it was skipped, each reason with the forms in which it was."""
+        found: dict[str, list[str]] = {}
+        for case in self.cases:
+            if case.kind == "skip":
+                forms = found.setdefault(case.result.headline, [])
+                forms += [case.result.variant] if case.result.variant else []
+        return found
+
+
+def write(path: Path, record: Record, facts: Facts) -> None:
+    """Write the file."""
+    write_whole(path, render(record, facts))
+
+
+def render(record: Record, facts: Facts) -> str:
+    """The page."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["cell"] = _cell
+    templates.filters["kindof"] = _kind_of
+    templates.filters["combined"] = _combined
+    templates.filters["numeric"] = _numeric
+    templates.filters["uuids"] = _uuids
+    shown = _shown(record)
+    verdict = record.verdict()
+    page = templates.get_template("report.html.j2").render(
+        record=record,
+        facts=facts,
+        verdict=verdict.value,
+        meaning=_meaning(record, verdict),
+        started=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        counts=[
+            (outcome.value, record.count(outcome), word)
+            for outcome, word in (
+                (Outcome.FAIL, "failed"),
+                (Outcome.ERROR, "undecided by error"),
+                (Outcome.PASS, "passed"),
+                (Outcome.SKIP, "skipped"),
+            )
+        ],
+        total=len(record.checks()),
+        highlights=highlights(record, facts),
+        findings=sorted(
+            (one for one in shown if one.kind in ("fail", "error", "advice")),
+            key=lambda one: ("fail", "error", "advice").index(one.kind),
+        ),
+        notes=_notes(record, facts),
+        skips=Counter(
+            one.headline for one in record.checks() if one.outcome is Outcome.SKIP
+        ).most_common(),
+        areas=_areas(shown),
+        options=_options(facts.options),
+        environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
+        nodes=_records(record.environment.get("nodes")),
+        gpus=_records(record.environment.get("gpus")),
+        suite=record.environment.get("suite") or {},
+    )
+    return clean(page)
+
+
+def _shown(record: Record) -> list[Shown]:
+    shown, told = [], set()
+    for number, result in enumerate(record.results, 1):
+        key = (result.id or result.case, _kind(result))
+        shown.append(Shown(result, f"case-{number}", _kind(result), first=key not in told))
+        told.add(key)
+    return shown
+
+
+def _kind(result: Result) -> str:
+    return "advice" if result.advice else result.outcome.value
+
+
+def _meaning(record: Record, verdict: Verdict) -> str:
+    if record.preflight_failed():
+        return "Preflight failed: no check was made."
+    return _MEANING[verdict]
+
+
+def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
+    """What one wants to know of every run, names and values, as far as it is known."""
+    gpus = _records(record.environment.get("gpus"))
+    counted = Counter(str(gpu.get("product")) for gpu in gpus)
+    rows = [
+        ("driver", facts.driver),
+        ("image", ", ".join(_images(record.environment))),
+        ("GPUs", ", ".join(f"{n} x {name}" for name, n in counted.items()) or facts.product),
+        ("GPU driver", ", ".join(_published(gpus, "driverVersion"))),
+        ("CUDA", ", ".join(_published(gpus, "cudaDriverVersion"))),
+        ("Kubernetes", facts.kubernetes),
+        ("DRA API", f"resource.k8s.io/{facts.dra_api}" if facts.dra_api else ""),
+        ("run", facts.run_id),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _images(environment: Mapping[str, Any]) -> list[str]:
+    found = _records(environment.get("driver_containers"))
+    return sorted({str(entry.get("image")) for entry in found if entry.get("image")})
+
+
+def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> list[str]:
+    """The values of an attribute, whether its name has the driver's domain before it or not."""
+    return sorted(
+        {
+            str(value)
+            for gpu in gpus
+            for name, value in (gpu.get("attributes") or {}).items()
+            if name.rsplit("/", 1)[-1] == attribute
+        }
+    )
+
+
+def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
+    """What else there is to say of the run as a whole."""
+    notes = [("ended early", record.interrupted), ("part of the checks", record.narrowed)]
+    if not record.preflight_failed():
+        notes += [
+            ("open", f"nothing was found out about {area}: no check of it passed")
+            for area in undecided_areas(record.checks())
+        ]
+    notes += [("left in the cluster", left) for left in record.leftovers]
+    notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
+    return [(title, text) for title, text in notes if text]
+
+
+def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
+    """The checks by area, each with its forms; then preflight and clean-up."""
+    areas: dict[str, dict[str, list[Shown]]] = {}
+    for one in shown:
+        key = one.result.id or one.result.case
+        areas.setdefault(one.result.area, {}).setdefault(key, []).append(one)
+    last = {PREFLIGHT_AREA: 1, HYGIENE_AREA: 2}
+    return [
+        (area, [Row(key, cases[0].result.sentence, tuple(cases)) for key, cases in rows.items()])
+        for area, rows in sorted(areas.items(), key=lambda entry: last.get(entry[0], 0))
+    ]
+
+
+def _options(options: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Option, value and where it comes from; those that were given first."""
+    rows = []
+    for name, text in options.items():
+        match = re.fullmatch(r"(.*) \((.*)\)", text, re.DOTALL)
+        value, origin = (match[1], match[2]) if match else (text, "")
+        rows.append((name, value, origin))
+    return sorted(rows, key=lambda row: row[2] == "default")
+
+
+def _records(value: object) -> list[Mapping[str, Any]]:
+    """A list of objects; nothing where the environment holds something else."""
+    if not isinstance(value, list):
+        return []
+    return [item for item in value if isinstance(item, Mapping)]
+
+
+# For the template
+
+
+def _cell(value: object) -> str:
+    """A table's cell as text."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def _kind_of(value: object) -> str:
+    """How the template lays a value of the free-form environment out."""
+    if isinstance(value, Mapping):
+        return "object"
+    if isinstance(value, list):
+        return "records" if value and len(_records(value)) == len(value) else "list"
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
+
+
+def _numeric(table: Table, column: int) -> bool:
+    """Whether a table's column holds numbers and nothing else."""
+    kinds = {_kind_of(row[column]) for row in table.rows if row[column] is not None}
+    return kinds == {"number"}
+
+
+def _uuids(text: str) -> Markup:
+    """Text in which no line ends in the middle of a UUID, so that two can be compared."""
+    parts = _UUID.split(text)  # text, UUID, text, …
+    return Markup("").join(
+        Markup('<span class="uuid">{}</span>').format(part) if number % 2 else part
+        for number, part in enumerate(parts)
+    )
+
+
+def _combined(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Two objects as one."""
+    return {**first, **then}

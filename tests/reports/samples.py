@@ -1,0 +1,50 @@
+"""A run with one result of each kind, for the tests of its reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness.finding import Blame, Finding
+from harness.outcome import Outcome, Record, Result
+from reports.facts import Facts
+
+FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
+
+
+def facts(folder: Path) -> Facts:
+    """A run."""
+    return Facts(
+        run_id="r",
+        place="embedded cluster; SIMULATED GPUs",
+        hardware="simulated",
+        kubernetes="v1.37.2",
+        server="https://x",
+        driver="gpu.nvidia.com",
+        profile="nvidia",
+        product="H100",
+        started=1795460000.0,
+        seconds=12.5,
+        exit_code=1,
+        options={},
+        folder=folder,
+        junit=folder / "junit.xml",
+        host="here",
+    )
+
+
+def result(name: str, outcome: Outcome, **more: object) -> Result:
+    """A result with text."""
+    text = {"headline": f"{name} is so", "body": "  expected    2", **more}
+    return Result(case=name, area="sharing", outcome=outcome, sentence="", id=name[:7], **text)  # type: ignore[arg-type]
+
+
+def record() -> Record:
+    """One result of each kind."""
+    made = Record()
+    made.add(result("ISO-001_a[x]", Outcome.PASS, headline="", body="", seconds=0.0))
+    made.add(result("ISO-002_b[x]", Outcome.FAIL, finding=FINDING))
+    made.add(result("ISO-003_c", Outcome.ERROR, finding=replace(FINDING, blame=Blame.CLUSTER)))
+    made.add(result("ISO-004_d", Outcome.SKIP, body=""))
+    made.add(result("ISO-005_e", Outcome.PASS, advice=True))
+    return made
