@@ -16,6 +16,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 """The tree: what has ``run``."""
@@ -58,5 +59,7 @@ def unpacked() -> Bundle | None:
     description = FOLDER / DESCRIPTION
     if not description.is_file():
         return None
-    raw = json.loads(description.read_text())
-    return Bundle(**{key: tuple(v) if isinstance(v, list) else v for key, v in raw.items()})
+    values: dict[str, Any] = json.loads(description.read_text())
+    for key in ("drivers", "kubernetes", "pythons"):
+        values[key] = tuple(values[key])
+    return Bundle(**values)

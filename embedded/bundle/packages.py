@@ -37,7 +37,7 @@ def runtime_lock(lock: str, roots: Sequence[str], pythons: Sequence[str] = PYTHO
             is not in the lock.
     """
     needed = {name for python in pythons for name in _closure(roots, python)}
-    blocks = {
+    blocks: dict[str, str] = {
         canonicalize_name(found[1]): block
         for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
         if (found := re.match(r"([A-Za-z0-9._-]+)==", block))
