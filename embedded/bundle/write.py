@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
-import threading
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from embedded import artifacts, bundle, cluster
 from embedded.binaries import Release
@@ -29,7 +28,6 @@ INSTALLER = f"{NAME}-install.sh"
 _INSTALLER = Path(__file__).with_name("install.sh")
 _COMPRESS = ("xz", "--compress", "--threads=0", "--x86", "--lzma2=preset=9e", "--stdout")
 """``--x86``: a filter for machine code, which is nearly all of the archive."""
-_READ = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,95 +80,86 @@ def write(
         python=cpython.VERSION,
         glibc=host.glibc_digest(),
     )
+    with tempfile.TemporaryDirectory() as scratch, progress.step("compressing (minutes)"):
+        described.save(Path(scratch))
+        carries = [
+            Path(scratch) / bundle.DESCRIPTION,
+            *(carried / item for item in (bundle.LOCK, bundle.WHEELS)),
+        ]
+        folder = bundle.FOLDER.relative_to(bundle.ROOT)
+        files = {source: bundle.ROOT / source for source in sources}
+        files |= {folder / path.name: path for path in carries}
+        files |= {folder / bundle.ARTIFACTS / part.path.name: part.path for part in parts.values()}
+        return pack(output, version, files, part_size, _commit_time())
+
+
+def pack(
+    output: Path, version: str, files: Mapping[Path, Path], part_size: int, time: int
+) -> Written:
+    """Write files as an archive in parts, their checksums and the installer.
+
+    Args:
+        output: folder to write to; another bundle's files in it are removed.
+        version: goes into the names of the files.
+        files: files and folders, by their path in the installed tree.
+        part_size: the most bytes of one part.
+        time: of all entries of the archive, in seconds since 1970.
+    """
     output.mkdir(parents=True, exist_ok=True)
     for old in output.glob(f"{NAME}-*"):
         old.unlink()
     name = f"{NAME}-{version}"
-    with (
-        progress.step("compressing (minutes)"),
-        tempfile.TemporaryDirectory(dir=output) as scratch,
-    ):
-        described.save(Path(scratch))
-        with (
-            _Parts(output / f"{name}.tar.xz", part_size) as archive,
-            tarfile.open(fileobj=archive.stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-        ):
-            tree = _Tree(tar, NAME, _commit_time())
-            for source in sources:
-                tree.add(bundle.ROOT / source, source)
-            folder = bundle.FOLDER.relative_to(bundle.ROOT)
-            tree.add(Path(scratch) / bundle.DESCRIPTION, folder / bundle.DESCRIPTION)
-            for item in (bundle.LOCK, bundle.WHEELS):
-                tree.add(carried / item, folder / item)
-            for part in parts.values():
-                tree.add(part.path, folder / bundle.ARTIFACTS / part.path.name)
+    archive = output / f"{name}.tar.xz"
+    try:
+        _compress(archive, files, time)
+        parts = _cut(archive, part_size)
+    finally:
+        archive.unlink(missing_ok=True)
     installer = output / INSTALLER
     installer.write_text(_INSTALLER.read_text().replace("@NAME@", name))
     installer.chmod(0o755)
     checksums = output / f"{name}.sha256"
-    files = [*archive.parts, installer]
-    checksums.write_text("".join(f"{_digest(path)}  {path.name}\n" for path in files))
-    return Written(tuple(archive.parts), checksums, installer)
+    checksums.write_text("".join(f"{_digest(path)}  {path.name}\n" for path in (*parts, installer)))
+    return Written(tuple(parts), checksums, installer)
 
 
-class _Tree:
-    """A tar archive with one folder at its top, the same bytes from the same content."""
-
-    def __init__(self, tar: tarfile.TarFile, top: str, time: int) -> None:
-        self._tar = tar
-        self._top = top
-        self._time = time
-
-    def add(self, source: Path, name: Path) -> None:
-        """Add a file or folder by its name below the top."""
-        self._tar.add(source, f"{self._top}/{name}", filter=self._plain)
-
-    def _plain(self, entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if "__pycache__" in Path(entry.name).parts:
-            return None
-        entry.uid = entry.gid = 0
-        entry.uname = entry.gname = "root"
-        entry.mtime = self._time
-        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
-        return entry
+def _compress(archive: Path, files: Mapping[Path, Path], time: int) -> None:
+    with archive.open("wb") as stream:
+        process = subprocess.Popen(_COMPRESS, stdin=subprocess.PIPE, stdout=stream)
+        try:
+            with tarfile.open(fileobj=process.stdin, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+                for target, source in files.items():
+                    tar.add(source, f"{NAME}/{target}", filter=functools.partial(_plain, time=time))
+        except BrokenPipeError:
+            pass  # it has ended, and said why
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            process.communicate()
+    if process.returncode:
+        raise EmbeddedError(f"`{' '.join(_COMPRESS)}` ended with {process.returncode}; see above")
 
 
-class _Parts:
-    """Compresses a stream and cuts the result into files ``NAME.part-001``, ``-002`` and so on."""
+def _cut(archive: Path, size: int) -> list[Path]:
+    """Copy a file into parts named ``FILE.part-001``, ``-002`` and so on."""
+    parts: list[Path] = []
+    with archive.open("rb") as whole:
+        while data := whole.read(size):
+            parts.append(archive.with_name(f"{archive.name}.part-{len(parts) + 1:03}"))
+            parts[-1].write_bytes(data)
+    return parts
 
-    def __init__(self, name: Path, size: int) -> None:
-        self.parts: list[Path] = []
-        self._name = name
-        self._size = size
 
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(_COMPRESS, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdin
-        self.stream = self._process.stdin
-        self._cutter = threading.Thread(target=self._cut)
-        self._cutter.start()
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind:
-            self._process.kill()
-        self.stream.close()
-        self._cutter.join()
-        if self._process.wait() and not kind:
-            raise EmbeddedError(f"`{' '.join(_COMPRESS)}` failed; see above")
-
-    def _cut(self) -> None:
-        stream = self._process.stdout
-        assert stream
-        while data := stream.read(min(_READ, self._size)):
-            part = self._name.with_name(f"{self._name.name}.part-{len(self.parts) + 1:03}")
-            self.parts.append(part)
-            with part.open("wb") as file:
-                left = self._size
-                while data:
-                    file.write(data)
-                    left -= len(data)
-                    data = stream.read(min(_READ, left)) if left else b""
+def _plain(entry: tarfile.TarInfo, time: int) -> tarfile.TarInfo | None:
+    """Keep of an entry's metadata what its content is about; leave bytecode out."""
+    if "__pycache__" in Path(entry.name).parts:
+        return None
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = "root"
+    entry.mtime = time
+    entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+    return entry
 
 
 def _digest(path: Path) -> str:
