@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from embedded import bundle
 from embedded.errors import EmbeddedError
 from embedded.progress import Progress
 
@@ -103,8 +104,10 @@ class Artifact:
 
     @property
     def path(self) -> Path:
-        """Where it lies once built."""
-        return cache() / "artifacts" / f"{self.name}-{self.key}"
+        """Where it lies once built: in the cache, or in the bundle that carries it."""
+        name = f"{self.name}-{self.key}"
+        carried = bundle.FOLDER / bundle.ARTIFACTS / name
+        return carried if carried.is_dir() else cache() / "artifacts" / name
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -131,9 +134,13 @@ def obtain(wanted: Sequence[Artifact], progress: Progress) -> dict[str, Path]:
     """Build what is not built yet and return the directories of the wanted artifacts by name.
 
     Raises:
-        BuildError: a step failed; nothing half-built is left in the cache.
+        BuildError: a step failed; nothing half-built is left in the cache. Or there is something to
+            build in a tree that was unpacked from a bundle.
     """
     missing = [item for item in _in_order(wanted) if not item.path.is_dir()]
+    if missing and (carrier := bundle.unpacked()):
+        lacking = [item.name for item in wanted if not item.path.is_dir()]
+        raise BuildError(_not_carried(carrier, lacking))
     if missing:
         (cache() / "artifacts").mkdir(parents=True, exist_ok=True)
         left = sum(item.minutes for item in missing)
@@ -146,6 +153,16 @@ def obtain(wanted: Sequence[Artifact], progress: Progress) -> dict[str, Path]:
         with progress.step(f"build {number}/{len(missing)}: {item.name} (≈ {left:.0f} min left)"):
             _build(item)
     return {item.name: item.path for item in wanted}
+
+
+def _not_carried(carrier: bundle.Bundle, lacking: Sequence[str]) -> str:
+    drivers, releases = ",".join(carrier.drivers), ",".join(carrier.kubernetes)
+    return (
+        f"the bundle {carrier.version} does not carry {', '.join(lacking)} as this tree's sources "
+        f"describe it, and here nothing is built: it was made with --embedded-driver {drivers} "
+        f"--embedded-kubernetes {releases}. Stay with these and with unchanged sources, or make "
+        "another bundle"
+    )
 
 
 def _in_order(wanted: Iterable[Artifact]) -> list[Artifact]:

@@ -91,10 +91,8 @@ def up(options: Options, progress: Progress) -> Cluster:
         )
     drivers = [DRIVERS[name] for name in options.driver.split(",")]
     kubernetes = RELEASES[options.kubernetes]
-    images = [PAUSE_IMAGE, *(image for one in drivers for image in one.images), WORKLOAD_IMAGE]
-    manifests = [part for one in drivers for part in one.manifests(kubernetes)]
-    components = (kubernetes.binaries, RUNTIME, HARDWARE)
-    built = artifacts.obtain((*components, *manifests, *images), progress)
+    images, components = _images(drivers), _components(kubernetes)
+    built = artifacts.obtain(parts(drivers, kubernetes), progress)
     sweep()
     plan = Plan(
         name=options.name,
@@ -129,6 +127,20 @@ def up(options: Options, progress: Progress) -> Cluster:
         ),
         hardware=options.hardware,
     )
+
+
+def parts(drivers: Sequence[Driver], kubernetes: Release) -> list[artifacts.Artifact]:
+    """All that has to be built for a cluster with these drivers on this release."""
+    manifests = [part for one in drivers for part in one.manifests(kubernetes)]
+    return [*_components(kubernetes), *manifests, *_images(drivers)]
+
+
+def _components(kubernetes: Release) -> tuple[artifacts.Artifact, ...]:
+    return (kubernetes.binaries, RUNTIME, HARDWARE)
+
+
+def _images(drivers: Sequence[Driver]) -> list[artifacts.Artifact]:
+    return [PAUSE_IMAGE, *(image for one in drivers for image in one.images), WORKLOAD_IMAGE]
 
 
 @contextmanager

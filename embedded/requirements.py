@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute, NetlinkError
 
+from embedded import bundle
 from embedded.artifacts import cache
 from embedded.errors import EmbeddedError
 from embedded.layout import states
@@ -64,7 +65,7 @@ def _disk() -> list[str]:
     for (what, gib), folder in zip(DISK_GIB.items(), (cache(), states()), strict=True):
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
-        needed = gib if not (folder / "artifacts").exists() else 1
+        needed = gib if not _is_built(folder) else 1
         if free < needed * GIB:
             variable = "DRA_CACHE" if folder == cache() else "DRA_STATE"
             problems.append(
@@ -72,6 +73,10 @@ def _disk() -> list[str]:
                 f"make room or set {variable} to another folder"
             )
     return problems
+
+
+def _is_built(folder: Path) -> bool:
+    return folder == cache() and (bool(bundle.unpacked()) or (folder / "artifacts").exists())
 
 
 def _memory() -> list[str]:

@@ -15,13 +15,15 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from embedded import bundle
 from embedded.artifacts import Artifact, Build, BuildError, cache
 from embedded.images import elf
 from embedded.toolchain import go_binary
 
-VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""Minor version: that of the Python which builds, because extensions are compiled with its C
-headers. The interpreter itself is the pinned one."""
+_carrier = bundle.unpacked()
+VERSION = _carrier.python if _carrier else f"{sys.version_info.major}.{sys.version_info.minor}"
+"""Minor version: that of the Python which builds (or has built the bundle's images), because
+extensions are compiled with its C headers. The interpreter itself is the pinned one."""
 SITE_PACKAGES = Path("lib") / f"python{VERSION}" / "site-packages"
 """Where packages go, relative to the interpreter's directory."""
 

@@ -7,11 +7,13 @@ directories that its distribution compiled into it.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from embedded import bundle
 from embedded.artifacts import BuildError
 from embedded.images import elf
 
@@ -38,10 +40,18 @@ def library(soname: str) -> Path:
     raise BuildError(f"this machine has no {soname} in {', '.join('/' + d for d in _DIRECTORIES)}")
 
 
-def libc() -> Path:
-    """The machine's glibc: an image's content depends on it."""
-    found = (Path("/", directory, "libc.so.6") for directory in _DIRECTORIES)
-    return next(filter(Path.is_file, found), Path("/", _DIRECTORIES[0], "libc.so.6"))
+def glibc_digest() -> str:
+    """What the machine's glibc is: an image's content depends on it.
+
+    In a tree unpacked from a bundle it is that of the machine which built the bundle's images;
+    empty where there is none.
+    """
+    if carrier := bundle.unpacked():
+        return carrier.glibc
+    for directory in _DIRECTORIES:
+        if (found := Path("/", directory, "libc.so.6")).is_file():
+            return hashlib.sha256(found.read_bytes()).hexdigest()
+    return ""
 
 
 def program(name: str) -> Path:

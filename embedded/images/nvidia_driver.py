@@ -66,7 +66,7 @@ NVIDIA_DRIVER_IMAGE = Artifact(
         Path(__file__),
         Path(oci.__file__),
         Path(host.__file__),
-        host.libc(),
+        host.glibc_digest(),
     ),
     _build,
     needs=(NVIDIA_DRIVER,),

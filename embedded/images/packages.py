@@ -51,5 +51,5 @@ def _build(build: Build) -> None:
                 path.unlink()
 
 
-PACKAGES = Artifact("workload-packages", (PINS / "workload.txt", Path(__file__)), _build)
+PACKAGES = Artifact("workload-packages", (PINS / "workload.txt", Path(__file__), VERSION), _build)
 """A directory to be merged into ``site-packages``."""

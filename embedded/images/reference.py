@@ -104,7 +104,7 @@ def _build_image(build: Build) -> None:
 
 
 REFERENCE_PACKAGES = Artifact(
-    "reference-packages", (PINS / "reference.txt", Path(__file__)), _build_packages
+    "reference-packages", (PINS / "reference.txt", Path(__file__), VERSION), _build_packages
 )
 """A directory to be merged into ``site-packages``, with what generates the protocol's modules."""
 
@@ -124,7 +124,7 @@ REFERENCE_IMAGE = Artifact(
         Path(elf.__file__),
         Path(host.__file__),
         Path(oci.__file__),
-        Path("/lib/x86_64-linux-gnu/libc.so.6"),
+        host.glibc_digest(),
     ),
     _build_image,
     needs=(CPYTHON, REFERENCE_PACKAGES, REFERENCE_PROTOCOL),

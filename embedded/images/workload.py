@@ -159,7 +159,7 @@ WORKLOAD_PYTHON = Artifact(
 
 WORKLOAD_IMAGE = Artifact(
     "workload-image",
-    (_SOURCE, Path(__file__).parent, host.libc()),
+    (_SOURCE, Path(__file__).parent, host.glibc_digest()),
     _build_image,
     needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
 )
