@@ -15,14 +15,15 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
 from embedded.binaries import RELEASES, RUNTIME, Release
+from embedded.deaths import known, told
 from embedded.drivers import DRIVERS, reference
 from embedded.drivers.driver import Driver
 from embedded.errors import EmbeddedError
@@ -117,12 +118,22 @@ def up(options: Options, progress: Progress) -> Cluster:
 
 
 @contextmanager
-def running(options: Options, progress: Progress) -> Iterator[Cluster]:
-    """A cluster of this process's own for a ``with`` block; it ends with the process, too."""
+def running(
+    options: Options, progress: Progress, died: Callable[[str], None] | None = None
+) -> Iterator[Cluster]:
+    """A cluster of this process's own for a ``with`` block; it ends with the process, too.
+
+    Args:
+        options: what cluster; its name is chosen here.
+        progress: where to say what takes long.
+        died: called from another thread when a component of the cluster has ended by itself, with
+            how it ended and the end of its log.
+    """
     own = replace(options, tied=True, name=f"run-{os.getpid()}")
     cluster = up(own, progress)
     try:
-        yield cluster
+        with _deaths_told(own.name, died) if died else nullcontext():
+            yield cluster
     finally:
         with progress.step("ending the embedded cluster"):
             down(own.name)
@@ -178,8 +189,27 @@ def is_running(name: str) -> bool:
 
 def deaths(name: str) -> list[str]:
     """What components of the cluster ended by themselves, each with the end of its log."""
-    folder = states() / name / "deaths"
-    return [path.read_text().rstrip() for path in sorted(folder.glob("*"))]
+    return known(_deaths(states() / name))
+
+
+@contextmanager
+def _deaths_told(name: str, died: Callable[[str], None]) -> Iterator[None]:
+    state = states() / name
+
+    def whole() -> str:
+        return f"the embedded cluster {name!r} ended as a whole\n{_end_of_its_log(state)}"
+
+    with told(_deaths(state), _processes(state), died, whole):
+        yield
+
+
+def _deaths(state: Path) -> Path:
+    return state / "deaths"
+
+
+def _end_of_its_log(state: Path) -> str:
+    """What the first process of the whole cluster said last."""
+    return (state / "logs" / "control-plane.log").read_text(errors="replace")[-2000:]
 
 
 def node_root(name: str, number: int = 1) -> Path:
@@ -338,8 +368,9 @@ def _still_alive(plan: Plan) -> None:
     if died := deaths(plan.name):
         raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
     if not _processes(plan.state):
-        log = (plan.logs / "control-plane.log").read_text(errors="replace")[-2000:]
-        raise EmbeddedError(f"the embedded cluster ended while it started:\n{log}")
+        raise EmbeddedError(
+            f"the embedded cluster ended while it started:\n{_end_of_its_log(plan.state)}"
+        )
 
 
 def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
