@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
@@ -146,8 +147,7 @@ def sweep() -> None:
         if not _processes(state) and not _is_starting(state):
             down(name)
     for mark in states().glob(f"*{_MARK}"):
-        if not _is_starting(mark.with_suffix("")):
-            mark.unlink(missing_ok=True)
+        _remove_mark(mark.with_suffix(""))
     _remove_if_empty(states())
 
 
@@ -167,6 +167,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
     if process := _started.pop(state, None):
         process.wait()
     cgroups.remove(f"dra-conformance/{name}")
+    _remove_mark(state)
     if not state.exists():
         return bool(found)
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
@@ -297,14 +298,29 @@ def _marked(state: Path) -> Iterator[None]:
     while True:
         with _mark(state).open("w") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX)
-            try:
-                # A sweep may have removed the file before we had the lock on it.
-                ours = os.path.samestat(os.fstat(mark.fileno()), _mark(state).stat())
-            except FileNotFoundError:
-                ours = False
-            if ours:
+            # Somebody may have removed the file before we had the lock on it.
+            if _is_mark(mark, state):
                 yield
                 return
+
+
+def _is_mark(file: IO[str], state: Path) -> bool:
+    """Whether the open file is the mark that is there now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), _mark(state).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_mark(state: Path) -> None:
+    """Remove what a killed start left; who starts now holds the lock and keeps the mark."""
+    try:
+        with _mark(state).open() as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_mark(mark, state):
+                _mark(state).unlink()
+    except (FileNotFoundError, BlockingIOError):
+        pass
 
 
 def _is_starting(state: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import secrets
 import signal
 import subprocess
@@ -111,11 +112,12 @@ class Stress:
 
     def _kill_one(self, others: list[tuple[int, str]]) -> str:
         pid, words = self._rng.choice([*sorted(footprint.processes(self.name)), *others])
+        shown = re.sub(r"\S*/", "", words)[:60]
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            return f"killed nothing, as {words[:60]} had ended"
-        return f"killed {words[:60]}"
+            return f"killed nothing, as {shown} had ended"
+        return f"killed {shown}"
 
 
 def main(arguments: list[str]) -> int:

@@ -152,7 +152,6 @@ def test_interrupted_up_leaves_nothing(name: str, seconds: float, number: signal
     process.communicate()
     if number == signal.SIGKILL:
         embedded_cluster.down(name)
-        embedded_cluster.sweep()
     assert not footprint.of_cluster(name)
 
 
