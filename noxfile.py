@@ -32,6 +32,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def stress(session: nox.Session) -> None:
+    """Embedded clusters up and down, and processes of theirs killed, many times (half an hour)."""
+    session.run("python", "-m", "tests.embedded.stress", *session.posargs)
+
+
+@nox.session
 def cleanroom(session: nox.Session) -> None:
     """Run the README's two commands in a fresh root, from empty caches (needs mmdebstrap)."""
     session.run("tests/cleanroom", *session.posargs, external=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from embedded import cluster
 from embedded.drivers.reference import FAULTS
 from embedded.errors import EmbeddedError
 from embedded.layout import states
+from embedded.options import DEFAULT_NAME, Options, flag
 from embedded.progress import Progress
 
 
@@ -26,19 +29,19 @@ def main(arguments: list[str]) -> int:
         "fault": "make its reference driver misbehave from now on, or (none) behave again",
     }.items():
         one = verbs.add_parser(verb, help=text, description=text)
-        one.add_argument("--name", default=cluster.DEFAULT_NAME, help="default: %(default)s")
+        one.add_argument("--name", default=DEFAULT_NAME, help="default: %(default)s")
         if verb == "fault":
             one.add_argument("fault", choices=["none", *FAULTS])
         if verb == "up":
-            defaults = cluster.Options()
-            one.add_argument("--embedded-gpus", default=defaults.gpus, metavar="N[:PRODUCT]")
-            one.add_argument("--embedded-nodes", default=defaults.nodes, type=int, metavar="N")
-            one.add_argument("--embedded-kubernetes", default=defaults.kubernetes, metavar="MINOR")
-            one.add_argument("--embedded-driver", default=defaults.driver, metavar="NAME")
-            one.add_argument("--embedded-fault", default=defaults.fault, metavar="NAME")
-            one.add_argument(
-                "--embedded-hardware", default=defaults.hardware, metavar="simulated|real"
-            )
+            for option in Options.on_command_lines():
+                one.add_argument(
+                    flag(option.name),
+                    dest=option.name,
+                    type=_argument(option.metadata["parse"]),
+                    default=option.default,
+                    metavar=option.metadata["metavar"],
+                    help=option.metadata["help"],
+                )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
@@ -51,22 +54,26 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
+def _argument(parse: Callable[[Any], Any]) -> Callable[[str], Any]:
+    """Have argparse say what would be right."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is wrong: {error}") from error
+
+    return read
+
+
 def _run(options: argparse.Namespace) -> int:
     name = options.name
     if options.verb == "up":
         progress = Progress()
-        up = cluster.up(
-            cluster.Options(
-                gpus=options.embedded_gpus,
-                nodes=options.embedded_nodes,
-                kubernetes=options.embedded_kubernetes,
-                driver=options.embedded_driver,
-                hardware=options.embedded_hardware,
-                fault=options.embedded_fault,
-                name=name,
-            ),
-            progress,
-        )
+        given = {
+            option.name: getattr(options, option.name) for option in Options.on_command_lines()
+        }
+        up = cluster.up(Options(**given, name=name), progress)
         progress.say(f"{up.description}\nexport KUBECONFIG={up.kubeconfig}")
         return 0
     if options.verb == "down":

@@ -15,52 +15,35 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
-from embedded.binaries import KUBERNETES, RELEASES, RUNTIME, Release
+from embedded.binaries import RELEASES, RUNTIME, Release
+from embedded.deaths import known, told
 from embedded.drivers import DRIVERS, reference
 from embedded.drivers.driver import Driver
 from embedded.errors import EmbeddedError
-from embedded.hardware import machine, products, real
+from embedded.hardware import real
 from embedded.hardware.artifact import HARDWARE
 from embedded.images.pause import PAUSE_IMAGE
 from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
-from embedded.layout import API_SERVICE, CONTROL_PLANE, NodePlan, Plan, states
+from embedded.layout import API_SERVICE, CONTROL_PLANE, Gpus, NodePlan, Plan, states
 from embedded.machine import answers, environment, unshared
+from embedded.options import DEFAULT_NAME, DEFAULT_NODES, flag, gpus_of_nodes, switches
+from embedded.options import Options as Options  # noqa: PLC0414 - part of this module's API
 from embedded.pki import Authority
 from embedded.progress import Progress
 
-DEFAULT_NAME = "default"
 START_SECONDS = 30
-MOST_NODES = 200
 _MARK = ".starting"
 
 _started: dict[Path, subprocess.Popen[bytes]] = {}
 """What this very process started, to be reaped by it; nothing else depends on it."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What cluster to bring up."""
-
-    gpus: str = "4"
-    """``NUMBER`` or ``NUMBER:PRODUCT``, for each node."""
-    nodes: int = 1
-    hardware: str = "simulated"
-    driver: str = "nvidia"
-    """Names of `DRIVERS`, separated by commas: several run side by side."""
-    fault: str = ""
-    """Of the reference driver, switched on when the cluster is ready; a name of `FAULTS`."""
-    kubernetes: str = KUBERNETES.minor
-    """Minor release: ``1.37``."""
-    name: str = DEFAULT_NAME
-    tied: bool = False
-    """Whether the cluster ends with the process (the thread) that brought it up."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +65,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         EmbeddedError: it cannot be; nothing of it is left then.
     """
     _check_options(options)
-    gpus, product = _gpus(options)
+    nodes = planned_nodes(options)
     requirements.check()
     state = states() / options.name
     if _processes(state):
@@ -97,15 +80,19 @@ def up(options: Options, progress: Progress) -> Cluster:
     plan = Plan(
         name=options.name,
         state=state,
-        nodes=tuple(NodePlan(number, gpus, product) for number in range(1, options.nodes + 1)),
+        nodes=nodes,
         artifacts={item.name: built[item.name] for item in components},
         hardware=options.hardware,
         images=tuple(built[item.name] / "image.tar" for item in images),
-        feature_gates=kubernetes.feature_gates,
-        runtime_config=kubernetes.runtime_config,
+        feature_gates={**kubernetes.feature_gates, **switches(options.feature_gates)},
+        runtime_config={**kubernetes.runtime_config, **switches(options.runtime_config)},
     )
     try:
-        with progress.step("starting the embedded cluster"), _starting(state), _explained(state):
+        with (
+            progress.step("starting the embedded cluster"),
+            _starting(state),
+            _explained(state, options),
+        ):
             kubeconfig = _start(plan, options.tied)
             api = _wait_for_api(plan, kubeconfig)
             for driver in drivers:
@@ -123,7 +110,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         description=(
             f"embedded cluster, Kubernetes v{kubernetes.version}, "
             f"{' and '.join(driver.description for driver in drivers)}, "
-            f"{options.nodes} node{'s' * (options.nodes > 1)} with {gpus} x {product}"
+            f"{_described(nodes)}"
         ),
         hardware=options.hardware,
     )
@@ -144,12 +131,22 @@ def _images(drivers: Sequence[Driver]) -> list[artifacts.Artifact]:
 
 
 @contextmanager
-def running(options: Options, progress: Progress) -> Iterator[Cluster]:
-    """A cluster of this process's own for a ``with`` block; it ends with the process, too."""
+def running(
+    options: Options, progress: Progress, died: Callable[[str], None] | None = None
+) -> Iterator[Cluster]:
+    """A cluster of this process's own for a ``with`` block; it ends with the process, too.
+
+    Args:
+        options: what cluster; its name is chosen here.
+        progress: where to say what takes long.
+        died: called from another thread when a component of the cluster has ended by itself, with
+            how it ended and the end of its log.
+    """
     own = replace(options, tied=True, name=f"run-{os.getpid()}")
     cluster = up(own, progress)
     try:
-        yield cluster
+        with _deaths_told(own.name, died) if died else nullcontext():
+            yield cluster
     finally:
         with progress.step("ending the embedded cluster"):
             down(own.name)
@@ -162,8 +159,7 @@ def sweep() -> None:
         if not _processes(state) and not _is_starting(state):
             down(name)
     for mark in states().glob(f"*{_MARK}"):
-        if not _is_starting(mark.with_suffix("")):
-            mark.unlink(missing_ok=True)
+        _remove_mark(mark.with_suffix(""))
     _remove_if_empty(states())
 
 
@@ -183,6 +179,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
     if process := _started.pop(state, None):
         process.wait()
     cgroups.remove(f"dra-conformance/{name}")
+    _remove_mark(state)
     if not state.exists():
         return bool(found)
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
@@ -205,8 +202,27 @@ def is_running(name: str) -> bool:
 
 def deaths(name: str) -> list[str]:
     """What components of the cluster ended by themselves, each with the end of its log."""
-    folder = states() / name / "deaths"
-    return [path.read_text().rstrip() for path in sorted(folder.glob("*"))]
+    return known(_deaths(states() / name))
+
+
+@contextmanager
+def _deaths_told(name: str, died: Callable[[str], None]) -> Iterator[None]:
+    state = states() / name
+
+    def whole() -> str:
+        return f"the embedded cluster {name!r} ended as a whole\n{_end_of_its_log(state)}"
+
+    with told(_deaths(state), _processes(state), died, whole):
+        yield
+
+
+def _deaths(state: Path) -> Path:
+    return state / "deaths"
+
+
+def _end_of_its_log(state: Path) -> str:
+    """What the first process of the whole cluster said last."""
+    return (state / "logs" / "control-plane.log").read_text(errors="replace")[-2000:]
 
 
 def node_root(name: str, number: int = 1) -> Path:
@@ -256,17 +272,25 @@ def logs(name: str) -> list[Path]:
 
 
 @contextmanager
-def _explained(state: Path) -> Iterator[None]:
-    """Add what the pods said to the reason why a cluster did not get ready."""
+def _explained(state: Path, options: Options) -> Iterator[None]:
+    """Add what was asked of Kubernetes, and what the pods said, to why a cluster is not ready."""
     try:
         yield
     except EmbeddedError as error:
+        asked = [
+            f"it was asked for {flag(name)} {value}"
+            for name, value in (
+                ("feature_gates", options.feature_gates),
+                ("runtime_config", options.runtime_config),
+            )
+            if value
+        ]
         said = [
             f"{path.parts[-3].split('_')[1]}/{path.parts[-2]}:\n  "
             + "\n  ".join(path.read_text(errors="replace").splitlines()[-5:])
             for path in sorted(state.glob("nodes/*/var/log/pods/*/*/*.log"))
         ]
-        raise EmbeddedError("\n".join([str(error), *said])) from error
+        raise EmbeddedError("\n".join([str(error), *asked, *said])) from error
 
 
 @contextmanager
@@ -286,14 +310,29 @@ def _marked(state: Path) -> Iterator[None]:
     while True:
         with _mark(state).open("w") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX)
-            try:
-                # A sweep may have removed the file before we had the lock on it.
-                ours = os.path.samestat(os.fstat(mark.fileno()), _mark(state).stat())
-            except FileNotFoundError:
-                ours = False
-            if ours:
+            # Somebody may have removed the file before we had the lock on it.
+            if _is_mark(mark, state):
                 yield
                 return
+
+
+def _is_mark(file: IO[str], state: Path) -> bool:
+    """Whether the open file is the mark that is there now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), _mark(state).stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_mark(state: Path) -> None:
+    """Remove what a killed start left; who starts now holds the lock and keeps the mark."""
+    try:
+        with _mark(state).open() as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_mark(mark, state):
+                _mark(state).unlink()
+    except (FileNotFoundError, BlockingIOError):
+        pass
 
 
 def _is_starting(state: Path) -> bool:
@@ -357,8 +396,9 @@ def _still_alive(plan: Plan) -> None:
     if died := deaths(plan.name):
         raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
     if not _processes(plan.state):
-        log = (plan.logs / "control-plane.log").read_text(errors="replace")[-2000:]
-        raise EmbeddedError(f"the embedded cluster ended while it started:\n{log}")
+        raise EmbeddedError(
+            f"the embedded cluster ended while it started:\n{_end_of_its_log(plan.state)}"
+        )
 
 
 def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
@@ -385,7 +425,7 @@ def _wait_until_ready(plan: Plan, api: Api, drivers: Sequence[Driver], kubernete
     )
     for driver in drivers:
         expected = sum(
-            node.gpus if driver.devices is None else driver.devices for node in plan.nodes
+            node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
         )
         published = functools.partial(_has_published, driver.name, expected)
         api.wait(kubernetes.dra_api, "ResourceSlice", published, alive, START_SECONDS)
@@ -408,38 +448,56 @@ def _server(kubeconfig: Path) -> str:
     return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
 
 
-def _gpus(options: Options) -> tuple[int, str]:
-    """Number and product of each node's GPUs."""
+def planned_nodes(options: Options) -> tuple[NodePlan, ...]:
+    """The nodes that the options ask for, with their GPUs.
+
+    Raises:
+        EmbeddedError: the options contradict each other or this machine.
+    """
     if options.hardware == "real":
-        if options.nodes > 1:
+        if options.nodes not in (None, 1):
             raise EmbeddedError(
                 f"--embedded-nodes {options.nodes}: with --embedded-hardware real there can be one "
                 "node, as two would publish the same GPUs"
             )
-        return len(real.gpu_nodes()), f"GPU (real, driver {real.driver_version()})"
-    return _simulated_gpus(options.gpus)
+        version = real.driver_version()
+        return (NodePlan(1, (Gpus(len(real.gpu_nodes()), f"GPU (real, driver {version})"),)),)
+    listed = gpus_of_nodes(options.gpus)
+    if len(listed) == 1:
+        listed *= options.nodes or DEFAULT_NODES
+    elif options.nodes not in (None, len(listed)):
+        raise EmbeddedError(
+            f"--embedded-nodes {options.nodes}: --embedded-gpus {options.gpus!r} lists "
+            f"{len(listed)} nodes; list as many, or one that all are like"
+        )
+    return tuple(NodePlan(number, gpus) for number, gpus in enumerate(listed, 1))
 
 
-def _simulated_gpus(text: str) -> tuple[int, str]:
-    number, _, product = text.partition(":")
-    product = product or products.H100.name
-    if not number.isdigit():
-        raise EmbeddedError(f"--embedded-gpus {text!r}: give NUMBER or NUMBER:PRODUCT")
-    try:
-        machine.gpus("any", product, int(number))
-    except machine.HardwareError as error:
-        raise EmbeddedError(f"--embedded-gpus {text!r}: {error}") from error
-    return int(number), product
+def _described(nodes: Sequence[NodePlan]) -> str:
+    first = nodes[0].hardware
+    if len(nodes) == 1:
+        return f"1 node with {first}"
+    if all(node.hardware == first for node in nodes):
+        return f"{len(nodes)} nodes with {first} each"
+    return f"{len(nodes)} nodes: " + ", ".join(
+        f"{node.name} with {node.hardware}" for node in nodes
+    )
 
 
 def _check_options(options: Options) -> None:
-    for option, value, allowed in (
-        ("--embedded-hardware", options.hardware, ("simulated", "real")),
+    for option in Options.on_command_lines():
+        value = getattr(options, option.name)
+        try:
+            if value is not None:
+                option.metadata["parse"](value)
+        except ValueError as error:
+            raise EmbeddedError(f"{flag(option.name)} {value!r}: {error}") from error
+    for option_flag, name, allowed in (
         *(("--embedded-driver", name, tuple(DRIVERS)) for name in options.driver.split(",")),
         ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
     ):
-        if value not in allowed:
-            raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+        if name not in allowed:
+            raise EmbeddedError(f"{option_flag} {name!r}: must be one of {', '.join(allowed)}")
     if options.fault and options.fault not in reference.FAULTS:
         raise EmbeddedError(
             f"--embedded-fault {options.fault!r}: must be one of {', '.join(reference.FAULTS)}"
@@ -449,8 +507,6 @@ def _check_options(options: Options) -> None:
             f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "
             "add --embedded-driver reference"
         )
-    if not 1 <= options.nodes <= MOST_NODES:
-        raise EmbeddedError(f"--embedded-nodes {options.nodes}: must be from 1 to {MOST_NODES}")
     if not options.name.replace("-", "").isalnum():
         raise EmbeddedError(f"cluster name {options.name!r}: use letters, digits and dashes")
 

@@ -95,7 +95,7 @@ def _start_api(machine: Machine, plan: Plan, door: int) -> None:
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged=true",
             "--profiling=false",
-            *([f"--runtime-config={','.join(plan.runtime_config)}"] if plan.runtime_config else []),
+            *plan.runtime_config_flags,
             *plan.gate_flags,
         ],
     )

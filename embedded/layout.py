@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +24,34 @@ SIMULATED_GPUS = "/run/simulated-gpus"
 
 
 @dataclass(frozen=True)
+class Gpus:
+    """GPUs of one product in one node."""
+
+    count: int
+    product: str
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.product}"
+
+
+@dataclass(frozen=True)
 class NodePlan:
     """One node: a kubelet, a container runtime and GPUs."""
 
     number: int
     """From 1; decides addresses."""
-    gpus: int
-    product: str
+    gpus: tuple[Gpus, ...]
+    """By product; a node of several is a mixed one."""
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs the node has, of all products."""
+        return sum(group.count for group in self.gpus)
+
+    @property
+    def hardware(self) -> str:
+        """What the node has, for people: ``4 x NVIDIA H100 80GB HBM3``."""
+        return " and ".join(str(group) for group in self.gpus if group.count) or "no GPU"
 
     @property
     def name(self) -> str:
@@ -59,14 +81,18 @@ class Plan:
     """OCI archives that every node imports."""
     feature_gates: dict[str, bool] = field(default_factory=dict)
     """For every component of Kubernetes."""
-    runtime_config: tuple[str, ...] = ()
-    """For the API server: ``GROUP/VERSION=true``."""
+    runtime_config: dict[str, bool] = field(default_factory=dict)
+    """For the API server: ``GROUP/VERSION`` and whether it is served."""
 
     @property
     def gate_flags(self) -> list[str]:
         """The feature gates as a flag, if there are any."""
-        gates = ",".join(f"{gate}={str(on).lower()}" for gate, on in self.feature_gates.items())
-        return [f"--feature-gates={gates}"] if gates else []
+        return _switches("--feature-gates", self.feature_gates)
+
+    @property
+    def runtime_config_flags(self) -> list[str]:
+        """The API server's runtime configuration as a flag, if there is any."""
+        return _switches("--runtime-config", self.runtime_config)
 
     @property
     def cgroup(self) -> str:
@@ -102,12 +128,20 @@ class Plan:
             **{
                 **raw,
                 "state": Path(raw["state"]),
-                "nodes": tuple(NodePlan(**node) for node in raw["nodes"]),
+                "nodes": tuple(
+                    NodePlan(node["number"], tuple(Gpus(**group) for group in node["gpus"]))
+                    for node in raw["nodes"]
+                ),
                 "artifacts": {name: Path(at) for name, at in raw["artifacts"].items()},
                 "images": tuple(Path(image) for image in raw["images"]),
-                "runtime_config": tuple(raw["runtime_config"]),
             }
         )
+
+
+def _switches(flag: str, switches: Mapping[str, bool]) -> list[str]:
+    """A flag of Kubernetes that switches things on and off, if there are any."""
+    values = ",".join(f"{name}={str(on).lower()}" for name, on in switches.items())
+    return [f"{flag}={values}"] if values else []
 
 
 def states() -> Path:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from embedded.deaths import leave_word
+
 STARTUP_SECONDS = 60
 LOG_LINES = 15
 
@@ -100,8 +102,7 @@ class Machine:
     def record(self, component: str, text: str) -> None:
         """Leave word of a death for the cluster's owner."""
         print(text, file=sys.stderr, flush=True)
-        self._deaths.mkdir(parents=True, exist_ok=True)
-        (self._deaths / f"{self.name}-{component}").write_text(text + "\n")
+        leave_word(self._deaths, f"{self.name}-{component}", text)
 
     def _log(self, component: str) -> Path:
         return self._logs / f"{component}.log"

@@ -122,7 +122,9 @@ def _make_devices(root: Path, plan: Plan, node: NodePlan) -> None:
         for folder in (dev, driver / "dev"):
             real.make_device_nodes(folder)
     else:
-        gpus = simulated.gpus(node.name, node.product, node.gpus)
+        gpus: list[simulated.Gpu] = []
+        for group in node.gpus:
+            gpus += simulated.gpus(node.name, group.product, group.count, first=len(gpus))
         memory = root / SIMULATED_GPUS.lstrip("/")
         memory.mkdir(parents=True)
         run("mount", "-t", "tmpfs", "-o", "mode=755", "simulated-gpus", memory)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from embedded.options import Options as EmbeddedOptions
 from harness.check import DEEPEST_LEVEL, Impact
 from harness.versions import VERSIONS
 
@@ -22,7 +23,6 @@ CONFIG_FILE = "dra.toml"
 CLUSTERS = ("auto", "kubeconfig", "embedded")
 APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
-HARDWARE = ("simulated", "real")
 ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
 
 
@@ -49,11 +49,14 @@ class Options:
     keep: str
     timeout_scale: float
     embedded_gpus: str
-    embedded_nodes: int
+    embedded_nodes: int | None
+    """None: as many as fit the other options."""
     embedded_hardware: str
     embedded_driver: str
     embedded_fault: str
     embedded_kubernetes: str
+    embedded_feature_gates: str
+    embedded_runtime_config: str
     origins: Mapping[str, str]
     """For each option where its value comes from."""
 
@@ -130,16 +133,6 @@ def _level(value: Any) -> int:
     return level
 
 
-def _count(value: Any) -> int:
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = 0
-    if isinstance(value, bool) or count < 1:
-        raise ValueError("expected a whole number from 1")
-    return count
-
-
 def _scale(value: Any) -> float:
     try:
         scale = float(value)
@@ -172,13 +165,6 @@ def _checks(value: Any) -> tuple[str, ...]:
     if wrong:
         raise ValueError(f"{wrong[0]!r} is no check ID; expected IDs such as IPC-001")
     return tuple(dict.fromkeys(items))
-
-
-def _gpus(value: Any) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
-    if not re.fullmatch(r"[1-9][0-9]?(:.+)?", text):
-        raise ValueError("expected NUMBER or NUMBER:PRODUCT")
-    return text
 
 
 def _patch(value: Any) -> Mapping[str, Any]:
@@ -258,42 +244,15 @@ SPECS: tuple[Spec, ...] = (
         "leave the run's objects in the cluster: never, when its part failed, or always",
     ),
     Spec("timeout_scale", 1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"),
-    Spec(
-        "embedded_gpus",
-        "4",
-        _gpus,
-        "N[:PRODUCT]",
-        "GPUs of each node of the embedded cluster (default 4)",
-    ),
-    Spec("embedded_nodes", 1, _count, "N", "nodes of the embedded cluster (default 1)"),
-    Spec(
-        "embedded_hardware",
-        "simulated",
-        _one_of(*HARDWARE),
-        "|".join(HARDWARE),
-        "what is under the driver of the embedded cluster (default simulated)",
-    ),
-    Spec(
-        "embedded_driver",
-        "nvidia",
-        _text,
-        "NAME[,NAME]",
-        "the drivers of the embedded cluster: nvidia, example or reference; the first one is"
-        " under test (default nvidia)",
-    ),
-    Spec(
-        "embedded_fault",
-        "",
-        _text,
-        "NAME",
-        "make the reference driver misbehave, to see what the checks say (default: it does not)",
-    ),
-    Spec(
-        "embedded_kubernetes",
-        "1.37",
-        _text,
-        "MINOR",
-        "the release of Kubernetes that the embedded cluster runs (default 1.37)",
+    *(
+        Spec(
+            f"embedded_{option.name}",
+            option.default,
+            option.metadata["parse"],
+            option.metadata["metavar"],
+            f"embedded cluster: {option.metadata['help']}",
+        )
+        for option in EmbeddedOptions.on_command_lines()
     ),
 )
 

@@ -23,10 +23,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """An embedded cluster with the NVIDIA driver and four simulated GPUs, for the whole session."""
+    """A cluster of one node with the NVIDIA driver and four simulated GPUs, for the session."""
     # Not above: `pytest -m dra` reads this file where the embedded cluster is not installed.
     from embedded import cluster as embedded_cluster  # noqa: PLC0415
     from embedded.progress import Progress  # noqa: PLC0415
 
-    with embedded_cluster.running(embedded_cluster.Options(), Progress()) as running:
+    with embedded_cluster.running(embedded_cluster.Options(nodes=1), Progress()) as running:
         yield running

@@ -65,11 +65,11 @@ class Release:
         return {} if self._has_dra_by_default else {"DynamicResourceAllocation": True}
 
     @property
-    def runtime_config(self) -> tuple[str, ...]:
+    def runtime_config(self) -> dict[str, bool]:
         """APIs that have to be switched on to have DRA at all."""
         if self._has_dra_by_default:
-            return ()
-        return ("resource.k8s.io/v1beta1=true", "resource.k8s.io/v1beta2=true")
+            return {}
+        return {"resource.k8s.io/v1beta1": True, "resource.k8s.io/v1beta2": True}
 
     @property
     def binaries(self) -> Artifact:

@@ -46,13 +46,14 @@ class Gpu:
     """GPUs of one group can access each other's memory; empty: this one cannot."""
 
 
-def gpus(node: str, product: str, count: int) -> tuple[Gpu, ...]:
-    """The GPUs of a node.
+def gpus(node: str, product: str, count: int, first: int = 0) -> tuple[Gpu, ...]:
+    """The GPUs of one product in a node.
 
     Args:
         node: the node's name; with the minor number it decides the UUID.
         product: a name of `PRODUCTS`.
         count: how many.
+        first: the minor number of the first: how many of other products there are before.
 
     Raises:
         HardwareError: no such product, or a machine does not hold that many.
@@ -70,10 +71,10 @@ def gpus(node: str, product: str, count: int) -> tuple[Gpu, ...]:
             product=chosen,
             minor=minor,
             uuid=f"GPU-{uuid.uuid5(_NAMESPACE, f'{node}/{minor}')}",
-            pci=f"0000:{chosen.pci_buses[minor]:02x}:00.0",
+            pci=f"0000:{bus:02x}:00.0",
             peer_group=f"{chosen.link}-0" if chosen.peer_access else "",
         )
-        for minor in range(count)
+        for minor, bus in enumerate(chosen.pci_buses[:count], first)
     )
 
 

@@ -206,7 +206,7 @@ def state(pod: Object) -> Object:
 def running(driver: str) -> Iterator[DriverCluster]:
     """A cluster of one node with this driver, for the duration of a ``with`` block."""
     name = f"{driver}-{os.getpid()}"
-    options = embedded_cluster.Options(driver=driver, name=name, tied=True)
+    options = embedded_cluster.Options(driver=driver, nodes=1, name=name, tied=True)
     try:
         with closing(DriverCluster(embedded_cluster.up(options, Progress()))) as cluster:
             yield cluster

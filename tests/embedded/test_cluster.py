@@ -12,14 +12,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kubernetes import config, dynamic
 
 from embedded import cluster as embedded_cluster
-from embedded.errors import EmbeddedError
-from embedded.layout import states
 from embedded.progress import Progress
 from tests import footprint
 
@@ -130,7 +127,7 @@ def name() -> Iterator[str]:
 
 def test_down_leaves_nothing(name: str) -> None:
     """Up beside another cluster, then down: the machine is as it was."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
     assert embedded_cluster.is_running(name)
     assert not embedded_cluster.deaths(name)
     assert footprint.of_cluster(name)
@@ -155,13 +152,12 @@ def test_interrupted_up_leaves_nothing(name: str, seconds: float, number: signal
     process.communicate()
     if number == signal.SIGKILL:
         embedded_cluster.down(name)
-        embedded_cluster.sweep()
     assert not footprint.of_cluster(name)
 
 
 def test_kill_of_every_process_leaves_nothing_after_down(name: str) -> None:
     """``kill -9`` of everything, then ``down``."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
     for pid, _ in footprint.processes(name):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -173,7 +169,7 @@ def test_kill_of_every_process_leaves_nothing_after_down(name: str) -> None:
 
 def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> None:
     """Status says which component died, and how."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1"), Progress())
+    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
     for pid, words in footprint.processes(name):
         if "kube-scheduler" in words:
             os.kill(pid, signal.SIGKILL)
@@ -182,24 +178,3 @@ def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> No
         time.sleep(0.01)
     assert "kube-scheduler on control-plane was killed by signal 9" in died[0]
     assert "the end of kube-scheduler.log" in died[0]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"gpus": "many"}, "--embedded-gpus 'many': give NUMBER or NUMBER:PRODUCT"),
-        (
-            {"gpus": "2:Voodoo"},
-            "no simulated GPU is called 'Voodoo'; there are: 'NVIDIA H100 80GB HBM3'",
-        ),
-        ({"nodes": 0}, "--embedded-nodes 0: must be from 1"),
-        ({"driver": "other"}, "--embedded-driver 'other': must be one of nvidia"),
-    ],
-)
-def test_bad_options_are_refused_before_anything_is_made(
-    options: dict[str, Any], message: str
-) -> None:
-    """The message names the option, the value and what would be right."""
-    with pytest.raises(EmbeddedError, match=message):
-        embedded_cluster.up(embedded_cluster.Options(name="refused", **options), Progress())
-    assert not (states() / "refused").exists()

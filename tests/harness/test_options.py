@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.cluster import Options as EmbeddedOptions
+from embedded.options import Options as EmbeddedOptions
 from harness.check import Impact
 from harness.options import SPECS, OptionError, flag, key, resolve, variable
 
@@ -62,6 +62,9 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("api", "v1alpha3", "expected one of auto, v1, v1beta2, v1beta1"),
         ("timeout_scale", "0", "from 0.01 to 100"),
         ("timeout_scale", "nan", "from 0.01 to 100"),
+        ("embedded_gpus", "2:Voodoo", "no simulated GPU is called 'Voodoo'; there are: 'NVIDIA"),
+        ("embedded_nodes", "0", "a whole number from 1 to 200"),
+        ("embedded_feature_gates", "DRA", "expected NAME=true or NAME=false"),
         ("pod_patch", "/does/not/exist", "a readable JSON or YAML file"),
     ],
 )
@@ -97,15 +100,15 @@ def test_options_of_the_embedded_cluster_need_it(tmp_path: Path) -> None:
         resolve({"embedded_gpus": "2"}, {}, tmp_path)
     with pytest.raises(OptionError, match="the embedded cluster has no contexts"):
         resolve({"cluster": "embedded", "context": "c"}, {}, tmp_path)
-    options = resolve({"cluster": "embedded", "embedded_gpus": "8:NVIDIA A100"}, {}, tmp_path)
-    assert options.embedded_gpus == "8:NVIDIA A100"
+    options = resolve({"cluster": "embedded", "embedded_gpus": "8"}, {}, tmp_path)
+    assert options.embedded_gpus == "8"
 
 
 def test_defaults_of_the_embedded_cluster_are_its_own(tmp_path: Path) -> None:
-    """They are told twice, because other clusters do without that package."""
+    """And every option of it can be given."""
     ours, its = resolve({}, {}, tmp_path), EmbeddedOptions()
-    for name in ("gpus", "nodes", "hardware", "driver", "kubernetes"):
-        assert getattr(ours, f"embedded_{name}") == getattr(its, name)
+    for option in EmbeddedOptions.on_command_lines():
+        assert getattr(ours, f"embedded_{option.name}") == getattr(its, option.name)
 
 
 def test_a_pod_patch_is_for_pods(tmp_path: Path) -> None:

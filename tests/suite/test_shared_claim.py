@@ -140,7 +140,6 @@ def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:
     [
         ("--embedded-kubernetes", "1.20", "'1.20': must be one of 1.37, 1.36"),
         ("--embedded-driver", "intel", "'intel': must be one of nvidia, example, reference"),
-        ("--embedded-gpus", "4:H9000", "'4:H9000': "),
     ],
 )
 def test_a_wrong_option_of_the_embedded_cluster_starts_none(

@@ -1,0 +1,175 @@
+"""What cluster to bring up: the options that ``./run cluster up`` and ``./run dra`` share.
+
+Reading them needs nothing but Python, so that a run against some other cluster knows them too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from embedded.hardware.products import H100, PRODUCTS
+from embedded.layout import Gpus
+
+DEFAULT_NAME = "default"
+DEFAULT_NODES = 2
+MOST_NODES = 200
+HARDWARE = ("simulated", "real")
+
+
+def gpus_of_nodes(text: str) -> tuple[tuple[Gpus, ...], ...]:
+    """Read ``--embedded-gpus``: the GPUs of each node, by product; of one node, they hold for all.
+
+    Raises:
+        ValueError: says what would be right.
+    """
+    return tuple(_gpus_of_node(node) for node in text.split(","))
+
+
+def _gpus_of_node(text: str) -> tuple[Gpus, ...]:
+    groups = []
+    for part in text.split("+"):
+        number, colon, product = (word.strip() for word in part.partition(":"))
+        if not re.fullmatch("[0-9]+", number) or (colon and not product):
+            raise ValueError(
+                "expected NUMBER or NUMBER:PRODUCT, several products joined by +, several nodes"
+                f" by commas; {part!r} is none"
+            )
+        groups.append(Gpus(int(number), product or H100.name))
+    for group in groups:
+        if group.product not in PRODUCTS:
+            known = ", ".join(f"'{name}'" for name in PRODUCTS)
+            raise ValueError(f"no simulated GPU is called {group.product!r}; there are: {known}")
+        most = len(PRODUCTS[group.product].pci_buses)
+        if group.count > most:
+            raise ValueError(f"a node has 0 to {most} GPUs of one product, not {group.count}")
+    if len({group.product for group in groups}) < len(groups):
+        raise ValueError("expected every product of a node once, with its number")
+    return tuple(groups)
+
+
+def switches(text: str) -> dict[str, bool]:
+    """Read what to switch on and off: ``NAME=true,OTHER=false``; nothing in an empty text.
+
+    Raises:
+        ValueError: says what would be right.
+    """
+    found: dict[str, bool] = {}
+    for part in text.split(",") if text else ():
+        name, _, value = (word.strip() for word in part.partition("="))
+        if not name or value not in ("true", "false"):
+            raise ValueError(
+                f"expected NAME=true or NAME=false, joined by commas; {part!r} is none"
+            )
+        found[name] = value == "true"
+    return found
+
+
+# What an option takes: text of the command line, or a value of dra.toml.
+
+
+def _checked(read: Callable[[str], object]) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        number = isinstance(value, int) and not isinstance(value, bool)
+        text = str(value) if number else _text(value)
+        read(text)
+        return text
+
+    return parse
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text")
+    return value
+
+
+def _nodes(value: Any) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if isinstance(value, bool) or not 1 <= count <= MOST_NODES:
+        raise ValueError(f"expected a whole number from 1 to {MOST_NODES}")
+    return count
+
+
+def _hardware(value: Any) -> str:
+    if value not in HARDWARE:
+        raise ValueError(f"expected one of {', '.join(HARDWARE)}")
+    return str(value)
+
+
+def _option(default: Any, metavar: str, text: str, parse: Callable[[Any], Any] = _text) -> Any:
+    return field(default=default, metadata={"metavar": metavar, "help": text, "parse": parse})
+
+
+@dataclass(frozen=True)
+class Options:
+    """What cluster to bring up."""
+
+    gpus: str = _option(
+        "4",
+        "N[:PRODUCT][+N:PRODUCT…][,…]",
+        "GPUs of each node: number and product; several products joined by +, nodes that differ"
+        " by commas (default 4)",
+        _checked(gpus_of_nodes),
+    )
+    nodes: int | None = _option(
+        None,
+        "N",
+        f"how many nodes (default {DEFAULT_NODES}, 1 on real hardware, or as many as"
+        " --embedded-gpus lists)",
+        _nodes,
+    )
+    hardware: str = _option(
+        HARDWARE[0],
+        "|".join(HARDWARE),
+        f"what is under the driver (default {HARDWARE[0]})",
+        _hardware,
+    )
+    driver: str = _option(
+        "nvidia",
+        "NAME[,NAME]",
+        "the drivers, side by side: nvidia, example or reference; the first one is under test"
+        " (default nvidia)",
+    )
+    fault: str = _option(
+        "",
+        "NAME",
+        "make the reference driver misbehave once the cluster is ready, to see what the checks say"
+        " (default: it does not)",
+    )
+    kubernetes: str = _option("1.37", "MINOR", "the release of Kubernetes (default 1.37)")
+    feature_gates: str = _option(
+        "",
+        "GATE=true|false[,…]",
+        "feature gates of every component of Kubernetes (default: as the release has them)",
+        _checked(switches),
+    )
+    runtime_config: str = _option(
+        "",
+        "GROUP/VERSION=true|false[,…]",
+        "APIs that the API server serves, as its --runtime-config (default: as the release has"
+        " them)",
+        _checked(switches),
+    )
+    name: str = DEFAULT_NAME
+    tied: bool = False
+    """Whether the cluster ends with the process (the thread) that brought it up."""
+
+    @classmethod
+    def on_command_lines(cls) -> tuple[Field[Any], ...]:
+        """The options that users give, with ``metavar``, ``help`` and ``parse`` in the metadata.
+
+        ``parse`` takes text, or a number for a number, and raises ValueError with what would be
+        right.
+        """
+        return tuple(option for option in fields(cls) if option.metadata)
+
+
+def flag(name: str) -> str:
+    """An option on the command line."""
+    return f"--embedded-{name.replace('_', '-')}"
