@@ -1,8 +1,12 @@
-"""The journal of a run: one JSON document a line, flushed, so that a killed run can be read."""
+"""The journal of a run: one JSON document a line, flushed, so that a killed run can be read.
+
+What the run possesses in the cluster is on the disk before it is used: see `Journal.possess`.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -26,6 +30,13 @@ class Journal:
             if self._file is not None:
                 self._file.write(line + "\n")
                 self._file.flush()
+
+    def possess(self, what: str, **fields: Any) -> None:
+        """Note what the run is about to have, or has; on the disk when this returns."""
+        self.write(what, **fields)
+        with self._lock:
+            if self._file is not None:
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Write no more."""

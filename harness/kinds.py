@@ -37,13 +37,14 @@ NODE = Kind("Node", "v1", "nodes", namespaced=False)
 POD = Kind("Pod", "v1", "pods")
 CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
 EVENT = Kind("Event", "v1", "events")
+LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, CLAIM, SLICE, DEVICE_CLASS)
+    for kind in (NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS)
 }
 
 

@@ -12,8 +12,11 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -91,6 +94,21 @@ class Server:
     version: str = ""
 
 
+@dataclass(frozen=True)
+class Write:
+    """One change that was asked for and not refused."""
+
+    method: str
+    kind: str
+    namespace: str | None
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.method} {self.kind.lower()}/{self.name}{where} (UID {self.uid})"
+
+
 class _HttpStream:
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
@@ -128,10 +146,28 @@ class Kube:
     serves (`harness.versions`).
     """
 
-    def __init__(self, configuration: Any, server: Server, run_id: str = "") -> None:
-        configuration.connection_pool_maxsize = 64
+    def __init__(
+        self,
+        configuration: Any,
+        server: Server,
+        run_id: str = "",
+        reload: Callable[[], Any] | None = None,
+    ) -> None:
+        """Talk to a server.
+
+        Args:
+            configuration: address, credentials, proxy and TLS settings.
+            server: what to call it.
+            run_id: named in the User-Agent of every request.
+            reload: reads the configuration anew, for credentials that have expired.
+        """
         self._configuration = configuration
-        self._pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
+        self._pool = _pool(configuration)
+        self._reload = reload
+        self._credentials = threading.Lock()
+        self._heard: tuple[float, float] | None = None
+        self.writes: list[Write] = []
+        """Every change that was made through this door, oldest first."""
         self._agent = f"dra-conformance/{__version__}" + (f" run/{run_id}" if run_id else "")
         self.server = server
         self.dra_api = SHAPE
@@ -154,6 +190,7 @@ class Kube:
                     {"fieldValidation": "Strict"},
                     body=to_server(obj, self.dra_api),
                 )
+                self._note_write("create", created)
                 return from_server(created)
             except ApiError as error:
                 missing = error.status == 403 and "error looking up service account" in str(error)
@@ -178,6 +215,13 @@ class Kube:
         ]
         return items, str(answer["metadata"].get("resourceVersion", ""))
 
+    def update(self, obj: Object) -> Object:
+        """Replace an object as it was read; `ApiError` with status 409 if it has changed since."""
+        path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
+        updated = self._json("PUT", path, body=to_server(obj, self.dra_api))
+        self._note_write("update", updated)
+        return from_server(updated)
+
     def delete(self, obj: Object, *, grace_seconds: int | None = None) -> bool:
         """Delete exactly this object, by its UID; False when it is gone already."""
         options: Object = {
@@ -195,7 +239,17 @@ class Kube:
             if error.status == 404 or (error.status == 409 and "UID in precondition" in str(error)):
                 return False
             raise
+        self._note_write("delete", obj)
         return True
+
+    def server_time(self) -> float:
+        """The API server's clock, in seconds since 1970; to a second, as its answers tell it."""
+        if self._heard is None:
+            self.document("/version")
+        if self._heard is None:
+            return time.time()  # something in between takes the Date header away
+        said, at = self._heard
+        return said + time.monotonic() - at
 
     # Streams
 
@@ -238,6 +292,11 @@ class Kube:
     def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
         return served_as(kind, self.dra_api).path(namespace, name)
 
+    def _note_write(self, method: str, obj: Object) -> None:
+        self.writes.append(
+            Write(method, str(obj["kind"]), namespace_of(obj), name_of(obj), uid_of(obj))
+        )
+
     def _json(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
     ) -> Object:
@@ -263,18 +322,51 @@ class Kube:
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         given = {key: value for key, value in query.items() if value}
-        url = self._configuration.host.rstrip("/") + path
+        url = path + (f"?{urlencode(given)}" if given else "")
+        payload = None if body is None else json.dumps(body).encode()
+        used = self._configuration
+        response = self._send(method, url, payload, read_seconds, preload=not stream)
+        if response.status == 401 and self._renewed_credentials(used):
+            response.drain_conn()
+            response = self._send(method, url, payload, read_seconds, preload=not stream)
+        if response.status >= 400:
+            raise _refusal(response)
+        return response
+
+    def _renewed_credentials(self, used: Any) -> bool:
+        """Read the credentials anew, unless another thread has done so since they were used."""
+        with self._credentials:
+            if self._configuration is not used:
+                return True
+            if self._reload is None:
+                return False
+            try:
+                self._configuration = self._reload()
+            except NoClusterError:
+                return False
+            self._pool = _pool(self._configuration)
+            return True
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        payload: bytes | None,
+        read_seconds: float | None,
+        *,
+        preload: bool,
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"User-Agent": self._agent, "Accept": "application/json, */*"}
         token = self._configuration.auth_settings().get("BearerToken")
         if token is not None:
             headers["Authorization"] = token["value"]
-        if body is not None:
+        if payload is not None:
             headers["Content-Type"] = "application/json"
         try:
             response = self._pool.request(
                 method,
-                url + (f"?{urlencode(given)}" if given else ""),
-                body=None if body is None else json.dumps(body).encode(),
+                self._configuration.host.rstrip("/") + url,
+                body=payload,
                 headers=headers,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
                 # Only what cannot have reached the server is sent twice, and what the server
@@ -290,14 +382,23 @@ class Kube:
                     allowed_methods=None,
                     raise_on_status=False,
                 ),
-                preload_content=not stream,
+                preload_content=preload,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             host = self._configuration.host
             raise UnreachableError(f"{host} does not answer: {_cause(error)}") from error
-        if response.status >= 400:
-            raise _refusal(response)
+        try:
+            said = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        except (KeyError, ValueError):
+            return response
+        self._heard = (said, time.monotonic())
         return response
+
+
+def _pool(configuration: Any) -> urllib3.PoolManager:
+    configuration.connection_pool_maxsize = 64
+    pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
+    return pool
 
 
 def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
@@ -376,7 +477,15 @@ def from_kubeconfig(paths: list[Path], context: str, run_id: str) -> Kube:
             f"no cluster: the kubeconfig {spelled} cannot be used: {error}"
         ) from error
     name = context or str((current or {}).get("name", ""))
-    return Kube(configuration, Server(str(configuration.host), spelled, name), run_id)
+
+    def reload() -> Any:
+        # The same context and server as before, whatever is the current one by now.
+        again = from_kubeconfig(paths, name, run_id)._configuration
+        if again.host != configuration.host:
+            raise NoClusterError(f"context {name} of {spelled} is now at {again.host}")
+        return again
+
+    return Kube(configuration, Server(str(configuration.host), spelled, name), run_id, reload)
 
 
 def from_pod(run_id: str) -> Kube:
@@ -388,7 +497,11 @@ def from_pod(run_id: str) -> Kube:
         raise NoClusterError(
             f"no cluster: the in-cluster credentials cannot be used: {error}"
         ) from error
-    return Kube(configuration, Server(str(configuration.host), "in-cluster"), run_id)
+
+    def reload() -> Any:
+        return from_pod(run_id)._configuration
+
+    return Kube(configuration, Server(str(configuration.host), "in-cluster"), run_id, reload)
 
 
 def host_name() -> str:

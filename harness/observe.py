@@ -61,6 +61,8 @@ class Observer:
         self._seen: dict[tuple[str, str], Seen] = {}
         self._versions: dict[tuple[str, str], list[Object]] = {}
         self._trouble: dict[str, str] = {}
+        self._silent: set[str] = set()
+        """What cannot be watched because the API server does not answer."""
         self._watchers: list[_Watcher] = []
         self._stopped = False
 
@@ -81,6 +83,11 @@ class Observer:
         with self._changed:
             self._watchers.append(watcher)
         watcher.start()
+
+    def observes(self, kind: Kind) -> bool:
+        """Whether a kind is watched in the whole cluster."""
+        with self._changed:
+            return any(watcher.is_of_cluster(kind) for watcher in self._watchers)
 
     def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
         """What exists now of a kind, as far as it is watched."""
@@ -143,6 +150,11 @@ class Observer:
             text = "; ".join([seen(), *self._trouble.values()])
         raise WaitTimeoutError(what, budget, text)
 
+    def reachable(self) -> bool:
+        """Whether the API server answers, as far as the watches know."""
+        with self._changed:
+            return not self._silent
+
     def poke(self) -> None:
         """Have all waiting questions asked again: something they ask about has changed."""
         with self._changed:
@@ -192,13 +204,17 @@ class Observer:
             if known is None or known.obj["metadata"].get("resourceVersion") != version:
                 self.take("LISTED", item)
 
-    def note_trouble(self, where: str, text: str | None) -> None:
+    def note_trouble(self, where: str, text: str | None, *, silent: bool = False) -> None:
         with self._changed:
             if text is None:
                 self._trouble.pop(where, None)
             else:
                 self._trouble[where] = text
-                self._changed.notify_all()
+            if silent:
+                self._silent.add(where)
+            else:
+                self._silent.discard(where)
+            self._changed.notify_all()
         if text is not None:
             self._journal.write("trouble", where=where, text=text)
 
@@ -220,6 +236,10 @@ class _Watcher(threading.Thread):
         self._version = ""
         self._ended = threading.Event()
         self._stream: Stream | None = None
+
+    def is_of_cluster(self, kind: Kind) -> bool:
+        """Whether it watches a kind in the whole cluster."""
+        return self._kind == kind and self._namespace is None
 
     def list(self) -> None:
         """Learn the present state and from where to watch."""
@@ -245,7 +265,9 @@ class _Watcher(threading.Thread):
                     # 404: the namespace is gone; then the list says that all in it are.
                     self._version = ""
                 self._observer.note_trouble(
-                    self._where, f"the watch of {self._where} failed: {error}"
+                    self._where,
+                    f"the watch of {self._where} failed: {error}",
+                    silent=isinstance(error, UnreachableError),
                 )
                 self._ended.wait(retry)
                 retry = min(retry * 2, LAST_RETRY_SECONDS)

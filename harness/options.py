@@ -24,6 +24,10 @@ CLUSTERS = ("auto", "kubeconfig", "embedded")
 APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
 ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = re.compile(f"({_LABEL_WORD})?")
+_LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_WORD}")
 
 
 class OptionError(Exception):
@@ -45,6 +49,14 @@ class Options:
     check: tuple[str, ...]
     image: str
     pod_patch: Mapping[str, Any]
+    node_selector: Mapping[str, str]
+    """Labels of the nodes to use; empty: all that have devices."""
+    namespace: str
+    """An existing namespace to work in; empty: new ones are made."""
+    image_pull_secret: str
+    """A secret of the pods' namespace to pull the workload image with; empty: none."""
+    sweep: bool
+    """Only remove what earlier runs left."""
     output: Path
     keep: str
     timeout_scale: float
@@ -72,7 +84,9 @@ class Options:
         for field in fields(self):
             if field.name != "origins":
                 value = getattr(self, field.name)
-                if isinstance(value, frozenset | tuple):
+                if field.name == "node_selector":
+                    value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
+                elif isinstance(value, frozenset | tuple):
                     value = ",".join(sorted(str(item) for item in value))
                 origin = self.origins.get(field.name, "default")
                 values[flag(field.name)] = f"{value} ({origin})"
@@ -178,6 +192,42 @@ def _patch(value: Any) -> Mapping[str, Any]:
     return patch
 
 
+def _switch(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError("expected true or false")
+    return words[value.lower()]
+
+
+def _labels(value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        pairs = [(str(key), _text(text)) for key, text in value.items()]
+    else:
+        parts = [item.partition("=") for item in _items(value)]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError("expected KEY=VALUE, several separated by commas")
+        pairs = [(key.strip(), text.strip()) for key, _, text in parts]
+    for label, text in pairs:
+        if not _LABEL_KEY.fullmatch(label) or not _LABEL_VALUE.fullmatch(text):
+            raise ValueError(f"{label}={text} is no label of a node")
+    return dict(pairs)
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(_text(value)):
+        raise ValueError("expected the name of an object: a-z, 0-9 and - within, at most 63")
+    return str(value)
+
+
+def _secret(value: Any) -> str:
+    parts = _text(value).split(".")
+    if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
+    return str(value)
+
+
 SPECS: tuple[Spec, ...] = (
     Spec(
         "cluster",
@@ -235,6 +285,28 @@ SPECS: tuple[Spec, ...] = (
         "FILE",
         "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
     ),
+    Spec(
+        "node_selector",
+        {},
+        _labels,
+        "KEY=VALUE[,...]",
+        "use only nodes with these labels (default: all that have devices)",
+    ),
+    Spec(
+        "namespace",
+        "",
+        _name,
+        "NAME",
+        "work in this namespace, which exists and is never deleted (default: new ones are made)",
+    ),
+    Spec(
+        "image_pull_secret",
+        "",
+        _secret,
+        "NAME",
+        "a secret of --dra-namespace to pull the workload image with",
+    ),
+    Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
     Spec("output", "reports/out", _text, "DIR", "where reports go (default reports/out)"),
     Spec(
         "keep",
@@ -303,6 +375,11 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
         raise OptionError(
             f"{flag('context')} {values['context']}: the embedded cluster has no contexts;"
             f" drop it or {flag('cluster')} embedded"
+        )
+    if embedded and values["sweep"]:
+        raise OptionError(
+            f"{flag('sweep')}: the embedded cluster is the run's own and has nothing of earlier"
+            f" runs in it; drop it, or {flag('cluster')} embedded"
         )
     for name in origins:
         on_command_line = origins[name] == "command line"

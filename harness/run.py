@@ -11,19 +11,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.anchor import (
+    RUN_LABEL,
+    Renewal,
+    anchor_name,
+    lease_values,
+    owner_reference,
+)
 from harness.budgets import Budgets
 from harness.check import Impact
+from harness.finding import UnmetError
 from harness.inventory import Device, devices, holders
 from harness.journal import Journal
-from harness.kinds import CLAIM, EVENT, NAMESPACE, POD, SLICE, Object, name_of
-from harness.kube import Kube
+from harness.kinds import (
+    CLAIM,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    SLICE,
+    Object,
+    kind_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from harness.kube import ApiError, Kube, UnreachableError
 from harness.observe import Observer
 from harness.options import Options
 from harness.outcome import Record
 from harness.profile import Profile
 from harness.render import Manifests, merge_patch
 
-RUN_LABEL = "dra-conformance.io/run"
 SCENARIO_LABEL = "dra-conformance.io/scenario"
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
@@ -91,8 +110,14 @@ class Run:
         self._subject: Subject | None = None
         self._namespaces: dict[str, Object] = {}
         self._opening = threading.Lock()
+        self._anchor: Object | None = None
+        self._renewal: Renewal | None = None
         self.created: list[Object] = []
         """Everything created, oldest first."""
+        self.unanswered: list[Object] = []
+        """What the API server was asked to create and did not say whether it did."""
+        self.borrowed: dict[str, str] = {}
+        """What is not the run's and a check may change all the same: UID to reason."""
         self.chores: dict[str, Callable[[], None]] = {}
         """What clean-up has to do once the pods are gone, unless it was done before."""
 
@@ -144,39 +169,132 @@ class Run:
 
     # Objects
 
+    def observe_cluster(self) -> None:
+        """See what others do, as far as it may be seen: all claims, and the nodes.
+
+        What may not be seen of the whole cluster is watched in the run's namespaces.
+        """
+        for kind in (CLAIM, NODE):
+            try:
+                self.observer.observe(kind)
+            except (ApiError, UnreachableError) as error:
+                self.journal.write("trouble", where=f"{kind.plural} of all", text=str(error))
+
     def open_namespace(self, standard: str) -> str:
-        """The run's namespace that enforces a Pod Security Standard; made when first asked for."""
+        """The run's namespace that enforces a Pod Security Standard; made when first asked for.
+
+        With ``--dra-namespace`` it is that one, whatever it enforces.
+        """
         with self._opening:
+            anchor = self._open_anchor()
+            if self.confined_to:
+                return self.confined_to
             if standard not in self._namespaces:
-                if not self._namespaces:
-                    self.observer.observe(NAMESPACE, labels=f"{RUN_LABEL}={self.id}")
-                values = {"name": f"dra-conformance-{self.id}-{standard}", "standard": standard}
-                namespace = self.create(self.render("namespace.yaml.j2", values))
-                for kind in (POD, CLAIM, EVENT):
-                    self.observer.observe(kind, name_of(namespace))
-                self._namespaces[standard] = namespace
+                name = f"{name_of(anchor)}-{standard}"
+                values = {"name": name, "standard": standard}
+                self._namespaces[standard] = self.create(self.render("namespace.yaml.j2", values))
+                self._observe_namespace(name)
             return name_of(self._namespaces[standard])
 
+    @property
+    def confined_to(self) -> str:
+        """The namespace that exists and that the run keeps to; empty when it makes its own."""
+        return self.options.namespace
+
+    @property
+    def anchor(self) -> Object | None:
+        """What owns everything of the run; None while there is nothing."""
+        return self._anchor
+
+    def _open_anchor(self) -> Object:
+        if self._anchor is not None:
+            return self._anchor
+        if self.confined_to:
+            lease = self._create_lease(self.confined_to, None)
+            self._anchor = lease
+            self._observe_namespace(self.confined_to)
+        else:
+            self.observer.observe(NAMESPACE, labels=f"{RUN_LABEL}={self.id}")
+            values = {"name": anchor_name(self.id), "standard": RESTRICTED}
+            self._anchor = self.create(self.render("namespace.yaml.j2", values))
+            lease = self._create_lease(name_of(self._anchor), self._anchor)
+        self._renewal = Renewal(self.kube, self.journal, lease)
+        if self.confined_to:
+            self._renewal.name_itself()
+        self._renewal.start()
+        return self._anchor
+
+    def _create_lease(self, namespace: str, anchor: Object | None) -> Object:
+        values = lease_values(self.id, namespace, anchor, self.kube.server_time())
+        return self.create(self.render("lease.yaml.j2", values))
+
+    def _observe_namespace(self, name: str) -> None:
+        for kind in (POD, CLAIM, EVENT):
+            if not self.observer.observes(kind):
+                self.observer.observe(kind, name)
+
+    def stop_renewing(self) -> None:
+        """Let the Lease expire; what is left then may be swept."""
+        if self._renewal is not None:
+            self._renewal.close()
+
     def namespaces(self) -> list[Object]:
-        """The run's namespaces."""
-        return list(self._namespaces.values())
+        """The namespaces that the run made, its anchor first."""
+        own = [self._anchor] if self._anchor is not None and not self.confined_to else []
+        return [*own, *self._namespaces.values()]
+
+    def is_mine(self, obj: Object) -> bool:
+        """Whether an object is the run's own, by the namespace that it is in or by its UID."""
+        namespace = namespace_of(obj)
+        if namespace is not None and not self.confined_to:
+            return namespace in {name_of(own) for own in self.namespaces()}
+        labels = obj["metadata"].get("labels") or {}
+        return labels.get(RUN_LABEL) == self.id or uid_of(obj) in {
+            uid_of(own) for own in self.created
+        }
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
-        """An object from a template, with the run's label and, for pods, the user's patch."""
+        """An object from a template; for pods, with the user's patch."""
         obj = self._manifests.one(template, values)
-        obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
         if obj["kind"] == POD.name and self.options.pod_patch:
             patched: Object = merge_patch(obj, self.options.pod_patch)
             return patched
         return obj
 
     def create(self, obj: Object) -> Object:
-        """Create an object and note its UID on disk before anything is done with it."""
-        created = self.kube.create(obj)
+        """Create an object of the run, and note its UID on disk before it is used.
+
+        It gets the run's label, and what is not in a namespace of the run gets its anchor as owner.
+
+        Raises:
+            ApiError: the API server refuses.
+            UnreachableError: it does not answer.
+            UnmetError: it is an object of the cluster, and the run is confined to a namespace.
+        """
+        obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
+        self._give_owner(obj)
+        self.journal.possess("creating", kind=obj["kind"], name=name_of(obj), ns=namespace_of(obj))
+        try:
+            created = self.kube.create(obj)
+        except UnreachableError:
+            self.unanswered.append(obj)
+            raise
+        self.journal.possess("created", object=created)
         self.created.append(created)
-        self.journal.write("created", object=created)
         self.observer.known(created)
         return created
+
+    def _give_owner(self, obj: Object) -> None:
+        """Have Kubernetes remove an object with the anchor, unless its namespace does that."""
+        anchor = self._anchor
+        of_cluster = not kind_of(obj).namespaced
+        if of_cluster and self.confined_to:
+            raise UnmetError(
+                f"not allowed: it creates a {obj['kind']} of the whole cluster, and"
+                f" --dra-namespace keeps the run to {self.confined_to}"
+            )
+        if anchor is not None and (of_cluster or self.confined_to):
+            obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]
 
     def events_of(self, *objects: Object) -> list[Object]:
         """The events about objects, oldest first."""

@@ -15,7 +15,9 @@ from tests.harness.fake_api import FakeApi, client, serving
 @pytest.fixture
 def api() -> FakeApi:
     """The server's state."""
-    return FakeApi()
+    api = FakeApi()
+    api.documents["/version"] = {"gitVersion": "v1.37.2"}
+    return api
 
 
 @pytest.fixture

@@ -195,6 +195,22 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._answer(201, self._out(self.api.put(obj)))
 
+    def do_PUT(self) -> None:
+        path, _ = self._asked()
+        obj = self._body()
+        if self.api.silent:
+            self.close_connection = True
+            return
+        kind, namespace, name = self._place(path)
+        with self.api.changed:
+            found = self.api.get(kind, namespace, name) if kind else None
+            if found is None:
+                self._status(404, "NotFound", f'"{name}" not found')
+            elif found["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                self._status(409, "Conflict", "the object has been modified")
+            else:
+                self._answer(200, self._out(self.api.put(stored_form(obj, self.api.dra_api))))
+
     def do_DELETE(self) -> None:
         path, _ = self._asked()
         options = self._body()
@@ -377,11 +393,13 @@ class _Server(ThreadingHTTPServer):
 def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> bool:
     metadata = obj["metadata"]
     labels = metadata.get("labels") or {}
-    wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part)
+    wanted = [part.partition("=") for part in query.get("labelSelector", "").split(",") if part]
     return (
         obj["kind"] == kind.name
         and (not namespace or metadata.get("namespace") == namespace)
-        and all(labels.get(key) == value for key, value in wanted.items())
+        and all(
+            labels.get(key) == value if equal else key in labels for key, equal, value in wanted
+        )
     )
 
 

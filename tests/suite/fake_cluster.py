@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from harness.kinds import CLAIM, CONFIG_MAP, EVENT, NAMESPACE, POD, Object
+from harness.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
 from tests.harness.fake_api import FakeApi, serving
 
 DRIVER = "gpu.nvidia.com"
@@ -147,10 +147,8 @@ class FakeCluster:
         if obj["kind"] == "Namespace":
             if self.fault == "stuck-pods":
                 return
-            for kind in (POD, CLAIM, CONFIG_MAP, EVENT):
-                for _, where, inner in [k for k in self.api.objects if k[0] == kind.name]:
-                    if where == name:
-                        self.api.remove(kind, where, inner)
+            for kind, where, inner in [key for key in self.api.objects if key[1] == name]:
+                self.api.remove(KINDS[kind], where, inner)
             self.api.remove(NAMESPACE, "", name)
         elif obj["kind"] == "Pod":
             if self.fault == "stuck-pods":
@@ -162,8 +160,7 @@ class FakeCluster:
                 self._finish(obj, "partner-never-came", 14, {"text": "ended"}, **parts)
             self.api.remove(POD, namespace, name)
         else:
-            kind = next(k for k in (CLAIM, CONFIG_MAP) if k.name == obj["kind"])
-            self.api.remove(kind, namespace, name)
+            self.api.remove(KINDS[obj["kind"]], namespace, name)
 
     def _schedule(self, pod: Object) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]

@@ -1,0 +1,233 @@
+"""What a run has in a cluster, and how it goes again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import anchor
+from harness.cleanup import clean_up, delete_command
+from harness.finding import UnmetError
+from harness.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
+from harness.kube import Kube, UnreachableError
+from harness.outcome import Outcome, Result
+from harness.run import PRIVILEGED, RESTRICTED, Run
+from tests.harness.fake_api import FakeApi
+from tests.harness.possessions import Controllers, a_run, thing
+
+TEAM = "team"
+
+
+@pytest.fixture
+def controllers(api: FakeApi) -> Controllers:
+    """The cluster's own control loops."""
+    return Controllers(api)
+
+
+@pytest.fixture
+def run(kube: Kube, controllers: Controllers, tmp_path: Path) -> Iterator[Run]:
+    """A run that makes its own namespaces."""
+    run = a_run(kube, tmp_path, timeout_scale=0.005)
+    yield run
+    close(run)
+
+
+@pytest.fixture
+def confined(kube: Kube, controllers: Controllers, api: FakeApi, tmp_path: Path) -> Iterator[Run]:
+    """A run that is confined to a namespace."""
+    api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
+    run = a_run(kube, tmp_path, namespace=TEAM)
+    yield run
+    close(run)
+
+
+def close(run: Run) -> None:
+    """End its threads."""
+    run.stop_renewing()
+    run.observer.close()
+    run.journal.close()
+
+
+def names(api: FakeApi) -> set[str]:
+    """Every object, as ``Kind/name``."""
+    return {f"{kind}/{name}" for kind, _, name in api.objects}
+
+
+def deleted(api: FakeApi) -> list[str]:
+    """The paths of what was deleted, in order."""
+    return [path for method, path, _ in api.requests if method == "DELETE"]
+
+
+def only(results: list[Result], case_id: str) -> Result:
+    """One case."""
+    (found,) = [result for result in results if result.id == case_id]
+    return found
+
+
+def furnish(run: Run) -> None:
+    """A claim, its pod, and a map in two namespaces."""
+    for standard in (RESTRICTED, PRIVILEGED):
+        namespace = run.open_namespace(standard)
+        run.create(thing("ResourceClaim", "claim", namespace))
+        run.create(thing("Pod", "pod", namespace))
+        run.create(thing("ConfigMap", "map", namespace))
+
+
+def test_everything_hangs_on_the_anchor(run: Run, api: FakeApi) -> None:
+    """By UID; the Lease in the anchor names it."""
+    furnish(run)
+    owner = run.anchor
+    assert owner is not None
+    for namespace in run.namespaces()[1:]:
+        assert anchor.is_owned_by(namespace, owner)
+    lease = api.get(LEASE, name_of(owner), name_of(owner))
+    assert lease is not None
+    said = anchor.claimant(lease)
+    assert said is not None
+    assert said.names(owner)
+    assert said.run_id == run.id
+    assert {name_of(namespace) for namespace in run.namespaces()} == {
+        f"dra-conformance-{run.id}{part}" for part in ("", "-restricted", "-privileged")
+    }
+
+
+def test_uids_are_on_disk_before_they_are_used(run: Run) -> None:
+    """Whatever happens next, the journal tells what the run has."""
+    created = run.create(thing("Pod", "pod", run.open_namespace(RESTRICTED)))
+    lines = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    told = [line for line in lines if line["what"] in ("creating", "created")]
+    assert told[-2]["name"] == "pod"
+    assert told[-1]["object"]["metadata"]["uid"] == created["metadata"]["uid"]
+
+
+def test_the_lease_is_renewed_while_the_run_lives(
+    run: Run, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after somebody else has changed it."""
+    monkeypatch.setattr(anchor, "RENEW_SECONDS", 0.01)
+    run.open_namespace(RESTRICTED)
+    name = anchor.anchor_name(run.id)
+    with api.changed:
+        first = api.get(LEASE, name, name)
+        assert first is not None
+        api.edit(LEASE, name, name, metadata={**first["metadata"], "labels": {"by": "others"}})
+
+        def renewed() -> bool:
+            lease = api.get(LEASE, name, name)
+            assert lease is not None
+            return bool(lease["spec"]["renewTime"] > first["spec"]["renewTime"])
+
+        assert api.changed.wait_for(renewed, 10)
+
+
+def test_pods_go_before_claims_before_namespaces_before_the_anchor(run: Run, api: FakeApi) -> None:
+    """And nothing is left, nothing foreign is gone."""
+    foreign = [
+        thing("Namespace", f"dra-conformance-{run.id}-other", ""),
+        thing("Pod", "pod", f"dra-conformance-{run.id}-other", labels={anchor.RUN_LABEL: run.id}),
+        thing("ResourceClaim", "claim", "elsewhere", labels={anchor.RUN_LABEL: run.id}),
+    ]
+    for obj in foreign:
+        api.put(obj)
+    furnish(run)
+    results = clean_up(run)
+    assert [(r.id, r.outcome) for r in results] == [
+        ("HYGIENE-001", Outcome.PASS),
+        ("HYGIENE-002", Outcome.PASS),
+    ]
+    kinds = [path.split("/")[-2] for path in deleted(api)]
+    assert list(dict.fromkeys(kinds)) == ["pods", "resourceclaims", "configmaps", "namespaces"]
+    assert deleted(api)[-1].endswith(f"/dra-conformance-{run.id}")
+    assert names(api) == {f"{obj['kind']}/{name_of(obj)}" for obj in foreign}
+
+
+def test_what_does_not_go_is_named_and_stays_sweepable(
+    run: Run, api: FakeApi, controllers: Controllers
+) -> None:
+    """The anchor and its Lease are kept: the way to what is left."""
+    furnish(run)
+    controllers.held.add("pod")
+    result = only(clean_up(run), "HYGIENE-001")
+    assert result.outcome is Outcome.ERROR
+    assert "pod/pod in dra-conformance-" in result.headline
+    assert len(result.headline) <= 120
+    assert f"kubectl delete namespace dra-conformance-{run.id} (or --dra-sweep" in result.body
+    assert {f"Namespace/dra-conformance-{run.id}", f"Lease/dra-conformance-{run.id}"} <= names(api)
+    assert run.record.leftovers
+
+
+def test_a_change_of_what_is_not_the_runs_is_found(run: Run, api: FakeApi) -> None:
+    """Unless the check said that it would."""
+    lent, other = (api.put(thing("Pod", name, "others")) for name in ("lent", "other"))
+    run.open_namespace(RESTRICTED)
+    run.borrowed[lent["metadata"]["uid"]] = "the driver's pod, to see it come back"
+    run.kube.delete(lent)
+    run.kube.delete(other)
+    result = only(clean_up(run), "HYGIENE-002")
+    assert result.outcome is Outcome.ERROR
+    assert "delete pod/other in others" in result.headline
+    assert "lent" not in result.body
+
+
+def test_a_lost_api_server_is_not_asked_for_every_object(run: Run, api: FakeApi) -> None:
+    """What is left is named all the same."""
+    furnish(run)
+    api.fall_silent()
+    result = only(clean_up(run), "HYGIENE-001")
+    assert result.outcome is Outcome.ERROR
+    assert len(run.record.leftovers) == len(run.created)
+    assert len(deleted(api)) <= 1
+    assert "does not answer" in result.body
+
+
+def test_what_was_created_without_an_answer_is_removed(run: Run, api: FakeApi) -> None:
+    """The server did it and died before it said so."""
+    namespace = run.open_namespace(RESTRICTED)
+
+    def refuse(path: str, obj: object) -> None:
+        api.refuse = lambda *_: None
+        api.put(thing("Pod", "pod", namespace))
+        raise ConnectionResetError
+
+    api.refuse = refuse
+    with pytest.raises(UnreachableError):
+        run.create(thing("Pod", "pod", namespace))
+    assert only(clean_up(run), "HYGIENE-001").outcome is Outcome.PASS
+    assert names(api) == set()
+
+
+def test_a_confined_run_never_deletes_the_namespace(confined: Run, api: FakeApi) -> None:
+    """Only its own objects in it, which hang on the Lease."""
+    foreign = api.put(thing("Pod", "foreign", TEAM, labels={anchor.RUN_LABEL: confined.id}))
+    assert {confined.open_namespace(standard) for standard in (RESTRICTED, PRIVILEGED)} == {TEAM}
+    claim = confined.create(thing("ResourceClaim", "claim", TEAM))
+    owner = confined.anchor
+    assert owner is not None
+    assert anchor.is_owned_by(claim, owner)
+    assert delete_command(confined) == (
+        f"kubectl delete lease dra-conformance-{confined.id} --namespace {TEAM}"
+    )
+    assert all(result.outcome is Outcome.PASS for result in clean_up(confined))
+    assert names(api) == {f"Namespace/{TEAM}", f"Pod/{name_of(foreign)}"}
+
+
+def test_a_confined_run_creates_nothing_of_the_cluster(confined: Run) -> None:
+    """A check that needs to is skipped."""
+    confined.open_namespace(RESTRICTED)
+    with pytest.raises(UnmetError, match="--dra-namespace keeps the run to team"):
+        confined.create(confined.render("namespace.yaml.j2", {"name": "x", "standard": RESTRICTED}))
+
+
+def test_others_claims_are_seen_when_that_is_allowed(run: Run, api: FakeApi) -> None:
+    """Then one watch serves all; else each namespace of the run has its own."""
+    api.put(thing("ResourceClaim", "theirs", "others"))
+    run.observe_cluster()
+    run.open_namespace(RESTRICTED)
+    assert [name_of(claim) for claim in run.observer.objects(CLAIM)] == ["theirs"]
+    watched = {path for _, path, query in api.requests if "resourceclaims" in path}
+    assert watched == {CLAIM.path()}
+    assert NAMESPACE.path() in {path for _, path, _ in api.requests}
+    assert any("/namespaces/" in path for _, path, _ in api.requests if POD.plural in path)
