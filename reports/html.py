@@ -137,10 +137,10 @@ def render(record: Record, facts: Facts) -> str:
             one.headline for one in record.checks() if one.outcome is Outcome.SKIP
         ).most_common(),
         areas=_areas(shown),
-        options=_options(facts.options),
+        options=facts.given(),
         environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
         nodes=_records(record.environment.get("nodes")),
-        gpus=_records(record.environment.get("gpus")),
+        gpus=[_brief(gpu) for gpu in _records(record.environment.get("gpus"))],
         suite=record.environment.get("suite") or {},
     )
     return clean(page)
@@ -225,21 +225,18 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
     ]
 
 
-def _options(options: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Option, value and where it comes from; those that were given first."""
-    rows = []
-    for name, text in options.items():
-        match = re.fullmatch(r"(.*) \((.*)\)", text, re.DOTALL)
-        value, origin = (match[1], match[2]) if match else (text, "")
-        rows.append((name, value, origin))
-    return sorted(rows, key=lambda row: row[2] == "default")
-
-
 def _records(value: object) -> list[Mapping[str, Any]]:
     """A list of objects; nothing where the environment holds something else."""
     if not isinstance(value, list):
         return []
     return [item for item in value if isinstance(item, Mapping)]
+
+
+def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
+    """A GPU without the attributes that have a column of their own."""
+    told = (gpu.get("uuid"), gpu.get("product"))
+    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in told}
+    return {**gpu, "attributes": attributes}
 
 
 # For the template
