@@ -39,6 +39,7 @@ _MEANING = {
 }
 _SHOWN_AT_LENGTH = ("steps", "events", "driver log")
 """Rows of a finding that are folded up: evidence, not message."""
+_WORST_FIRST = ("fail", "error", "advice", "skip", "pass")
 _UUID = re.compile(r"((?:GPU-|MIG-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12},?)")
 _SPECIAL = ("nodes", "gpus", "suite")
 
@@ -54,6 +55,11 @@ class Shown:
     """``pass``, ``advice``, ``skip``, ``error`` or ``fail``; the page's classes."""
     first: bool
     """Whether no form of its check before it ended so: one cause is told at length once."""
+
+    @property
+    def explained(self) -> bool:
+        """Whether there is more to say than one line: all but passes and mere skips."""
+        return self.result.finding is not None or self.kind in ("fail", "error", "advice")
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -129,8 +135,8 @@ def render(record: Record, facts: Facts) -> str:
         total=len(record.checks()),
         highlights=highlights(record, facts),
         findings=sorted(
-            (one for one in shown if one.kind in ("fail", "error", "advice")),
-            key=lambda one: ("fail", "error", "advice").index(one.kind),
+            (one for one in shown if one.explained),
+            key=lambda one: _WORST_FIRST.index(one.kind),
         ),
         notes=_notes(record, facts),
         skips=Counter(
