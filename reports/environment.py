@@ -28,6 +28,8 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "run": facts.run_id,
         "kubernetes": {"version": facts.kubernetes, "dra_api": facts.dra_api},
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
-        "options": dict(facts.options),
+        "options": {
+            name: {"value": value, "origin": origin} for name, value, origin in facts.given()
+        },
         **record.environment,
     }

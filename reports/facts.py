@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,15 @@ class Facts:
     kept: str = ""
     """The command that deletes what was kept on request."""
     properties: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self) -> list[tuple[str, str, str]]:
+        """Each option with its value and where that comes from; the defaults last."""
+        rows = []
+        for name, text in self.options.items():
+            match = re.fullmatch(r"(.*) \((.*)\)", text, re.DOTALL)
+            value, origin = (match[1], match[2]) if match else (text, "")
+            rows.append((name, value, origin))
+        return sorted(rows, key=lambda row: row[2] == "default")
 
     def shown(self, record: Record) -> dict[str, str]:
         """As names and values, for dashboards."""

@@ -39,6 +39,7 @@ _MEANING = {
 }
 _SHOWN_AT_LENGTH = ("steps", "events", "driver log")
 """Rows of a finding that are folded up: evidence, not message."""
+_WORST_FIRST = ("fail", "error", "advice", "skip", "pass")
 _UUID = re.compile(r"((?:GPU-|MIG-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12},?)")
 _SPECIAL = ("nodes", "gpus", "suite")
 
@@ -54,6 +55,11 @@ class Shown:
     """``pass``, ``advice``, ``skip``, ``error`` or ``fail``; the page's classes."""
     first: bool
     """Whether no form of its check before it ended so: one cause is told at length once."""
+
+    @property
+    def explained(self) -> bool:
+        """Whether there is more to say than one line: all but passes and mere skips."""
+        return self.result.finding is not None or self.kind in ("fail", "error", "advice")
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -129,18 +135,18 @@ def render(record: Record, facts: Facts) -> str:
         total=len(record.checks()),
         highlights=highlights(record, facts),
         findings=sorted(
-            (one for one in shown if one.kind in ("fail", "error", "advice")),
-            key=lambda one: ("fail", "error", "advice").index(one.kind),
+            (one for one in shown if one.explained),
+            key=lambda one: _WORST_FIRST.index(one.kind),
         ),
         notes=_notes(record, facts),
         skips=Counter(
             one.headline for one in record.checks() if one.outcome is Outcome.SKIP
         ).most_common(),
         areas=_areas(shown),
-        options=_options(facts.options),
+        options=facts.given(),
         environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
         nodes=_records(record.environment.get("nodes")),
-        gpus=_records(record.environment.get("gpus")),
+        gpus=[_brief(gpu) for gpu in _records(record.environment.get("gpus"))],
         suite=record.environment.get("suite") or {},
     )
     return clean(page)
@@ -225,21 +231,18 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
     ]
 
 
-def _options(options: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Option, value and where it comes from; those that were given first."""
-    rows = []
-    for name, text in options.items():
-        match = re.fullmatch(r"(.*) \((.*)\)", text, re.DOTALL)
-        value, origin = (match[1], match[2]) if match else (text, "")
-        rows.append((name, value, origin))
-    return sorted(rows, key=lambda row: row[2] == "default")
-
-
 def _records(value: object) -> list[Mapping[str, Any]]:
     """A list of objects; nothing where the environment holds something else."""
     if not isinstance(value, list):
         return []
     return [item for item in value if isinstance(item, Mapping)]
+
+
+def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
+    """A GPU without the attributes that have a column of their own."""
+    told = (gpu.get("uuid"), gpu.get("product"))
+    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in told}
+    return {**gpu, "attributes": attributes}
 
 
 # For the template

@@ -50,7 +50,9 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "exit_code": facts.exit_code,
         "run": {
             "id": facts.run_id,
-            "started": datetime.fromtimestamp(facts.started, UTC).isoformat(timespec="seconds"),
+            "started": datetime.fromtimestamp(facts.started, UTC).isoformat(
+                timespec="milliseconds"
+            ),
             "seconds": round(facts.seconds, 3),
             "suite": facts.suite,
             "host": facts.host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.finding import Blame, Finding, body, headline, one_line, short_uuid
+from harness.finding import Blame, Finding, body, headline, one_line, sections, short_uuid
 from harness.outcome import HYGIENE_AREA, PREFLIGHT_AREA, Outcome, Record, Result, Verdict
 
 PASS, FAIL, ERROR, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.SKIP
@@ -120,3 +120,20 @@ def test_uuids_are_shortened_to_what_tells_them_apart() -> None:
     """Anything else stays as it is."""
     assert short_uuid("GPU-831f92e7-9e5e-52c3-85ae-db0f5709cf84") == "GPU-831f92e7…"
     assert short_uuid("card0") == "card0"
+
+
+def test_bodies_can_be_taken_apart_again() -> None:
+    """Reports lay out what the terminal shows; text of any form stays whole."""
+    finding = Finding(
+        "head", "exactly 2", "1\n  and a half", Blame.DRIVER, steps=(" 0.1 s  a", "b")
+    )
+    assert sections(body(finding, "A thing MUST be.", "again")) == [
+        ("check", "A thing MUST be."),
+        ("expected", "exactly 2"),
+        ("observed", "1\n  and a half"),
+        ("steps", " 0.1 s  a\nb"),
+        ("who", "driver"),
+        ("rerun", "again"),
+    ]
+    assert sections("of another\nform") == [("", "of another\nform")]
+    assert sections("") == []

@@ -153,6 +153,15 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
     assert not set(links) - ids.keys()
 
 
+def test_a_skip_that_has_a_finding_is_told_and_linked(tmp_path: Path) -> None:
+    """A known issue, for one: not red, but with all that was found."""
+    record = Record()
+    record.add(explained("ISO-006_f", Outcome.SKIP, samples.FINDING))
+    shown = page(record, tmp_path)
+    (finding,) = shown.classes("details", "finding")
+    assert ("a", {"href": f"#{finding['id']}"}) in shown.elements
+
+
 def test_every_result_is_on_the_page(tmp_path: Path) -> None:
     """With why it was skipped."""
     record = samples.record()

@@ -1,0 +1,88 @@
+"""``./run bench``: how long the main job takes on this machine, and what with."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import phases
+from benchmarks.phases import PhasesError, Timing
+from harness.outcome import Exit
+from harness.table import Table
+from reports.results import ResultsError
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, read, print; answers the exit code of the first run that is not 0."""
+    parser = argparse.ArgumentParser(
+        prog="./run bench", description=__doc__, epilog="Other options are those of ./run dra."
+    )
+    parser.add_argument(
+        "--times", type=int, default=3, metavar="N", help="how many runs (default 3)"
+    )
+    parser.add_argument(
+        "--of", type=Path, nargs="+", metavar="DIR", help="no new runs: the folders of these"
+    )
+    given, options = parser.parse_known_args(arguments)
+    if given.times < 1:
+        parser.error(f"--times {given.times}: expected a whole number from 1")
+    try:
+        if given.of:
+            timings = [phases.read(place) for place in given.of]
+        else:
+            with tempfile.TemporaryDirectory(prefix="dra-bench-") as folder:
+                timings = []
+                for number in range(1, given.times + 1):
+                    code, place = _run(Path(folder) / str(number), options)
+                    if code:
+                        print(f"error: run {number} ended with exit code {code}", file=sys.stderr)
+                        return code
+                    timings.append(phases.read(place))
+                    print(f"run {number} of {given.times}: {timings[-1].seconds:.1f} s", flush=True)
+    except (PhasesError, ResultsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Exit.USAGE
+    print("\n".join(_lines(timings)))
+    return Exit.OK
+
+
+def _run(output: Path, options: Sequence[str]) -> tuple[int, Path]:
+    """One main job as a user starts it; its exit code and its folder."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-q"),
+            *("-m", "dra", "--dra-cluster", "embedded", f"--dra-output={output}", *options),
+            str(ROOT / "suites"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        sys.stderr.write(done.stdout)
+    return done.returncode, next(output.glob("*"), output)
+
+
+def _lines(timings: Sequence[Timing]) -> Iterator[str]:
+    for table in (phases.of_runs(timings), phases.of_pods(timings)):
+        yield ""
+        yield from _aligned(table)
+
+
+def _aligned(table: Table) -> Iterator[str]:
+    rows = [table.columns, *(tuple(str(cell) for cell in row) for row in table.rows)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
+    yield f"{table.title}"
+    for first, *others in rows:
+        numbers = (text.rjust(width) for text, width in zip(others, widths[1:], strict=True))
+        yield "  " + "  ".join([first.ljust(widths[0]), *numbers])
+    yield f"  ({table.note})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
