@@ -206,6 +206,10 @@ static void allocation_path(const struct gpu *gpu, struct allocation_id id, char
   snprintf(path, size, "%s/mem-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
 }
 
+static void event_path(const struct gpu *gpu, struct allocation_id id, char *path, size_t size) {
+  snprintf(path, size, "%s/event-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
+}
+
 // Serialise all changes to the GPU's allocations; ends with close(). -1 with errno on failure.
 static int lock_gpu(const struct gpu *gpu) {
   char path[512];
@@ -245,7 +249,7 @@ static int create_file(const char *path) {
   return file;
 }
 
-// Sum up live allocations and remove those of dead processes. The GPU is locked by the caller.
+// Sum up live allocations and remove what dead processes left. The GPU is locked by the caller.
 static int64_t count_and_reap(const struct gpu *gpu) {
   DIR *directory = opendir(gpu->directory);
   if (!directory) return -1;
@@ -255,7 +259,9 @@ static int64_t count_and_reap(const struct gpu *gpu) {
   while ((entry = readdir(directory))) {
     uint64_t process;
     bool allocation = sscanf(entry->d_name, "mem-%16" SCNx64, &process) == 1;
-    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1) continue;
+    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1 &&
+        sscanf(entry->d_name, "event-%16" SCNx64, &process) != 1)
+      continue;
     if (!asked_any || asked != process) {  // a process's files mostly follow each other
       asked_lives = process_lives(gpu, process);
       asked = process;
@@ -346,6 +352,42 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 void allocation_remove(const struct gpu *gpu, struct allocation_id id) {
   char path[512];
   allocation_path(gpu, id, path, sizeof path);
+  unlink(path);
+}
+
+enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
+                                   int *process_lock) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  enum allocation_state state = ALLOCATION_FAILED;
+  if (*process_lock >= 0 || show_life(gpu, id.process, process_lock)) {
+    char path[512];
+    event_path(gpu, id, path, sizeof path);
+    int file = create_file(path);
+    if (file >= 0) {
+      state = ALLOCATION_LIVE;
+      close(file);
+    }
+  }
+  close(lock);
+  return state;
+}
+
+enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  char path[512];
+  event_path(gpu, id, path, sizeof path);
+  enum allocation_state state = !process_lives(gpu, id.process) ? ALLOCATION_OWNER_GONE
+                                : access(path, F_OK) == 0       ? ALLOCATION_LIVE
+                                                                : ALLOCATION_FREED;
+  close(lock);
+  return state;
+}
+
+void event_remove(const struct gpu *gpu, struct allocation_id id) {
+  char path[512];
+  event_path(gpu, id, path, sizeof path);
   unlink(path);
 }
 

@@ -8,6 +8,7 @@
 //   gpu<minor>/process-<key>     one per process with memory on this GPU; holds an open file
 //                                description lock as long as that process lives
 //   gpu<minor>/mem-<key><number> one allocation of process <key>
+//   gpu<minor>/event-<key><number> one event that process <key> exported
 #pragma once
 
 #include <stdbool.h>
@@ -84,6 +85,19 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 
 // Free an allocation of this process.
 void allocation_remove(const struct gpu *gpu, struct allocation_id id);
+
+// --- events that other processes may open (libcuda only): files without content, for all work is
+// done when its call returns ---
+
+// Export an event of this process; `*process_lock` as for an allocation.
+enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
+                                   int *process_lock);
+
+// Whether another process's event can be opened.
+enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id);
+
+// An exported event of this process is destroyed.
+void event_remove(const struct gpu *gpu, struct allocation_id id);
 
 // This process ends: to others it must look gone before its allocations do.
 void allocation_process_ends(const struct gpu *gpu, uint64_t process);
