@@ -130,9 +130,9 @@ class Cuda:
         value = ctypes.c_int()
         if not self.library.has("cuDeviceGetP2PAttribute"):
             return None
+        devices = self._device(one.ordinal), self._device(other.ordinal)
         code = self.library.call(
-            *("cuDeviceGetP2PAttribute", ctypes.byref(value), attribute),
-            *(one.ordinal, other.ordinal),
+            "cuDeviceGetP2PAttribute", ctypes.byref(value), attribute, *devices
         )
         return None if code else value.value
 
@@ -192,13 +192,19 @@ class Cuda:
             compute_capability=f"{major}.{minor}",
         )
 
+    def _device(self, ordinal: int) -> ctypes.c_int:
+        """A GPU's ``CUdevice``."""
+        device = ctypes.c_int()
+        if code := self.library.call("cuDeviceGet", ctypes.byref(device), ordinal):
+            raise self.failure(f"find GPU {ordinal}", "cuDeviceGet", code)
+        return device
+
     def _uuid(self, ordinal: int) -> str:
         # A MIG device's own UUID needs the second version (CUDA 11.4 and later).
         second = self.library.has("cuDeviceGetUuid_v2")
         function = "cuDeviceGetUuid_v2" if second else "cuDeviceGetUuid"
-        device, uuid = ctypes.c_int(), (ctypes.c_ubyte * 16)()
-        code = self.library.call("cuDeviceGet", ctypes.byref(device), ordinal)
-        if code := code or self.library.call(function, uuid, device):
+        uuid = (ctypes.c_ubyte * 16)()
+        if code := self.library.call(function, uuid, self._device(ordinal)):
             raise self.failure("read a GPU's UUID", function, code)
         digits = bytes(uuid).hex()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

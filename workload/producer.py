@@ -64,8 +64,7 @@ def produce(
         rung = _wait_for_doorbells(buffer, side, waiting, options.consumers)
         if options.end is End.KILL_WHEN_RUNG:
             process.kill_oneself()
-        _verify_write(buffer, rung, result)
-    log.say(f"saw the consumer's write: {_sum(result.seen)} words right")
+        log.say(_verify_write(buffer, rung, result))
 
 
 @contextmanager
@@ -139,17 +138,19 @@ def _wait_for_doorbells(
         pause = min(pause * 1.5, _LONGEST)
 
 
-def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> None:
-    """Verify what was written, where it is known who wrote what."""
+def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> str:
+    """Verify what was written, where it is known who wrote what; say what was seen."""
     if set(rung) == {Doorbell.LOOKED}:
         found = Findings(0, 0, None, 0)
         for half in buffer.halves:
             found += buffer.verify(half, 0)
         if found.wrong:
             raise _wrong("verify the data that nobody wrote", found)
-        return
-    if len(rung) == 1:
-        _verify_write_of_one(buffer, rung[0], result)
+        return f"nobody wrote: {found.words} words as they were"
+    if len(rung) > 1:
+        return f"{len(rung)} consumers rang; what they wrote is not verified"
+    _verify_write_of_one(buffer, rung[0], result)
+    return f"saw the consumer's write: {sum(item.words for item in result.seen)} words right"
 
 
 def _verify_write_of_one(buffer: Buffer, rung: Doorbell, result: Result) -> None:
@@ -180,7 +181,3 @@ def _wrong(step: str, found: Findings) -> WorkloadError:
             f"{found.wrong} of {found.words} words are wrong, the first is {found.first_wrong}",
         ),
     )
-
-
-def _sum(seen: list[Seen]) -> int:
-    return sum(item.words for item in seen)
