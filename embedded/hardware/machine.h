@@ -8,6 +8,7 @@
 //   gpu<minor>/process-<key>     one per process with memory on this GPU; holds an open file
 //                                description lock as long as that process lives
 //   gpu<minor>/mem-<key><number> one allocation of process <key>
+//   gpu<minor>/left-<key><number> what an allocation left, on a GPU with the fault keeps_memory
 //   gpu<minor>/event-<key><number> one event that process <key> exported
 #pragma once
 
@@ -34,6 +35,7 @@ struct gpu {
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
+  int keeps_memory;  // a fault: allocations hold what earlier ones of their size left
 };
 
 struct driver {

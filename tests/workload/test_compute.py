@@ -62,3 +62,17 @@ def test_fresh_memory_has_no_words_of_another_run(node: Node) -> None:
         result = process.end()
         assert result["verdict"] == "ok"
         assert [done["foreign_words"] for done in result["compute"]] == [0, 0]
+
+
+def test_memory_that_another_run_left_is_counted(new_node: Callable[..., Node]) -> None:
+    """On a GPU that does not clear it: every word that is still there, and nobody else's."""
+    node = new_node(H100.name, 1, keeps_memory=True)
+    words = ("compute", "--bytes", str(4 * MIB), "--nonce")
+    assert node.start(*words, "first", gpus=(0,)).end()["verdict"] == "ok"
+    second = node.start(*words, "second", "--foreign", "nobody", gpus=(0,)).end()
+    assert [done["foreign_words"] for done in second["compute"]] == [0]
+    process = node.start(*words, "third", "--foreign", "second", gpus=(0,))
+    (done,) = process.end()["compute"]
+    assert done["foreign_words"] == done["words"] == MIB // 2
+    assert done["wrong_words"] == 0
+    assert f"Compute: GPU 0: {MIB // 2} words right, {MIB // 2} foreign before\n" in process.lines
