@@ -104,9 +104,13 @@ class _Consumer:
                 self._result.transfers.append(self._transfer(gpu, stack))
             self._tell(self._result.transfers[-1])
         problem = self._problem()
-        self._ring(Doorbell.FAILED if problem else self._done())
+        try:
+            self._ring(Doorbell.FAILED if problem else self._done())
+        except WorkloadError:
+            if not problem:
+                raise
         if problem:
-            raise problem
+            raise problem  # it came first, and may be why the bell could not be rung
 
     def verify_again(self) -> None:
         """Verify the mappings that stayed; the exporter is gone.

@@ -113,6 +113,15 @@ def test_the_consumer_has_another_gpu_first(node: Node) -> None:
     assert [(item["path"], item["words"]) for item in ended["seen"]] == [("cross", WORDS)]
 
 
+def test_what_broke_the_context_is_what_is_told(node: Node) -> None:
+    """Not the calls that fail because of it; and the result is still the last line."""
+    _, offer = offered(node)
+    longer = json.dumps({**json.loads(offer), "bytes": 2 * SIZE})  # a kernel reads where nothing is
+    result = node.start(*CONSUME, "--offer", longer).end()
+    assert (result["verdict"], result["error"]["code"]) == ("cuda-error", 700)
+    assert result["error"]["step"] == "verify by a kernel"
+
+
 # ---------------------------------------------------------------- the PID in the handle
 
 
