@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workload import nodes, nvml, process
 from workload import options as command_line
-from workload import process
+from workload.compute import compute
 from workload.consumer import consume
 from workload.cuda import Cuda
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
 from workload.log import Log
+from workload.measure import measure
 from workload.options import Options
+from workload.probe import probe
 from workload.producer import produce
 from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
 
@@ -39,31 +42,47 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options, result: Result) -> None:
+    work = {"compute": compute, "probe": probe, "measure": measure}
     if options.command == "inventory":
         _prepare(options, result)
+    elif options.command in work:
+        work[options.command](options, *_prepare(options, result))
+    else:
+        waiting = Waiting(options.patience)
+        with waiting.heeding_signals():
+            _exchange(options, waiting, result)
+
+
+def _exchange(options: Options, waiting: Waiting, result: Result) -> None:
+    """Do the part of a process that meets another one."""
+    if options.command == "produce":
+        producer = ProducerSide(options.folder)
+        produce(options, producer, waiting, *_prepare(options, result))
         return
-    waiting = Waiting(options.patience)
-    with waiting.heeding_signals():
-        if options.command == "produce":
-            producer = ProducerSide(options.folder)
-            produce(options, producer, waiting, *_prepare(options, result))
-            return
-        consumer = ConsumerSide(options.folder)
-        try:
-            consume(options, consumer, waiting, *_prepare(options, result))
-        except WorkloadError as error:
-            consumer.tell(error.verdict)
-            raise
-        consumer.tell(Verdict.OK)
+    consumer = ConsumerSide(options.folder)
+    try:
+        consume(options, consumer, waiting, *_prepare(options, result))
+    except WorkloadError as error:
+        consumer.tell(error.verdict)
+        raise
+    consumer.tell(Verdict.OK)
 
 
 def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result, Log]:
-    """Load CUDA, show its GPUs, and find those to use.
+    """Load NVML and CUDA, show the GPUs, and find those to use.
 
     Raises:
         WorkloadError: there is no driver, no GPU, or not the right one.
     """
     log = Log(options.role)
+    result.device_nodes = nodes.names()
+    links: Mapping[tuple[str, str], str] = {}
+    try:
+        shown = nvml.look()
+    except nvml.NvmlError as error:
+        result.nvml_error = str(error)
+    else:
+        result.driver_version, result.nvml, links = shown.driver_version, shown.gpus, shown.links
     try:
         cuda = Cuda()
     except WorkloadError as error:
@@ -71,6 +90,7 @@ def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result,
             log.gpus([])
         raise
     result.cuda_driver_version, result.gpus = cuda.version, cuda.gpus
+    result.peers = cuda.peers(links)
     log.gpus(cuda.gpus)
     return cuda, _allocated(options, cuda.gpus), result, log
 

@@ -21,7 +21,8 @@ PAGE = 2 << 20
 """Bytes."""
 DOORBELLS = 16
 """As many consumers can be told from each other; a FIFO holds an offer for each (`exchange`)."""
-_WORD = 8
+WORD = 8
+"""Bytes."""
 _MODULUS = 1 << 64
 
 
@@ -38,11 +39,18 @@ class Doorbell(enum.IntEnum):
     """The consumer found something wrong; nothing is promised about the data."""
     LOOKED = 5
     """All data is as it was."""
+    CROSS_WROTE_ALL = 6
+    """All data is pattern(seed + 2): the consumer has another GPU only."""
 
 
 def seed_of(nonce: str) -> int:
     """The seed of a run: no buffer of another run has its pattern."""
-    return int.from_bytes(hashlib.sha256(nonce.encode()).digest()[:_WORD], "little")
+    return int.from_bytes(hashlib.sha256(nonce.encode()).digest()[:WORD], "little")
+
+
+def small_seed(seed: int, number: int) -> int:
+    """The seed of the n-th small allocation among an offer's extras."""
+    return (seed + 100 + number) % _MODULUS
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,9 @@ class Buffer:
     def __init__(self, context: Context, address: int, size: int, seed: int) -> None:
         self._context = context
         self._address = address
-        self._doorbell = address + size - PAGE
+        self._doorbells = address + size - PAGE
         self._seed = seed
-        self._words = (size - PAGE) // _WORD
+        self._words = (size - PAGE) // WORD
         self.halves = (range(self._words // 2), range(self._words // 2, self._words))
         """Indices of the data's words."""
 
@@ -83,23 +91,22 @@ class Buffer:
 
     def verify(self, part: range, step: int) -> Findings:
         """Compare words with pattern(seed + step), by a kernel."""
-        wrong, first, checksum = self._context.verify(
-            self._address, part.start, len(part), self._stepped(step)
-        )
-        return Findings(len(part), wrong, first, checksum)
+        found = self._context.verify(self._address, part.start, len(part), self._stepped(step))
+        return Findings(len(part), found.wrong, found.first_wrong, found.checksum)
 
     def silence(self) -> None:
         """Clear the control page."""
-        self._context.clear(self._doorbell, PAGE)
+        self._context.clear(self._doorbells, PAGE)
 
-    def ring(self, what: Doorbell) -> None:
-        """Tell the producer."""
-        self._context.write(self._doorbell, self._stepped(what))
+    def ring(self, what: Doorbell, index: int = 0) -> None:
+        """Tell the producer, by the doorbell of this index."""
+        self._context.write(self._doorbells + index * WORD, self._stepped(what))
 
-    def heard(self) -> Doorbell | None:
-        """What was rung, if anything: other runs' words do not count."""
-        word = self._context.read(self._doorbell)
-        return next((what for what in Doorbell if word == self._stepped(what)), None)
+    def heard(self, doorbells: int = 1) -> list[Doorbell | None]:
+        """What was rung at each of the first doorbells: other runs' words do not count."""
+        words = self._context.read(self._doorbells, doorbells)
+        meaning = {self._stepped(what): what for what in Doorbell}
+        return [meaning.get(word) for word in words]
 
     def _stepped(self, step: int) -> int:
         return (self._seed + step) % _MODULUS

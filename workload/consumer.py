@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 from workload.buffer import Buffer, Doorbell, Findings
 from workload.cuda import Cuda
 from workload.exchange import ConsumerSide, Waiting
 from workload.log import Log
-from workload.options import Options
-from workload.result import Gpu, Offer, Problem, Result, Transfer, Verdict, WorkloadError
+from workload.options import OWN, Options
+from workload.result import (
+    AfterGone,
+    Gpu,
+    Offer,
+    Problem,
+    Result,
+    Transfer,
+    Verdict,
+    WorkloadError,
+    handle_of,
+)
 
 
 def consume(
@@ -28,42 +38,103 @@ def consume(
         WorkloadError: something went wrong.
     """
     offer = options.offer or side.take(waiting)
+    if options.rewrite_pid is not None:
+        own = options.rewrite_pid == OWN
+        pid = result.process.own_pid if own else int(options.rewrite_pid)
+        offer = replace(offer, rewritten_pid=pid)
     result.offer = offer
-    if offer.nonce != options.nonce:
+    refuse_stale(offer, options.nonce)
+    consumer = _Consumer(cuda, gpus, offer, options, result, log)
+    with ExitStack() as held:
+        consumer.run(held)
+        if options.until_gone:
+            side.wait_until_gone(waiting)
+            consumer.verify_again()
+
+
+def refuse_stale(offer: Offer, nonce: str | None) -> None:
+    """Refuse what another run offered.
+
+    Raises:
+        WorkloadError: it is of another run (stale-offer).
+    """
+    if offer.nonce != nonce:
         raise WorkloadError(
             Verdict.STALE_OFFER,
-            Problem("take the offer", f"it is of run {offer.nonce}, this is run {options.nonce}"),
+            Problem("take the offer", f"it is of run {offer.nonce}, this is run {nonce}"),
         )
-    _Consumer(cuda, gpus, offer, result, log).run()
 
 
 class _Consumer:
     """The work on one offer."""
 
-    def __init__(self, cuda: Cuda, gpus: list[Gpu], offer: Offer, result: Result, log: Log) -> None:
+    def __init__(
+        self,
+        cuda: Cuda,
+        gpus: list[Gpu],
+        offer: Offer,
+        options: Options,
+        result: Result,
+        log: Log,
+    ) -> None:
         self._cuda = cuda
         self._offer = offer
+        self._options = options
         self._result = result
         self._log = log
         # The exporting GPU first: that is the path "same", whatever the order of the rest.
         self._importers = sorted(gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
         self._exporter = next((gpu for gpu in cuda.gpus if gpu.uuid == offer.exporter), None)
+        self._held: dict[str, Buffer] = {}
+        """Mappings that stay, by the importing GPU."""
         self._steps = [0, 0]
         """How far each half of the data is: pattern(seed + step)."""
         self._checksums: list[int | None] = [None, None]
         """Of each half, as verified on the exporting GPU."""
 
-    def run(self) -> None:
-        """Take every path; then ring, and say what was wrong."""
+    def run(self, held: ExitStack) -> None:
+        """Take every path; then ring, and say what was wrong.
+
+        Args:
+            held: where mappings go that are to stay until the exporter is gone.
+        """
         for gpu in self._importers:
-            self._result.transfers.append(self._transfer(gpu))
+            with ExitStack() as passing:
+                stack = held if self._options.until_gone else passing
+                self._result.transfers.append(self._transfer(gpu, stack))
             self._tell(self._result.transfers[-1])
         problem = self._problem()
-        self._ring(Doorbell.FAILED if problem else self._done())
+        try:
+            self._ring(Doorbell.FAILED if problem else self._done())
+        except WorkloadError:
+            if not problem:
+                raise
         if problem:
+            raise problem  # it came first, and may be why the bell could not be rung
+
+    def verify_again(self) -> None:
+        """Verify the mappings that stayed; the exporter is gone.
+
+        Raises:
+            WorkloadError: they do not hold what they held before (checksum-wrong), or cannot be
+                read (cuda-error).
+        """
+        for index, transfer in enumerate(self._result.transfers):
+            if buffer := self._held.get(transfer.importer):
+                self._result.transfers[index] = self._once_more(buffer, transfer)
+                self._tell(self._result.transfers[index])
+        if problem := self._problem():
             raise problem
 
-    def _transfer(self, gpu: Gpu) -> Transfer:
+    def _once_more(self, buffer: Buffer, transfer: Transfer) -> Transfer:
+        try:
+            found = self._compare(buffer)
+        except WorkloadError as error:
+            return replace(transfer, error=error.problem)
+        whole = found[0] + found[1]
+        return replace(transfer, after_gone=AfterGone(whole.words, whole.wrong))
+
+    def _transfer(self, gpu: Gpu, stack: ExitStack) -> Transfer:
         same = gpu.uuid == self._offer.exporter
         transfer = Transfer(
             "same" if same else "cross", importer=gpu.uuid, exporter=self._offer.exporter
@@ -72,28 +143,36 @@ class _Consumer:
             if self._exporter and not same:
                 asked = self._cuda.can_access_peer(gpu, self._exporter)
                 transfer = replace(transfer, can_access_peer=asked)
-            with self._cuda.context(gpu) as context:
-                started = time.perf_counter()
-                with context.imported(bytes.fromhex(self._offer.handle)) as address:
-                    taken = (time.perf_counter() - started) * 1000
-                    transfer = replace(transfer, opened=True, open_ms=round(taken, 3))
-                    buffer = Buffer(context, address, self._offer.bytes, self._offer.seed)
-                    transfer = self._verify(buffer, transfer)
-                    if not transfer.wrong_words and transfer.checksum == transfer.expected_checksum:
-                        self._write_back(buffer, same)
-                        transfer = replace(transfer, wrote=True)
+            context = stack.enter_context(self._cuda.context(gpu))
+            opening = stack.enter_context(context.opened(handle_of(self._offer)))
+            transfer = replace(transfer, open_ms=opening.ms)
+            if opening.code:
+                raise context.not_opened(opening)
+            transfer = replace(transfer, opened=True)
+            buffer = Buffer(context, opening.address, self._offer.bytes, self._offer.seed)
+            if self._options.until_gone:
+                self._held[gpu.uuid] = buffer
+            transfer = self._verify(buffer, transfer)
+            right = not transfer.wrong_words and transfer.checksum == transfer.expected_checksum
+            if right and not self._options.read_only:
+                self._write_back(buffer, same)
+                transfer = replace(transfer, wrote=True)
         except WorkloadError as error:
             if error.verdict is Verdict.WORKLOAD_FAULT:
                 raise
             transfer = replace(transfer, error=error.problem)
         return transfer
 
-    def _verify(self, buffer: Buffer, transfer: Transfer) -> Transfer:
-        """Compare every word, and the checksum with what is known of the content."""
-        parts = [
+    def _compare(self, buffer: Buffer) -> list[Findings]:
+        """Compare every word of both halves with what must be there now."""
+        return [
             buffer.verify(half, step) for half, step in zip(buffer.halves, self._steps, strict=True)
         ]
-        found: Findings = parts[0] + parts[1]
+
+    def _verify(self, buffer: Buffer, transfer: Transfer) -> Transfer:
+        """Compare every word, and the checksum with what is known of the content."""
+        parts = self._compare(buffer)
+        found = parts[0] + parts[1]
         if any(self._steps):
             # The same path wrote: its checksums of both halves are what must be there now.
             expected = sum(checksum or 0 for checksum in self._checksums) % (1 << 64)
@@ -134,23 +213,39 @@ class _Consumer:
                     f" expected {transfer.expected_checksum}"
                 )
                 return WorkloadError(Verdict.CHECKSUM_WRONG, Problem(where, text))
+            after = transfer.after_gone
+            if after and after.wrong_words:
+                text = (
+                    f"{after.wrong_words} of {after.words} words are wrong since the exporter is"
+                    " gone"
+                )
+                return WorkloadError(Verdict.CHECKSUM_WRONG, Problem(where, text))
         return None
 
     def _done(self) -> Doorbell:
+        if self._steps == [0, 0]:
+            return Doorbell.LOOKED
         if self._steps == [1, 1]:
             return Doorbell.SAME_WROTE_ALL
+        if self._steps == [2, 2]:
+            return Doorbell.CROSS_WROTE_ALL
         return Doorbell.BOTH_WROTE if self._steps == [1, 2] else Doorbell.SAME_WROTE_HALF
 
     def _ring(self, what: Doorbell) -> None:
         """Ring through the first path that opened; where none did, there is no bell to reach."""
+        index = self._options.index
         opened = [transfer.importer for transfer in self._result.transfers if transfer.opened]
+        if self._held:
+            next(iter(self._held.values())).ring(what, index)
+            return
         for gpu in self._importers:
             if gpu.uuid in opened[:1]:
                 with (
                     self._cuda.context(gpu) as context,
-                    context.imported(bytes.fromhex(self._offer.handle)) as address,
+                    context.imported(handle_of(self._offer)) as address,
                 ):
-                    Buffer(context, address, self._offer.bytes, self._offer.seed).ring(what)
+                    buffer = Buffer(context, address, self._offer.bytes, self._offer.seed)
+                    buffer.ring(what, index)
 
     def _tell(self, transfer: Transfer) -> None:
         if transfer.error:
@@ -158,6 +253,12 @@ class _Consumer:
             return
         wrong = f"{transfer.wrong_words} wrong" if transfer.wrong_words else "right"
         wrote = ", wrote back" if transfer.wrote else ""
+        if after := transfer.after_gone:
+            self._log.say(
+                f"{transfer.path}: the producer is gone, {after.wrong_words} of {after.words}"
+                " words wrong"
+            )
+            return
         self._log.say(
             f"{transfer.path}: opened in {transfer.open_ms} ms,"
             f" {transfer.words} words {wrong}{wrote}"

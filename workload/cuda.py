@@ -1,24 +1,27 @@
-"""All that touches CUDA: PyCUDA, and the driver's library itself for what PyCUDA does not offer.
+"""All that touches CUDA: PyCUDA, and `workload.library` for what PyCUDA does not offer.
 
-PyCUDA has no UUIDs, and its exceptions carry CUDA's text but not its number. Both come from the
-``libcuda.so.1`` that PyCUDA loaded. Source of the calls: the CUDA Driver API reference; of PyCUDA's
-way to say errors ("cuXxx failed: text"): its ``src/cpp/cuda.hpp``.
+Source of the calls: the CUDA Driver API reference; of PyCUDA's way to say errors ("cuXxx failed:
+text"), and of its stack of contexts: its ``src/cpp/cuda.hpp``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workload.result import Gpu, Problem, Verdict, WorkloadError
+from workload.library import Handle, Library
+from workload.result import Gpu, Peer, Problem, Verdict, WorkloadError
 
 NO_DEVICE = 100
+PEER_ACCESS_UNSUPPORTED = 217
+_PEER_ACCESS_ALREADY_ENABLED = 704
 _WORKLOADS_FAULT = {
     200: "the kernels' PTX is no valid image",
     218: "the kernels' PTX is not valid",
@@ -26,14 +29,18 @@ _WORKLOADS_FAULT = {
 }
 """Errors that say that this program was built wrongly, whatever the driver does."""
 
-_LARGEST_CODE = 999
-"""``CUDA_ERROR_UNKNOWN``, the last of ``CUresult``."""
-
 THREADS = 256
 """Per block."""
 WORDS_PER_THREAD = 8
 SLOTS = 1024
 """Both as in ``kernels.cu``."""
+ANSWER_BYTES = (2 * SLOTS + 1) * 8
+"""What the kernel ``verify`` writes: wrong words, the first of them, the checksum."""
+
+LAZY_ENABLE_PEER_ACCESS = 1
+"""``CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS``: the only flag with which a handle opens."""
+_RANK, _ACCESS, _ATOMICS = 1, 2, 3
+"""Of ``CUdevice_P2PAttribute``."""
 
 
 def load() -> ModuleType:
@@ -76,7 +83,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self._driver = load()
-        self._library = ctypes.CDLL("libcuda.so.1")
+        self.library = Library()
         with self.step("initialise CUDA"):
             self._driver.init()
             self.gpus = [self._gpu(ordinal) for ordinal in range(self._driver.Device.count())]
@@ -98,16 +105,46 @@ class Cuda:
             device = self._driver.Device(importer.ordinal)
             return bool(device.can_access_peer(self._driver.Device(exporter.ordinal)))
 
+    def peers(self, links: Mapping[tuple[str, str], str]) -> list[Peer]:
+        """What each visible GPU is to each other one.
+
+        Args:
+            links: what connects two GPUs, by their UUIDs.
+        """
+        return [
+            Peer(
+                importer=one.uuid,
+                exporter=other.uuid,
+                can_access_peer=self.can_access_peer(one, other),
+                performance_rank=self._p2p(_RANK, one, other),
+                access_supported=_truth(self._p2p(_ACCESS, one, other)),
+                native_atomics=_truth(self._p2p(_ATOMICS, one, other)),
+                link=links.get((one.uuid, other.uuid), "unknown"),
+            )
+            for one in self.gpus
+            for other in self.gpus
+            if one is not other
+        ]
+
+    def _p2p(self, attribute: int, one: Gpu, other: Gpu) -> int | None:
+        value = ctypes.c_int()
+        if not self.library.has("cuDeviceGetP2PAttribute"):
+            return None
+        devices = self._device(one.ordinal), self._device(other.ordinal)
+        code = self.library.call(
+            "cuDeviceGetP2PAttribute", ctypes.byref(value), attribute, *devices
+        )
+        return None if code else value.value
+
     @contextmanager
     def context(self, gpu: Gpu) -> Iterator[Context]:
         """A context on a GPU; gone with all that was allocated in it when the body ends."""
         with self.step(f"create a context on GPU {gpu.ordinal}"):
             created = self._driver.Device(gpu.ordinal).make_context()
+            created.pop()  # each of its methods makes it current
         try:
-            yield Context(self, self._driver)
+            yield Context(self, self._driver, created)
         finally:
-            # PyCUDA aborts the process at exit where a context is left on its stack.
-            created.pop()
             created.detach()
 
     @contextmanager
@@ -122,40 +159,25 @@ class Cuda:
         except (self._driver.Error, RuntimeError, MemoryError) as error:
             raise self._failure(what, str(error)) from error
 
+    def failure(self, step: str, function: str, code: int) -> WorkloadError:
+        """The error of a call of `library` that returned a code."""
+        return self._coded(step, f"{function} failed: {self.library.text(code)}", code)
+
     def _failure(self, step: str, text: str) -> WorkloadError:
         found = re.match(r"cu\w+ failed: (.*)", text, re.DOTALL)
-        code = next(
-            (
-                code
-                for words, code in self._errors().items()
-                if found and found[1].startswith(words)
-            ),
-            None,
-        )
+        codes = self.library.codes().items() if found else ()
+        code = next((code for words, code in codes if found and found[1].startswith(words)), None)
+        return self._coded(step, text, code)
+
+    def _coded(self, step: str, text: str, code: int | None) -> WorkloadError:
         verdict, blame = Verdict.CUDA_ERROR, None
         if code == NO_DEVICE:
             verdict = Verdict.NO_GPU
         elif code in _WORKLOADS_FAULT:
             verdict, blame = Verdict.WORKLOAD_FAULT, "workload"
             text = f"{_WORKLOADS_FAULT[code]}: {text}"
-        name = self._text("cuGetErrorName", code) if code is not None else None
+        name = self.library.name(code) if code is not None else None
         return WorkloadError(verdict, Problem(step, text, code, name, blame))
-
-    @cache  # noqa: B019 - one object a process
-    def _errors(self) -> dict[str, int]:
-        """Every error's number by its text, the longest text first: one may begin like another."""
-        codes = {
-            text: code
-            for code in range(_LARGEST_CODE, 0, -1)
-            if (text := self._text("cuGetErrorString", code))
-        }
-        return dict(sorted(codes.items(), key=lambda item: -len(item[0])))
-
-    def _text(self, function: str, code: int) -> str | None:
-        answer = ctypes.c_char_p()
-        if getattr(self._library, function)(code, ctypes.byref(answer)) or not answer.value:
-            return None
-        return answer.value.decode()
 
     def _gpu(self, ordinal: int) -> Gpu:
         device = self._driver.Device(ordinal)
@@ -170,40 +192,89 @@ class Cuda:
             compute_capability=f"{major}.{minor}",
         )
 
+    def _device(self, ordinal: int) -> ctypes.c_int:
+        """A GPU's ``CUdevice``."""
+        device = ctypes.c_int()
+        if code := self.library.call("cuDeviceGet", ctypes.byref(device), ordinal):
+            raise self.failure(f"find GPU {ordinal}", "cuDeviceGet", code)
+        return device
+
     def _uuid(self, ordinal: int) -> str:
         # A MIG device's own UUID needs the second version (CUDA 11.4 and later).
-        function = (
-            getattr(self._library, "cuDeviceGetUuid_v2", None) or self._library.cuDeviceGetUuid
-        )
-        device, uuid = ctypes.c_int(), (ctypes.c_ubyte * 16)()
-        code = self._library.cuDeviceGet(ctypes.byref(device), ordinal) or function(uuid, device)
-        if code:
-            text = f"cuDeviceGetUuid failed: {self._text('cuGetErrorString', code)}"
-            raise self._failure("read a GPU's UUID", text)
+        second = self.library.has("cuDeviceGetUuid_v2")
+        function = "cuDeviceGetUuid_v2" if second else "cuDeviceGetUuid"
+        uuid = (ctypes.c_ubyte * 16)()
+        if code := self.library.call(function, uuid, self._device(ordinal)):
+            raise self.failure("read a GPU's UUID", function, code)
         digits = bytes(uuid).hex()
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-class Context:
-    """What is done on one GPU: memory, kernels, IPC. Current until its ``with`` block ends."""
+def _truth(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
 
-    def __init__(self, cuda: Cuda, driver: ModuleType) -> None:
+
+@dataclass(frozen=True)
+class Opening:
+    """What came of opening an IPC handle."""
+
+    function: str
+    code: int
+    """``CUresult``."""
+    ms: float
+    """That the call took."""
+    address: int = 0
+    """Of the memory, or the event; only if the code is 0."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the kernel ``verify`` found."""
+
+    wrong: int
+    first_wrong: int | None
+    checksum: int
+
+
+class Context:
+    """What is done on one GPU: memory, kernels, IPC. Current while one of its methods runs."""
+
+    def __init__(self, cuda: Cuda, driver: ModuleType, created: Any) -> None:
         self._cuda = cuda
         self._driver = driver
-        with cuda.step("load the kernels"):
+        self._created = created
+        with self._doing("load the kernels"):
             module = driver.module_from_file(str(Path(__file__).with_name("kernels.ptx")))
             self._fill = module.get_function("fill").prepare("PQQQ")
             self._verify = module.get_function("verify").prepare("PQQQP")
 
     @contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """Be current for the body, whose errors become ours."""
+        with self._cuda.step(what):
+            self._created.push()
+            try:
+                yield
+            finally:
+                self._driver.Context.pop()
+
+    @contextmanager
     def allocated(self, size: int) -> Iterator[int]:
         """Device memory of ``size`` bytes; yields its address."""
-        with self._cuda.step(f"allocate {size} bytes"):
+        with self._doing(f"allocate {size} bytes"):
             memory = self._driver.mem_alloc(size)
         try:
             yield int(memory)
         finally:
             memory.free()
+
+    def free_memory(self) -> int:
+        """Bytes of the GPU's memory that nobody uses."""
+        with self._doing("ask for free memory"):
+            free: int = self._driver.mem_get_info()[0]
+            return free
+
+    # ---------------------------------------------------------------- IPC
 
     @contextmanager
     def imported(self, handle: bytes) -> Iterator[int]:
@@ -212,71 +283,200 @@ class Context:
         Raises:
             WorkloadError: CUDA did not open it (not-opened).
         """
-        memory: Any = None
+        with self.opened(handle) as opening:
+            if opening.code:
+                raise self.not_opened(opening)
+            yield opening.address
+
+    @contextmanager
+    def opened(self, handle: bytes, flags: int = LAZY_ENABLE_PEER_ACCESS) -> Iterator[Opening]:
+        """Another process's memory, closed at the end; yields what came of opening it."""
+        address = ctypes.c_uint64()
+        opening = self._open(
+            "cuIpcOpenMemHandle_v2",
+            address,
+            lambda: address.value,
+            *(Handle.from_buffer_copy(handle), ctypes.c_uint(flags)),
+        )
         try:
-            with self._cuda.step("open the IPC handle"):
-                # Other flags are refused (cuIpcOpenMemHandle). PyCUDA wants a bytearray.
-                memory = self._driver.IPCMemoryHandle(
-                    bytearray(handle), self._driver.ipc_mem_flags.LAZY_ENABLE_PEER_ACCESS
-                )
-        except WorkloadError as error:
-            if error.verdict is Verdict.CUDA_ERROR:
-                raise WorkloadError(Verdict.NOT_OPENED, error.problem) from error
-            raise
-        try:
-            yield int(memory)
+            yield opening
         finally:
-            memory.close()
+            # In a broken context nothing can be closed; whoever broke it says so.
+            if not opening.code and not self.broken():
+                address = ctypes.c_uint64(opening.address)
+                self._call("close the IPC handle", "cuIpcCloseMemHandle", address)
+
+    def not_opened(self, opening: Opening) -> WorkloadError:
+        """The error of an opening that was refused."""
+        error = self._cuda.failure("open the IPC handle", opening.function, opening.code)
+        if error.verdict is Verdict.CUDA_ERROR:
+            error.verdict = Verdict.NOT_OPENED
+        return error
+
+    @contextmanager
+    def opened_event(self, handle: bytes) -> Iterator[Opening]:
+        """Another process's event, destroyed at the end; yields what came of opening it."""
+        event = ctypes.c_void_p()
+        opening = self._open(
+            "cuIpcOpenEventHandle",
+            event,
+            lambda: event.value or 0,
+            Handle.from_buffer_copy(handle),
+        )
+        try:
+            yield opening
+        finally:
+            if not opening.code and not self.broken():
+                self._call("destroy the event", "cuEventDestroy_v2", event)
+
+    def wait_for_event(self, event: int) -> Opening:
+        """Wait until the work that was before an opened event is done."""
+        with self._doing("wait for the event"):
+            started = time.perf_counter()
+            code = self._cuda.library.call("cuEventSynchronize", ctypes.c_void_p(event))
+            return Opening("cuEventSynchronize", code, _since(started), event)
+
+    def _open(
+        self, function: str, into: Any, address: Callable[[], int], *arguments: object
+    ) -> Opening:
+        with self._doing("open the IPC handle"):
+            started = time.perf_counter()
+            code = self._cuda.library.call(function, ctypes.byref(into), *arguments)
+            taken = _since(started)
+        name = function.removesuffix("_v2")
+        return Opening(name, code, taken, 0 if code else address())
+
+    def _call(self, step: str, function: str, *arguments: object) -> None:
+        with self._doing(step):
+            code = self._cuda.library.call(function, *arguments)
+        if code:
+            raise self._cuda.failure(step, function.removesuffix("_v2"), code)
 
     def export(self, address: int) -> bytes:
         """The IPC handle of an allocation: 64 bytes."""
-        with self._cuda.step("export the memory (cuIpcGetMemHandle)"):
+        with self._doing("export the memory (cuIpcGetMemHandle)"):
             return bytes(self._driver.mem_get_ipc_handle(address))
+
+    @contextmanager
+    def recorded_event(self) -> Iterator[bytes]:
+        """An event for other processes behind all that was launched; yields its IPC handle."""
+        flags = self._driver.event_flags
+        with self._doing("export an event (cuIpcGetEventHandle)"):
+            event = self._driver.Event(flags.INTERPROCESS | flags.DISABLE_TIMING)
+            event.record()
+            handle = bytes(event.ipc_handle())
+        yield handle  # PyCUDA destroys the event when this generator lets go of it
+
+    def broken(self) -> Problem | None:
+        """The error that every call in this context returns from now on, if there is one."""
+        try:
+            self.synchronize()
+        except WorkloadError as error:
+            return error.problem
+        return None
+
+    def enable_peer_access(self, other: Context) -> None:
+        """Let kernels and copies here use what another context of this process allocated."""
+        try:
+            with self._doing("enable peer access"):
+                self._driver.Context.enable_peer_access(other._created, 0)
+        except WorkloadError as error:
+            if error.problem.code != _PEER_ACCESS_ALREADY_ENABLED:
+                raise
+
+    # ---------------------------------------------------------------- copies
 
     def clear(self, address: int, size: int) -> None:
         """Fill with zeros."""
-        with self._cuda.step("clear memory"):
+        with self._doing("clear memory"):
             self._driver.memset_d8(address, 0, size)
             self._driver.Context.synchronize()
 
-    def read(self, address: int) -> int:
-        """Copy one word from the device."""
-        word = bytearray(8)
-        with self._cuda.step("read a word"):
-            self._driver.memcpy_dtoh(word, address)
-        return int.from_bytes(word, "little")
+    def read(self, address: int, words: int) -> list[int]:
+        """Copy words from the device."""
+        copy = bytearray(8 * words)
+        with self._doing("read words"):
+            self._driver.memcpy_dtoh(copy, address)
+        return memoryview(copy).cast("Q").tolist()
 
     def write(self, address: int, word: int) -> None:
         """Copy one word to the device."""
-        with self._cuda.step("write a word"):
+        with self._doing("write a word"):
             self._driver.memcpy_htod(address, word.to_bytes(8, "little"))
             self._driver.Context.synchronize()
 
+    def start_copy(self, to: int, source: int, size: int) -> None:
+        """Launch a copy between device memory; it is not done when this returns."""
+        with self._doing("copy memory (cuMemcpyDtoDAsync)"):
+            self._driver.memcpy_dtod_async(to, source, size)
+
+    # ---------------------------------------------------------------- kernels
+
     def fill(self, address: int, first: int, words: int, seed: int) -> None:
         """Run the kernel ``fill``: ``words`` from ``first`` on become the seed's pattern."""
-        with self._cuda.step("fill memory by a kernel"):
+        self.start_fill(address, first, words, seed)
+        self.synchronize()
+
+    def verify(self, address: int, first: int, words: int, seed: int) -> Verified:
+        """Run the kernel ``verify``: compare ``words`` from ``first`` on with the pattern."""
+        with self.allocated(ANSWER_BYTES) as answer:
+            self.start_verify(address, first, words, seed, answer)
+            return self.verified(answer)
+
+    def start_fill(self, address: int, first: int, words: int, seed: int) -> None:
+        """Launch the kernel ``fill``; it is not done when this returns."""
+        with self._doing("fill memory by a kernel"):
             self._fill.prepared_call(_grid(words), (THREADS, 1, 1), address, first, words, seed)
-            self._driver.Context.synchronize()
 
-    def verify(
-        self, address: int, first: int, words: int, seed: int
-    ) -> tuple[int, int | None, int]:
-        """Run the kernel ``verify`` over ``words`` from ``first`` on.
-
-        Returns:
-            How many differ from the seed's pattern, the first that does, and the checksum.
-        """
-        with self.allocated((2 * SLOTS + 1) * 8) as answer, self._cuda.step("verify by a kernel"):
-            self._driver.memset_d8(answer, 0, (2 * SLOTS + 1) * 8)
+    def start_verify(self, address: int, first: int, words: int, seed: int, answer: int) -> None:
+        """Launch the kernel ``verify``; what it finds goes to `ANSWER_BYTES` at ``answer``."""
+        with self._doing("verify by a kernel"):
+            self._driver.memset_d8(answer, 0, ANSWER_BYTES)
             self._driver.memset_d8(answer + SLOTS * 8, 0xFF, 8)
+        self.start_reading(address, first, words, seed, answer)
+
+    def start_reading(self, address: int, first: int, words: int, seed: int, answer: int) -> None:
+        """Launch the kernel ``verify`` alone; its answer adds to what is there."""
+        with self._doing("verify by a kernel"):
             self._verify.prepared_call(
                 _grid(words), (THREADS, 1, 1), address, first, words, seed, answer
             )
-            copy = bytearray((2 * SLOTS + 1) * 8)
+
+    def verified(self, answer: int) -> Verified:
+        """Wait for the kernel ``verify`` and fetch what it found."""
+        with self._doing("verify by a kernel"):
+            copy = bytearray(ANSWER_BYTES)
             self._driver.memcpy_dtoh(copy, answer)
         numbers = memoryview(copy).cast("Q")
         wrong = sum(numbers[:SLOTS])
-        return wrong, numbers[SLOTS] if wrong else None, sum(numbers[SLOTS + 1 :]) % (1 << 64)
+        first = numbers[SLOTS] if wrong else None
+        return Verified(wrong, first, sum(numbers[SLOTS + 1 :]) % (1 << 64))
+
+    def synchronize(self) -> None:
+        """Wait until all that was launched is done."""
+        with self._doing("wait for the GPU"):
+            self._driver.Context.synchronize()
+
+    @contextmanager
+    def timed(self) -> Iterator[Callable[[], float]]:
+        """Events around the body; yields what waits for the second and tells the seconds."""
+        with self._doing("measure time by events"):
+            begin, end = self._driver.Event(), self._driver.Event()
+            begin.record()
+
+        def seconds() -> float:
+            with self._doing("measure time by events"):
+                end.synchronize()
+                return float(end.time_since(begin)) / 1000
+
+        yield seconds
+        with self._doing("measure time by events"):
+            end.record()
+
+
+def _since(started: float) -> float:
+    """Milliseconds."""
+    return round((time.perf_counter() - started) * 1000, 4)
 
 
 def _grid(words: int) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 In a folder either side may come first. Both make the FIFOs and open them before anything else; the
 kernel wakes whoever waits, and tells it when the other's end closes, so a partner that dies is
 noticed at once. A FIFO holds nothing when nobody has it open: what an earlier run left cannot be
-taken for an offer.
+taken for an offer. An offer fills PIPE_BUF bytes, which are written and read at once (pipe(7)), so
+that each of several consumers takes exactly one.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from types import FrameType
 from workload.result import Offer, Problem, Verdict, WorkloadError
 
 _OFFER = "offer.fifo"
-"""From producer to consumer: one line, the offer."""
+"""From producer to consumer: the offer, filled up with blanks, once for each consumer."""
 _ANSWER = "answer.fifo"
-"""From consumer to producer: one line, its verdict."""
+"""From consumer to producer: one line each, its verdict."""
 
 _READABLE = select.POLLIN
 _CLOSED = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -63,13 +64,20 @@ class Waiting:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._told_to_stop = True
 
-    def wait(self, descriptor: int | None, what: str, at_most: float | None = None) -> int:
-        """Wait for something to read.
+    def wait(
+        self,
+        descriptor: int | None,
+        what: str,
+        at_most: float | None = None,
+        events: int = _READABLE,
+    ) -> int:
+        """Wait for something to read, or for the other end to close.
 
         Args:
             descriptor: what to read; None to let time pass only.
             what: what is waited for, for the error.
             at_most: seconds after which to return in any case.
+            events: what to wait for; 0: for the other end to close only.
 
         Returns:
             The descriptor's events; 0 when ``at_most`` is over.
@@ -87,13 +95,13 @@ class Waiting:
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if descriptor is not None:
-            poll.register(descriptor, _READABLE)
+            poll.register(descriptor, events)
         pause = left if at_most is None else min(left, at_most)
-        events = dict(poll.poll(max(1.0, pause * 1000)))
-        if descriptor in events:
-            return events[descriptor]
+        happened = dict(poll.poll(max(1.0, pause * 1000)))
+        if descriptor in happened:
+            return happened[descriptor]
         if at_most is None or self._told_to_stop:
-            return self.wait(descriptor, what, at_most)
+            return self.wait(descriptor, what, at_most, events)
         return 0
 
 
@@ -108,26 +116,28 @@ class ProducerSide:
             # O_RDWR: opening waits for no reader, and the line stays until one comes (fifo(7)).
             self._offer = os.open(_fifo(folder / _OFFER), os.O_RDWR | os.O_NONBLOCK)
 
-    def publish(self, offer: Offer, log: str) -> None:
+    def publish(self, offer: Offer, consumers: int, log: str) -> None:
         """Hand the offer over.
 
         Args:
             offer: what to hand over.
+            consumers: to how many, in a folder.
             log: the beginning of the line, where the offer goes through the log.
         """
         if self._offer is None:
             print(f"{log}offer {offer.line()}", flush=True)
-        else:
-            os.write(self._offer, offer.line().encode() + b"\n")
+            return
+        for _ in range(consumers):
+            os.write(self._offer, offer.line().encode().ljust(select.PIPE_BUF))
 
     @property
     def descriptor(self) -> int | None:
         """What becomes readable when the consumer answers, if there is such a way."""
         return self._answer
 
-    def answer(self) -> str:
-        """What the consumer said; empty when it ended without a word."""
-        return _line(self._answer) if self._answer is not None else ""
+    def answers(self) -> list[str]:
+        """What consumers said since the last look; nothing when one ended without a word."""
+        return _now(self._answer).split() if self._answer is not None else []
 
 
 class ConsumerSide:
@@ -147,13 +157,21 @@ class ConsumerSide:
             WorkloadError: the producer never came, ended without an offer, or wrote something else.
         """
         events = waiting.wait(self._offer, "the producer's offer")
-        text = _line(self._offer) if self._offer is not None and events & _READABLE else ""
+        text = _now(self._offer) if self._offer is not None and events & _READABLE else ""
         if not text and events & _CLOSED:
             raise partner_never_came("the producer ended without an offer")
         try:
             return Offer.parse(text)
         except ValueError as error:
             raise partner_never_came(f"what stood in the folder is no offer: {error}") from error
+
+    def wait_until_gone(self, waiting: Waiting) -> None:
+        """Wait until the producer has closed its end, as its death does.
+
+        Raises:
+            WorkloadError: it did not.
+        """
+        waiting.wait(self._offer, "the producer's end", events=0)
 
     def tell(self, verdict: Verdict) -> None:
         """Tell the producer how it went, where there is a way."""
@@ -177,8 +195,8 @@ def _fifo(path: Path) -> Path:
     return path
 
 
-def _line(descriptor: int) -> str:
-    """What can be read now: a line fits into a FIFO's atomic write (PIPE_BUF, 4096 bytes)."""
+def _now(descriptor: int) -> str:
+    """What can be read now, at most one offer."""
     try:
         return os.read(descriptor, select.PIPE_BUF).decode(errors="replace").strip()
     except BlockingIOError:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from workload.buffer import Buffer, Doorbell, Findings, seed_of
-from workload.cuda import Cuda
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from workload import process
+from workload.buffer import PAGE, WORD, Buffer, Doorbell, Findings, seed_of, small_seed
+from workload.cuda import Context, Cuda
 from workload.exchange import ProducerSide, Waiting, partner_never_came
 from workload.log import Log
-from workload.options import Options
-from workload.result import Gpu, Offer, Problem, Result, Seen, Verdict, WorkloadError
+from workload.options import End, Options
+from workload.result import Extras, Gpu, Offer, Problem, Result, Seen, Verdict, WorkloadError
+
+_SMALL = 16
+"""How many small allocations there are among the extras."""
+_INTERIOR = 1 << 20
+"""Bytes into the main allocation: within its first block of 2 MiB."""
 
 _SHORTEST, _LONGEST = 0.0005, 0.005
 """Seconds between two looks at the doorbell: device memory wakes nobody."""
@@ -28,25 +37,61 @@ def produce(
         WorkloadError: something went wrong.
     """
     nonce = options.nonce or ""
-    with cuda.context(gpus[0]) as context, context.allocated(options.bytes) as address:
-        buffer = Buffer(context, address, options.bytes, seed_of(nonce))
+    seed = seed_of(nonce)
+    with (
+        cuda.context(gpus[0]) as context,
+        context.allocated(options.bytes) as address,
+        _extras(context, address, seed) if options.extras else _nothing() as extras,
+    ):
+        buffer = Buffer(context, address, options.bytes, seed)
         checksum = _fill(buffer)
         result.offer = Offer(
             nonce=nonce,
             handle=context.export(address).hex(),
             bytes=options.bytes,
-            seed=seed_of(nonce),
+            seed=seed,
             checksum=f"{checksum:016x}",
             exporter=gpus[0].uuid,
             own_pid=result.process.own_pid,
+            extras=extras,
         )
         log.say(f"filled {options.bytes >> 20} MiB on GPU {gpus[0].ordinal}, verified it")
-        side.publish(result.offer, log.prefix)
-        rung = _wait_for_doorbell(buffer, side, waiting)
-        if rung is Doorbell.FAILED:
-            raise partner_never_came(f"the consumer failed ({side.answer() or 'see its log'})")
-        _verify_write(buffer, rung, result)
-    log.say(f"saw the consumer's write: {_sum(result.seen)} words right")
+        side.publish(result.offer, options.consumers, log.prefix)
+        if options.end is End.KILL:
+            process.kill_oneself()
+        if options.end is End.EXIT:
+            return
+        rung = _wait_for_doorbells(buffer, side, waiting, options.consumers)
+        if options.end is End.KILL_WHEN_RUNG:
+            process.kill_oneself()
+        log.say(_verify_write(buffer, rung, result))
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+@contextmanager
+def _extras(context: Context, address: int, seed: int) -> Iterator[Extras]:
+    """More handles; the memory behind them is there while the body runs."""
+    with ExitStack() as stack:
+        small = []
+        for number in range(_SMALL):
+            memory = stack.enter_context(context.allocated(PAGE))
+            context.fill(memory, 0, PAGE // WORD, small_seed(seed, number))
+            small.append(context.export(memory).hex())
+        event = stack.enter_context(context.recorded_event()).hex()
+        # The last one, or an allocation that follows could take its place.
+        with context.allocated(PAGE) as memory:
+            freed = context.export(memory).hex()
+        yield Extras(
+            freed=freed,
+            interior=context.export(address + _INTERIOR).hex(),
+            interior_offset=_INTERIOR,
+            small=small,
+            event=event,
+        )
 
 
 def _fill(buffer: Buffer) -> int:
@@ -61,31 +106,64 @@ def _fill(buffer: Buffer) -> int:
     return found.checksum
 
 
-def _wait_for_doorbell(buffer: Buffer, side: ProducerSide, waiting: Waiting) -> Doorbell:
+def _wait_for_doorbells(
+    buffer: Buffer, side: ProducerSide, waiting: Waiting, consumers: int
+) -> list[Doorbell]:
+    """Wait until every consumer is done.
+
+    Raises:
+        WorkloadError: one of them failed or ended without ringing, or the patience is over.
+    """
+    # That a single consumer is gone is seen at its end of the FIFO. Where there are several, that
+    # nobody has it open says nothing: others may be yet to come.
+    descriptor = side.descriptor if consumers == 1 else None
     pause = _SHORTEST
-    while (rung := buffer.heard()) is None:
-        if waiting.wait(side.descriptor, "the consumer's write", at_most=pause):
-            # It rings before it answers, so what it did can be heard now.
-            answer = side.answer()
-            if (rung := buffer.heard()) is None:
-                raise partner_never_came(
-                    f"the consumer failed ({answer})"
-                    if answer
-                    else "the consumer ended without a word, or its write cannot be seen"
-                )
+    while True:
+        woken = waiting.wait(descriptor, "the consumer's write", at_most=pause)
+        answers = side.answers()
+        # It rings before it answers, so what it did can be heard now.
+        heard = buffer.heard(consumers)
+        if Doorbell.FAILED in heard:
+            said = ", ".join(answers)
+            raise partner_never_came(f"the consumer failed ({said or 'see its log'})")
+        rung = [doorbell for doorbell in heard if doorbell is not None]
+        if len(rung) == consumers:
             return rung
+        if failed := [answer for answer in answers if answer != Verdict.OK]:
+            raise partner_never_came(f"the consumer failed ({', '.join(failed)})")
+        if woken:
+            raise partner_never_came(
+                "the consumer ended without a word, or its write cannot be seen"
+            )
         pause = min(pause * 1.5, _LONGEST)
-    return rung
 
 
-def _verify_write(buffer: Buffer, rung: Doorbell, result: Result) -> None:
+def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> str:
+    """Verify what was written, where it is known who wrote what; say what was seen."""
+    if set(rung) == {Doorbell.LOOKED}:
+        found = Findings(0, 0, None, 0)
+        for half in buffer.halves:
+            found += buffer.verify(half, 0)
+        if found.wrong:
+            raise _wrong("verify the data that nobody wrote", found)
+        return f"nobody wrote: {found.words} words as they were"
+    if len(rung) > 1:
+        return f"{len(rung)} consumers rang; what they wrote is not verified"
+    _verify_write_of_one(buffer, rung[0], result)
+    return f"saw the consumer's write: {sum(item.words for item in result.seen)} words right"
+
+
+def _verify_write_of_one(buffer: Buffer, rung: Doorbell, result: Result) -> None:
     first, second = buffer.halves
-    found: dict[str, Findings] = {"same": buffer.verify(first, 1)}
+    if rung is Doorbell.CROSS_WROTE_ALL:
+        found = {"cross": buffer.verify(first, 2) + buffer.verify(second, 2)}
+    else:
+        found = {"same": buffer.verify(first, 1)}
     if rung is Doorbell.SAME_WROTE_ALL:
         found["same"] += buffer.verify(second, 1)
     elif rung is Doorbell.BOTH_WROTE:
         found["cross"] = buffer.verify(second, 2)
-    elif (untouched := buffer.verify(second, 0)).wrong:
+    elif rung is Doorbell.SAME_WROTE_HALF and (untouched := buffer.verify(second, 0)).wrong:
         raise _wrong("verify the half that nobody wrote", untouched)
     result.seen = [
         Seen(path, each.words, each.wrong, each.first_wrong) for path, each in found.items()
@@ -103,7 +181,3 @@ def _wrong(step: str, found: Findings) -> WorkloadError:
             f"{found.wrong} of {found.words} words are wrong, the first is {found.first_wrong}",
         ),
     )
-
-
-def _sum(seen: list[Seen]) -> int:
-    return sum(item.words for item in seen)

@@ -117,5 +117,22 @@ bool object_is(enum object_kind kind, const void *handle);
 // Free it. False: it was none of this kind.
 bool object_destroy(enum object_kind kind, void *handle);
 
+// ---------------------------------------------------------------- streams.c
+
+struct event {
+  struct object object;
+  unsigned flags;
+  double recorded;          // ms; 0: never
+  struct device *device;    // of the context that it was made in
+  struct allocation_id id;  // once it is exported; number 0: it is not
+};
+
+// A live event with these flags on the current context's device, or NULL.
+struct event *event_make(struct device *device, unsigned flags);
+// The event behind a caller's handle, or NULL.
+struct event *event_of(CUevent handle);
+// Let it be recorded now.
+void event_record(struct event *event);
+
 // A stream that the caller may name: its own or one of the default streams' special handles.
 bool stream_valid(CUstream stream);

@@ -1,8 +1,9 @@
-// Memory shared between processes (cuda.h, cuIpcGetMemHandle and following).
+// Memory and events shared between processes (cuda.h, cuIpcGetMemHandle and following).
 //
 // Results are those measured on H100 (and one H200), driver 580.159.04: docs/simulated-hardware.md
 // lists them. In short: an importer whose own PID equals the exporter's is taken for the exporter,
-// whatever PID namespaces the two are in; nothing else about processes is looked at.
+// whatever PID namespaces the two are in; nothing else about processes is looked at. Of events
+// nothing was measured: they follow the same rules here.
 #include "driver.h"
 
 #include <string.h>
@@ -16,11 +17,56 @@ struct handle {
   unsigned char pid[4];  // the exporter's own PID as it sees itself, little endian
   unsigned char ignored_too[12];
   unsigned char uuid[16];     // 24: the exporting GPU
-  unsigned char number[8];    // 40: the allocation among its process's
+  unsigned char number[8];    // 40: the allocation or event among its process's
   unsigned char process[8];   // 48: the exporting process
   unsigned char ignored_last[8];
 };
 _Static_assert(sizeof(struct handle) == CU_IPC_HANDLE_SIZE, "a handle has 64 bytes");
+
+static void write_handle(void *to, const struct device *device, struct allocation_id id) {
+  struct handle handle = {.ignored = "SIMGPU"};
+  uint32_t pid = (uint32_t)getpid();
+  memcpy(handle.pid, &pid, sizeof handle.pid);
+  memcpy(handle.uuid, device->gpu.uuid_bytes, sizeof handle.uuid);
+  memcpy(handle.number, &id.number, sizeof handle.number);
+  memcpy(handle.process, &id.process, sizeof handle.process);
+  memcpy(to, &handle, sizeof handle);
+}
+
+// What a handle names; not a success: it names nothing that this process can open.
+static CUresult read_handle(const void *from, struct device **device, struct allocation_id *id) {
+  struct handle handle;
+  memcpy(&handle, from, sizeof handle);
+  uint32_t pid;
+  memcpy(&pid, handle.pid, sizeof pid);
+  if (pid == (uint32_t)getpid()) return CUDA_ERROR_INVALID_CONTEXT;
+  // Measured: CUDA_VISIBLE_DEVICES may hide the exporting GPU, but it must be injected.
+  *device = device_by_uuid(handle.uuid);
+  if (!*device) return CUDA_ERROR_INVALID_VALUE;
+  memcpy(&id->number, handle.number, sizeof id->number);
+  memcpy(&id->process, handle.process, sizeof id->process);
+  return CUDA_SUCCESS;
+}
+
+static CUresult refusal(enum allocation_state state) {
+  switch (state) {
+    case ALLOCATION_LIVE:
+      return CUDA_SUCCESS;
+    case ALLOCATION_FREED:
+      return CUDA_ERROR_INVALID_VALUE;
+    case ALLOCATION_OWNER_GONE:
+      return CUDA_ERROR_INVALID_HANDLE;
+    default:
+      return CUDA_ERROR_OPERATING_SYSTEM;
+  }
+}
+
+// Whether the context's GPU can use what lies on the device.
+static bool reachable(const struct device *device, const struct context *context) {
+  return device == context->device || machine_peers(&device->gpu, &context->device->gpu);
+}
+
+// ---------------------------------------------------------------- memory
 
 // Any address within an allocation made by cuMemAlloc; measured: the handle stands for its base.
 CUresult CUDAAPI cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr) {
@@ -28,15 +74,7 @@ CUresult CUDAAPI cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr) {
   memory_lock();
   struct memory *memory = memory_at(dptr);
   bool exportable = pHandle && memory && memory->kind == MEMORY_DEVICE;
-  if (exportable) {
-    struct handle handle = {.ignored = "SIMGPU"};
-    uint32_t pid = (uint32_t)getpid();
-    memcpy(handle.pid, &pid, sizeof handle.pid);
-    memcpy(handle.uuid, memory->device->gpu.uuid_bytes, sizeof handle.uuid);
-    memcpy(handle.number, &memory->id.number, sizeof handle.number);
-    memcpy(handle.process, &memory->id.process, sizeof handle.process);
-    memcpy(pHandle, &handle, sizeof handle);
-  }
+  if (exportable) write_handle(pHandle, memory->device, memory->id);
   memory_unlock();
   return exportable ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
@@ -57,17 +95,9 @@ static CUresult open_first(struct device *device, struct allocation_id id, struc
                            CUdeviceptr *pointer) {
   size_t size;
   int file;
-  switch (allocation_open(&device->gpu, id, &size, &file)) {
-    case ALLOCATION_LIVE:
-      break;
-    case ALLOCATION_FREED:
-      return CUDA_ERROR_INVALID_VALUE;
-    case ALLOCATION_OWNER_GONE:
-      return CUDA_ERROR_INVALID_HANDLE;
-    default:
-      return CUDA_ERROR_OPERATING_SYSTEM;
-  }
-  if (device != context->device && !machine_peers(&device->gpu, &context->device->gpu)) {
+  CUresult refused = refusal(allocation_open(&device->gpu, id, &size, &file));
+  if (refused != CUDA_SUCCESS) return refused;
+  if (!reachable(device, context)) {
     close(file);
     return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   }
@@ -83,25 +113,15 @@ static CUresult open_first(struct device *device, struct allocation_id id, struc
 CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle opaque,
                                        unsigned int Flags) {
   REQUIRE_CONTEXT(context);
-  struct handle handle;
-  memcpy(&handle, &opaque, sizeof handle);
   if (!pdptr || Flags != CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS) return CUDA_ERROR_INVALID_VALUE;
-
-  uint32_t pid;
-  memcpy(&pid, handle.pid, sizeof pid);
-  if (pid == (uint32_t)getpid()) return CUDA_ERROR_INVALID_CONTEXT;
-
-  // Measured: CUDA_VISIBLE_DEVICES may hide the exporting GPU, but it must be injected.
-  struct device *device = device_by_uuid(handle.uuid);
-  if (!device) return CUDA_ERROR_INVALID_VALUE;
-
+  struct device *device;
   struct allocation_id id;
-  memcpy(&id.number, handle.number, sizeof id.number);
-  memcpy(&id.process, handle.process, sizeof id.process);
+  CUresult result = read_handle(&opaque, &device, &id);
+  if (result != CUDA_SUCCESS) return result;
   memory_lock();
   struct memory *known = memory_imported(id, device, context->device);
-  CUresult result = known ? open_again(known, context, pdptr)
-                          : open_first(device, id, context, pdptr);
+  result = known ? open_again(known, context, pdptr)
+                 : open_first(device, id, context, pdptr);
   memory_unlock();
   return result;
 }
@@ -120,4 +140,43 @@ CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr dptr) {
   if (open && --memory->references == 0) memory_drop(memory);
   memory_unlock();
   return open ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+// ---------------------------------------------------------------- events
+
+// cuda.h: the event must have been made with CU_EVENT_INTERPROCESS and CU_EVENT_DISABLE_TIMING.
+CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
+  static uint64_t number;
+  REQUIRE_CONTEXT(context);
+  struct event *exported = event_of(event);
+  if (!exported) return CUDA_ERROR_INVALID_HANDLE;
+  if (!pHandle || !(exported->flags & CU_EVENT_INTERPROCESS)) return CUDA_ERROR_INVALID_VALUE;
+  CUresult result = CUDA_SUCCESS;
+  memory_lock();
+  if (!exported->id.number) {
+    struct allocation_id id = {memory_process_key(), ++number};
+    result = refusal(event_create(&exported->device->gpu, id, &exported->device->process_lock));
+    if (result == CUDA_SUCCESS) exported->id = id;
+  }
+  if (result == CUDA_SUCCESS) write_handle(pHandle, exported->device, exported->id);
+  memory_unlock();
+  return result;
+}
+
+// cuda.h: the event behaves as one that was made with CU_EVENT_DISABLE_TIMING. What its exporter
+// recorded is done by now.
+CUresult CUDAAPI cuIpcOpenEventHandle(CUevent *phEvent, CUipcEventHandle opaque) {
+  REQUIRE_CONTEXT(context);
+  if (!phEvent) return CUDA_ERROR_INVALID_VALUE;
+  struct device *device;
+  struct allocation_id id;
+  CUresult result = read_handle(&opaque, &device, &id);
+  if (result == CUDA_SUCCESS) result = refusal(event_state(&device->gpu, id));
+  if (result != CUDA_SUCCESS) return result;
+  if (!reachable(device, context)) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+  struct event *event = event_make(device, CU_EVENT_DISABLE_TIMING);
+  if (!event) return CUDA_ERROR_OUT_OF_MEMORY;
+  event_record(event);
+  *phEvent = (CUevent)event;
+  return CUDA_SUCCESS;
 }

@@ -68,6 +68,7 @@ TEXT(brand)
 TEXT(addressing_mode)
 NUMBER(minor)
 NUMBER(memory)
+NUMBER(keeps_memory)
 NUMBER(multiprocessors)
 NUMBER(pci_device_id)
 NUMBER(pci_subsystem_id)
@@ -87,6 +88,7 @@ static const struct setting gpu_settings[] = {
     {"pci", set_pci},
     {"minor", set_minor},
     {"memory", set_memory},
+    {"keeps_memory", set_keeps_memory},
     {"sms", set_multiprocessors},
     {"compute_capability", set_capability},
     {"peer_group", set_peer_group},
@@ -206,6 +208,10 @@ static void allocation_path(const struct gpu *gpu, struct allocation_id id, char
   snprintf(path, size, "%s/mem-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
 }
 
+static void event_path(const struct gpu *gpu, struct allocation_id id, char *path, size_t size) {
+  snprintf(path, size, "%s/event-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
+}
+
 // Serialise all changes to the GPU's allocations; ends with close(). -1 with errno on failure.
 static int lock_gpu(const struct gpu *gpu) {
   char path[512];
@@ -245,7 +251,30 @@ static int create_file(const char *path) {
   return file;
 }
 
-// Sum up live allocations and remove those of dead processes. The GPU is locked by the caller.
+// An allocation is gone. On a GPU with the fault keeps_memory its content stays for the next one.
+static void drop_allocation(const struct gpu *gpu, const char *name) {
+  char path[512], left[512];
+  snprintf(path, sizeof path, "%.250s/%.200s", gpu->directory, name);
+  snprintf(left, sizeof left, "%.250s/left-%.200s", gpu->directory, name + strlen("mem-"));
+  if (!gpu->keeps_memory || rename(path, left) != 0) unlink(path);
+}
+
+// Give a new allocation what an earlier one of the same size left, if anything.
+static void inherit(const struct gpu *gpu, const char *path, size_t size) {
+  DIR *directory = gpu->keeps_memory ? opendir(gpu->directory) : NULL;
+  if (!directory) return;
+  const struct dirent *entry;
+  struct stat status;
+  bool found = false;
+  while (!found && (entry = readdir(directory)))
+    found = strncmp(entry->d_name, "left-", strlen("left-")) == 0 &&
+            fstatat(dirfd(directory), entry->d_name, &status, 0) == 0 &&
+            (size_t)status.st_size == size &&
+            renameat(dirfd(directory), entry->d_name, AT_FDCWD, path) == 0;
+  closedir(directory);
+}
+
+// Sum up live allocations and remove what dead processes left. The GPU is locked by the caller.
 static int64_t count_and_reap(const struct gpu *gpu) {
   DIR *directory = opendir(gpu->directory);
   if (!directory) return -1;
@@ -255,14 +284,18 @@ static int64_t count_and_reap(const struct gpu *gpu) {
   while ((entry = readdir(directory))) {
     uint64_t process;
     bool allocation = sscanf(entry->d_name, "mem-%16" SCNx64, &process) == 1;
-    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1) continue;
+    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1 &&
+        sscanf(entry->d_name, "event-%16" SCNx64, &process) != 1)
+      continue;
     if (!asked_any || asked != process) {  // a process's files mostly follow each other
       asked_lives = process_lives(gpu, process);
       asked = process;
       asked_any = true;
     }
     struct stat status;
-    if (!asked_lives)
+    if (!asked_lives && allocation)
+      drop_allocation(gpu, entry->d_name);
+    else if (!asked_lives)
       unlinkat(dirfd(directory), entry->d_name, 0);
     else if (allocation && fstatat(dirfd(directory), entry->d_name, &status, 0) == 0)
       used += ((uint64_t)status.st_size + PAGE - 1) / PAGE * PAGE;
@@ -305,7 +338,9 @@ enum allocation_state allocation_create(const struct gpu *gpu, struct allocation
   } else if (used >= 0 && (*process_lock >= 0 || show_life(gpu, id.process, process_lock))) {
     char path[512];
     allocation_path(gpu, id, path, sizeof path);
-    *file = create_file(path);
+    inherit(gpu, path, size);
+    *file = gpu->keeps_memory ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (*file < 0) *file = create_file(path);
     if (*file >= 0 && ftruncate(*file, (off_t)size) == 0) {
       state = ALLOCATION_LIVE;
     } else if (*file >= 0) {
@@ -346,6 +381,42 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 void allocation_remove(const struct gpu *gpu, struct allocation_id id) {
   char path[512];
   allocation_path(gpu, id, path, sizeof path);
+  drop_allocation(gpu, strrchr(path, '/') + 1);
+}
+
+enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
+                                   int *process_lock) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  enum allocation_state state = ALLOCATION_FAILED;
+  if (*process_lock >= 0 || show_life(gpu, id.process, process_lock)) {
+    char path[512];
+    event_path(gpu, id, path, sizeof path);
+    int file = create_file(path);
+    if (file >= 0) {
+      state = ALLOCATION_LIVE;
+      close(file);
+    }
+  }
+  close(lock);
+  return state;
+}
+
+enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id) {
+  int lock = lock_gpu(gpu);
+  if (lock < 0) return ALLOCATION_FAILED;
+  char path[512];
+  event_path(gpu, id, path, sizeof path);
+  enum allocation_state state = !process_lives(gpu, id.process) ? ALLOCATION_OWNER_GONE
+                                : access(path, F_OK) == 0       ? ALLOCATION_LIVE
+                                                                : ALLOCATION_FREED;
+  close(lock);
+  return state;
+}
+
+void event_remove(const struct gpu *gpu, struct allocation_id id) {
+  char path[512];
+  event_path(gpu, id, path, sizeof path);
   unlink(path);
 }
 

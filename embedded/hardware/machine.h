@@ -8,6 +8,8 @@
 //   gpu<minor>/process-<key>     one per process with memory on this GPU; holds an open file
 //                                description lock as long as that process lives
 //   gpu<minor>/mem-<key><number> one allocation of process <key>
+//   gpu<minor>/left-<key><number> what an allocation left, on a GPU with the fault keeps_memory
+//   gpu<minor>/event-<key><number> one event that process <key> exported
 #pragma once
 
 #include <stdbool.h>
@@ -33,6 +35,7 @@ struct gpu {
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
+  int keeps_memory;  // a fault: allocations hold what earlier ones of their size left
 };
 
 struct driver {
@@ -84,6 +87,19 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 
 // Free an allocation of this process.
 void allocation_remove(const struct gpu *gpu, struct allocation_id id);
+
+// --- events that other processes may open (libcuda only): files without content, for all work is
+// done when its call returns ---
+
+// Export an event of this process; `*process_lock` as for an allocation.
+enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
+                                   int *process_lock);
+
+// Whether another process's event can be opened.
+enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id);
+
+// An exported event of this process is destroyed.
+void event_remove(const struct gpu *gpu, struct allocation_id id);
 
 // This process ends: to others it must look gone before its allocations do.
 void allocation_process_ends(const struct gpu *gpu, uint64_t process);

@@ -84,6 +84,7 @@ def install(
     *,
     driver_version: str = DRIVER_VERSION,
     cuda_version: int = CUDA_VERSION,
+    keeps_memory: bool = False,
 ) -> None:
     """Write a machine's description.
 
@@ -95,6 +96,7 @@ def install(
         gpus: the machine's GPUs.
         driver_version: what the driver calls itself; the libraries are the same.
         cuda_version: the newest CUDA it supports, 1000 * major + 10 * minor.
+        keeps_memory: a fault: allocations hold what earlier ones of their size left.
     """
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
@@ -121,6 +123,7 @@ def install(
                 "architecture": product.architecture,
                 "brand": product.brand,
                 "addressing_mode": product.addressing_mode,
+                "keeps_memory": int(keeps_memory),
             },
         )
         lock = directory / "lock"

@@ -355,6 +355,17 @@ nvmlReturn_t DECLDIR nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t d
   return NVML_SUCCESS;
 }
 
+// On hardware it depends on the board where two GPUs meet; here all have the CPU between them.
+nvmlReturn_t DECLDIR nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1,
+                                                         nvmlDevice_t device2,
+                                                         nvmlGpuTopologyLevel_t *pathInfo) {
+  REQUIRE_GPU(one, device1, pathInfo);
+  const struct gpu *other = gpu_of(device2);
+  if (!other) return NVML_ERROR_INVALID_ARGUMENT;
+  *pathInfo = one == other ? NVML_TOPOLOGY_INTERNAL : NVML_TOPOLOGY_NODE;
+  return NVML_SUCCESS;
+}
+
 nvmlReturn_t DECLDIR nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link,
                                               nvmlEnableState_t *isActive) {
   REQUIRE_GPU(gpu, device, isActive);

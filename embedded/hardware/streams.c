@@ -12,12 +12,6 @@ struct stream {
   unsigned flags;
 };
 
-struct event {
-  struct object object;
-  unsigned flags;
-  double recorded;  // ms; 0: never
-};
-
 bool stream_valid(CUstream stream) {
   return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD ||
          object_is(OBJECT_STREAM, stream);
@@ -75,8 +69,22 @@ CUresult CUDAAPI cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size
 
 // ---------------------------------------------------------------- events
 
-static struct event *event_of(CUevent handle) {
+struct event *event_of(CUevent handle) {
   return object_is(OBJECT_EVENT, handle) ? (struct event *)handle : NULL;
+}
+
+struct event *event_make(struct device *device, unsigned flags) {
+  struct event *event = object_create(OBJECT_EVENT, sizeof *event);
+  if (!event) return NULL;
+  event->flags = flags;
+  event->device = device;
+  return event;
+}
+
+void event_record(struct event *event) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  event->recorded = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
 CUresult CUDAAPI cuEventCreate(CUevent *phEvent, unsigned int Flags) {
@@ -84,15 +92,16 @@ CUresult CUDAAPI cuEventCreate(CUevent *phEvent, unsigned int Flags) {
   bool interprocess = Flags & CU_EVENT_INTERPROCESS;
   if (!phEvent || (interprocess && !(Flags & CU_EVENT_DISABLE_TIMING)))
     return CUDA_ERROR_INVALID_VALUE;
-  struct event *event = object_create(OBJECT_EVENT, sizeof *event);
+  struct event *event = event_make(context->device, Flags);
   if (!event) return CUDA_ERROR_OUT_OF_MEMORY;
-  event->flags = Flags;
   *phEvent = (CUevent)event;
   return CUDA_SUCCESS;
 }
 
 CUresult CUDAAPI cuEventDestroy_v2(CUevent hEvent) {
   REQUIRE_DRIVER();
+  struct event *event = event_of(hEvent);
+  if (event && event->id.number) event_remove(&event->device->gpu, event->id);
   return object_destroy(OBJECT_EVENT, hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -100,9 +109,7 @@ CUresult CUDAAPI cuEventRecord(CUevent hEvent, CUstream hStream) {
   REQUIRE_CONTEXT(context);
   struct event *event = event_of(hEvent);
   if (!event || !stream_valid(hStream)) return CUDA_ERROR_INVALID_HANDLE;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  event->recorded = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+  event_record(event);
   return CUDA_SUCCESS;
 }
 

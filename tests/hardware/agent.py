@@ -51,6 +51,7 @@ class Agent:
         self.nvml_library = f"{libraries}/libnvidia-ml.so.1"
         self.functions: dict[str, ctypes.c_void_p] = {}
         self.cuda.cuIpcOpenMemHandle_v2.argtypes = [ctypes.c_void_p, Handle, ctypes.c_uint]
+        self.cuda.cuIpcOpenEventHandle.argtypes = [ctypes.c_void_p, Handle]
 
     def pid(self) -> int:
         return os.getpid()
@@ -118,6 +119,27 @@ class Agent:
         opaque = Handle.from_buffer_copy(bytes.fromhex(handle))
         code = self.cuda.cuIpcOpenMemHandle_v2(ctypes.byref(pointer), opaque, flags)
         return [code, pointer.value]
+
+    def event(self, flags: int) -> list[int]:
+        """Make an event and record it."""
+        event = ctypes.c_void_p()
+        code = self.cuda.cuEventCreate(ctypes.byref(event), flags)
+        return [code or self.cuda.cuEventRecord(event, None), event.value or 0]
+
+    def export_event(self, event: int) -> list[object]:
+        handle = Handle()
+        code = self.cuda.cuIpcGetEventHandle(ctypes.byref(handle), ctypes.c_void_p(event))
+        return [code, ctypes.string_at(ctypes.byref(handle), HANDLE_BYTES).hex()]
+
+    def open_event(self, handle: str) -> list[int]:
+        event = ctypes.c_void_p()
+        opaque = Handle.from_buffer_copy(bytes.fromhex(handle))
+        return [self.cuda.cuIpcOpenEventHandle(ctypes.byref(event), opaque), event.value or 0]
+
+    def p2p(self, attribute: int, one: int, other: int) -> list[int]:
+        value = ctypes.c_int(-1)
+        code = self.cuda.cuDeviceGetP2PAttribute(ctypes.byref(value), attribute, one, other)
+        return [code, value.value]
 
     def read(self, pointer: int, size: int) -> list[object]:
         data = ctypes.create_string_buffer(size)

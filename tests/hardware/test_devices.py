@@ -216,6 +216,19 @@ def test_errors_have_names(machine: Machine, code: int, name: str, text: str) ->
     assert machine.process()("error", code) == [name, text]
 
 
+@pytest.mark.parametrize(("product", "peers"), [(H100.name, 1), (RTX_4090.name, 0)])
+def test_what_two_devices_are_to_each_other(
+    new_machine: NewMachine, product: str, peers: int
+) -> None:
+    rank, access, atomics = 1, 2, 3
+    process = new_machine(product).process()
+    assert process("init") == 0
+    assert process("p2p", rank, 0, 1) == [0, 0]
+    assert process("p2p", access, 0, 1) == process("p2p", access, 1, 0) == [0, peers]
+    assert process("p2p", atomics, 0, 1) == [0, peers]
+    assert process("p2p", access, 0, 0)[0] == INVALID_DEVICE
+
+
 # ---------------------------------------------------------------- the description of a machine
 
 

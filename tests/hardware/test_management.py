@@ -215,6 +215,11 @@ def test_links(nvml: ctypes.CDLL) -> None:
     assert nvml.nvmlDeviceGetP2PStatus(one, other, nvlink, ctypes.byref(status)) == 0
     assert status.value == 0
     assert number_of_link(nvml, one) == 1
+    level = ctypes.c_int(-1)
+    assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, other, ctypes.byref(level)) == 0
+    assert level.value == 40  # NVML_TOPOLOGY_NODE
+    assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, one, ctypes.byref(level)) == 0
+    assert level.value == 0  # NVML_TOPOLOGY_INTERNAL
 
 
 def number_of_link(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> int:

@@ -101,3 +101,23 @@ def test_set(machine: Machine) -> None:
     assert process("call", "cuMemsetD32_v2", pointer, 0, 1025) == INVALID_VALUE
     assert process("call", "cuMemcpyDtoD_v2", pointer + 100, pointer, 16) == 0
     assert process("read", pointer + 112, 4) == [0, "07" * 4]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_new_memory_is_clear_unless_the_gpu_has_the_fault(
+    new_machine: NewMachine, keeps: bool
+) -> None:
+    machine = new_machine(keeps_memory=keeps)
+    process = machine.ready()
+    secret, size = "ab" * 64, 1 << 20
+    for end in ("free", "kill"):
+        pointer = process("alloc", size)[1]
+        assert process("write", pointer, secret) == 0
+        if end == "free":
+            assert process("call", "cuMemFree_v2", pointer) == 0
+        else:
+            process.end(end)
+            process = machine.ready()
+        pointer = process("alloc", size)[1]
+        assert process("read", pointer, 64)[1] == (secret if keeps else "00" * 64)
+        assert process("call", "cuMemFree_v2", pointer) == 0

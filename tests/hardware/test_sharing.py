@@ -240,3 +240,74 @@ def test_only_memory_of_cumemalloc_is_exported(machine: Machine) -> None:
     _, mapped = importer("open", handle)
     assert importer("export", mapped)[0] == INVALID_VALUE
     assert importer("export", 4096)[0] == INVALID_VALUE
+
+
+# ---------------------------------------------------------------- events: not measured
+
+INTERPROCESS, DISABLE_TIMING = 4, 2
+
+
+def event_exporter(machine: Machine, **how: Any) -> tuple[Process, int, str]:
+    """A process with a recorded event: the process, the event and its handle."""
+    process = machine.ready(**how)
+    code, event = process("event", INTERPROCESS | DISABLE_TIMING)
+    assert code == 0
+    code, handle = process("export_event", event)
+    assert code == 0
+    assert process("export_event", event) == [0, handle]
+    return process, event, handle
+
+
+def test_an_event_opens_in_another_process(machine: Machine) -> None:
+    _, _, handle = event_exporter(machine)
+    for ordinal in (0, 1):
+        importer = machine.ready(ordinal=ordinal)
+        code, event = importer("open_event", handle)
+        assert code == 0
+        assert importer("call", "cuEventSynchronize", event) == 0
+        assert importer("call", "cuEventQuery", event) == 0
+        assert importer("call", "cuEventDestroy_v2", event) == 0
+        assert importer("call", "cuEventDestroy_v2", event) == INVALID_HANDLE
+        assert importer("open_event", handle)[0] == 0  # the exporter's is still there
+
+
+def test_events_and_equal_own_pids(machine: Machine) -> None:
+    process, _, handle = event_exporter(machine, pid=7)
+    assert process("open_event", handle)[0] == INVALID_CONTEXT
+    assert machine.ready(pid=7)("open_event", handle)[0] == INVALID_CONTEXT
+    assert machine.ready(pid=8)("open_event", handle)[0] == 0
+
+
+def test_an_event_that_is_gone(machine: Machine) -> None:
+    importer = machine.ready()
+    process, event, handle = event_exporter(machine)
+    assert process("call", "cuEventDestroy_v2", event) == 0
+    assert importer("open_event", handle)[0] == INVALID_VALUE
+    for how in ("exit", "kill"):
+        process, _, handle = event_exporter(machine)
+        process.end(how)
+        assert importer("open_event", handle)[0] == INVALID_HANDLE
+    assert importer("memory")[0] == 0  # whoever looks removes what the dead left
+    assert list(machine.root.glob("gpu0/event-*")) == []
+
+
+def test_events_and_memory_are_not_taken_for_each_other(machine: Machine) -> None:
+    importer = machine.ready()
+    _, _, memory = exporter(machine)
+    _, _, event = event_exporter(machine)
+    assert importer("open_event", memory)[0] == INVALID_VALUE
+    assert importer("open", event)[0] == INVALID_VALUE
+
+
+def test_only_interprocess_events_are_exported(machine: Machine) -> None:
+    process = machine.ready()
+    assert process("export_event", process("event", 0)[1])[0] == INVALID_VALUE
+    assert process("export_event", 4096)[0] == INVALID_HANDLE
+    assert process("event", INTERPROCESS)[0] == INVALID_VALUE  # has no timing (cuda.h)
+
+
+def test_events_and_gpus_without_peer_access(new_machine: NewMachine) -> None:
+    machine = new_machine(RTX_4090.name)
+    _, _, handle = event_exporter(machine)
+    assert machine.ready(ordinal=1)("open_event", handle)[0] == NO_PEER_ACCESS
+    assert machine.ready(gpus=[1])("open_event", handle)[0] == INVALID_VALUE

@@ -33,6 +33,11 @@ class Workload:
         self.lines: list[str] = []
         """The log so far."""
 
+    @property
+    def pid(self) -> int:
+        """The PID that it has in the test's namespace."""
+        return self._process.pid
+
     def until(self, beginning: str) -> str:
         """Read the log up to the line that begins so; return the rest of that line."""
         for line in self._read():
@@ -49,6 +54,13 @@ class Workload:
         result: dict[str, Any] = json.loads(self.lines[-1])
         assert result["exit"] == code
         return result
+
+    def died(self) -> int:
+        """Wait until it is gone without a result; return how, as `subprocess` has it."""
+        for _ in self._read():
+            pass
+        assert not self.lines[-1].startswith("{"), self.lines[-1]
+        return self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, or to the one that stands for it in its PID namespace."""

@@ -1,0 +1,153 @@
+"""How fast offered memory is opened, read and written: by CUDA events, warmed up, median.
+
+The method is nvbandwidth's: events around each operation, some operations before that do not count,
+the median of the rest. Paths:
+
+* ``local``: an allocation of this process on the importing GPU;
+* ``same``: the imported pointer, on the exporting GPU;
+* ``cross``: the imported pointer, from another GPU;
+* ``plain``: an allocation of this process on the exporting GPU, from the other GPU.
+
+A ``kernel`` reads by the kernel ``verify``; a ``copy`` is ``cuMemcpyDtoDAsync`` from (``read``) or
+to (``write``) the path's memory, the other side being local. The paths of one importing GPU are
+measured in turns, so that their ratios are fair.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from workload.buffer import WORD
+from workload.consumer import refuse_stale
+from workload.cuda import ANSWER_BYTES, PEER_ACCESS_UNSUPPORTED, Context, Cuda
+from workload.log import Log
+from workload.options import Options
+from workload.probe import importer, ring_looked
+from workload.result import (
+    Bandwidth,
+    Gpu,
+    Offer,
+    OpenTime,
+    Problem,
+    Result,
+    Verdict,
+    WorkloadError,
+    handle_of,
+)
+
+_WARM_UP = 2
+_SAMPLES = 7
+"""Operations that do not count, and that count."""
+_OPENINGS = 11
+_OPERATIONS = (("read", "kernel"), ("read", "copy"), ("write", "copy"))
+"""Direction and method."""
+
+
+def measure(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Log) -> None:
+    """Measure every path that the GPUs allow; then ring, so that the producer ends.
+
+    Raises:
+        WorkloadError: the offer is of another run (stale-offer), its memory does not open
+            (not-opened) or is wrong (checksum-wrong), or CUDA refused.
+    """
+    offer = options.offer
+    assert offer  # the options need it
+    result.offer = offer
+    refuse_stale(offer, options.nonce)
+    # The exporting GPU first, as a consumer takes them.
+    chosen = sorted(gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
+    for gpu in chosen:
+        _path(gpu, options, cuda, offer, result, log)
+    with cuda.context(importer(options, gpus, offer)) as context:
+        ring_looked(context, offer)
+
+
+def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, log: Log) -> None:
+    """Measure from one importing GPU."""
+    path = "same" if gpu.uuid == offer.exporter else "cross"
+    seed, size = offer.seed, options.bytes
+    with ExitStack() as stack:
+        context = stack.enter_context(cuda.context(gpu))
+        times = _open_times(context, offer)
+        if times is None:
+            log.say(f"{path}: the two GPUs have no peer access: not measured")
+            return
+        result.open.append(OpenTime(path, statistics.median(times), times))
+        own = stack.enter_context(context.allocated(size))
+        scratch = stack.enter_context(context.allocated(size))
+        answer = stack.enter_context(context.allocated(ANSWER_BYTES))
+        imported = stack.enter_context(context.imported(handle_of(offer)))
+        memories = {path: imported}
+        if not any(done.path == "local" for done in result.bandwidth):
+            memories = {"local": own, **memories}
+        exporter = next((other for other in cuda.gpus if other.uuid == offer.exporter), None)
+        if path == "cross" and exporter and cuda.can_access_peer(gpu, exporter):
+            there = stack.enter_context(cuda.context(exporter))
+            memories["plain"] = stack.enter_context(there.allocated(size))
+            there.fill(memories["plain"], 0, size // WORD, seed)
+            context.enable_peer_access(there)
+        # All memory holds the same words, so what is written changes nothing.
+        for address in (own, scratch):
+            context.fill(address, 0, size // WORD, seed)
+        for direction, method in _OPERATIONS:
+            starts = {
+                name: _operation(context, direction, method, address, scratch, answer, size, seed)
+                for name, address in memories.items()
+            }
+            for name, seconds in _in_turns(context, starts).items():
+                rates = [round(size / each / 1e9, 3) for each in seconds]
+                median = statistics.median(rates)
+                result.bandwidth.append(Bandwidth(name, direction, method, size, median, rates))
+                log.say(f"{name}: {direction} by {method} {median:.1f} GB/s")
+        for name, address in memories.items():
+            found = context.verify(address, 0, size // WORD, seed)
+            if found.wrong:
+                text = f"{found.wrong} of {size // WORD} words are wrong"
+                problem = Problem(f"verify over path {name} after measuring", text)
+                raise WorkloadError(Verdict.CHECKSUM_WRONG, problem)
+
+
+def _open_times(context: Context, offer: Offer) -> list[float] | None:
+    """Open and close the handle some times; None where the GPUs have no peer access."""
+    times = []
+    for _ in range(_OPENINGS):
+        with context.opened(handle_of(offer)) as opening:
+            if opening.code == PEER_ACCESS_UNSUPPORTED:
+                return None
+            if opening.code:
+                raise context.not_opened(opening)
+            times.append(opening.ms)
+    return times
+
+
+def _operation(
+    context: Context,
+    direction: str,
+    method: str,
+    address: int,
+    scratch: int,
+    answer: int,
+    size: int,
+    seed: int,
+) -> Callable[[], None]:
+    """What launches one operation on a path's memory."""
+    if method == "kernel":
+        return lambda: context.start_reading(address, 0, size // WORD, seed, answer)
+    to, source = (scratch, address) if direction == "read" else (address, scratch)
+    return lambda: context.start_copy(to, source, size)
+
+
+def _in_turns(context: Context, starts: Mapping[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """The seconds of each operation's samples, taken in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in starts}
+    for number in range(_WARM_UP + _SAMPLES):
+        for name, start in starts.items():
+            with context.timed() as seconds:
+                start()
+            if number >= _WARM_UP:
+                taken[name].append(seconds())
+            else:
+                context.synchronize()
+    return taken
