@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-import ssl
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -118,9 +117,9 @@ class Repository:
         self._request("GET", "/v2/", expected=(200,))
 
     def has_blob(self, digest: str) -> bool:
-        """Whether the repository has a blob already."""
-        answer = self._request("HEAD", f"/v2/{self._name}/blobs/{digest}", expected=(200, 404))
-        return answer.status == 200
+        """Whether the repository has a blob already; a redirection says where it has it."""
+        path = f"/v2/{self._name}/blobs/{digest}"
+        return self._request("HEAD", path, expected=(200, 307, 404)).status != 404
 
     def put_blob(self, blob: Blob) -> None:
         """Upload a blob in one piece.
@@ -182,7 +181,7 @@ class Repository:
             raise RegistryError(f"{self._host}: {_cause(error)}{self._advice(error)}") from error
 
     def _advice(self, error: Exception) -> str:
-        if self._insecure or not isinstance(_innermost(error), ssl.SSLError):
+        if self._insecure or not isinstance(error, urllib3.exceptions.SSLError):
             return ""
         return (
             ". If it speaks plain HTTP, or its certificate's authority is unknown to this machine"
@@ -264,11 +263,8 @@ def _said(answer: urllib3.BaseHTTPResponse) -> str:
     return f": {said}" if said else ""
 
 
-def _innermost(error: BaseException) -> BaseException:
-    reason = getattr(error, "reason", None)
-    inner = reason if isinstance(reason, BaseException) else error.__cause__
-    return _innermost(inner) if inner else error
-
-
-def _cause(error: Exception) -> str:
-    return re.sub(r"^.*?object at 0x\w+>:? ?", "", str(_innermost(error))) or str(error)
+def _cause(error: BaseException) -> str:
+    """What went wrong in the end, without the library's names of objects."""
+    while inner := error.__cause__:
+        error = inner
+    return str(error)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import ssl
+import subprocess
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from embedded import artifacts, credentials, push
 from embedded.artifacts import Artifact
+from embedded.binaries import RUNTIME
 from embedded.credentials import Credentials
 from embedded.errors import EmbeddedError
 from embedded.images import oci
@@ -150,6 +154,75 @@ def test_the_verb_prints_what_the_suite_takes(
         assert f"pushed {address}/{REPOSITORY}:7" in said.err
     digest = oci.digests(archive)[NAME]
     assert said.out == f"--dra-image {address}/{REPOSITORY}@{digest}\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+def test_containerd_pulls_what_was_pushed(
+    program: Path, archive: Path, tmp_path: Path, obtained: Callable[[Artifact], Path]
+) -> None:
+    """A node's runtime takes and unpacks it, by the digest that is printed."""
+    runtime = obtained(RUNTIME)
+    with (
+        registry.serving(program, tmp_path / "registry") as address,
+        containerd(runtime / "containerd", tmp_path / "containerd") as ctr,
+    ):
+        image = f"{address}/{REPOSITORY}@{send(archive, address)}"
+        pulled = ctr("images", "pull", "--local", "--plain-http", "--snapshotter", "native", image)
+        assert image in ctr("images", "ls", "--quiet"), pulled
+
+
+@contextmanager
+def containerd(program: Path, folder: Path) -> Iterator[Callable[..., str]]:
+    """A containerd of its own; yields its ``ctr``."""
+    folder.mkdir()
+    socket = folder / "socket"
+    (folder / "config.toml").write_text(
+        f"""version = 3
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "{socket}"
+[ttrpc]
+  address = "{folder}/ttrpc"
+"""
+    )
+    running = subprocess.Popen(
+        [program, "--config", folder / "config.toml"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert running.stdout is not None
+    try:
+        said = ""
+        for line in running.stdout:
+            said += line
+            if "containerd successfully booted" in line:
+                break
+        else:
+            raise AssertionError(f"containerd did not start: {said}")
+        reader = threading.Thread(target=running.stdout.read)
+        reader.start()
+
+        def ctr(*arguments: str) -> str:
+            done = subprocess.run(
+                [program.with_name("ctr"), "--address", socket, *arguments],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        try:
+            yield ctr
+        finally:
+            running.terminate()
+            reader.join()
+    finally:
+        running.kill()
+        running.communicate()
 
 
 @pytest.fixture
