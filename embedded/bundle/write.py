@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -61,7 +60,8 @@ def write(
         progress: where to say what is going on.
 
     Raises:
-        EmbeddedError: a part could not be built, or this tree is no git checkout.
+        EmbeddedError: a part could not be built, or this tree is no git checkout, or it changed
+            while parts were built.
     """
     if not shutil.which(_COMPRESS[0]):
         raise EmbeddedError("the program 'xz' is missing: install the package xz-utils")
@@ -72,6 +72,8 @@ def write(
     for one in kubernetes:
         artifacts.obtain(cluster.parts(chosen, one), progress)
     carried = artifacts.obtain([packages.PACKAGES], progress)[packages.PACKAGES.name]
+    if _sources() != sources:
+        raise EmbeddedError("sources changed while parts were built from them: start again")
     described = bundle.Bundle(
         version=version,
         drivers=tuple(drivers),
@@ -167,11 +169,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sources() -> list[Path]:
-    """What git does not ignore, in the state of the working tree: the keys are made from that."""
+def _sources() -> dict[Path, str]:
+    """What git does not ignore, in the state of the working tree (keys are made from that).
+
+    Returns:
+        Digests of the content, by path.
+    """
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = sorted(set(filter(None, listed.split("\0"))))
-    return [Path(name) for name in names if os.path.lexists(bundle.ROOT / name)]
+    return {Path(name): _digest(path) for name in names if (path := bundle.ROOT / name).is_file()}
 
 
 def _version() -> str:

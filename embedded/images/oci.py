@@ -8,13 +8,15 @@ executed; a directory with the sticky bit (``/tmp``) stays writable for everyone
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -112,6 +114,17 @@ def config(archive: Path, name: str) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def blobs(archive: Path, name: str) -> Iterator[tuple[bytes, Callable[[str], IO[bytes]]]]:
+    """The manifest of one image of an archive, and what opens the blobs that it names by digest.
+
+    Raises:
+        KeyError: the archive has no image of that name.
+    """
+    with tarfile.open(archive) as tar:
+        yield _blob(tar, _named(tar)[name]["digest"]), functools.partial(_open_blob, tar)
+
+
 class _Blobs:
     """The content-addressed part of a layout, collected before it is written."""
 
@@ -190,14 +203,22 @@ def _named(tar: tarfile.TarFile) -> dict[str, dict[str, Any]]:
 
 
 def _blob(tar: tarfile.TarFile, digest: str) -> bytes:
-    return _read(tar, "blobs/" + digest.replace(":", "/"))
+    return _open_blob(tar, digest).read()
+
+
+def _open_blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
+    return _open(tar, "blobs/" + digest.replace(":", "/"))
 
 
 def _read(tar: tarfile.TarFile, name: str) -> bytes:
+    return _open(tar, name).read()
+
+
+def _open(tar: tarfile.TarFile, name: str) -> IO[bytes]:
     stream: IO[bytes] | None = tar.extractfile(name)
     if stream is None:
         raise KeyError(name)
-    return stream.read()
+    return stream
 
 
 def _tree(root: Path) -> Iterator[Path]:
