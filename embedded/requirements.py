@@ -145,8 +145,8 @@ def _try(folder: Path) -> list[str]:
         (
             f"no overlay file system on {folder}",
             (
-                "load the module overlay; if the folder itself is on an overlay, as in a container, "
-                "set DRA_STATE to one on ext4, xfs or tmpfs"
+                "load the module overlay; if the folder itself is on an overlay, as in a "
+                "container, set DRA_STATE to one on ext4, xfs or tmpfs"
             ),
             _try_overlay,
         ),
