@@ -11,6 +11,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,18 @@ from typing import IO
 from embedded import bundle
 from embedded.errors import EmbeddedError
 from embedded.progress import Progress
+
+_ADVICE = {
+    r"network is unreachable|no such host|connection refused|i/o timeout|handshake timeout"
+    r"|failed to establish a new connection|name resolution|certificate"
+    r"|no matching distribution found": "a package registry is not reached: set HTTPS_PROXY,"
+    " GOPROXY, PIP_INDEX_URL or SSL_CERT_FILE as this network asks for",
+    r"executable file not found|: not found$": "install it; ./run does so by itself with apt,"
+    " unless DRA_NO_APT=1 forbids it",
+    r"no space left on device|disk quota exceeded": "make room, or set DRA_CACHE to a folder on"
+    " another disk",
+}
+"""What to do about a failed build, by what its log says (a regular expression, in any case)."""
 
 
 class BuildError(EmbeddedError):
@@ -66,13 +79,15 @@ class Build:
                 check=True,
             )
         except FileNotFoundError as error:
-            raise BuildError(f"{command[0]}: not found") from error
+            raise BuildError(_with_advice(f"{command[0]}: not found")) from error
         except subprocess.CalledProcessError as error:
             lines = Path(self.log.name).read_text(errors="replace").splitlines()
             tail = [line[:300] for line in lines[-15:]]
             raise BuildError(
-                f"`{' '.join(command[:4])} …` ended with {error.returncode}; "
-                f"the end of {self.log.name}:\n  " + "\n  ".join(tail)
+                _with_advice(
+                    f"`{' '.join(command)[:80]} …` ended with {error.returncode}; "
+                    f"the end of {self.log.name}:\n  " + "\n  ".join(tail)
+                )
             ) from error
 
 
@@ -108,6 +123,16 @@ class Artifact:
         name = f"{self.name}-{self.key}"
         carried = bundle.FOLDER / bundle.ARTIFACTS / name
         return carried if carried.is_dir() else cache() / "artifacts" / name
+
+
+def _with_advice(text: str) -> str:
+    """What a failed build said, and what to do about it where that is known."""
+    found = [
+        advice
+        for words, advice in _ADVICE.items()
+        if re.search(words, text, re.IGNORECASE | re.MULTILINE)
+    ]
+    return "\n".join([text, *found])
 
 
 def _files(path: Path) -> Iterator[Path]:

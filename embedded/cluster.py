@@ -66,12 +66,10 @@ def up(options: Options, progress: Progress) -> Cluster:
     """
     _check_options(options)
     nodes = planned_nodes(options)
-    requirements.check()
+    requirements.check(len(nodes))
     state = states() / options.name
-    if _processes(state):
-        raise EmbeddedError(
-            f"the cluster {options.name!r} is up already; `./run cluster down` ends it"
-        )
+    if _processes(state) or _is_starting(state):
+        raise _in_use(options.name)
     drivers = [DRIVERS[name] for name in options.driver.split(",")]
     kubernetes = RELEASES[options.kubernetes]
     images, components = _images(drivers), _components(kubernetes)
@@ -100,6 +98,8 @@ def up(options: Options, progress: Progress) -> Cluster:
             _wait_until_ready(plan, api, drivers, kubernetes)
         if options.fault:
             set_fault(options.name, options.fault)
+    except _InUseError:
+        raise  # it is somebody else's
     except BaseException:
         down(options.name)
         raise
@@ -293,13 +293,27 @@ def _explained(state: Path, options: Options) -> Iterator[None]:
         raise EmbeddedError("\n".join([str(error), *asked, *said])) from error
 
 
+class _InUseError(EmbeddedError):
+    """There is a cluster of that name, and it is not ours."""
+
+
+def _in_use(name: str) -> _InUseError:
+    return _InUseError(
+        f"the cluster {name!r} is up or being started already; "
+        f"`./run cluster down --name {name}` ends it, --name NAME makes another"
+    )
+
+
 @contextmanager
 def _starting(state: Path) -> Iterator[None]:
     """Make the state folder, marked as in use for as long as there may be no process of it."""
     states().mkdir(parents=True, exist_ok=True)
     with _marked(state):
         try:
-            state.mkdir(mode=0o700)
+            try:
+                state.mkdir(mode=0o700)
+            except FileExistsError:
+                raise _in_use(state.name) from None
             yield
         finally:
             _mark(state).unlink()

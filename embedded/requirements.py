@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyroute2 import IPRoute, NetlinkError
 
-from embedded import bundle
+from embedded import bundle, cgroups
 from embedded.artifacts import cache
 from embedded.errors import EmbeddedError
 from embedded.layout import states
@@ -23,12 +23,16 @@ from embedded.machine import MachineError, environment, run, unshared
 
 GIB = 1 << 30
 DISK_GIB = {"what is built": 6, "a cluster's state": 2}
-MEMORY_GIB = 1.5
+CONTROL_PLANE_GIB, NODE_GIB = 0.7, 0.5
+"""Memory: of the control plane, and of each node with its driver and a pair of pods."""
 PROGRAMS = {"unshare": "util-linux", "setpriv": "util-linux", "mount": "mount", "cp": "coreutils"}
 
 
-def check() -> None:
+def check(nodes: int) -> None:
     """Refuse a machine that cannot run it.
+
+    Args:
+        nodes: how many nodes the cluster is to have.
 
     Raises:
         EmbeddedError: says everything that is missing, and what to do about it.
@@ -40,9 +44,10 @@ def check() -> None:
         )
     if os.geteuid() != 0:
         raise EmbeddedError(
-            "the embedded cluster needs root: it makes namespaces, mounts and cgroups"
+            "the embedded cluster needs root: it makes namespaces, mounts and cgroups; "
+            "use a root shell or sudo"
         )
-    problems = [*_programs(), *_disk(), *_memory(), *_cgroups()]
+    problems = [*_programs(), *_disk(), *_memory(nodes), *_cgroups()]
     if not problems:
         problems = _kernel()
     if problems:
@@ -79,12 +84,35 @@ def _is_built(folder: Path) -> bool:
     return folder == cache() and (bool(bundle.unpacked()) or (folder / "artifacts").exists())
 
 
-def _memory() -> list[str]:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, value = line.split(":")
-        if name == "MemAvailable" and int(value.split()[0]) * 1024 < MEMORY_GIB * GIB:
-            return [f"{int(value.split()[0]) >> 10} MiB of memory are free, not {MEMORY_GIB} GiB"]
-    return []
+def _memory(nodes: int) -> list[str]:
+    needed = CONTROL_PLANE_GIB + nodes * NODE_GIB
+    free = _free_memory()
+    if free >= needed * GIB:
+        return []
+    return [
+        (
+            f"{free / GIB:.1f} GiB of memory are free, {nodes} nodes need {needed:.1f} GiB: "
+            "end something, or ask for fewer with --embedded-nodes"
+        )
+    ]
+
+
+def _free_memory(proc: Path = Path("/proc"), cgroup: Path = cgroups.ROOT) -> int:
+    """Bytes that the machine has, and that the container we may be in lets us have."""
+    free = int(_read(proc / "meminfo")["MemAvailable:"]) * 1024
+    for folder, limit, usage, cached in (
+        (cgroup, "memory.max", "memory.current", "file"),
+        (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"),
+    ):
+        if (folder / limit).exists() and (text := (folder / limit).read_text().strip()) != "max":
+            used = int((folder / usage).read_text()) - int(_read(folder / "memory.stat")[cached])
+            free = min(free, int(text) - used)
+    return free
+
+
+def _read(path: Path) -> dict[str, str]:
+    """The first value of each line of a file, by the line's first word."""
+    return {words[0]: words[1] for line in path.read_text().splitlines() if (words := line.split())}
 
 
 def _cgroups() -> list[str]:
@@ -104,7 +132,12 @@ def _kernel() -> list[str]:
         env=environment(),
     )
     if tried.returncode or tried.stderr:
-        return [f"the kernel refuses namespaces: {tried.stderr.strip()}"]
+        return [
+            (
+                f"the kernel refuses namespaces ({tried.stderr.strip()}): "
+                "run with CAP_SYS_ADMIN, in a container as a privileged one"
+            )
+        ]
     return tried.stdout.splitlines()
 
 
@@ -113,7 +146,14 @@ def _try(folder: Path) -> list[str]:
     problems = []
     for what, advice, attempt in (
         ("a tmpfs cannot be mounted", "run with CAP_SYS_ADMIN", _try_tmpfs),
-        (f"no overlay file system on {folder}", "load the module overlay", _try_overlay),
+        (
+            f"no overlay file system on {folder}",
+            (
+                "load the module overlay; if the folder itself is on an overlay, as in a "
+                "container, set DRA_STATE to one on ext4, xfs or tmpfs"
+            ),
+            _try_overlay,
+        ),
         ("no veth devices or bridges", "load the modules veth and bridge", _try_network),
         ("device nodes cannot be made or opened", "run with CAP_MKNOD", _try_device),
     ):

@@ -29,7 +29,7 @@ def services() -> ModuleType:
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A folder whose path is short: a socket's has at most 108 bytes."""
-    with tempfile.TemporaryDirectory(prefix="dra-") as folder:
+    with tempfile.TemporaryDirectory(prefix="driver-") as folder:
         yield Path(folder)
 
 

@@ -17,6 +17,8 @@ import pytest
 from kubernetes import config, dynamic
 
 from embedded import cluster as embedded_cluster
+from embedded.errors import EmbeddedError
+from embedded.options import Options
 from embedded.progress import Progress
 from tests import footprint
 
@@ -127,7 +129,7 @@ def name() -> Iterator[str]:
 
 def test_down_leaves_nothing(name: str) -> None:
     """Up beside another cluster, then down: the machine is as it was."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
+    embedded_cluster.up(Options(name=name, gpus="1", nodes=1), Progress())
     assert embedded_cluster.is_running(name)
     assert not embedded_cluster.deaths(name)
     assert footprint.of_cluster(name)
@@ -157,7 +159,7 @@ def test_interrupted_up_leaves_nothing(name: str, seconds: float, number: signal
 
 def test_kill_of_every_process_leaves_nothing_after_down(name: str) -> None:
     """``kill -9`` of everything, then ``down``."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
+    embedded_cluster.up(Options(name=name, gpus="1", nodes=1), Progress())
     for pid, _ in footprint.processes(name):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -169,7 +171,7 @@ def test_kill_of_every_process_leaves_nothing_after_down(name: str) -> None:
 
 def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> None:
     """Status says which component died, and how."""
-    embedded_cluster.up(embedded_cluster.Options(name=name, gpus="1", nodes=1), Progress())
+    embedded_cluster.up(Options(name=name, gpus="1", nodes=1), Progress())
     for pid, words in footprint.processes(name):
         if "kube-scheduler" in words:
             os.kill(pid, signal.SIGKILL)
@@ -178,3 +180,40 @@ def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> No
         time.sleep(0.01)
     assert "kube-scheduler on control-plane was killed by signal 9" in died[0]
     assert "the end of kube-scheduler.log" in died[0]
+
+
+def test_a_gate_that_kubernetes_does_not_know_is_named_by_kubernetes(name: str) -> None:
+    """The start ends at once, with the component's own words and the option."""
+    options = Options(name=name, gpus="1", nodes=1, feature_gates="NoSuchGate=true")
+    with pytest.raises(EmbeddedError) as error:
+        embedded_cluster.up(options, Progress())
+    assert "unrecognized feature gate: NoSuchGate" in str(error.value)
+    assert "--embedded-feature-gates NoSuchGate=true" in str(error.value)
+
+
+def test_nodes_have_the_gpus_that_were_asked_for(name: str) -> None:
+    """A mixed node, and one without GPUs beside it; an older API is served when asked for."""
+    options = Options(
+        name=name,
+        gpus="1+2:NVIDIA GeForce RTX 4090,0",
+        feature_gates="DRAConsumableCapacity=false",
+        runtime_config="resource.k8s.io/v1beta2=true",
+    )
+    up = embedded_cluster.up(options, Progress())
+    assert up.description.endswith(
+        "2 nodes: node-1 with 1 x NVIDIA H100 80GB HBM3 and 2 x NVIDIA GeForce RTX 4090, "
+        "node-2 with no GPU"
+    )
+    client = dynamic.DynamicClient(config.new_client_from_config(str(up.kubeconfig)))
+    slices = client.resources.get(api_version="resource.k8s.io/v1beta2", kind="ResourceSlice")
+    products = [
+        (item["spec"]["nodeName"], device["attributes"]["productName"]["string"])
+        for item in slices.get().to_dict()["items"]
+        for device in item["spec"].get("devices") or ()
+    ]
+    assert sorted(products) == [
+        ("node-1", "NVIDIA GeForce RTX 4090"),
+        ("node-1", "NVIDIA GeForce RTX 4090"),
+        ("node-1", "NVIDIA H100 80GB HBM3"),
+    ]
+    assert not embedded_cluster.deaths(name)

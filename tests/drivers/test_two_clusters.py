@@ -1,0 +1,50 @@
+"""Two clusters side by side, each with a driver of its own, do not disturb each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded.drivers import DRIVERS
+from tests import footprint
+
+pytestmark = pytest.mark.embedded
+
+RUN = Path(__file__).parents[2] / "run"
+TOGETHER = ("nvidia", "reference")
+
+
+def test_both_run_the_scenario_at_the_same_time(tmp_path: Path) -> None:
+    """Two runs, started together: both conformant, and of neither is anything left."""
+    before = footprint.host()
+    runs = {
+        driver: subprocess.Popen(
+            [
+                *(RUN, "dra", "--embedded-driver", driver, "--embedded-nodes", "1"),
+                *("--dra-output", tmp_path / driver),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for driver in TOGETHER
+    }
+    printed = {driver: run.communicate()[0] for driver, run in runs.items()}
+    assert [run.returncode for run in runs.values()] == [0, 0], printed
+    spans = []
+    for driver in TOGETHER:
+        (path,) = (tmp_path / driver).glob("*/results.json")
+        document: dict[str, Any] = json.loads(path.read_text())
+        assert document["driver"]["name"] == DRIVERS[driver].name
+        assert document["verdict"] == "conformant"
+        began = datetime.fromisoformat(document["run"]["started"]).timestamp()
+        spans.append((began, began + document["run"]["seconds"]))
+    assert max(began for began, _ in spans) < min(ended for _, ended in spans)
+    for run in runs.values():
+        assert not footprint.of_cluster(f"run-{run.pid}")
+    assert footprint.host() == before
