@@ -21,6 +21,7 @@ from harness.anchor import (
 from harness.budgets import Budgets
 from harness.check import Impact
 from harness.finding import UnmetError
+from harness.invariants import Invariants
 from harness.inventory import Device, devices
 from harness.journal import Journal
 from harness.kinds import (
@@ -111,6 +112,7 @@ class Run:
         self._opening = threading.Lock()
         self._anchor: Object | None = None
         self._renewal: Renewal | None = None
+        self._invariants: Invariants | None = None
         self.created: list[Object] = []
         """Everything created, oldest first."""
         self.unanswered: list[Object] = []
@@ -156,6 +158,20 @@ class Run:
                 self.observer.observe(kind)
             except (ApiError, UnreachableError) as error:
                 self.journal.write("trouble", where=f"{kind.plural} of all", text=str(error))
+
+    def judge_invariants(self) -> Invariants:
+        """Judge from now on, by all that is seen, what must hold all through the run."""
+        if self._invariants is None:
+            self._invariants = Invariants(
+                self.kube,
+                self.journal,
+                self.subject.driver,
+                self.is_mine,
+                true_history=self.observer.observes(CLAIM),
+            )
+            self.observer.listen(self._invariants.saw)
+            self._invariants.start()
+        return self._invariants
 
     def open_namespace(self, standard: str) -> str:
         """The run's namespace that enforces a Pod Security Standard; made when first asked for.
@@ -214,6 +230,14 @@ class Run:
         """Let the Lease expire; what is left then may be swept."""
         if self._renewal is not None:
             self._renewal.close()
+
+    def close(self) -> None:
+        """End everything that goes on beside the run."""
+        self.stop_renewing()
+        self.observer.close()
+        if self._invariants is not None:
+            self._invariants.close()
+        self.journal.close()
 
     def namespaces(self) -> list[Object]:
         """The namespaces that the run made, its anchor first."""
