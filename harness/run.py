@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import causes
 from harness.anchor import (
     RUN_LABEL,
     Renewal,
@@ -19,6 +20,7 @@ from harness.anchor import (
     owner_reference,
 )
 from harness.budgets import Budgets
+from harness.causes import Cause
 from harness.check import Impact
 from harness.finding import UnmetError
 from harness.invariants import Invariants
@@ -42,7 +44,7 @@ from harness.observe import Observer
 from harness.options import Options
 from harness.outcome import Record
 from harness.profile import Profile
-from harness.render import Manifests, merge_patch
+from harness.render import Manifests, admissible, merge_patch, tolerations_of
 
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
@@ -255,12 +257,25 @@ class Run:
         }
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
-        """An object from a template; for pods, with the user's patch."""
+        """An object from a template; a pod so that the cluster admits it, with the user's patch."""
         obj = self._manifests.one(template, values)
-        if obj["kind"] == POD.name and self.options.pod_patch:
-            patched: Object = merge_patch(obj, self.options.pod_patch)
-            return patched
-        return obj
+        if obj["kind"] != POD.name:
+            return obj
+        pod = admissible(
+            obj,
+            tolerations=tolerations_of(self._nodes_with_devices()),
+            node_selector=self.options.node_selector,
+            image_pull_secret=self.options.image_pull_secret,
+        )
+        patched: Object = merge_patch(pod, self.options.pod_patch)
+        return patched
+
+    def _nodes_with_devices(self) -> list[Object]:
+        """As far as nodes may be seen; else what the profile says has to do."""
+        if not self.has_subject():
+            return []
+        used = {device.node for device in self.devices()}
+        return [node for node in self.observer.objects(NODE) if name_of(node) in used]
 
     def create(self, obj: Object) -> Object:
         """Create an object of the run, and note its UID on disk before it is used.
@@ -306,3 +321,16 @@ class Run:
             if (event.get("involvedObject") or {}).get("uid") in uids
         ]
         return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
+
+    def cause_of(self, *objects: Object) -> Cause | None:
+        """The likely cause why objects do not get on: what events tell, or who is silent."""
+        found = causes.of_events(self.events_of(*objects))
+        for obj in () if found else objects:
+            pod = self.observer.last(obj).obj
+            if pod["kind"] != POD.name or found is not None:
+                continue
+            name = (pod.get("spec") or {}).get("nodeName")
+            nodes = self.observer.objects(NODE)
+            node = next((node for node in nodes if name_of(node) == name), None)
+            found = causes.of_silence(pod, self.events_of(pod), node)
+        return found
