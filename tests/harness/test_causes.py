@@ -39,8 +39,8 @@ EVENTS = {
         "FailedScheduling",
         (
             'running "DynamicResources" filter plugin: claim rec/celerr: selector #0 on device'
-            " gpu.nvidia.com/node-1/gpu-0: CEL runtime error: no such key: nokey. consider using CEL"
-            " optional chaining (.? followed by orValue()) or guarding the check with has() for"
+            " gpu.nvidia.com/node-1/gpu-0: CEL runtime error: no such key: nokey. consider using"
+            " CEL optional chaining (.? followed by orValue()) or guarding the check with has() for"
             " optional fields"
         ),
         (Blame.SUITE, "asks for an attribute that a device does not have"),
@@ -53,8 +53,8 @@ EVENTS = {
     "node not ready": (  # source: as before 1.35, with the taint's name
         "FailedScheduling",
         (
-            "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."
-            f" {NOT_HELPFUL}"
+            "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready:"
+            f" }. {NOT_HELPFUL}"
         ),
         (Blame.CLUSTER, "no node is Ready"),
     ),
@@ -84,8 +84,8 @@ EVENTS = {
     "prepare too slow": (  # source
         "FailedPrepareDynamicResources",
         (
-            f"{PREPARE}NodePrepareResources: rpc error: code = DeadlineExceeded desc = context deadline"
-            " exceeded"
+            f"{PREPARE}NodePrepareResources: rpc error: code = DeadlineExceeded desc = context"
+            " deadline exceeded"
         ),
         (Blame.DRIVER, "did not answer the kubelet's request"),
     ),
@@ -97,8 +97,8 @@ EVENTS = {
     "CDI unresolved": (  # source: containerd
         "Failed",
         (
-            "Error: failed to create containerd container: CDI device injection failed: unresolvable CDI"
-            " devices k8s.gpu.nvidia.com/claim=1"
+            "Error: failed to create containerd container: CDI device injection failed: unresolvable"
+            " CDI devices k8s.gpu.nvidia.com/claim=1"
         ),
         (Blame.DRIVER, "does not find the CDI device"),
     ),
@@ -106,8 +106,8 @@ EVENTS = {
         "Failed",
         (
             'Failed to pull image "registry.example.com/w:1": failed to pull and unpack image'
-            ' "registry.example.com/w:1": failed to resolve image: unexpected status from HEAD request'
-            " to https://registry.example.com/v2/w/manifests/1: 401 Unauthorized"
+            ' "registry.example.com/w:1": failed to resolve image: unexpected status from HEAD'
+            " request to https://registry.example.com/v2/w/manifests/1: 401 Unauthorized"
         ),
         (Blame.CLUSTER, "registry refuses the workload image"),
     ),
@@ -124,8 +124,8 @@ EVENTS = {
     "pull secret missing": (
         "FailedToRetrieveImagePullSecret",
         (
-            "Unable to retrieve some image pull secrets (none); attempting to pull the image may not"
-            " succeed."
+            "Unable to retrieve some image pull secrets (none); attempting to pull the image may"
+            " not succeed."
         ),
         (Blame.CLUSTER, "secret to pull the image with"),
     ),
@@ -155,9 +155,9 @@ EVENTS = {
     "runtime": (
         "Failed",
         (
-            "Error: failed to create containerd task: failed to create shim task: OCI runtime create"
-            " failed: runc create failed: unable to start container process: error during container"
-            ' init: exec: "/none": stat /none: no such file or directory'
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: error during"
+            ' container init: exec: "/none": stat /none: no such file or directory'
         ),
         (Blame.DRIVER, "runtime cannot start the container"),
     ),
@@ -200,9 +200,9 @@ REFUSALS = {
     ),
     "webhook lost": (
         (
-            'Internal error occurred: failed calling webhook "rec.example.com": failed to call webhook:'
-            ' Post "https://127.0.0.1:1/x?timeout=1s": dial tcp 127.0.0.1:1: connect: connection'
-            " refused"
+            'Internal error occurred: failed calling webhook "rec.example.com": failed to call'
+            ' webhook: Post "https://127.0.0.1:1/x?timeout=1s": dial tcp 127.0.0.1:1: connect:'
+            " connection refused"
         ),
         "webhook of the cluster cannot be reached",
     ),
