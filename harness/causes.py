@@ -88,6 +88,13 @@ _NODE_AUTHORIZER = r"forbidden: User \W*system:node:|no relationship found betwe
 _UNREACHABLE = (
     "no such host|i/o timeout|connection refused|network is unreachable|TLS handshake|x509"
 )
+TAINTED = Cause(
+    "the nodes with devices have taints that the pod does not tolerate",
+    Blame.CLUSTER,
+    "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints shows them;"
+    " --dra-pod-patch or the profile can add tolerations",
+)
+
 _ALREADY_SCHEDULED = "Scheduled"
 _NOT_SCHEDULED = "FailedScheduling"
 
@@ -245,12 +252,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         ),
         (
             rf"{_NOT_SCHEDULED}.*(untolerated taint|had taint)",
-            Cause(
-                "the nodes with devices have taints that the pod does not tolerate",
-                Blame.CLUSTER,
-                "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints shows"
-                " them; --dra-pod-patch or the profile can add tolerations",
-            ),
+            TAINTED,
         ),
         (
             rf"{_NOT_SCHEDULED}.*(cannot allocate all claims|resourceclaim)",
@@ -423,13 +425,17 @@ def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Ca
     if not (pod.get("spec") or {}).get("nodeName"):
         judged = any(c["type"] == "PodScheduled" for c in status.get("conditions") or [])
         return None if judged or list(events) else SCHEDULER_SILENT
-    ready = _condition(node, "Ready")
-    if ready.get("status") == "Unknown":
-        return KUBELET_STOPPED
-    if ready.get("status") == "False":
-        return NODE_NOT_READY
+    lost = of_node(node)
+    if lost is not None:
+        return lost
     heard = status.get("containerStatuses") or any(_is_by_kubelet(event) for event in events)
     return None if heard else KUBELET_SILENT
+
+
+def of_node(node: Object | None) -> Cause | None:
+    """Why nothing runs on a node; None when it is Ready, or cannot be seen."""
+    ready = _condition(node, "Ready")
+    return {"Unknown": KUBELET_STOPPED, "False": NODE_NOT_READY}.get(str(ready.get("status")))
 
 
 def _condition(obj: Object | None, name: str) -> Mapping[str, Any]:

@@ -325,12 +325,14 @@ class Run:
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
         found = causes.of_events(self.events_of(*objects))
-        for obj in () if found else objects:
-            pod = self.observer.last(obj).obj
-            if pod["kind"] != POD.name or found is not None:
-                continue
-            name = (pod.get("spec") or {}).get("nodeName")
-            nodes = self.observer.objects(NODE)
-            node = next((node for node in nodes if name_of(node) == name), None)
-            found = causes.of_silence(pod, self.events_of(pod), node)
+        if found is causes.TAINTED:
+            # The scheduler does not say which; nodes that are not Ready have taints, too.
+            lost = [causes.of_node(node) for node in self._nodes_with_devices()]
+            return next((cause for cause in lost if cause is not None), found)
+        nodes = {name_of(node): node for node in self.observer.objects(NODE)}
+        for obj in objects:
+            if found is None and obj["kind"] == POD.name:
+                pod = self.observer.last(obj).obj
+                node = nodes.get(str((pod.get("spec") or {}).get("nodeName")))
+                found = causes.of_silence(pod, self.events_of(pod), node)
         return found

@@ -15,6 +15,7 @@ from harness.finding import Blame, Finding, body, headline
 from harness.kinds import Object
 
 NOT_HELPFUL = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+GPU_NODE_MESSAGE = f"0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}"
 PULL = (
     'Failed to pull image "localhost/none:1": failed to pull and unpack image "localhost/none:1":'
     " failed to resolve image: failed to do request: Head"
@@ -47,14 +48,15 @@ EVENTS = {
     ),
     "taint": (
         "FailedScheduling",
-        f"0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}",
+        GPU_NODE_MESSAGE,
         (Blame.CLUSTER, "taints that the pod does not tolerate"),
     ),
     "node not ready": (  # source: as before 1.35, with the taint's name
         "FailedScheduling",
         (
-            "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready:"
-            f" }. {NOT_HELPFUL}"
+            "0/1 nodes are available: 1 node(s) had untolerated taint"
+            " {node.kubernetes.io/not-ready: }."
+            f" {NOT_HELPFUL}"
         ),
         (Blame.CLUSTER, "no node is Ready"),
     ),
@@ -97,8 +99,8 @@ EVENTS = {
     "CDI unresolved": (  # source: containerd
         "Failed",
         (
-            "Error: failed to create containerd container: CDI device injection failed: unresolvable"
-            " CDI devices k8s.gpu.nvidia.com/claim=1"
+            "Error: failed to create containerd container: CDI device injection failed:"
+            " unresolvable CDI devices k8s.gpu.nvidia.com/claim=1"
         ),
         (Blame.DRIVER, "does not find the CDI device"),
     ),
