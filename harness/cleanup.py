@@ -99,11 +99,12 @@ class Removal:
         for obj in rest:
             if not kind_of(obj).namespaced and obj["kind"] != NAMESPACE.name:
                 self._delete(obj)
-        self.delete(NAMESPACE, rest)
-        if last is not None and not self.left(rest):
-            self._delete(last)
-            if last["kind"] == NAMESPACE.name:
-                self._await_gone([last])
+        namespaces = [obj for obj in rest if obj["kind"] == NAMESPACE.name]
+        if last is not None and not self.left(obj for obj in rest if obj not in namespaces):
+            # Namespaces with nothing in them go; to wait for that first takes seconds.
+            namespaces.append(last)
+        deleted = [obj for obj in namespaces if self._delete(obj)]
+        self._await_gone([obj for obj in deleted if obj["kind"] == NAMESPACE.name])
 
     def delete(self, kind: Kind, objects: Iterable[Object]) -> None:
         """Delete the objects of a kind, which the observer watches, and wait for their end."""

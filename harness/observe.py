@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -64,6 +64,7 @@ class Observer:
         self._silent: set[str] = set()
         """What cannot be watched because the API server does not answer."""
         self._watchers: list[_Watcher] = []
+        self._listeners: list[Callable[[list[tuple[Object, bool]]], None]] = []
         self._stopped = False
 
     def observe(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> None:
@@ -83,6 +84,17 @@ class Observer:
         with self._changed:
             self._watchers.append(watcher)
         watcher.start()
+
+    def listen(self, listener: Callable[[list[tuple[Object, bool]]], None]) -> None:
+        """Have a function called with what is seen, from now on and at first with what there is.
+
+        It gets what was seen at the same time, each object with whether it is gone, in the order of
+        the history of each kind. It is called by the watches' threads.
+        """
+        with self._changed:
+            self._listeners.append(listener)
+            present = [(seen.obj, seen.gone) for seen in self._seen.values()]
+        listener(present)
 
     def observes(self, kind: Kind) -> bool:
         """Whether a kind is watched in the whole cluster."""
@@ -181,28 +193,35 @@ class Observer:
 
     # Called by the watchers
 
-    def take(self, change: str, obj: Object) -> None:
-        obj["metadata"].pop("managedFields", None)
-        key = (str(obj["kind"]), uid_of(obj))
+    def take(self, changes: Sequence[tuple[str, Object]]) -> None:
+        """Take what was seen at the same time."""
         with self._changed:
-            self._seen[key] = Seen(obj, gone=change == "DELETED")
-            self._versions.setdefault(key, []).append(obj)
+            for change, obj in changes:
+                obj["metadata"].pop("managedFields", None)
+                key = (str(obj["kind"]), uid_of(obj))
+                self._seen[key] = Seen(obj, gone=change == "DELETED")
+                self._versions.setdefault(key, []).append(obj)
+            listeners = list(self._listeners)
             self._changed.notify_all()
-        self._journal.write("object", change=change, object=obj)
+        for change, obj in changes:
+            self._journal.write("object", change=change, object=obj)
+        for listener in listeners:
+            listener([(obj, change == "DELETED") for change, obj in changes])
 
     def take_list(self, kind: Kind, namespace: str | None, items: Iterable[Object]) -> None:
         """A fresh list is the truth: what it lacks is gone."""
         listed = list(items)
         present = {uid_of(item) for item in listed}
-        for obj in self.objects(kind, namespace):
-            if uid_of(obj) not in present:
-                self.take("DELETED", obj)
+        changes = [
+            ("DELETED", obj) for obj in self.objects(kind, namespace) if uid_of(obj) not in present
+        ]
         for item in listed:
             with self._changed:
                 known = self._seen.get((kind.name, uid_of(item)))
             version = item["metadata"].get("resourceVersion")
             if known is None or known.obj["metadata"].get("resourceVersion") != version:
-                self.take("LISTED", item)
+                changes.append(("LISTED", item))
+        self.take(changes)
 
     def note_trouble(self, where: str, text: str | None, *, silent: bool = False) -> None:
         with self._changed:
@@ -300,7 +319,7 @@ class _Watcher(threading.Thread):
                 )
             self._version = obj["metadata"]["resourceVersion"]
             if change["type"] != "BOOKMARK":
-                self._observer.take(change["type"], from_server(obj))
+                self._observer.take([(change["type"], from_server(obj))])
 
 
 def describe_name(obj: Object) -> str:

@@ -12,6 +12,7 @@ from harness.table import Table
 
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
+INVARIANTS_AREA = "invariants"
 
 
 class Outcome(enum.StrEnum):
@@ -114,8 +115,13 @@ class Record:
         return None
 
     def checks(self) -> list[Result]:
-        """The results of checks, without preflight and audit."""
-        return [r for r in self.results if r.area not in (PREFLIGHT_AREA, HYGIENE_AREA)]
+        """The results of checks, without preflight, invariants and audit."""
+        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA)
+        return [r for r in self.results if r.area not in others]
+
+    def judged(self) -> list[Result]:
+        """What says something about the driver: the checks and the run-wide invariants."""
+        return [*self.checks(), *(r for r in self.results if r.area == INVARIANTS_AREA)]
 
     def count(self, outcome: Outcome) -> int:
         """How many checks ended so."""
@@ -127,12 +133,12 @@ class Record:
 
     def verdict(self) -> Verdict:
         """What the run says about the driver."""
-        checks = self.checks()
-        if any(r.outcome is Outcome.FAIL for r in checks):
+        checks, judged = self.checks(), self.judged()
+        if any(r.outcome is Outcome.FAIL for r in judged):
             return Verdict.NONCONFORMANT
         if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not checks:
             return Verdict.INCONCLUSIVE
-        if any(r.outcome is Outcome.ERROR for r in checks):
+        if any(r.outcome is Outcome.ERROR for r in judged):
             return Verdict.INCONCLUSIVE
         skipped = any(r.outcome is Outcome.SKIP for r in checks)
         return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT

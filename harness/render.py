@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +81,67 @@ def merge_patch(target: Any, patch: Any) -> Any:
         else:
             merged[key] = merge_patch(merged.get(key), value)
     return merged
+
+
+# What lets a pod in on a cluster that others have arranged
+
+SIDECARS_OFF: Mapping[str, Mapping[str, str]] = {
+    # Istio reads the label, older releases the annotation; Linkerd the annotation.
+    "labels": {"sidecar.istio.io/inject": "false"},
+    "annotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"},
+}
+"""A sidecar would run beside the workload, keep its pod from ending, and be counted as a user."""
+
+_TRANSIENT_TAINTS = (
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+)
+"""Taints that say that a node cannot be used just now: cordoned, not ready, about to go."""
+
+
+def tolerations_of(nodes: Iterable[Object]) -> list[dict[str, str]]:
+    """Tolerations of the taints that keep nodes for those who ask, such as ``nvidia.com/gpu``."""
+    found = []
+    for node in nodes:
+        for taint in (node.get("spec") or {}).get("taints") or []:
+            if taint["effect"] == "PreferNoSchedule" or taint["key"].startswith(_TRANSIENT_TAINTS):
+                continue
+            value = {"value": taint["value"]} if taint.get("value") else {}
+            operator = "Equal" if value else "Exists"
+            found.append(
+                {"key": taint["key"], "operator": operator, **value, "effect": taint["effect"]}
+            )
+    return found
+
+
+def admissible(
+    pod: Object,
+    *,
+    tolerations: Iterable[Mapping[str, str]],
+    node_selector: Mapping[str, str],
+    image_pull_secret: str,
+) -> Object:
+    """A pod with what lets it in; what its template says stays.
+
+    Args:
+        pod: as its template has it.
+        tolerations: of the taints of the nodes that have devices.
+        node_selector: labels of the nodes to use.
+        image_pull_secret: a secret of the pod's namespace; empty: none.
+    """
+    changed: Object = copy.deepcopy(pod)
+    for part, values in SIDECARS_OFF.items():
+        changed["metadata"][part] = {**values, **(changed["metadata"].get(part) or {})}
+    spec = changed["spec"]
+    known = list(spec.get("tolerations") or [])
+    if {"operator": "Exists"} not in known:
+        known += [dict(item) for item in tolerations if dict(item) not in known]
+    if known:
+        spec["tolerations"] = [item for n, item in enumerate(known) if item not in known[:n]]
+    if node_selector and not spec.get("nodeName"):
+        spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **node_selector}
+    if image_pull_secret:
+        spec["imagePullSecrets"] = [{"name": image_pull_secret}]
+    return changed

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import causes
 from harness.anchor import (
     RUN_LABEL,
     Renewal,
@@ -19,9 +20,11 @@ from harness.anchor import (
     owner_reference,
 )
 from harness.budgets import Budgets
+from harness.causes import Cause
 from harness.check import Impact
 from harness.finding import UnmetError
 from harness.inventory import Device, devices, holders
+from harness.invariants import Invariants
 from harness.journal import Journal
 from harness.kinds import (
     CLAIM,
@@ -41,7 +44,7 @@ from harness.observe import Observer
 from harness.options import Options
 from harness.outcome import Record
 from harness.profile import Profile
-from harness.render import Manifests, merge_patch
+from harness.render import Manifests, admissible, merge_patch, tolerations_of
 
 SCENARIO_LABEL = "dra-conformance.io/scenario"
 RESTRICTED = "restricted"
@@ -112,6 +115,7 @@ class Run:
         self._opening = threading.Lock()
         self._anchor: Object | None = None
         self._renewal: Renewal | None = None
+        self._invariants: Invariants | None = None
         self.created: list[Object] = []
         """Everything created, oldest first."""
         self.unanswered: list[Object] = []
@@ -180,6 +184,20 @@ class Run:
             except (ApiError, UnreachableError) as error:
                 self.journal.write("trouble", where=f"{kind.plural} of all", text=str(error))
 
+    def judge_invariants(self) -> Invariants:
+        """Judge from now on, by all that is seen, what must hold all through the run."""
+        if self._invariants is None:
+            self._invariants = Invariants(
+                self.kube,
+                self.journal,
+                self.subject.driver,
+                self.is_mine,
+                true_history=self.observer.observes(CLAIM),
+            )
+            self.observer.listen(self._invariants.saw)
+            self._invariants.start()
+        return self._invariants
+
     def open_namespace(self, standard: str) -> str:
         """The run's namespace that enforces a Pod Security Standard; made when first asked for.
 
@@ -238,6 +256,14 @@ class Run:
         if self._renewal is not None:
             self._renewal.close()
 
+    def close(self) -> None:
+        """End everything that goes on beside the run."""
+        self.stop_renewing()
+        self.observer.close()
+        if self._invariants is not None:
+            self._invariants.close()
+        self.journal.close()
+
     def namespaces(self) -> list[Object]:
         """The namespaces that the run made, its anchor first."""
         own = [self._anchor] if self._anchor is not None and not self.confined_to else []
@@ -254,12 +280,25 @@ class Run:
         }
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
-        """An object from a template; for pods, with the user's patch."""
+        """An object from a template; a pod so that the cluster admits it, with the user's patch."""
         obj = self._manifests.one(template, values)
-        if obj["kind"] == POD.name and self.options.pod_patch:
-            patched: Object = merge_patch(obj, self.options.pod_patch)
-            return patched
-        return obj
+        if obj["kind"] != POD.name:
+            return obj
+        pod = admissible(
+            obj,
+            tolerations=tolerations_of(self._nodes_with_devices()),
+            node_selector=self.options.node_selector,
+            image_pull_secret=self.options.image_pull_secret,
+        )
+        patched: Object = merge_patch(pod, self.options.pod_patch)
+        return patched
+
+    def _nodes_with_devices(self) -> list[Object]:
+        """As far as nodes may be seen; else what the profile says has to do."""
+        if not self.has_subject():
+            return []
+        used = {device.node for device in self.devices()}
+        return [node for node in self.observer.objects(NODE) if name_of(node) in used]
 
     def create(self, obj: Object) -> Object:
         """Create an object of the run, and note its UID on disk before it is used.
@@ -305,3 +344,18 @@ class Run:
             if (event.get("involvedObject") or {}).get("uid") in uids
         ]
         return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
+
+    def cause_of(self, *objects: Object) -> Cause | None:
+        """The likely cause why objects do not get on: what events tell, or who is silent."""
+        found = causes.of_events(self.events_of(*objects))
+        if found is causes.TAINTED:
+            # The scheduler does not say which; nodes that are not Ready have taints, too.
+            lost = [causes.of_node(node) for node in self._nodes_with_devices()]
+            return next((cause for cause in lost if cause is not None), found)
+        nodes = {name_of(node): node for node in self.observer.objects(NODE)}
+        for obj in objects:
+            if found is None and obj["kind"] == POD.name:
+                pod = self.observer.last(obj).obj
+                node = nodes.get(str((pod.get("spec") or {}).get("nodeName")))
+                found = causes.of_silence(pod, self.events_of(pod), node)
+        return found

@@ -45,6 +45,10 @@ class FakeApi:
         self.documents: dict[str, Object] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.agents: set[str] = set()
+        self.forbidden: set[str] = set()
+        """Paths of what nobody may read."""
+        self.token = ""
+        """The only one that is let in; empty: everybody is."""
         self.drop_watches = 0
         """How many watches to end at once, to see the client come back."""
         self.refuse: Callable[[str, Object], tuple[int, str, str] | None] = lambda *_: None
@@ -152,7 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.api.silent:
             self.close_connection = True
             return
-        if path in self.api.documents:
+        if self.api.token and self.headers["Authorization"] != f"Bearer {self.api.token}":
+            self._status(401, "Unauthorized", "Unauthorized")
+        elif path in self.api.forbidden:
+            self._status(403, "Forbidden", f"{path} is forbidden")
+        elif path in self.api.documents:
             self._answer(200, self.api.documents[path])
         elif path.endswith("/log"):
             self._log(path, query)
@@ -404,10 +412,10 @@ def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> boo
 
 
 @contextmanager
-def serving(api: FakeApi) -> Iterator[str]:
-    """Serve it on a free port; answers the address."""
+def serving(api: FakeApi, port: int = 0) -> Iterator[str]:
+    """Serve it, on a free port if none is given; answers the address."""
     handler = type("Handler", (_Handler,), {"api": api})
-    server = _Server(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", port), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

@@ -32,7 +32,7 @@ def run(kube: Kube, controllers: Controllers, tmp_path: Path) -> Iterator[Run]:
     """A run that makes its own namespaces."""
     run = a_run(kube, tmp_path, timeout_scale=0.005)
     yield run
-    close(run)
+    run.close()
 
 
 @pytest.fixture
@@ -41,14 +41,7 @@ def confined(kube: Kube, controllers: Controllers, api: FakeApi, tmp_path: Path)
     api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
     run = a_run(kube, tmp_path, namespace=TEAM)
     yield run
-    close(run)
-
-
-def close(run: Run) -> None:
-    """End its threads."""
-    run.stop_renewing()
-    run.observer.close()
-    run.journal.close()
+    run.close()
 
 
 def names(api: FakeApi) -> set[str]:

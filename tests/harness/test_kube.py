@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 
 from harness.kinds import CLAIM, CONFIG_MAP, POD, Object
 from harness.kube import ApiError, Kube, NoClusterError, UnreachableError, connect, from_kubeconfig
-from tests.harness.fake_api import FakeApi, client
+from tests.harness.fake_api import FakeApi, client, serving
 
 
 def config_map(name: str = "it", namespace: str = "here") -> Object:
@@ -171,3 +172,51 @@ def test_an_unknown_context_is_refused_with_those_that_there_are(tmp_path: Path)
     """Names option and value."""
     with pytest.raises(NoClusterError, match=r"--dra-context prod: .* there are staging"):
         from_kubeconfig([kubeconfig(tmp_path)], "prod", "r")
+
+
+# Credentials that expire
+
+
+def write_token(path: Path, token: str, server: str, current: str = "staging") -> None:
+    """Write the token of a kubeconfig, as a login tool does."""
+    document = yaml.safe_load(kubeconfig(path.parent, server).read_text())
+    document["users"][0]["user"]["token"] = token
+    document["current-context"] = current
+    document["contexts"].append({"name": "prod", "context": {"cluster": "c", "user": "u"}})
+    path.write_text(yaml.safe_dump(document))
+
+
+def test_an_expired_token_is_read_anew(tmp_path: Path, api: FakeApi) -> None:
+    """From the same context, whatever is the current one by now."""
+    path = tmp_path / "kubeconfig"
+    api.token = "first"
+    api.documents["/version"] = {"gitVersion": "v1"}
+    with serving(api) as address:
+        write_token(path, "first", address)
+        kube = from_kubeconfig([path], "", "r")
+        assert kube.document("/version")
+        api.token = "second"
+        with pytest.raises(ApiError) as error:
+            kube.document("/version")
+        assert error.value.status == 401
+        write_token(path, "second", address, current="prod")
+        assert kube.document("/version")
+        assert kube.server.context == "staging"
+
+
+def test_new_credentials_are_not_sent_to_another_server(tmp_path: Path, api: FakeApi) -> None:
+    """The kubeconfig's context has been pointed elsewhere meanwhile."""
+    path = tmp_path / "kubeconfig"
+    api.token = "first"
+    with serving(api) as address, serving(FakeApi()) as elsewhere:
+        write_token(path, "stale", address)
+        kube = from_kubeconfig([path], "", "r")
+        write_token(path, "first", elsewhere)
+        with pytest.raises(ApiError) as error:
+            kube.document("/version")
+        assert error.value.status == 401
+
+
+def test_the_servers_clock_is_told_by_its_answers(kube: Kube) -> None:
+    """To a second."""
+    assert abs(kube.server_time() - time.time()) < 3

@@ -13,7 +13,7 @@ from harness.journal import Journal
 from harness.kinds import CONFIG_MAP, POD, Object, name_of
 from harness.kube import Kube
 from harness.observe import Observer, StoppedError, WaitTimeoutError
-from tests.harness.fake_api import FakeApi
+from tests.harness.fake_api import FakeApi, client, serving
 
 LONG = Budget("long", 10)
 NONE = Budget("none", 0.05)
@@ -144,3 +144,45 @@ def test_everything_seen_is_journaled(api: FakeApi, kube: Kube, tmp_path: Path) 
     journal.close()
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [(line["what"], line["change"]) for line in lines] == [("object", "ADDED")]
+
+
+def test_a_listener_gets_what_there_is_and_what_comes(api: FakeApi, observer: Observer) -> None:
+    """What a list tells at once comes at once: it is one state of the cluster."""
+    kept, lost = api.put(pod("kept")), api.put(pod("lost"))
+    observer.observe(POD, "n")
+    seen: list[list[tuple[str, bool]]] = []
+    heard = threading.Condition()
+
+    def listen(changes: list[tuple[Object, bool]]) -> None:
+        with heard:
+            seen.append([(name_of(obj), gone) for obj, gone in changes])
+            heard.notify_all()
+
+    observer.listen(listen)
+    assert seen == [[("kept", False), ("lost", False)]]
+    with api.changed:
+        api.forget()
+        api.remove(POD, "n", "lost")
+        api.put({**kept, "status": {"phase": "Running"}})
+        api.remember()
+        api.oldest = api.version + 1
+    with heard:
+        assert heard.wait_for(lambda: len(seen) > 1, 10)
+    assert seen[1] == [("lost", True), ("kept", False)]
+    assert name_of(lost) == "lost"
+
+
+def test_an_api_server_that_comes_back_is_seen_again(api: FakeApi, tmp_path: Path) -> None:
+    """While it is away that is known; then nothing of what happened is missed."""
+    with serving(api) as address:
+        port = int(address.rpartition(":")[2])
+        observer = Observer(client(address), Journal(None))
+        observer.observe(POD, "n")
+        assert observer.reachable()
+    observer.wait("its end", lambda: None if observer.reachable() else True, LONG, lambda: "")
+    api.put(pod("born-meanwhile", "Running"))
+    api.closing = False
+    with serving(api, port):
+        wait_for(observer, "born-meanwhile", "Running")
+        observer.wait("its return", lambda: observer.reachable() or None, LONG, lambda: "")
+        observer.close()

@@ -36,7 +36,7 @@ def killed(kube: Kube, controllers: Controllers, tmp_path: Path) -> Iterator[Run
         run.create(thing("ResourceClaim", "claim", namespace))
         run.create(thing("Pod", "pod", namespace))
     yield run
-    end(run)
+    run.close()
 
 
 @pytest.fixture
@@ -49,14 +49,7 @@ def confined(kube: Kube, controllers: Controllers, api: FakeApi, tmp_path: Path)
     run.create(thing("Pod", "pod", TEAM))
     run.create(thing("ConfigMap", "map", TEAM))
     yield run
-    end(run)
-
-
-def end(run: Run) -> None:
-    """End its threads, as a SIGKILL does."""
-    run.stop_renewing()
-    run.observer.close()
-    run.journal.close()
+    run.close()
 
 
 def expire(api: FakeApi, namespace: str = NAME) -> None:
@@ -79,7 +72,7 @@ def names(api: FakeApi) -> set[tuple[str, str, str]]:
 
 def test_an_expired_run_is_removed(kube: Kube, killed: Run, api: FakeApi) -> None:
     """With all that hangs on it: pods before claims before namespaces before the anchor."""
-    end(killed)
+    killed.close()
     expire(api)
     done = swept(kube)
     assert (len(done.removed), done.kept, done.left) == (1, [], [])
@@ -107,7 +100,7 @@ def copy_of(obj: Object, **metadata: Any) -> Object:
 @pytest.mark.parametrize("name", [NAME, f"{NAME}-copy", f"{NAME}-restricted", "prod"])
 def test_a_copy_is_left_alone(name: str, kube: Kube, killed: Run, api: FakeApi) -> None:
     """Labels, annotations, Lease and even the name are the killed run's; the UID is not."""
-    end(killed)
+    killed.close()
     expire(api)
     namespace, lease = api.get(NAMESPACE, "", NAME), api.get(LEASE, NAME, NAME)
     assert namespace is not None
@@ -140,7 +133,7 @@ def test_beside_an_expired_run_copies_and_similar_names_survive(
         api.put(thing("Pod", "pod", f"{NAME}-x", labels={anchor.RUN_LABEL: KILLED})),
         api.put(thing("ResourceClaim", "claim", "prod", labels={anchor.RUN_LABEL: KILLED})),
     ]
-    end(killed)
+    killed.close()
     expire(api)
     done = swept(kube)
     assert len(done.removed) == 1
@@ -155,7 +148,7 @@ def test_beside_an_expired_run_copies_and_similar_names_survive(
 
 def test_an_anchor_without_a_lease_is_left_alone(kube: Kube, killed: Run, api: FakeApi) -> None:
     """Nobody knows whether it lives."""
-    end(killed)
+    killed.close()
     api.remove(LEASE, NAME, NAME)
     done = swept(kube)
     assert done.kept == [f"namespace/{NAME}: no Lease of a run names it"]
@@ -165,7 +158,7 @@ def test_what_does_not_go_is_named_and_can_be_swept_again(
     kube: Kube, killed: Run, api: FakeApi, controllers: Controllers
 ) -> None:
     """A finalizer is never touched."""
-    end(killed)
+    killed.close()
     expire(api)
     controllers.held.add("pod")
     done = swept(kube)
@@ -186,7 +179,7 @@ def test_in_a_namespace_that_stays_only_what_the_lease_owns_goes(
     kube: Kube, confined: Run, api: FakeApi
 ) -> None:
     """A copy of its pod and of its Lease survive, and so does the namespace."""
-    end(confined)
+    confined.close()
     expire(api, TEAM)
     lease = api.get(LEASE, TEAM, NAME)
     assert lease is not None

@@ -378,7 +378,7 @@ def test_sigterm_leaves_reports_and_nothing_else(tmp_path: Path) -> None:
         "ALLOC-003[privileged] the run was ended by SIGTERM in the middle of this check"
     ]
     assert ended.results["counts"] == {"pass": 0, "fail": 0, "error": 1, "skip": 55}
-    assert len(ended.junit.findall(".//testcase")) == 7 + 56 + 2
+    assert len(ended.junit.findall(".//testcase")) == 7 + 56 + 2 + 3
 
 
 def test_a_lost_api_server_is_nobodys_failure_but_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,349 @@
+"""Causes: the words of a real cluster, and whom they blame.
+
+The messages are those that Kubernetes 1.37.2 wrote, on the embedded cluster, when it was so; where
+a cluster with what it takes was not at hand, those of its source (marked).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import causes
+from harness.finding import Blame, Finding, body, headline
+from harness.kinds import Object
+
+NOT_HELPFUL = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+GPU_NODE_MESSAGE = f"0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}"
+PULL = (
+    'Failed to pull image "localhost/none:1": failed to pull and unpack image "localhost/none:1":'
+    " failed to resolve image: failed to do request: Head"
+    ' "https://localhost/v2/none/manifests/1": '
+)
+PREPARE = "Failed to prepare dynamic resources: prepare dynamic resources: "
+EVENTS = {
+    "no matching device": (
+        "FailedScheduling",
+        f"0/1 nodes are available: 1 cannot allocate all claims. {NOT_HELPFUL}",
+        (Blame.CLUSTER, "enough free devices that match"),
+    ),
+    "class gone": (
+        "FailedScheduling",
+        (
+            "0/1 nodes are available: request g: device class none.example.com does not exist."
+            f" {NOT_HELPFUL}"
+        ),
+        (Blame.CLUSTER, "DeviceClass that the claim names is gone"),
+    ),
+    "attribute missing": (
+        "FailedScheduling",
+        (
+            'running "DynamicResources" filter plugin: claim rec/celerr: selector #0 on device'
+            " gpu.nvidia.com/node-1/gpu-0: CEL runtime error: no such key: nokey. consider using"
+            " CEL optional chaining (.? followed by orValue()) or guarding the check with has() for"
+            " optional fields"
+        ),
+        (Blame.SUITE, "asks for an attribute that a device does not have"),
+    ),
+    "taint": (
+        "FailedScheduling",
+        GPU_NODE_MESSAGE,
+        (Blame.CLUSTER, "taints that the pod does not tolerate"),
+    ),
+    "node not ready": (  # source: as before 1.35, with the taint's name
+        "FailedScheduling",
+        (
+            "0/1 nodes are available: 1 node(s) had untolerated taint"
+            " {node.kubernetes.io/not-ready: }."
+            f" {NOT_HELPFUL}"
+        ),
+        (Blame.CLUSTER, "no node is Ready"),
+    ),
+    "selector": (
+        "FailedScheduling",
+        (
+            "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+            f" {NOT_HELPFUL}"
+        ),
+        (Blame.CLUSTER, "node selector"),
+    ),
+    "cordoned": (
+        "FailedScheduling",
+        f"0/1 nodes are available: 1 node(s) were unschedulable. {NOT_HELPFUL}",
+        (Blame.CLUSTER, "cordoned"),
+    ),
+    "too little CPU": (
+        "FailedScheduling",
+        f"0/1 nodes are available: 1 Insufficient cpu. {NOT_HELPFUL}",
+        (Blame.CLUSTER, "too little CPU or memory"),
+    ),
+    "prepare failed": (  # source
+        "FailedPrepareDynamicResources",
+        f"{PREPARE}NodePrepareResources failed for ResourceClaim a: checkpoint is broken",
+        (Blame.DRIVER, "refused or failed to prepare"),
+    ),
+    "prepare too slow": (  # source
+        "FailedPrepareDynamicResources",
+        (
+            f"{PREPARE}NodePrepareResources: rpc error: code = DeadlineExceeded desc = context"
+            " deadline exceeded"
+        ),
+        (Blame.DRIVER, "did not answer the kubelet's request"),
+    ),
+    "not registered": (  # source
+        "FailedPrepareDynamicResources",
+        f"{PREPARE}DRA driver gpu.nvidia.com is not registered",
+        (Blame.DRIVER, "not registered with the node's kubelet"),
+    ),
+    "CDI unresolved": (  # source: containerd
+        "Failed",
+        (
+            "Error: failed to create containerd container: CDI device injection failed:"
+            " unresolvable CDI devices k8s.gpu.nvidia.com/claim=1"
+        ),
+        (Blame.DRIVER, "does not find the CDI device"),
+    ),
+    "registry refuses": (  # source: containerd
+        "Failed",
+        (
+            'Failed to pull image "registry.example.com/w:1": failed to pull and unpack image'
+            ' "registry.example.com/w:1": failed to resolve image: unexpected status from HEAD'
+            " request to https://registry.example.com/v2/w/manifests/1: 401 Unauthorized"
+        ),
+        (Blame.CLUSTER, "registry refuses the workload image"),
+    ),
+    "registry unreachable": (
+        "Failed",
+        f"{PULL}dial tcp 127.0.0.1:443: connect: connection refused",
+        (Blame.CLUSTER, "network policy"),
+    ),
+    "registry unknown": (
+        "Failed",
+        f"{PULL}dial tcp: lookup registry.invalid: no such host",
+        (Blame.CLUSTER, "name resolution"),
+    ),
+    "pull secret missing": (
+        "FailedToRetrieveImagePullSecret",
+        (
+            "Unable to retrieve some image pull secrets (none); attempting to pull the image may"
+            " not succeed."
+        ),
+        (Blame.CLUSTER, "secret to pull the image with"),
+    ),
+    "image never pulled": (
+        "ErrImageNeverPull",
+        'Container image "localhost/none:2" is not present with pull policy of Never',
+        (Blame.CLUSTER, "cannot pull the workload image"),
+    ),
+    "image name": (
+        "Failed",
+        "Error: InvalidImageName",
+        (Blame.CLUSTER, "cannot pull the workload image"),
+    ),
+    "mount": (
+        "FailedMount",
+        (
+            'MountVolume.SetUp failed for volume "h" : hostPath type check failed, /none is not a'
+            ' directory, unable to determine its type: path "/none" does not exist'
+        ),
+        (Blame.CLUSTER, "cannot set the pod up"),
+    ),
+    "network policy": (  # source: a network plugin
+        "FailedCreatePodSandBox",
+        'Failed to create pod sandbox: plugin type="x" failed (add): cannot apply network policy',
+        (Blame.CLUSTER, "network policies"),
+    ),
+    "runtime": (
+        "Failed",
+        (
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: error during"
+            ' container init: exec: "/none": stat /none: no such file or directory'
+        ),
+        (Blame.DRIVER, "runtime cannot start the container"),
+    ),
+    "node lost": ("NodeNotReady", "Node is not ready", (Blame.CLUSTER, "not Ready any more")),
+}
+REFUSALS = {
+    "quota of pods": (
+        (
+            'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited:'
+            " pods=0"
+        ),
+        "a quota of the namespace",
+    ),
+    "quota of claims": (
+        (
+            'resourceclaims.resource.k8s.io "x" is forbidden: exceeded quota: q, requested:'
+            " count/resourceclaims.resource.k8s.io=1, used: count/resourceclaims.resource.k8s.io=0,"
+            " limited: count/resourceclaims.resource.k8s.io=0"
+        ),
+        "a quota of the namespace",
+    ),
+    "Pod Security": (
+        (
+            'pods "priv" is forbidden: violates PodSecurity "restricted:latest": host namespaces'
+            ' (hostPID=true), allowPrivilegeEscalation != false (container "c" must set'
+            " securityContext.allowPrivilegeEscalation=false)"
+        ),
+        "Pod Security Standard refuses",
+    ),
+    "policy": (
+        (
+            "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'rec' with binding 'rec' denied"
+            " request: no pods here"
+        ),
+        "admission policy of the cluster",
+    ),
+    "webhook refuses": (  # source
+        'admission webhook "validate.example.com" denied the request: image is not signed',
+        "admission policy of the cluster",
+    ),
+    "webhook lost": (
+        (
+            'Internal error occurred: failed calling webhook "rec.example.com": failed to call'
+            ' webhook: Post "https://127.0.0.1:1/x?timeout=1s": dial tcp 127.0.0.1:1: connect:'
+            " connection refused"
+        ),
+        "webhook of the cluster cannot be reached",
+    ),
+    "LimitRange": (  # source
+        'pods "x" is forbidden: maximum memory usage per Container is 1Mi, but limit is 4Gi',
+        "LimitRange",
+    ),
+}
+
+
+def event(reason: str, message: str = "", *, uid: str = "u", by: str = "kubelet") -> Object:
+    """An event about a pod."""
+    return {
+        "reason": reason,
+        "message": message,
+        "source": {"component": by},
+        "involvedObject": {"uid": uid},
+    }
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events_have_causes(name: str) -> None:
+    """For the faults of others no blame on the driver; each with a next step."""
+    reason, message, (blame, words) = EVENTS[name]
+    cause = causes.of_events([event("Pulled"), event(reason, message)])
+    assert cause is not None
+    assert cause.blame is blame
+    assert words in cause.text
+    assert cause.next
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusals_are_the_clusters(name: str) -> None:
+    """Who administrates it set the rule; each with a next step."""
+    message, words = REFUSALS[name]
+    cause = causes.of_text(message)
+    assert cause is not None
+    assert cause.blame is Blame.CLUSTER
+    assert words in cause.text
+    assert cause.next
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("Scheduled", "Successfully assigned n/p to node-1"),
+        ("Pulled", 'Container image "w" already present on machine and can be accessed by the pod'),
+        ("Started", "Container started"),
+        ("Killing", "Stopping container producer"),
+        ("MissingClusterDNS", "kubelet does not have ClusterDNS IP configured"),
+    ],
+)
+def test_what_is_as_it_should_be_is_no_cause(reason: str, message: str) -> None:
+    """An event is not a fault."""
+    assert causes.of_events([event(reason, message)]) is None
+
+
+def test_what_the_scheduler_overcame_is_no_cause() -> None:
+    """The pod waited for devices, then it was scheduled, and now it does not start."""
+    waited = event("FailedScheduling", EVENTS["no matching device"][1], by="default-scheduler")
+    assigned = event("Scheduled", "Successfully assigned n/p to node-1", by="default-scheduler")
+    assert causes.of_events([waited, assigned]) is None
+    other = event("Scheduled", "Successfully assigned n/q to node-1", uid="other")
+    assert causes.of_events([waited, other]) is not None
+
+
+# Silence
+
+
+def pod(**status: Any) -> Object:
+    """A pod on a node."""
+    return {"kind": "Pod", "spec": {"nodeName": "node-1"}, "status": status}
+
+
+def node(status: str) -> Object:
+    """A node that is Ready, not, or of which nobody knows."""
+    return {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+
+
+ASSIGNED = event("Scheduled", by="default-scheduler")
+
+
+def test_a_pod_of_which_no_scheduler_has_spoken() -> None:
+    """No event and no condition: that is what a stopped scheduler looks like."""
+    pending = {"kind": "Pod", "spec": {}, "status": {"phase": "Pending", "qosClass": "BestEffort"}}
+    assert causes.of_silence(pending, [], None) is causes.SCHEDULER_SILENT
+    refused = {**pending, "status": {"conditions": [{"type": "PodScheduled", "status": "False"}]}}
+    assert causes.of_silence(refused, [], None) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (node("Unknown"), causes.KUBELET_STOPPED),
+        (node("False"), causes.NODE_NOT_READY),
+        (node("True"), causes.KUBELET_SILENT),
+        (None, causes.KUBELET_SILENT),
+    ],
+)
+def test_a_pod_of_which_its_kubelet_has_not_spoken(
+    found: Object | None, expected: causes.Cause
+) -> None:
+    """The node's condition follows a stopped kubelet after 40 s or more."""
+    assert causes.of_silence(pod(), [ASSIGNED], found) is expected
+
+
+@pytest.mark.parametrize(
+    ("found", "events"),
+    [
+        (pod(containerStatuses=[{"state": {"waiting": {}}}]), [ASSIGNED]),
+        (pod(), [ASSIGNED, event("Pulling")]),
+        (pod(), [{**event("Pulling", by=""), "reportingComponent": "kubelet"}]),
+    ],
+)
+def test_a_kubelet_that_has_spoken_is_not_silent(found: Object, events: list[Object]) -> None:
+    """Whatever is wrong, it is something else."""
+    assert causes.of_silence(found, events, node("True")) is None
+
+
+# In a finding
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_finding_is_for_strangers(name: str) -> None:
+    """First line within 120 characters and free of Python; who, next step, rerun below."""
+    reason, message, _ = EVENTS[name]
+    cause = causes.of_text(f"{reason}: {message}")
+    assert cause is not None
+    finding = Finding(
+        head=f"the start of the producer's container did not come within 120 s: {message}",
+        expected="the start within 120 s (budget start)",
+        observed=message,
+        blame=cause.blame,
+        likely=cause.text,
+        next=cause.next,
+    )
+    first = headline("NODE-028", "restricted", finding)
+    assert len(first) <= 120
+    assert not any(word in first for word in ("Error(", "Traceback", "object at 0x"))
+    rows = body(finding, "The sentence.", "the same command with --dra-check NODE-028").splitlines()
+    titles = {row[2:13].strip() for row in rows if row[2:3].strip()}
+    assert {"check", "expected", "observed", "likely", "who", "next", "rerun"} <= titles

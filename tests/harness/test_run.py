@@ -1,0 +1,154 @@
+"""A run's objects as the cluster gets them, and why they do not get on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import causes
+from harness.kinds import NODE, SLICE, Object
+from harness.kube import Kube
+from harness.profile import load
+from harness.run import RESTRICTED, Run, Subject
+from tests.harness.fake_api import FakeApi
+from tests.harness.possessions import a_run, thing
+from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE
+from tests.harness.test_knowledge import NVIDIA
+
+POD_VALUES: dict[str, Any] = {
+    "name": "p",
+    "namespace": "n",
+    "role": "producer",
+    "claim": "c",
+    "image": "w",
+    "tolerations": [],
+    "args": [],
+    "env": [],
+}
+TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+
+
+def node(name: str, ready: str = "True", **spec: Any) -> Object:
+    """A node."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "spec": spec,
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+def gpu_slice(on: str) -> Object:
+    """A slice with one GPU."""
+    attributes = {"type": {"string": "gpu"}, "uuid": {"string": "GPU-1"}}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": on},
+        "spec": {
+            "driver": "gpu.nvidia.com",
+            "nodeName": on,
+            "pool": {"name": on, "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "gpu-0", "attributes": attributes}],
+        },
+    }
+
+
+@pytest.fixture
+def run(kube: Kube, api: FakeApi, tmp_path: Path) -> Iterator[Run]:
+    """A run past its preflight, with one tainted GPU node."""
+    api.put(node("gpu", taints=[TAINT]))
+    api.put(node("other", taints=[{"key": "team", "effect": "NoSchedule"}]))
+    api.put(gpu_slice("gpu"))
+    run = a_run(
+        kube,
+        tmp_path,
+        node_selector={"pool": "gpu"},
+        image_pull_secret="pull",
+        pod_patch={"spec": {"priority": 7}},
+    )
+    run.subject = Subject("gpu.nvidia.com", load(NVIDIA), "v1", "w", {"gpu": 1})
+    run.observer.observe(SLICE)
+    run.observe_cluster()
+    yield run
+    run.close()
+
+
+def test_a_pod_gets_what_lets_it_in(run: Run) -> None:
+    """Of the nodes with devices only; and the user's patch last."""
+    pod = run.render("shared-claim/pod-restricted.yaml.j2", POD_VALUES)
+    assert pod["spec"]["tolerations"] == [{**TAINT, "operator": "Equal"}]
+    assert pod["spec"]["nodeSelector"] == {"pool": "gpu"}
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["spec"]["priority"] == 7
+    assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+
+
+def test_without_a_right_to_see_nodes_a_run_goes_on(
+    kube: Kube, api: FakeApi, tmp_path: Path
+) -> None:
+    """Then what the profile tolerates has to do."""
+    api.forbidden.add(NODE.path())
+    run = a_run(kube, tmp_path)
+    run.observe_cluster()
+    assert (
+        run.render("shared-claim/pod-restricted.yaml.j2", POD_VALUES)["spec"]["tolerations"] == []
+    )
+    run.close()
+
+
+def pod_with_event(run: Run, api: FakeApi, reason: str = "", message: str = "") -> Object:
+    """A pod of the run, and what was said about it."""
+    namespace = run.open_namespace(RESTRICTED)
+    pod = run.create(thing("Pod", "p", namespace))
+    if reason:
+        about = {"uid": pod["metadata"]["uid"], "name": "p"}
+        event = thing("Event", "e", namespace)
+        api.put({**event, "reason": reason, "message": message, "involvedObject": about})
+        run.observer.wait(
+            "the event", lambda: run.events_of(pod) or None, run.budgets.observe, lambda: ""
+        )
+    return pod
+
+
+def test_what_events_tell_comes_first(run: Run, api: FakeApi) -> None:
+    """And is what it is."""
+    reason, message, (blame, _) = EVENTS["prepare failed"]
+    cause = run.cause_of(pod_with_event(run, api, reason, message))
+    assert cause is not None
+    assert cause.blame is blame
+
+
+def test_silence_is_explained(run: Run, api: FakeApi) -> None:
+    """By the run's own look at pod and node."""
+    pod = pod_with_event(run, api)
+    assert run.cause_of(pod) is causes.SCHEDULER_SILENT
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"),
+    [
+        ("True", causes.TAINTED),
+        ("Unknown", causes.KUBELET_STOPPED),
+        ("False", causes.NODE_NOT_READY),
+    ],
+)
+def test_a_taint_may_be_that_of_a_node_that_is_lost(
+    ready: str, expected: causes.Cause, run: Run, api: FakeApi
+) -> None:
+    """The scheduler of 1.37 does not name it."""
+    api.put(node("gpu", ready, taints=[TAINT]))
+    run.observer.wait(
+        "the node",
+        lambda: (
+            any(causes.of_node(n) for n in run.observer.objects(NODE)) or ready == "True" or None
+        ),
+        run.budgets.observe,
+        lambda: "",
+    )
+    pod = pod_with_event(run, api, "FailedScheduling", GPU_NODE_MESSAGE)
+    assert run.cause_of(pod) is expected
