@@ -23,8 +23,8 @@ from harness.budgets import Budgets
 from harness.causes import Cause
 from harness.check import Impact
 from harness.finding import UnmetError
-from harness.inventory import Device, devices, holders
 from harness.invariants import Invariants
+from harness.inventory import Device, devices, holders
 from harness.journal import Journal
 from harness.kinds import (
     CLAIM,
