@@ -122,6 +122,8 @@ class Run:
         """What the API server was asked to create and did not say whether it did."""
         self.borrowed: dict[str, str] = {}
         """What is not the run's and a check may change all the same: UID to reason."""
+        self.measured: dict[str, Any] = {}
+        """What scenarios found out that goes into the report's tables, by the table."""
         self.chores: dict[str, Callable[[], None]] = {}
         """What clean-up has to do once the pods are gone, unless it was done before."""
 

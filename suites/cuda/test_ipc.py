@@ -41,6 +41,7 @@ def attempts(play: ScriptedPlay) -> None:
         own_pid=IMPORTERS_PID,
     )
     play.finish(importer, exporter)
+    play.run.measured["attempts"] = importer.report.get()
 
 
 def attempt_of(played: Played, name: str) -> Attempt:

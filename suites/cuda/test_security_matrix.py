@@ -8,7 +8,7 @@ when one of them begins to behave differently.
 from __future__ import annotations
 
 from fixtures.account import Played
-from fixtures.matrix import EXPORTER, IMPORTER, ROWS, MatrixRow
+from fixtures.matrix import EXPORTER, IMPORTER, RESTRICTED_MATRIX, ROWS, Matrix, MatrixRow
 from harness import causes
 from harness.check import check
 from harness.finding import Blame, UnmetError
@@ -88,6 +88,28 @@ def test_containers_are_as_privileged_as_their_row_says(row: Played, form: Matri
                     observed=str(process),
                     blame=Blame.CLUSTER,
                 )
+
+
+@check(
+    id="SEC-004",
+    force="MUST",
+    level=2,
+    source="behaviours SEC-4; Kubernetes Pod Security Standards: restricted",
+    scenario=RESTRICTED_MATRIX,
+    needs=("cuda",),
+)
+def test_restricted_namespace_refuses_what_is_not_needed(matrix: Matrix) -> None:
+    """A namespace that enforces the restricted Pod Security Standard MUST refuse pods with host
+    namespaces, privileges, added capabilities, root or without seccomp, claim or not.
+    """
+    taken = [name for name, said in matrix.refusals.get().items() if not said]
+    if taken:
+        matrix.refuse(
+            f"the restricted namespace took pods with {', '.join(taken)}",
+            expected="each is refused by Pod Security admission",
+            observed=str(dict(matrix.refusals.get())),
+            blame=Blame.CLUSTER,
+        )
 
 
 _IPC_LOCK = 1 << 14
