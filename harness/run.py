@@ -248,7 +248,7 @@ class Run:
         return [*own, *self._namespaces.values()]
 
     def is_mine(self, obj: Object) -> bool:
-        """Whether an object is the run's own: by its namespace, its UID, its owner, or its label."""
+        """Whether an object is the run's own: by its namespace, UID, owner, or label."""
         namespace = namespace_of(obj)
         if namespace is not None and not self.confined_to:
             return namespace in {name_of(own) for own in self.namespaces()}
