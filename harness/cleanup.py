@@ -227,7 +227,8 @@ def _find_unanswered(run: Run) -> None:
             found = run.kube.get(kind_of(obj), name_of(obj), namespace_of(obj))
         except (ApiError, UnreachableError):
             continue
-        if run.is_mine(found):
+        known = uid_of(found) in {uid_of(other) for other in run.created}
+        if run.is_mine(found) and not known:
             run.created.append(found)
             run.journal.possess("created", object=found)
     run.unanswered.clear()

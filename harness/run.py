@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.client import INTERNAL_SERVER_ERROR
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Run:
         self.place = place
         self.budgets = Budgets(options.timeout_scale)
         self.journal = Journal(self.folder / "events.jsonl")
-        self.observer = Observer(kube, self.journal)
+        self.observer = Observer(kube, self.journal, self._is_foreign)
         self.record = record
         self.started = time.time()
         self._manifests = Manifests(manifests)
@@ -272,14 +273,16 @@ class Run:
         return [*own, *self._namespaces.values()]
 
     def is_mine(self, obj: Object) -> bool:
-        """Whether an object is the run's own, by the namespace that it is in or by its UID."""
+        """Whether an object is the run's own: by its namespace, UID, owner, or label."""
         namespace = namespace_of(obj)
         if namespace is not None and not self.confined_to:
             return namespace in {name_of(own) for own in self.namespaces()}
-        labels = obj["metadata"].get("labels") or {}
-        return labels.get(RUN_LABEL) == self.id or uid_of(obj) in {
-            uid_of(own) for own in self.created
-        }
+        if (obj["metadata"].get("labels") or {}).get(RUN_LABEL) == self.id:
+            return True
+        # What controllers make of the run's objects has no label of the run.
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
+        mine = {uid_of(own) for own in self.created}
+        return not mine.isdisjoint([uid_of(obj), *owners])
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
         """An object from a template; a pod so that the cluster admits it, with the user's patch."""
@@ -302,6 +305,13 @@ class Run:
         used = {device.node for device in self.devices()}
         return [node for node in self.observer.objects(NODE) if name_of(node) in used]
 
+    def _is_foreign(self, obj: Object) -> bool:
+        if obj["kind"] == NODE.name:
+            return True
+        namespace = namespace_of(obj)
+        in_sight = namespace is None or namespace == self.confined_to
+        return not in_sight and not self.is_mine(obj)
+
     def create(self, obj: Object) -> Object:
         """Create an object of the run, and note its UID on disk before it is used.
 
@@ -315,13 +325,17 @@ class Run:
         obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
         self._give_owner(obj)
         self.journal.possess("creating", kind=obj["kind"], name=name_of(obj), ns=namespace_of(obj))
+        # Ctrl-C and a lost answer can come at any point in between.
+        self.unanswered.append(obj)
         try:
             created = self.kube.create(obj)
-        except UnreachableError:
-            self.unanswered.append(obj)
+        except ApiError as error:
+            if error.status < INTERNAL_SERVER_ERROR:
+                self.unanswered.remove(obj)
             raise
-        self.journal.possess("created", object=created)
         self.created.append(created)
+        self.unanswered.remove(obj)
+        self.journal.possess("created", object=created)
         self.observer.known(created)
         return created
 

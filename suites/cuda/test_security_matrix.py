@@ -9,12 +9,51 @@ from __future__ import annotations
 
 from fixtures.account import Played
 from fixtures.matrix import EXPORTER, IMPORTER, RESTRICTED_MATRIX, ROWS, Matrix, MatrixRow
+from fixtures.scripted import ScriptedPlay, scenario
+from fixtures.security import Security
 from harness import causes
 from harness.check import check
-from harness.finding import Blame, UnmetError
+from harness.finding import Blame, FailedError, UndecidedError, UnmetError
 from harness.workload_report import Transfer
 
 INVALID_CONTEXT = 201
+
+
+@scenario(devices=1)
+def user_namespace(play: ScriptedPlay) -> None:
+    """A pod with a claim and a user namespace of its own."""
+    security = Security(user_namespace=True)
+    play.finish(play.start("inventory", ["inventory"], play.claim(), security=security))
+
+
+@check(
+    id="SEC-005",
+    force="SHOULD",
+    level=4,
+    source="KEP-127 user namespaces; NVIDIA's driver 0.4.1 cannot: docs/findings.md",
+    scenario=user_namespace,
+    needs=("cuda",),
+)
+def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
+    """A pod with a user namespace of its own (hostUsers: false) SHOULD start and see its GPUs as
+    any other pod with a claim does.
+    """
+    member = played.member("inventory")
+    try:
+        member.started.get()
+    except UndecidedError as error:
+        raise UnmetError(
+            f"unsupported: the node starts no pod with hostUsers: false ({error})"
+        ) from error
+    report = played.report("inventory")
+    wanted = {device.uuid for device in member.devices}
+    if {gpu.uuid for gpu in report.gpus} != wanted:
+        played.refuse(
+            f"with a user namespace the pod saw {len(report.gpus)} of {len(wanted)} GPUs",
+            expected=", ".join(sorted(wanted)),
+            observed=report.error_text(),
+            cause=causes.of_cuda(report.error),
+        )
 
 
 @check(
@@ -29,8 +68,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
     refused with CUDA error 201 if it is, whatever namespaces and privileges the two have.
     """
-    if form.unsupported(row):
-        raise UnmetError(form.unsupported(row))
+    need_row(row, form)
     exporter, importer = row.report(EXPORTER), row.report(IMPORTER)
     pid, own = form.pid_in_handle(row), importer.own_pid
     for transfer in transfers(row):
@@ -72,8 +110,7 @@ def test_containers_are_as_privileged_as_their_row_says(row: Played, form: Matri
     """Both processes MUST have the user, capabilities and namespaces that their row says, or the
     row shows nothing.
     """
-    if form.unsupported(row):
-        raise UnmetError(form.unsupported(row))
+    need_row(row, form)
     for role, wanted in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
         process = row.report(role).process
         told = {
@@ -114,6 +151,22 @@ def test_restricted_namespace_refuses_what_is_not_needed(matrix: Matrix) -> None
 
 _IPC_LOCK = 1 << 14
 """``CAP_IPC_LOCK`` alone (linux/capability.h)."""
+
+
+def need_row(row: Played, form: MatrixRow) -> None:
+    """Skip a row that could not be played here.
+
+    Raises:
+        UnmetError: it could not.
+    """
+    if form.unsupported(row):
+        raise UnmetError(form.unsupported(row))
+    for role, security in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
+        if security.user_namespace and role in row.members:
+            try:
+                row.members[role].started.get()
+            except (FailedError, UndecidedError) as error:
+                raise UnmetError("blocked by SEC-005") from error
 
 
 def transfers(row: Played) -> tuple[Transfer, ...]:

@@ -224,3 +224,12 @@ def test_others_claims_are_seen_when_that_is_allowed(run: Run, api: FakeApi) -> 
     assert watched == {CLAIM.path()}
     assert NAMESPACE.path() in {path for _, path, _ in api.requests}
     assert any("/namespaces/" in path for _, path, _ in api.requests if POD.plural in path)
+
+
+def test_what_controllers_make_of_the_runs_objects_is_the_runs(confined: Run) -> None:
+    """A claim made from a template carries its pod's UID, not the run's label."""
+    pod = confined.create(thing("Pod", "pod", confined.open_namespace(RESTRICTED)))
+    owner = {"kind": "Pod", "name": "pod", "uid": pod["metadata"]["uid"]}
+    made = thing("ResourceClaim", "made", TEAM, uid="made", ownerReferences=[owner])
+    other = thing("ResourceClaim", "other", TEAM, uid="other")
+    assert (confined.is_mine(made), confined.is_mine(other)) == (True, False)
