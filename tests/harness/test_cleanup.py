@@ -157,12 +157,16 @@ def test_a_change_of_what_is_not_the_runs_is_found(run: Run, api: FakeApi) -> No
     lent, other = (api.put(thing("Pod", name, "others")) for name in ("lent", "other"))
     run.open_namespace(RESTRICTED)
     run.borrowed[lent["metadata"]["uid"]] = "the driver's pod, to see it come back"
-    run.kube.delete(lent)
-    run.kube.delete(other)
+    made = api.put(thing("ResourceClaim", "made", run.open_namespace(RESTRICTED)))
+    copied = api.put(thing("Pod", "copied", "others", labels={anchor.RUN_LABEL: run.id}))
+    for obj in (lent, other, made, copied):
+        run.kube.delete(obj)
     result = only(clean_up(run), "HYGIENE-002")
     assert result.outcome is Outcome.ERROR
     assert "delete pod/other in others" in result.headline
+    assert "delete pod/copied in others" in result.body
     assert "lent" not in result.body
+    assert "made" not in result.body
 
 
 def test_a_lost_api_server_is_not_asked_for_every_object(run: Run, api: FakeApi) -> None:
