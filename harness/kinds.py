@@ -40,10 +40,22 @@ EVENT = Kind("Event", "v1", "events")
 CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
+ACCESS_REVIEW = Kind(
+    "SelfSubjectAccessReview",
+    "authorization.k8s.io/v1",
+    "selfsubjectaccessreviews",
+    namespaced=False,
+)
+SUBJECT_REVIEW = Kind(
+    "SelfSubjectReview", "authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, CLAIM, SLICE, DEVICE_CLASS)
+    for kind in (
+        *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, CLAIM, SLICE, DEVICE_CLASS),
+        *(ACCESS_REVIEW, SUBJECT_REVIEW),
+    )
 }
 
 

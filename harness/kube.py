@@ -12,8 +12,10 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -139,19 +141,22 @@ class Kube:
 
     # Objects
 
-    def create(self, obj: Object) -> Object:
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create a rendered object; unknown fields are refused, so a wrong template is loud.
+
+        With ``dry_run`` the server does everything but store it: it answers what would be stored.
 
         A new namespace has its default ServiceAccount a moment later; the server itself waits
         for it for a second or two, so asking again is enough.
         """
         kind, namespace = kind_of(obj), namespace_of(obj)
+        query = {"fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
         for attempt in range(SERVICE_ACCOUNT_TRIES):
             try:
                 created = self._json(
                     "POST",
                     self._path(kind, namespace),
-                    {"fieldValidation": "Strict"},
+                    query,
                     body=to_server(obj, self.dra_api),
                 )
                 return from_server(created)
@@ -232,6 +237,20 @@ class Kube:
     def document(self, path: str) -> Object:
         """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""
         return self._json("GET", path)
+
+    def clock(self) -> tuple[float, float]:
+        """The server's clock in seconds since 1970, and how far it may be off what it says.
+
+        It is told in whole seconds, at some moment of the request.
+        """
+        before = time.time()
+        response = self._request("GET", "/version", {})
+        took = time.time() - before
+        try:
+            told = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ApiError(response.status, "NoDate", "the answer has no Date header") from error
+        return told + 0.5, 0.5 + took
 
     # Inside
 

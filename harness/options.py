@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from harness.check import DEEPEST_LEVEL, Impact
+from harness.expect import Expectations, ExpectationsError
+from harness.expect import load as load_expectations
 from harness.versions import VERSIONS
 
 CONFIG_FILE = "dra.toml"
@@ -24,6 +26,10 @@ APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
 HARDWARE = ("simulated", "real")
 ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = re.compile(f"({_LABEL_WORD})?")
+_LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_WORD}")
 
 
 class OptionError(Exception):
@@ -43,11 +49,25 @@ class Options:
     allow: frozenset[Impact] | None
     """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
     check: tuple[str, ...]
+    expect: Expectations | None
+    """What must be there; None: nothing in particular."""
+    expect_write: Path | None
+    """Where to write down what is there."""
+    node_selector: Mapping[str, str]
+    """Labels of the nodes to use; empty: all that have devices."""
+    namespace: str
+    """An existing namespace to work in; empty: new ones are made."""
     image: str
+    image_pull_secret: str
+    """A secret of the pods' namespace to pull the workload image with; empty: none."""
     pod_patch: Mapping[str, Any]
     output: Path
     keep: str
     timeout_scale: float
+    plan: bool
+    """Only say what would be done."""
+    sweep: bool
+    """Only remove what earlier runs left."""
     embedded_gpus: str
     embedded_nodes: int
     embedded_hardware: str
@@ -71,6 +91,8 @@ class Options:
                 value = getattr(self, field.name)
                 if isinstance(value, frozenset | tuple):
                     value = ",".join(sorted(str(item) for item in value))
+                elif field.name == "node_selector":
+                    value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
                 origin = self.origins.get(field.name, "default")
                 values[flag(field.name)] = f"{value} ({origin})"
         return values
@@ -84,6 +106,7 @@ class Spec:
     default: Any
     parse: Callable[[Any], Any]
     metavar: str
+    """Empty: a switch, which takes no value on the command line."""
     help: str
 
 
@@ -181,6 +204,58 @@ def _gpus(value: Any) -> str:
     return text
 
 
+def _switch(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError("expected true or false")
+    return words[value.lower()]
+
+
+def _labels(value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        pairs = [(str(key), _text(text)) for key, text in value.items()]
+    else:
+        parts = [item.partition("=") for item in _items(value)]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError("expected KEY=VALUE, several separated by commas")
+        pairs = [(key.strip(), text.strip()) for key, _, text in parts]
+    for label, text in pairs:
+        if not _LABEL_KEY.fullmatch(label) or not _LABEL_VALUE.fullmatch(text):
+            raise ValueError(f"{label}={text} is no label of a node")
+    return dict(pairs)
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(_text(value)):
+        raise ValueError("expected the name of an object: a-z, 0-9 and - within, at most 63")
+    return str(value)
+
+
+def _secret(value: Any) -> str:
+    parts = _text(value).split(".")
+    if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
+    return str(value)
+
+
+def _expectations(value: Any) -> Expectations:
+    try:
+        return load_expectations(Path(_text(value)))
+    except ExpectationsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _file_to_write(value: Any) -> Path:
+    path = Path(_text(value))
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError("expected a .yaml file")
+    if not path.parent.is_dir():
+        raise ValueError(f"expected a file in a folder that exists; {path.parent} does not")
+    return path
+
+
 def _patch(value: Any) -> Mapping[str, Any]:
     path = Path(_text(value))
     try:
@@ -241,7 +316,42 @@ SPECS: tuple[Spec, ...] = (
         " none; all on the embedded cluster)",
     ),
     Spec("check", (), _checks, "ID[,ID]", "only these checks, and those that they build on"),
+    Spec(
+        "expect",
+        None,
+        _expectations,
+        "FILE",
+        "what must be there (nodes, GPUs, features, ...): what is missing fails; write =FILE",
+    ),
+    Spec(
+        "expect_write",
+        None,
+        _file_to_write,
+        "FILE",
+        "write down what is there now, for --dra-expect; write =FILE",
+    ),
+    Spec(
+        "node_selector",
+        {},
+        _labels,
+        "KEY=VALUE[,...]",
+        "use only nodes with these labels (default: all that have devices)",
+    ),
+    Spec(
+        "namespace",
+        "",
+        _name,
+        "NAME",
+        "work in this namespace, which exists and is never deleted (default: new ones are made)",
+    ),
     Spec("image", "", _text, "IMAGE", "the workload image, as the nodes can pull it"),
+    Spec(
+        "image_pull_secret",
+        "",
+        _secret,
+        "NAME",
+        "a secret of --dra-namespace to pull the workload image with",
+    ),
     Spec(
         "pod_patch",
         {},
@@ -258,6 +368,14 @@ SPECS: tuple[Spec, ...] = (
         "leave the run's objects in the cluster: never, when its part failed, or always",
     ),
     Spec("timeout_scale", 1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"),
+    Spec(
+        "plan",
+        False,
+        _switch,
+        "",
+        "only print what would be created and run, and the rights that it takes; touches nothing",
+    ),
+    Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
     Spec(
         "embedded_gpus",
         "4",
@@ -345,6 +463,13 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
             f"{flag('context')} {values['context']}: the embedded cluster has no contexts;"
             f" drop it or {flag('cluster')} embedded"
         )
+    if values["image_pull_secret"] and not values["namespace"]:
+        raise OptionError(
+            f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
+            " the namespace that the secret is in: the run's own are new and have none"
+        )
+    if values["plan"] and values["sweep"]:
+        raise OptionError(f"{flag('plan')} and {flag('sweep')}: choose one of them")
     for name in origins:
         on_command_line = origins[name] == "command line"
         if name.startswith("embedded_") and on_command_line and not embedded:

@@ -10,6 +10,7 @@ from harness.finding import Finding
 
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
+EXPECTATIONS_AREA = "expectations"
 
 
 class Outcome(enum.StrEnum):

@@ -6,13 +6,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from harness.budgets import Budgets
 from harness.check import Impact
+from harness.features import State
 from harness.inventory import Device, devices
 from harness.journal import Journal
 from harness.kinds import CLAIM, EVENT, NAMESPACE, POD, SLICE, Object, name_of
@@ -61,6 +62,8 @@ class Subject:
     image: str
     slots: Mapping[str, int]
     """Free devices of each node at the start."""
+    features: Mapping[str, State] = field(default_factory=dict)
+    """Feature gates of the API server (`harness.features.GATES`)."""
 
 
 class Run:

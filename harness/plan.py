@@ -1,0 +1,128 @@
+"""What a run would do, told without doing it (``--dra-plan``)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.check import Check, Impact
+from harness.options import Options, flag
+from harness.permissions import manifest, rules
+from harness.profile import UNKNOWN
+from harness.run import PRIVILEGED, RESTRICTED
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One check in one form."""
+
+    check: Check
+    form: str | None
+    skipped: str
+    """Why it would be skipped; empty when it would be made."""
+
+    @property
+    def name(self) -> str:
+        """As reports spell it."""
+        return self.check.id + (f"[{self.form}]" if self.form else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of these checks with these options would do."""
+
+    options: Options
+    place: str
+    driver: str
+    checks: tuple[Planned, ...]
+    narrowed: str = ""
+    """Why some checks of the catalogue are not among them."""
+
+    def made(self) -> list[Planned]:
+        """The checks that would be made."""
+        return [planned for planned in self.checks if not planned.skipped]
+
+    def creates(self) -> bool:
+        """Whether anything would be created."""
+        return any(planned.check.devices for planned in self.made())
+
+    def rbac(self) -> str:
+        """The manifest of the rights that the run takes."""
+        namespace = self.options.namespace
+        return manifest(rules(creates=self.creates(), namespace=namespace), namespace)
+
+    def lines(self) -> Iterator[str]:
+        """All of it, for the terminal; the manifest is the end of it."""
+        made = self.made()
+        skipped = [planned for planned in self.checks if planned.skipped]
+        yield f"PLAN     {len(made)} checks to make, {len(skipped)} to skip; nothing was touched"
+        yield f"PLACE    {self.place}"
+        yield f"DRIVER   {self.driver}"
+        if self.narrowed:
+            yield f"PART     {self.narrowed}"
+        for planned in made:
+            check, impact = planned.check, planned.check.impact_of(planned.form)
+            takes = f", {check.devices} devices of one node" if check.devices else ""
+            yield f" CHECK   {planned.name}: level {check.level}, impact {impact.value}{takes}"
+            yield from textwrap.wrap(
+                check.sentence, WIDTH, initial_indent=" " * 11, subsequent_indent=" " * 11
+            )
+        for planned in skipped:
+            yield f" SKIP    {planned.name}: {planned.skipped}"
+        yield from self._created(made)
+        yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
+        yield "---"
+        yield from self.rbac().splitlines()
+
+    def _created(self, made: Sequence[Planned]) -> Iterator[str]:
+        if not self.creates():
+            yield "CREATE   nothing: these checks only read"
+            return
+        privileged = any(p.check.impact_of(p.form) is Impact.PRIVILEGED for p in made)
+        if self.options.namespace:
+            yield f"CREATE   in namespace {self.options.namespace}, which exists and stays:"
+        else:
+            standards = [RESTRICTED, *([PRIVILEGED] if privileged else [])]
+            yield "CREATE   namespaces, deleted at the end:"
+            for standard in standards:
+                yield (
+                    f"         dra-conformance-RUN-{standard} (enforces the Pod Security Standard"
+                    f" {standard})"
+                )
+            yield "         and in them:"
+        most = max(planned.check.devices for planned in made)
+        yield f"         claims for at most {most} devices of one node, never more than are free"
+        yield "         pods with these claims, and config maps that tell them what was allocated"
+        yield "         for preflight: a pod that never starts, and one a node that pulls the image"
+        if privileged:
+            yield "         among the pods: privileged ones, with host namespaces and a folder in"
+            yield "         /tmp of the node"
+        yield f"IMAGE    {self.options.image or 'none named: give --dra-image'}"
+
+
+def why_not(
+    check: Check, form: str | None, *, allowed: Collection[Impact], visible_by: str | None
+) -> str:
+    """Why a check cannot be made in a form; empty when it can, as far as that is known.
+
+    Args:
+        check: the check.
+        form: its form.
+        allowed: the impacts that checks may have.
+        visible_by: how the driver's devices show themselves; None where that is not known yet.
+    """
+    impact = check.impact_of(form)
+    if impact not in allowed:
+        return f"not allowed: impact {impact.value}; {flag('allow')} {impact.value} allows it"
+    if visible_by is None:
+        return ""
+    missing = [need for need in check.needs if need != visible_by]
+    if not missing:
+        return ""
+    known = f"these are by {visible_by}"
+    if visible_by == UNKNOWN:
+        known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
+    return f"unsupported: needs devices visible by {missing[0]}; {known}"

@@ -1,0 +1,84 @@
+"""What the steps of preflight share: what they are told, and what they found out so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.check import Check, Impact
+from harness.features import State
+from harness.finding import Blame, Finding
+from harness.inventory import Device
+from harness.kinds import Object
+from harness.kube import Kube
+from harness.options import Options
+from harness.permissions import Rule, rules
+from harness.profile import Profile
+from harness.run import PRIVILEGED, RESTRICTED, Run
+
+
+class NotSo(Exception):  # noqa: N818 - a finding on its way, no error
+    """What a step asks for is not so."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.head)
+        self.finding = finding
+
+
+def not_so(
+    head: str, expected: str, blame: Blame, next_step: str = "", observed: str = ""
+) -> NotSo:
+    """A finding that ends the run."""
+    return NotSo(Finding(head, expected, observed or head, blame, next=next_step))
+
+
+@dataclass
+class Context:
+    """A run before its first check."""
+
+    run: Run
+    checks: Sequence[tuple[Check, str | None]]
+    """Those that may be made, each with its form."""
+    profiles: Path
+    kubernetes: str = ""
+    driver: str = ""
+    profile: Profile | None = None
+    device_class: str = ""
+    nodes: tuple[Object, ...] = ()
+    devices: tuple[Device, ...] = ()
+    partitions: int = 0
+    free: dict[str, int] = field(default_factory=dict)
+    image: str = ""
+    features: Mapping[str, State] = field(default_factory=dict)
+
+    @property
+    def kube(self) -> Kube:
+        """The cluster."""
+        return self.run.kube
+
+    @property
+    def options(self) -> Options:
+        """What was asked for."""
+        return self.run.options
+
+    def the_profile(self) -> Profile:
+        """The driver's profile; only after the step that finds it."""
+        if self.profile is None:
+            raise RuntimeError("a step was made before the one that it builds on")
+        return self.profile
+
+    def creates(self) -> bool:
+        """Whether the checks make any objects."""
+        return any(check.devices for check, _ in self.checks)
+
+    def rules(self) -> tuple[Rule, ...]:
+        """What the run may have to do."""
+        return rules(creates=self.creates(), namespace=self.options.namespace)
+
+    def standards(self) -> list[str]:
+        """The Pod Security Standards of the namespaces that the checks need."""
+        privileged = any(
+            check.impact_of(variant) is Impact.PRIVILEGED for check, variant in self.checks
+        )
+        return [RESTRICTED, PRIVILEGED] if privileged else [RESTRICTED]
