@@ -171,7 +171,8 @@ def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
         driver["version"] = inventory.driver_versions[0]
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "kubernetes": inventory.kubernetes,
+        # Not the patch release: that is for somebody to narrow down who means it.
+        "kubernetes": ".".join(inventory.kubernetes.split(".")[:2]),
         "driver": driver,
         "nodes": inventory.nodes(),
         "partitions": inventory.partitions,

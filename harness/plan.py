@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.check import Check, Impact
+from harness.finding import counted
 from harness.options import Options, flag
 from harness.permissions import manifest, rules
 from harness.profile import UNKNOWN
 from harness.run import PRIVILEGED, RESTRICTED
 
 WIDTH = 100
+_INDENTED = {"initial_indent": " " * 11, "subsequent_indent": " " * 11}
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,14 @@ class Plan:
         yield f"DRIVER   {self.driver}"
         if self.narrowed:
             yield f"PART     {self.narrowed}"
-        for planned in made:
-            check, impact = planned.check, planned.check.impact_of(planned.form)
-            takes = f", {check.devices} devices of one node" if check.devices else ""
-            yield f" CHECK   {planned.name}: level {check.level}, impact {impact.value}{takes}"
-            yield from textwrap.wrap(
-                check.sentence, WIDTH, initial_indent=" " * 11, subsequent_indent=" " * 11
-            )
-        for planned in skipped:
-            yield f" SKIP    {planned.name}: {planned.skipped}"
+        for check in dict.fromkeys(planned.check for planned in made):
+            forms = [planned.form for planned in made if planned.check is check]
+            yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
+            yield from textwrap.wrap(check.sentence, WIDTH, **_INDENTED)
+        for reason in dict.fromkeys(planned.skipped for planned in skipped):
+            names = [planned.name for planned in skipped if planned.skipped == reason]
+            yield f" SKIP    {reason}:"
+            yield from textwrap.wrap(", ".join(names), WIDTH, **_INDENTED)
         yield from self._created(made)
         yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
         yield "---"
@@ -101,6 +102,17 @@ class Plan:
             yield "         among the pods: privileged ones, with host namespaces and a folder in"
             yield "         /tmp of the node"
         yield f"IMAGE    {self.options.image or 'none named: give --dra-image'}"
+
+
+def _named(check: Check, forms: Sequence[str | None]) -> str:
+    names = [form for form in forms if form is not None]
+    return f"{check.id}_{check.name}" + (f"[{', '.join(names)}]" if names else "")
+
+
+def _impact(check: Check, forms: Sequence[str | None]) -> str:
+    impacts = dict.fromkeys(check.impact_of(form).value for form in forms)
+    takes = f", {counted(check.devices, 'device')} of one node" if check.devices else ""
+    return f"impact {', '.join(impacts)}{takes}"
 
 
 def why_not(

@@ -83,6 +83,11 @@ class Preflight:
             self._context.run.subject = self._subject()
         return results
 
+    @property
+    def hardware(self) -> str:
+        """``simulated`` or ``real`` where the nodes of an embedded cluster say so."""
+        return self._context.hardware
+
     def inventory(self) -> Inventory:
         """What there is, once all went well."""
         context = self._context

@@ -47,6 +47,8 @@ class Context:
     device_class: str = ""
     nodes: tuple[Object, ...] = ()
     devices: tuple[Device, ...] = ()
+    hardware: str = ""
+    """What all nodes with devices say of their GPUs: ``simulated``, ``real``, or nothing."""
     partitions: int = 0
     free: dict[str, int] = field(default_factory=dict)
     image: str = ""

@@ -18,6 +18,8 @@ from harness.versions import GROUP, VERSIONS, best
 
 CLOCKS_SECONDS = 60.0
 """A Lease of a run that lives must not look expired; and events are ordered by two clocks."""
+HARDWARE_LABEL = "dra-conformance.io/hardware"
+"""What nodes of an embedded cluster say of their GPUs, so that nobody takes them for real ones."""
 RBAC_FILE = "rbac.yaml"
 PUSH = (
     "push the workload image to a registry that the nodes pull from (./run push REGISTRY/NAME), and"
@@ -213,6 +215,13 @@ def published_devices(context: Context) -> None:
                 f"kubectl get nodes -l {shown}",
             )
     context.devices = tuple(found)
+    used = {device.node for device in found}
+    told = {
+        (node["metadata"].get("labels") or {}).get(HARDWARE_LABEL, "")
+        for node in context.nodes
+        if name_of(node) in used
+    }
+    context.hardware = told.pop() if len(told) == 1 else ""
 
 
 def _has_labels(node: Object, wanted: Mapping[str, str]) -> bool:

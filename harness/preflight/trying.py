@@ -76,8 +76,9 @@ def matching_class(context: Context) -> None:
     )
 
     def allocated() -> Object | None:
-        seen = run.observer.last(claim).obj
-        return seen if is_allocated(seen) else None
+        # Not only the last state: the kubelet has turned the pod away a moment later, and with
+        # it goes the allocation.
+        return next(filter(is_allocated, run.observer.versions(claim)), None)
 
     try:
         seen = run.observer.wait(
