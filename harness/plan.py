@@ -14,7 +14,7 @@ from harness.profile import UNKNOWN
 from harness.run import PRIVILEGED, RESTRICTED
 
 WIDTH = 100
-_INDENTED = {"initial_indent": " " * 11, "subsequent_indent": " " * 11}
+INDENT = " " * 11
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Plan:
         for check in dict.fromkeys(planned.check for planned in made):
             forms = [planned.form for planned in made if planned.check is check]
             yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
-            yield from textwrap.wrap(check.sentence, WIDTH, **_INDENTED)
+            yield from _wrapped(check.sentence)
         for reason in dict.fromkeys(planned.skipped for planned in skipped):
             names = [planned.name for planned in skipped if planned.skipped == reason]
             yield f" SKIP    {reason}:"
-            yield from textwrap.wrap(", ".join(names), WIDTH, **_INDENTED)
+            yield from _wrapped(", ".join(names))
         yield from self._created(made)
         yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
         yield "---"
@@ -102,6 +102,10 @@ class Plan:
             yield "         among the pods: privileged ones, with host namespaces and a folder in"
             yield "         /tmp of the node"
         yield f"IMAGE    {self.options.image or 'none named: give --dra-image'}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _named(check: Check, forms: Sequence[str | None]) -> str:
