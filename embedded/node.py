@@ -234,8 +234,8 @@ def _start_kubelet(machine: Machine, plan: Plan, node: NodePlan) -> None:
             "--kubeconfig=/cluster/kubeconfig",
             f"--hostname-override={node.name}",
             f"--node-ip={node.address}",
-            # NVIDIA's DaemonSet runs where this label is.
-            "--node-labels=nvidia.com/gpu.present=true",
+            # NVIDIA's DaemonSet runs where the first label is; the second is for reports.
+            f"--node-labels=nvidia.com/gpu.present=true,dra-conformance.io/hardware={plan.hardware}",
             "-v=2",
         ],
     )

@@ -25,6 +25,7 @@ class Budgets:
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
         self.observe = self._budget("observe", 15)
+        self.pull = self._budget("pull", 300)
         self.allocate = self._budget("allocate", 30)
         self.start = self._budget("start", 120)
         self.workload = self._budget("workload", 60)

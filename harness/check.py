@@ -158,6 +158,10 @@ class Check:
             return self.scenario.impact
         return self.impact
 
+    def creates(self, variant: str | None) -> bool:
+        """Whether it makes any objects in one form; else it only reads."""
+        return self.scenario_of(variant) is not None
+
     def devices_of(self, variant: str | None) -> int:
         """How many devices of one node it takes in one form."""
         scenario = self.scenario_of(variant)

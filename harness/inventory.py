@@ -27,6 +27,8 @@ class Device:
     """``9.0``; empty where it is not published."""
     memory: int | None = None
     """Bytes."""
+    version: str = ""
+    """Of the GPU's own driver, where the profile knows the attribute."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -39,8 +41,64 @@ def driver_names(slices: Iterable[Object]) -> list[str]:
     return sorted({str(item["spec"]["driver"]) for item in slices if item["spec"].get("devices")})
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A driver's pool as its slices show it."""
+
+    name: str
+    generation: int
+    """The newest one."""
+    expected: int
+    """How many slices it has, as they say."""
+    seen: int
+    """How many of the newest generation there are."""
+    older: int
+    """How many slices of earlier generations there still are."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the scheduler can allocate from it, and nothing old is left."""
+        return self.seen == self.expected and not self.older
+
+    def __str__(self) -> str:
+        old = f", and {self.older} of older generations" if self.older else ""
+        return (
+            f"pool {self.name} has {self.seen} of {self.expected} slices of generation"
+            f" {self.generation}{old}"
+        )
+
+
+def pools(slices: Iterable[Object], driver: str) -> list[Pool]:
+    """The driver's pools by name."""
+    by_name: dict[str, list[Object]] = {}
+    for item in slices:
+        if item["spec"]["driver"] == driver:
+            pool = item["spec"]["pool"]
+            by_name.setdefault(str(pool["name"]), []).append(pool)
+    found = []
+    for name, seen in sorted(by_name.items()):
+        generation = max(int(pool["generation"]) for pool in seen)
+        newest = [pool for pool in seen if int(pool["generation"]) == generation]
+        expected = max(int(pool["resourceSliceCount"]) for pool in newest)
+        found.append(Pool(name, generation, expected, len(newest), len(seen) - len(newest)))
+    return found
+
+
 def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:
     """The driver's devices that the profile means, from each pool's newest generation."""
+    return _devices(slices, driver, profile, profile.select_value)
+
+
+def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
+    """How many parts of GPUs the driver publishes as devices of their own."""
+    if not profile.partition_value:
+        return 0
+    return len(_devices(slices, driver, profile, profile.partition_value))
+
+
+def _devices(
+    slices: Iterable[Object], driver: str, profile: Profile, selected: str
+) -> list[Device]:
     mine = [item for item in slices if item["spec"]["driver"] == driver]
     newest: dict[str, int] = {}
     for item in mine:
@@ -52,7 +110,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
         if int(spec["pool"]["generation"]) != newest[spec["pool"]["name"]]:
             continue
         for device in spec.get("devices") or []:
-            if _attribute(device, driver, profile.select_attribute) != profile.select_value:
+            if _attribute(device, driver, profile.select_attribute) != selected:
                 continue
             uuid = _attribute(device, driver, profile.uuid_attribute)
             product = _attribute(device, driver, profile.product_attribute)
@@ -70,6 +128,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                     # Published as a semantic version: 9.0.0.
                     compute_capability=".".join(capability.split(".")[:2]),
                     memory=_capacity(device, driver, profile.memory_capacity),
+                    version=_attribute(device, driver, profile.version_attribute),
                 )
             )
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))

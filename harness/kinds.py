@@ -41,10 +41,22 @@ LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
+ACCESS_REVIEW = Kind(
+    "SelfSubjectAccessReview",
+    "authorization.k8s.io/v1",
+    "selfsubjectaccessreviews",
+    namespaced=False,
+)
+SUBJECT_REVIEW = Kind(
+    "SelfSubjectReview", "authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False
+)
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
-    for kind in (NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS)
+    for kind in (
+        *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
+        *(ACCESS_REVIEW, SUBJECT_REVIEW),
+    )
 }
 
 

@@ -175,22 +175,26 @@ class Kube:
 
     # Objects
 
-    def create(self, obj: Object) -> Object:
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         """Create a rendered object; unknown fields are refused, so a wrong template is loud.
+
+        With ``dry_run`` the server does everything but store it: it answers what would be stored.
 
         A new namespace has its default ServiceAccount a moment later; the server itself waits
         for it for a second or two, so asking again is enough.
         """
         kind, namespace = kind_of(obj), namespace_of(obj)
+        query = {"fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
         for attempt in range(SERVICE_ACCOUNT_TRIES):
             try:
                 created = self._json(
                     "POST",
                     self._path(kind, namespace),
-                    {"fieldValidation": "Strict"},
+                    query,
                     body=to_server(obj, self.dra_api),
                 )
-                self._note_write("create", created)
+                if not dry_run:
+                    self._note_write("create", created)
                 return from_server(created)
             except ApiError as error:
                 missing = error.status == 403 and "error looking up service account" in str(error)
@@ -287,12 +291,27 @@ class Kube:
         """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""
         return self._json("GET", path)
 
+    def clock(self) -> tuple[float, float]:
+        """The server's clock in seconds since 1970, and how far it may be off what it says.
+
+        It is told in whole seconds, at some moment of the request.
+        """
+        before = time.time()
+        response = self._request("GET", "/version", {})
+        took = time.time() - before
+        said = _date_of(response)
+        if said is None:
+            raise ApiError(response.status, "NoDate", "the answer has no Date header")
+        return said + 0.5, 0.5 + took
+
     # Inside
 
     def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
         return served_as(kind, self.dra_api).path(namespace, name)
 
     def _note_write(self, method: str, obj: Object) -> None:
+        if "uid" not in obj["metadata"]:
+            return  # a review: it is answered, not stored
         self.writes.append(Write(method, obj))
 
     def _json(
@@ -385,12 +404,18 @@ class Kube:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             host = self._configuration.host
             raise UnreachableError(f"{host} does not answer: {_cause(error)}") from error
-        try:
-            said = parsedate_to_datetime(response.headers["Date"]).timestamp()
-        except (KeyError, ValueError):
-            return response
-        self._heard = (said, time.monotonic())
+        said = _date_of(response)
+        if said is not None:
+            self._heard = (said, time.monotonic())
         return response
+
+
+def _date_of(response: urllib3.BaseHTTPResponse) -> float | None:
+    """When an answer was given by the server's clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _pool(configuration: Any) -> urllib3.PoolManager:

@@ -87,11 +87,11 @@ class Observer:
             labels: a selector; then this is the kind's only watch.
 
         Raises:
-            ApiError: the first list is refused.
+            ApiError: the first list, or the first watch, is refused.
             UnreachableError: the API server does not answer.
         """
         watcher = _Watcher(self, self._kube, kind, namespace, labels)
-        watcher.list()
+        watcher.begin()
         with self._changed:
             self._watchers.append(watcher)
         watcher.start()
@@ -273,13 +273,20 @@ class _Watcher(threading.Thread):
         self._version = ""
         self._ended = threading.Event()
         self._stream: Stream | None = None
+        """The latest one."""
+        self._begun: Stream | None = None
+        """One that is open and not yet read."""
 
     def is_of_cluster(self, kind: Kind) -> bool:
         """Whether it watches a kind in the whole cluster."""
         return self._kind == kind and self._namespace is None
 
-    def list(self) -> None:
-        """Learn the present state and from where to watch."""
+    def begin(self) -> None:
+        """Learn the present state, and see that it may be watched from there."""
+        self._list()
+        self._begun = self._stream = self._open()
+
+    def _list(self) -> None:
         items, self._version = self._kube.list(self._kind, self._namespace, labels=self._labels)
         self._observer.take_list(self._kind, self._namespace, items)
 
@@ -289,7 +296,7 @@ class _Watcher(threading.Thread):
         while not self._ended.is_set():
             try:
                 if not self._version:
-                    self.list()
+                    self._list()
                 began = time.monotonic()
                 self._watch()
                 retry = FIRST_RETRY_SECONDS
@@ -316,9 +323,12 @@ class _Watcher(threading.Thread):
             self._stream.close()
         self.join(timeout=LAST_RETRY_SECONDS)
 
+    def _open(self) -> Stream:
+        return self._kube.watch(self._kind, self._namespace, self._version, labels=self._labels)
+
     def _watch(self) -> None:
-        stream = self._kube.watch(self._kind, self._namespace, self._version, labels=self._labels)
-        self._stream = stream
+        stream = self._begun or self._open()
+        self._begun, self._stream = None, stream
         self._observer.note_trouble(self._where, None)
         if self._ended.is_set():
             stream.close()

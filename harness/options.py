@@ -17,6 +17,8 @@ import yaml
 
 from embedded.options import Options as EmbeddedOptions
 from harness.check import DEEPEST_LEVEL, Impact
+from harness.expect import Expectations, ExpectationsError
+from harness.expect import load as load_expectations
 from harness.versions import VERSIONS
 
 CONFIG_FILE = "dra.toml"
@@ -47,19 +49,25 @@ class Options:
     allow: frozenset[Impact] | None
     """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
     check: tuple[str, ...]
-    image: str
-    pod_patch: Mapping[str, Any]
+    expect: Expectations | None
+    """What must be there; None: nothing in particular."""
+    expect_write: Path | None
+    """Where to write down what is there."""
     node_selector: Mapping[str, str]
     """Labels of the nodes to use; empty: all that have devices."""
     namespace: str
     """An existing namespace to work in; empty: new ones are made."""
+    image: str
     image_pull_secret: str
     """A secret of the pods' namespace to pull the workload image with; empty: none."""
-    sweep: bool
-    """Only remove what earlier runs left."""
+    pod_patch: Mapping[str, Any]
     output: Path
     keep: str
     timeout_scale: float
+    plan: bool
+    """Only say what would be done."""
+    sweep: bool
+    """Only remove what earlier runs left."""
     embedded_gpus: str
     embedded_nodes: int | None
     """None: as many as fit the other options."""
@@ -101,6 +109,7 @@ class Spec:
     default: Any
     parse: Callable[[Any], Any]
     metavar: str
+    """Empty: a switch, which takes no value on the command line."""
     help: str
 
 
@@ -181,17 +190,6 @@ def _checks(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _patch(value: Any) -> Mapping[str, Any]:
-    path = Path(_text(value))
-    try:
-        patch = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"expected a readable JSON or YAML file: {error}") from error
-    if not isinstance(patch, dict) or not set(patch) <= {"metadata", "spec"}:
-        raise ValueError("expected a merge patch for pods: an object with metadata and spec only")
-    return patch
-
-
 def _switch(value: Any) -> bool:
     words = {"true": True, "1": True, "false": False, "0": False}
     if isinstance(value, bool):
@@ -226,6 +224,33 @@ def _secret(value: Any) -> str:
     if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
         raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
     return str(value)
+
+
+def _expectations(value: Any) -> Expectations:
+    try:
+        return load_expectations(Path(_text(value)))
+    except ExpectationsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _file_to_write(value: Any) -> Path:
+    path = Path(_text(value))
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError("expected a .yaml file")
+    if not path.parent.is_dir():
+        raise ValueError(f"expected a file in a folder that exists; {path.parent} does not")
+    return path
+
+
+def _patch(value: Any) -> Mapping[str, Any]:
+    path = Path(_text(value))
+    try:
+        patch = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"expected a readable JSON or YAML file: {error}") from error
+    if not isinstance(patch, dict) or not set(patch) <= {"metadata", "spec"}:
+        raise ValueError("expected a merge patch for pods: an object with metadata and spec only")
+    return patch
 
 
 SPECS: tuple[Spec, ...] = (
@@ -277,13 +302,19 @@ SPECS: tuple[Spec, ...] = (
         " none; all on the embedded cluster)",
     ),
     Spec("check", (), _checks, "ID[,ID]", "only these checks, and those that they build on"),
-    Spec("image", "", _text, "IMAGE", "the workload image, as the nodes can pull it"),
     Spec(
-        "pod_patch",
-        {},
-        _patch,
+        "expect",
+        None,
+        _expectations,
         "FILE",
-        "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
+        "what must be there (nodes, GPUs, features, ...): what is missing fails; write =FILE",
+    ),
+    Spec(
+        "expect_write",
+        None,
+        _file_to_write,
+        "FILE",
+        "write down what is there now, for --dra-expect; write =FILE",
     ),
     Spec(
         "node_selector",
@@ -299,12 +330,27 @@ SPECS: tuple[Spec, ...] = (
         "NAME",
         "work in this namespace, which exists and is never deleted (default: new ones are made)",
     ),
+    Spec("image", "", _text, "IMAGE", "the workload image, as the nodes can pull it"),
     Spec(
         "image_pull_secret",
         "",
         _secret,
         "NAME",
         "a secret of --dra-namespace to pull the workload image with",
+    ),
+    Spec(
+        "pod_patch",
+        {},
+        _patch,
+        "FILE",
+        "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
+    ),
+    Spec(
+        "plan",
+        False,
+        _switch,
+        "",
+        "only print what would be created and run, and the rights that it takes; touches nothing",
     ),
     Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
     Spec("output", "reports/out", _text, "DIR", "where reports go (default reports/out)"),
@@ -381,6 +427,13 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
             f"{flag('sweep')}: the embedded cluster is the run's own and has nothing of earlier"
             f" runs in it; drop it, or {flag('cluster')} embedded"
         )
+    if values["image_pull_secret"] and not values["namespace"]:
+        raise OptionError(
+            f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
+            " the namespace that the secret is in: the run's own are new and have none"
+        )
+    if values["plan"] and values["sweep"]:
+        raise OptionError(f"{flag('plan')} and {flag('sweep')}: choose one of them")
     for name in origins:
         on_command_line = origins[name] == "command line"
         if name.startswith("embedded_") and on_command_line and not embedded:

@@ -13,6 +13,7 @@ from harness.table import Table
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
+EXPECTATIONS_AREA = "expectations"
 
 
 class Outcome(enum.StrEnum):

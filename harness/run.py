@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
 from pathlib import Path
@@ -23,6 +23,7 @@ from harness.anchor import (
 from harness.budgets import Budgets
 from harness.causes import Cause
 from harness.check import Impact
+from harness.features import State
 from harness.finding import UnmetError
 from harness.invariants import Invariants
 from harness.inventory import Device, devices, holders
@@ -85,6 +86,8 @@ class Subject:
     image: str
     slots: Mapping[str, int]
     """Free devices of each node at the start."""
+    features: Mapping[str, State] = field(default_factory=dict)
+    """Feature gates of the API server (`harness.features.GATES`)."""
 
 
 class Run:

@@ -64,6 +64,11 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
             "server": facts.server,
             "kubernetes": facts.kubernetes,
             "dra_api": facts.dra_api,
+            "features": {
+                name.removeprefix("feature."): state
+                for name, state in facts.properties.items()
+                if name.startswith("feature.")
+            },
         },
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
         "counts": {outcome.value: record.count(outcome) for outcome in Outcome},

@@ -53,6 +53,10 @@ class FakeApi:
         """How many watches to end at once, to see the client come back."""
         self.refuse: Callable[[str, Object], tuple[int, str, str] | None] = lambda *_: None
         """Asked at each create with path and object; may answer status, reason and message."""
+        self.denied: set[tuple[str, str]] = set()
+        """Verbs with resources (``pods/log``) that the user has no right to."""
+        self.gates_off: set[str] = set()
+        """Fields of claims' requests that are dropped."""
         self.reactions: list[Callable[[str, Object], None]] = []
         """Called after each change with its type and object."""
         self.closing = False
@@ -109,6 +113,14 @@ class FakeApi:
             log.pieces.append(text.encode())
             log.complete = complete
             self.changed.notify_all()
+
+    def asked_to_create(self) -> list[str]:
+        """Where objects were to be created, so far."""
+        return [
+            path
+            for method, path, query in self.requests
+            if method == "POST" and not path.endswith("reviews") and "dryRun" not in query
+        ]
 
     def forget(self) -> None:
         """Expire every version: watches that are open get a 410 in their stream."""
@@ -183,10 +195,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, {"metadata": {"resourceVersion": version}, "items": items})
 
     def do_POST(self) -> None:
-        path, _ = self._asked()
+        path, query = self._asked()
         obj = self._body()
         if self.api.silent:
             self.close_connection = True
+            return
+        if obj["kind"].endswith("Review"):
+            self._answer(201, {**obj, "status": self._reviewed(obj)})
             return
         try:
             obj = stored_form(obj, self.api.dra_api)
@@ -200,6 +215,13 @@ class _Handler(BaseHTTPRequestHandler):
         key = self.api._key(obj)
         if key in self.api.objects:
             self._status(409, "AlreadyExists", f"{key[2]} already exists")
+            return
+        if query.get("dryRun") == "All":
+            if obj["kind"] == "ResourceClaim":
+                for request in obj["spec"]["devices"]["requests"]:
+                    for gone in self.api.gates_off & set(request.get("exactly") or {}):
+                        del request["exactly"][gone]
+            self._answer(201, self._out(obj))
             return
         self._answer(201, self._out(self.api.put(obj)))
 
@@ -240,6 +262,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.api.remove(kind, namespace, name)
         self._answer(200, found)
+
+    def _reviewed(self, review: Object) -> Object:
+        if review["kind"] == "SelfSubjectReview":
+            return {"userInfo": {"username": "tester"}}
+        asked = review["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        return {"allowed": (asked["verb"], resource) not in self.api.denied}
 
     def _asked(self) -> tuple[str, dict[str, str]]:
         parts = urlsplit(self.path)
@@ -406,7 +435,7 @@ def _fits(obj: Object, kind: Kind, namespace: str, query: dict[str, str]) -> boo
         obj["kind"] == kind.name
         and (not namespace or metadata.get("namespace") == namespace)
         and all(
-            labels.get(key) == value if equal else key in labels for key, equal, value in wanted
+            labels.get(key) == value if equals else key in labels for key, equals, value in wanted
         )
     )
 

@@ -13,9 +13,9 @@ from harness import causes
 from harness.budgets import Budgets
 from harness.check import Check, Force, Impact, Scenario, check, check_of
 from harness.finding import Blame
-from harness.inventory import devices, driver_names, free_by_node
+from harness.inventory import devices, driver_names, free_by_node, partitions, pools
 from harness.kinds import Object
-from harness.profile import ProfileError, choose, load
+from harness.profile import NO_POD, ProfileError, choose, load, load_all
 from harness.workload_report import (
     AfterGone,
     NvmlGpu,
@@ -123,21 +123,33 @@ def test_a_kubelet_can_prepare_a_second_time_within_the_budgets() -> None:
 
 def test_the_profile_is_found_by_the_driver() -> None:
     """One that publishes devices and that a profile knows."""
-    profile = choose("", PROFILES, ["compute-domain.nvidia.com", "gpu.nvidia.com"])
-    assert (profile.name, profile.device_class, profile.visible_by) == (
-        *("nvidia", "gpu.nvidia.com", "cuda"),
+    profile, driver = choose("", PROFILES, ["compute-domain.nvidia.com", "gpu.nvidia.com"])
+    assert (driver, profile.name, profile.device_class, profile.visible_by) == (
+        *("gpu.nvidia.com", "nvidia", "gpu.nvidia.com", "cuda"),
     )
-    assert choose("", PROFILES, ["gpu.example.com"]).visible_by == "env"
-    assert choose("nvidia", PROFILES, []) == profile == choose(str(NVIDIA), PROFILES, [])
+    assert choose("", PROFILES, ["gpu.example.com"])[0].visible_by == "env"
+    for wanted in ("nvidia", str(NVIDIA)):
+        assert choose(wanted, PROFILES, [driver]) == (profile, driver)
+
+
+def test_a_driver_that_no_profile_knows_gets_the_empty_one() -> None:
+    """Then nothing is known but its name, and nothing is judged by more."""
+    profile, driver = choose("", PROFILES, ["gpu.amd.com"])
+    assert (driver, profile.name, profile.device_class) == ("gpu.amd.com", "default", "")
+    assert (profile.visible_by, profile.plugin_selector) == ("unknown", NO_POD)
+    found = devices([slice_of("n", 1, "a", "b", driver="gpu.amd.com")], driver, profile)
+    assert [(device.name, device.uuid, device.product) for device in found] == [
+        *(("a", "", ""), ("b", "", "")),
+    ]
 
 
 @pytest.mark.parametrize(
     ("wanted", "drivers", "words"),
     [
-        ("", ["gpu.amd.com"], "no profile knows any of the drivers gpu.amd.com"),
-        ("", ["gpu.nvidia.com", "gpu.example.com"], "choose one with --dra-driver"),
-        ("amd", [], "no profile 'amd'; there are example, nvidia, reference"),
-        ("/none.yaml", [], "No such file"),
+        ("", ["gpu.nvidia.com", "gpu.example.com"], "choose one with --dra-driver gpu.example.com"),
+        ("", ["gpu.amd.com", "gpu.intel.com"], "several drivers publish devices: gpu.amd.com, gpu"),
+        ("amd", ["a"], "no profile 'amd'; there are default, example, nvidia, reference"),
+        ("/none.yaml", ["a"], "cannot be read: .*No such file"),
     ],
 )
 def test_what_is_no_profile_is_refused(wanted: str, drivers: list[str], words: str) -> None:
@@ -149,34 +161,69 @@ def test_what_is_no_profile_is_refused(wanted: str, drivers: list[str], words: s
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("visible-by: cuda", "visible-by: magic", "expected one of cuda, devnode, env"),
-        ("class: gpu.nvidia.com", "", "class is missing"),
-        ("name: nvidia", "name: nvidia\nsize: full", "unknown key size"),
-        ("profile/v1", "profile/v9", "schema is not"),
-        ("{uuid: uuid,", "{id: uuid,", "unknown key id"),
+        (
+            "visible-by: cuda",
+            "visible-by: magic",
+            "17: 'magic' is wrong: expected one of cuda, dev",
+        ),
+        ("title: NVIDIA DRA driver for GPUs", "", "2: title is missing"),
+        ("name: nvidia", "name: nvidia\nsize: full", "4: unknown key size; there are schema, name"),
+        ("name: nvidia", "name: nvidia\nname: n", "4: name stands here a second time"),
+        ("profile/v1", "profile/v9", "2: schema is not dra-conformance/profile/v1"),
+        ("  uuid: uuid", "  id: uuid", "10: unknown key id"),
+        ("class: gpu.nvidia.com", "class: [a]", "6: expected text"),
+        ("[gpu.nvidia.com]", "gpu.nvidia.com", "5: expected a list"),
+        ("class: gpu.nvidia.com", "class: {", "9: expected ',' or '}'"),
     ],
 )
 def test_a_wrong_profile_names_what_is_wrong(
     old: str, new: str, words: str, tmp_path: Path
 ) -> None:
-    """File and cause."""
+    """File, line and cause."""
     path = tmp_path / "p.yaml"
     path.write_text(NVIDIA.read_text().replace(old, new))
-    with pytest.raises(ProfileError, match=f"p.yaml: .*{words}"):
+    with pytest.raises(ProfileError, match=f"^profile p.yaml:{words}"):
         load(path)
+
+
+def test_configurations_say_what_the_driver_must_do_with_them(tmp_path: Path) -> None:
+    """Parameters are the driver's affair, but it has to know them by their kind."""
+    parameters = "parameters: {apiVersion: v/v1, kind: K, deep: {er: 1}}"
+    text = f"configurations:\n  - {{name: no, expect: refused, {parameters}}}\n"
+    path = tmp_path / "p.yaml"
+    path.write_text(NVIDIA.read_text() + text)
+    (found,) = load(path).configurations
+    assert (found.name, found.refused, found.parameters["deep"]) == ("no", True, {"er": 1})
+    path.write_text(NVIDIA.read_text() + text.replace("kind: K", "kid: K"))
+    with pytest.raises(ProfileError, match=r"p.yaml:\d+: kind is missing"):
+        load(path)
+
+
+def test_every_profile_can_be_read() -> None:
+    """Those that come with the suite."""
+    assert {profile.name for profile in load_all(PROFILES)} == {
+        *("default", "example", "nvidia", "reference"),
+    }
 
 
 # Devices
 
 
-def slice_of(node: str, generation: int, *names: str, kind: str = "gpu") -> Object:
+def slice_of(
+    node: str,
+    generation: int,
+    *names: str,
+    kind: str = "gpu",
+    driver: str = "gpu.nvidia.com",
+    count: int = 1,
+) -> Object:
     """A slice with devices."""
     attributes = {"type": {"string": kind}, "productName": {"string": "H100"}}
     return {
         "spec": {
-            "driver": "gpu.nvidia.com",
+            "driver": driver,
             "nodeName": node,
-            "pool": {"name": node, "generation": generation},
+            "pool": {"name": node, "generation": generation, "resourceSliceCount": count},
             "devices": [
                 {"name": name, "attributes": {**attributes, "uuid": {"string": f"GPU-{name}"}}}
                 for name in names
@@ -198,6 +245,28 @@ def test_devices_are_those_of_the_newest_generation() -> None:
         ("n", "b", "GPU-b", "H100"),
     ]
     assert driver_names([*slices, {"spec": {"driver": "empty"}}]) == ["gpu.nvidia.com"]
+
+
+def test_a_pool_is_complete_with_all_slices_of_its_newest_generation() -> None:
+    """And with none of an older one."""
+    driver = "gpu.nvidia.com"
+
+    def shown(*slices: Object) -> list[str]:
+        return [str(pool) for pool in pools(slices, driver) if not pool.complete]
+
+    assert shown(slice_of("n", 2, "a", count=2), slice_of("n", 2, "b", count=2)) == []
+    assert shown(slice_of("n", 2, "a", count=2)) == ["pool n has 1 of 2 slices of generation 2"]
+    assert shown(slice_of("n", 1, "a"), slice_of("n", 2, "a")) == [
+        "pool n has 1 of 1 slices of generation 2, and 1 of older generations"
+    ]
+    assert pools([slice_of("n", 1, "a", count=9)], "gpu.example.com") == []
+
+
+def test_parts_of_gpus_are_counted_apart() -> None:
+    """They are devices, but not those that the checks ask for."""
+    slices = [slice_of("n", 1, "a"), slice_of("m", 1, "x", "y", kind="mig")]
+    assert partitions(slices, "gpu.nvidia.com", load(NVIDIA)) == 2
+    assert len(devices(slices, "gpu.nvidia.com", load(NVIDIA))) == 1
 
 
 def test_what_others_hold_is_not_free() -> None:

@@ -76,6 +76,7 @@ class FakeCluster:
                     "metadata": {"name": DRIVER},
                 }
             )
+        self.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         self.api.reactions.append(self._noticed)
 
     @contextmanager
@@ -100,7 +101,7 @@ class FakeCluster:
 
     def left(self) -> list[str]:
         """What is neither the cluster's own nor gone."""
-        own = {"ResourceSlice", "DeviceClass"}
+        own = {"ResourceSlice", "DeviceClass", "Node"}
         return [f"{kind}/{name}" for (kind, _, name) in self.api.objects if kind not in own] + [
             *self.folders
         ]
@@ -288,6 +289,10 @@ class FakeCluster:
             self.folders.discard(f"{parent}/{pod['spec']['containers'][0]['command'][-1][8:]}")
         self._running.pop(pod["metadata"]["uid"])
         self._state(pod, {"terminated": {"exitCode": code}})
+
+    def _play_probe(self, pod: Object) -> None:
+        self._running.pop(pod["metadata"]["uid"])
+        self._state(pod, {"terminated": {"exitCode": 0}})
 
     def _play_inventory(self, pod: Object) -> None:
         if self.fault == "again-usage":

@@ -132,7 +132,7 @@ def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:
     assert (ended.code, list(ended.red())) == (10, ["PF-02"])
     (line,) = ended.first_lines()
     assert "does not serve resource.k8s.io in v1 (--dra-api); it serves v1alpha3, v1beta2" in line
-    assert not [path for method, path, _ in cluster.api.requests if method == "POST"]
+    assert cluster.api.asked_to_create() == []
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ FAULTS = {
     ),
     # What others get wrong: never a failure of the driver.
     "same-device-twice": (everywhere("ALLOC-003", EVERY, "error"), 12, "the same device"),
-    "image-missing": (everywhere("NODE-028", EVERY, "error"), 12, "cannot start: ErrImagePull"),
+    "image-missing": ({"PF-15": "error"}, 10, "cannot pull the workload image workload: ErrImage"),
     "never-deallocated": (
         everywhere("LIFE-004", ("privileged", "hostpid"), "error"),
         12,
@@ -300,7 +300,7 @@ def test_preflight_ends_the_run_before_anything_is_created(
     assert ended.code == 10
     assert list(ended.red()) == [step]
     assert words in ended.first_lines()[0]
-    assert not [path for method, path, _ in cluster.api.requests if method == "POST"]
+    assert cluster.api.asked_to_create() == []
     assert ended.results["counts"]["skip"] == 56
 
 
@@ -378,7 +378,7 @@ def test_sigterm_leaves_reports_and_nothing_else(tmp_path: Path) -> None:
         "ALLOC-003[privileged] the run was ended by SIGTERM in the middle of this check"
     ]
     assert ended.results["counts"] == {"pass": 0, "fail": 0, "error": 1, "skip": 55}
-    assert len(ended.junit.findall(".//testcase")) == 7 + 56 + 2 + 3
+    assert len(ended.junit.findall(".//testcase")) == 14 + 56 + 2 + 3
 
 
 def test_a_lost_api_server_is_nobodys_failure_but_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""With exactly the rights that ``--dra-plan`` lists a run passes, and none of them is spare."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import config, dynamic
+
+from embedded.cluster import Cluster
+from harness.kube import Kube, from_kubeconfig
+from harness.permissions import ROLE, Right, manifest, missing, rights, rules
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "checker"
+RULES = rules(creates=True, namespace="")
+TAKES_EFFECT_SECONDS = 30
+"""The API server learns of changed roles as everybody does: by a watch."""
+
+
+class Rbac:
+    """The cluster's roles, by its administrator."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._client = dynamic.DynamicClient(config.new_client_from_config(str(cluster.kubeconfig)))
+
+    def kind(self, api_version: str, kind: str) -> Any:
+        """A resource."""
+        return self._client.resources.get(api_version=api_version, kind=kind)
+
+    def apply(self, text: str) -> None:
+        """Create or replace the objects of a manifest."""
+        for obj in yaml.safe_load_all(text):
+            kind = self.kind(obj["apiVersion"], obj["kind"])
+            kind.server_side_apply(
+                body=obj, name=obj["metadata"]["name"], field_manager="test", force_conflicts=True
+            )
+
+
+@pytest.fixture(scope="module")
+def rbac(cluster: Cluster) -> Iterator[Rbac]:
+    """A service account with the rights of the plan."""
+    rbac = Rbac(cluster)
+    accounts = rbac.kind("v1", "ServiceAccount")
+    accounts.create(body={"metadata": {"name": ACCOUNT}}, namespace="default")
+    rbac.apply(manifest(RULES, "", f"system:serviceaccount:default:{ACCOUNT}"))
+    yield rbac
+    accounts.delete(name=ACCOUNT, namespace="default")
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        rbac.kind("rbac.authorization.k8s.io/v1", kind).delete(name=ROLE)
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(cluster: Cluster, rbac: Rbac, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The account's kubeconfig."""
+    document = yaml.safe_load(cluster.kubeconfig.read_text())
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = (
+        rbac.kind("v1", "ServiceAccount")
+        .subresources["token"]
+        .create(body=request, name=ACCOUNT, namespace="default")
+        .status.token
+    )
+    document["users"][0]["user"] = {"token": token}
+    path = tmp_path_factory.mktemp("rights") / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.fixture(scope="module")
+def kube(kubeconfig: Path) -> Kube:
+    """The account's client."""
+    kube = from_kubeconfig([kubeconfig], "", "test")
+    await_lacking(kube, [])
+    return kube
+
+
+def await_lacking(kube: Kube, expected: list[Right]) -> None:
+    """Wait until exactly these rights are missing."""
+    deadline = time.monotonic() + TAKES_EFFECT_SECONDS
+    lacking = missing(kube, rights(RULES, ""))
+    while lacking != expected and time.monotonic() < deadline:
+        lacking = missing(kube, rights(RULES, ""))
+    assert lacking == expected
+
+
+def test_a_run_passes_with_the_rights_of_the_plan(
+    cluster: Cluster, kubeconfig: Path, kube: Kube, tmp_path: Path
+) -> None:
+    """Everything is made and judged, and nothing was left for lack of a right."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-m", "dra", "-q", "--dra-allow", "privileged"),
+            *("--dra-image", cluster.workload_image, f"--dra-output={tmp_path}"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    (path,) = tmp_path.glob("*/results.json")
+    results = json.loads(path.read_text())
+    assert (results["verdict"], results["leftovers"]) == ("conformant", [])
+    assert "forbidden" not in path.read_text()
+    assert "SIMULATED GPUs" in results["place"]
+
+
+@pytest.mark.parametrize("right", list(rights(RULES, "")), ids=str)
+def test_any_right_that_is_missing_is_named(rbac: Rbac, kube: Kube, right: Right) -> None:
+    """By preflight's own question, whatever else the account may do."""
+    (role, _) = yaml.safe_load_all(manifest(RULES, "", "somebody"))
+    for rule in role["rules"]:
+        if (rule["apiGroups"], rule["resources"]) == ([right.rule.group], [right.rule.resource]):
+            rule["verbs"] = [verb for verb in rule["verbs"] if verb != right.verb]
+    role["rules"] = [rule for rule in role["rules"] if rule["verbs"]]
+    rbac.apply(yaml.safe_dump(role))
+    await_lacking(kube, [right])
