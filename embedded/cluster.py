@@ -158,6 +158,8 @@ def sweep() -> None:
     marks = {mark.with_suffix("").name for mark in states().glob(f"*{_MARK}")}
     for name in {*names(), *marks}:
         state = states() / name
+        if _processes(state):
+            continue
         try:
             # Held until all is removed: who begins a cluster of that name waits for it.
             with _marked(state, _NOW):
