@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from fixtures.account import Played
 from fixtures.scripted import ScriptedPlay, scenario
+from harness import causes
 from harness.check import check
 from harness.finding import UnmetError
-from harness.workload_report import WorkloadReport
+from harness.workload_report import WorkloadReport, told
 
 BYTES = 1 << 30
 SIMULATED_BYTES = 16 << 20
@@ -39,6 +40,13 @@ def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
     report = played.report("importer")
     if played.notes.get("simulated"):
         raise UnmetError("unsupported: the speed of simulated GPUs says nothing")
+    if not report.bandwidth:
+        played.refuse(
+            f"the importer measured nothing: {report.error_text()}",
+            expected="speeds of memory",
+            observed=report.error_text(),
+            cause=causes.of_cuda(report.error),
+        )
     compared = 0
     for way, method, gbps, other in pairs(report, path, base):
         compared += 1
@@ -47,7 +55,7 @@ def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
                 f"{way} by {method}, {path} memory: {gbps:.0f} GB/s, {gbps / other:.1%} of the"
                 f" {other:.0f} GB/s of {base} memory",
                 expected=f"at least {least:.0%}",
-                observed="; ".join(str(entry) for entry in report.bandwidth),
+                observed="\n".join(told(entry) for entry in report.bandwidth),
             )
     if not compared:
         raise UnmetError(f"unsupported: {path} and {base} memory were not both to be had")
