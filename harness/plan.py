@@ -71,8 +71,8 @@ class Plan:
         yield f"DRIVER   {self.driver}"
         if self.narrowed:
             yield f"PART     {self.narrowed}"
-        for check in dict.fromkeys(planned.check for planned in made):
-            forms = [planned.form for planned in made if planned.check is check]
+        for check in {planned.check.id: planned.check for planned in made}.values():
+            forms = [planned.form for planned in made if planned.check.id == check.id]
             yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
             yield from _wrapped(check.sentence)
         for reason in dict.fromkeys(planned.skipped for planned in skipped):
