@@ -127,9 +127,10 @@ def process(security: Security, pod: str, shared: Mapping[str, bool] | None = No
     elif root and "IPC_LOCK" in security.capabilities:
         capabilities = 1 << 14
     confined = not security.privileged and security.seccomp != "Unconfined"
-    namespaces = {
-        f"{what}_namespace": "shared" if what in one else pod for what in ("pid", "ipc", "network")
-    }
+
+    def namespace(what: str) -> str:
+        return "shared" if what in one else pod
+
     return Process(
         own_pid=1,
         uid=security.uid,
@@ -137,7 +138,9 @@ def process(security: Security, pod: str, shared: Mapping[str, bool] | None = No
         cap_eff=f"{capabilities:016x}",
         no_new_privs=int(not security.privileged),
         seccomp=2 if confined else 0,
-        **namespaces,
+        pid_namespace=namespace("pid"),
+        ipc_namespace=namespace("ipc"),
+        network_namespace=namespace("network"),
     )
 
 
