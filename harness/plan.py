@@ -114,7 +114,9 @@ class Plan:
         if privileged:
             yield "         among the pods: privileged ones, with host namespaces and a folder in"
             yield "         /tmp of the node"
-        yield f"IMAGE    {self.options.image or 'none named: give --dra-image'}"
+        own = self.options.cluster == "embedded"
+        unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
+        yield f"IMAGE    {self.options.image or unnamed}"
 
 
 def _wrapped(text: str) -> list[str]:
@@ -128,8 +130,9 @@ def _named(check: Check, forms: Sequence[str | None]) -> str:
 
 def _impact(check: Check, forms: Sequence[str | None]) -> str:
     impacts = dict.fromkeys(check.impact_of(form).value for form in forms)
-    names = [one.name for form in forms if (one := check.scenario_of(form)) is not None]
-    judges = f", judges {', '.join(dict.fromkeys(names))}" if names else ""
+    scenarios = [one.name for form in forms if (one := check.scenario_of(form)) is not None]
+    names = [name for name in dict.fromkeys(scenarios) if name not in forms]
+    judges = f", judges {', '.join(names)}" if names else ""
     return f"impact {', '.join(impacts)}{judges}"
 
 
