@@ -14,6 +14,7 @@ from harness.kinds import Object
 from harness.kube import Kube
 from harness.options import Options
 from harness.permissions import Rule, rules
+from harness.plan import why_not
 from harness.profile import Profile
 from harness.run import PRIVILEGED, RESTRICTED, Run
 
@@ -69,6 +70,15 @@ class Context:
         if self.profile is None:
             raise RuntimeError("a step was made before the one that it builds on")
         return self.profile
+
+    def leave_out_unsupported(self) -> None:
+        """Ask for nothing that only checks take which the driver's profile rules out."""
+        allowed, visible_by = self.run.allowed(), self.the_profile().visible_by
+        self.checks = [
+            (check, form)
+            for check, form in self.checks
+            if not why_not(check, form, allowed=allowed, visible_by=visible_by)
+        ]
 
     def creates(self) -> bool:
         """Whether the checks make any objects."""

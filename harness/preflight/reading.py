@@ -120,6 +120,7 @@ def driver(context: Context) -> None:
         )
     except ProfileError as error:
         raise not_so(str(error), "one driver under test, and its profile", Blame.SUITE) from error
+    context.leave_out_unsupported()
 
 
 def device_class(context: Context) -> None:
