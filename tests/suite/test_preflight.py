@@ -141,11 +141,8 @@ def test_a_driver_that_no_profile_knows_is_tested_as_far_as_that_goes(tmp_path: 
         "profile": "default",
         "product": "",
     }
-    reasons = {entry["headline"] for entry in ended.results["results"] if entry["headline"]}
-    assert reasons == {
-        "unsupported: needs devices visible by cuda; how these are is not known without a profile"
-        " (--dra-profile=FILE)"
-    }
+    (reason,) = {entry["headline"] for entry in ended.results["results"] if entry["headline"]}
+    assert reason.startswith("unsupported: needs devices visible by cuda; how these are is not")
 
 
 def test_a_class_that_gives_other_devices_is_noticed(tmp_path: Path) -> None:
