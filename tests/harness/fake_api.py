@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         """By a clock that may go wrong."""
         now = time.time() if timestamp is None else timestamp
-        return super().date_time_string(now + self.api.clock_ahead)  # type: ignore[arg-type]
+        return super().date_time_string(now + self.api.clock_ahead)
 
     def handle_one_request(self) -> None:
         """Hang up when the server is to be gone."""
