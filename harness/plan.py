@@ -166,18 +166,16 @@ def why_not(
     impact = check.impact_of(form)
     if impact not in allowed:
         return f"not allowed: impact {impact.value}; {flag('allow')} {impact.value} allows it"
+    missing = [need for need in check.needs if visible_by is not None and need != visible_by]
+    if missing:
+        known = f"these are by {visible_by}"
+        if visible_by == UNKNOWN:
+            known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
+        return f"unsupported: needs devices visible by {missing[0]}; {known}"
     wanted = check.devices_of(form)
     if largest is not None and wanted > largest:
         return (
             f"unsupported: needs {counted(wanted, 'free device')} on one node; the most that one"
             f" has is {largest}"
         )
-    if visible_by is None:
-        return ""
-    missing = [need for need in check.needs if need != visible_by]
-    if not missing:
-        return ""
-    known = f"these are by {visible_by}"
-    if visible_by == UNKNOWN:
-        known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-    return f"unsupported: needs devices visible by {missing[0]}; {known}"
+    return ""
