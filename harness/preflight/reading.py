@@ -254,12 +254,16 @@ def free_devices(context: Context) -> None:
     for device in context.devices:
         if device.key in held:
             by_claim.setdefault(held[device.key], []).append(f"{device.name} on {device.node}")
+    names = sorted(by_claim)
+    others = f" and {counted(len(names) - 3, 'more claim')}" if len(names) > 3 else ""
+    holding = f"; held by {', '.join(names[:3])}{others}" if names else "; no claim holds any"
     raise not_so(
-        f"the checks need {counted(needed, 'free device')} on one node; free are {shown}",
+        f"the checks need {counted(needed, 'free device')} on one node; free are {shown}{holding}",
         f"{counted(needed, 'free device')} of {context.driver} on one node",
         Blame.CLUSTER,
-        "wait for their end, or use other nodes (--dra-node-selector):"
-        f" {', '.join(sorted(by_claim)) or 'no claim holds any, the nodes are too small'}",
+        "wait until they are given back, or use other nodes (--dra-node-selector)"
+        if names
+        else "use nodes with more devices (--dra-node-selector), or fewer checks (--dra-check)",
         "\n".join(f"claim {claim} holds {', '.join(have)}" for claim, have in by_claim.items()),
     )
 

@@ -211,7 +211,7 @@ def _await_pull(context: Context, pod: Object) -> None:
         # kubelet's second word on it, that it waits before it tries again, says no reason.
         why = _events(context, pod) if "back-off" in said.lower() else said
         raise not_so(
-            f"node {node} cannot pull the workload image {context.image}: {why}",
+            f"{node} cannot pull the workload image {context.image}: {why}",
             "an image that the nodes can pull",
             Blame.CLUSTER,
             PUSH,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,8 @@ class FakeApi:
         """Verbs with resources (``pods/log``) that the user has no right to."""
         self.gates_off: set[str] = set()
         """Fields of claims' requests that are dropped."""
+        self.clock_ahead = 0.0
+        """How many seconds its clock is ahead."""
         self.reactions: list[Callable[[str, Object], None]] = []
         """Called after each change with its type and object."""
         self.closing = False
@@ -155,6 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
         pass
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """By a clock that may go wrong."""
+        now = time.time() if timestamp is None else timestamp
+        return super().date_time_string(now + self.api.clock_ahead)
 
     def handle_one_request(self) -> None:
         """Hang up when the server is to be gone."""

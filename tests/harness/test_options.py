@@ -66,6 +66,15 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("embedded_nodes", "0", "a whole number from 1 to 200"),
         ("embedded_feature_gates", "DRA", "expected NAME=true or NAME=false"),
         ("pod_patch", "/does/not/exist", "a readable JSON or YAML file"),
+        ("expect", "/none.yaml", "expectations /none.yaml: cannot be read"),
+        ("expect_write", "expect.txt", "expected a .yaml file"),
+        ("expect_write", "/none/expect.yaml", "a folder that exists; /none does not"),
+        ("node_selector", "gpu", "expected KEY=VALUE"),
+        ("node_selector", "a=b,=c", "=c is no label of a node"),
+        ("node_selector", "a=b c", "a=b c is no label of a node"),
+        ("namespace", "Mine", "expected the name of an object"),
+        ("image_pull_secret", "a/b", "expected the name of a secret"),
+        ("plan", "maybe", "expected true or false"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(
@@ -120,6 +129,37 @@ def test_a_pod_patch_is_for_pods(tmp_path: Path) -> None:
     patch.write_text("- op: add\n")
     with pytest.raises(OptionError, match="a merge patch for pods"):
         resolve({"pod_patch": str(patch)}, {}, tmp_path)
+
+
+def test_nodes_are_selected_by_labels(tmp_path: Path) -> None:
+    """As kubectl spells them, or as a table in the file."""
+    selector = {"node.example.com/gpu": "h100", "empty": ""}
+    given = resolve({"node_selector": "node.example.com/gpu=h100,empty="}, {}, tmp_path)
+    assert given.node_selector == selector
+    assert given.shown()["--dra-node-selector"] == (
+        "empty=,node.example.com/gpu=h100 (command line)"
+    )
+    with pytest.raises(OptionError, match=r"^dra\.toml: node-selector: "):
+        (tmp_path / "dra.toml").write_text("node-selector = 4\n")
+        resolve({}, {}, tmp_path)
+
+
+def test_switches_are_off_unless_switched_on(tmp_path: Path) -> None:
+    """On the command line they take no value; elsewhere they are true or false."""
+    assert not resolve({}, {"DRA_SWEEP": "false"}, tmp_path).sweep
+    assert resolve({}, {"DRA_PLAN": "1"}, tmp_path).plan
+    (tmp_path / "dra.toml").write_text("plan = true\n")
+    assert resolve({}, {}, tmp_path).plan
+    with pytest.raises(OptionError, match="choose one of them"):
+        resolve({"plan": "true", "sweep": "true"}, {}, tmp_path)
+
+
+def test_a_secret_is_in_a_namespace_that_exists(tmp_path: Path) -> None:
+    """The run never makes secrets, so its own namespaces have none."""
+    with pytest.raises(OptionError, match="--dra-image-pull-secret s: needs --dra-namespace"):
+        resolve({"image_pull_secret": "s"}, {}, tmp_path)
+    options = resolve({"image_pull_secret": "s", "namespace": "mine"}, {}, tmp_path)
+    assert (options.namespace, options.image_pull_secret) == ("mine", "s")
 
 
 def test_spellings_are_unique() -> None:

@@ -1,0 +1,224 @@
+"""What a run says before its first check, against a cluster in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.kinds import Object
+from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
+from tests.suite.test_shared_claim import ROOT, run, start
+
+ONE = ("--dra-check", "ALLOC-003", "--dra-timeout-scale", "0.1")
+HELD = {"results": [{"request": "r", "driver": DRIVER, "pool": NODE, "device": "gpu-0"}]}
+
+
+def slice_of(driver: str, name: str, **spec: Any) -> Object:
+    """A slice of one more driver or pool."""
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": name},
+        "spec": {
+            "driver": driver,
+            "nodeName": NODE,
+            "pool": {"name": name, "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "device-0"}, {"name": "device-1"}],
+            **spec,
+        },
+    }
+
+
+def hold_all(cluster: FakeCluster) -> None:
+    """Somebody else has all devices."""
+    for device in GPUS:
+        allocation = {"devices": {"results": [{**HELD["results"][0], "device": device}]}}
+        cluster.api.put(
+            {
+                "apiVersion": "resource.k8s.io/v1",
+                "kind": "ResourceClaim",
+                "metadata": {"name": "train", "namespace": f"team-{device}"},
+                "spec": {"devices": {"requests": []}},
+                "status": {"allocation": allocation},
+            }
+        )
+
+
+def add_second_driver(cluster: FakeCluster) -> None:
+    """One that a profile knows, too."""
+    cluster.api.put(slice_of("gpu.example.com", "other"))
+
+
+def lose_a_slice(cluster: FakeCluster) -> None:
+    """A pool says that it has two, and one is there."""
+    pool = {"name": "half", "generation": 1, "resourceSliceCount": 2}
+    cluster.api.put(slice_of(DRIVER, "half", pool=pool, devices=[]))
+
+
+def set_clock(cluster: FakeCluster) -> None:
+    """An hour ahead."""
+    cluster.api.clock_ahead = 3600.0
+
+
+def refuse_pods(cluster: FakeCluster) -> None:
+    """A policy of the cluster."""
+    said = 'admission webhook "policy" denied the request: no registry but ours'
+    cluster.api.refuse = lambda path, _: (403, "Forbidden", said) if "/pods" in path else None
+
+
+def rewrite_labels(cluster: FakeCluster) -> None:
+    """A policy of the cluster that takes away what new namespaces enforce."""
+
+    def rewrite(_path: str, obj: Object) -> None:
+        if obj["kind"] == "Namespace":
+            obj["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce", None)
+
+    cluster.api.refuse = rewrite
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step", "outcome", "words"),
+    [
+        (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
+        (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
+        (lose_a_slice, "PF-05", "fail", "pool half has 1 of 2 slices of generation 1"),
+        (set_clock, "PF-14", "error", "clock is 3600 s ahead of this machine's"),
+        (refuse_pods, "PF-10", "error", "no registry but ours"),
+        (rewrite_labels, "PF-10", "error", "enforce is gone"),
+    ],
+)
+def test_what_is_not_so_ends_the_run(
+    spoil: Callable[[FakeCluster], None], step: str, outcome: str, words: str, tmp_path: Path
+) -> None:
+    """Code 10, one red case, who has to act, and nothing of the run is left."""
+    cluster = FakeCluster()
+    spoil(cluster)
+    before = cluster.left()
+    ended = run(cluster, tmp_path, *ONE)
+    assert (ended.code, ended.red()) == (10, {step: outcome}), ended.output
+    (case,) = [entry for entry in ended.results["results"] if entry["id"] == step]
+    assert words in case["body"]
+    assert case["finding"]["next"] or step == "PF-03"
+    assert cluster.left() == before
+
+
+def test_the_driver_is_named_where_there_are_two(tmp_path: Path) -> None:
+    """Then it is clear which one."""
+    cluster = FakeCluster()
+    add_second_driver(cluster)
+    ended = run(cluster, tmp_path, *ONE, "--dra-driver", DRIVER)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+
+
+def test_an_unknown_drivers_class_is_found_and_tried(tmp_path: Path) -> None:
+    """The one that speaks of it; whether it selects its devices, only an allocation tells."""
+    cluster = FakeCluster("no-slices")
+    cluster.api.put(slice_of("gpu.nobody.example", NODE))
+    cluster.api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "DeviceClass",
+            "metadata": {"name": "nobody"},
+            "spec": {
+                "selectors": [{"cel": {"expression": 'device.driver == "gpu.nobody.example"'}}]
+            },
+        }
+    )
+    ended = run(cluster, tmp_path, *ONE)
+    # This scheduler knows one driver only, and that is what the step has to notice.
+    assert ended.red() == {"PF-08": "error"}, ended.output
+    assert "DeviceClass nobody gives devices of gpu.nvidia.com" in ended.first_lines()[0]
+
+
+def test_leftovers_are_advice(tmp_path: Path) -> None:
+    """Another run may be going on; it is named, with the way to remove it."""
+    cluster = FakeCluster()
+    cluster.api.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "old", "labels": {"dra-conformance.io/run": "20260101-000000-ab"}},
+        }
+    )
+    ended = run(cluster, tmp_path, *ONE)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert "ADVICE  PF-11 1 namespace of other runs: old" in ended.output
+    assert "Namespace/old" in cluster.left()
+
+
+def test_expectations_are_written_down_and_compared(tmp_path: Path) -> None:
+    """What was there passes; what is missing later fails, and so does what is known and solved."""
+    path = tmp_path / "expect.yaml"
+    first = tmp_path / "first"
+    first.mkdir()
+    ended = run(FakeCluster(), first, *ONE, f"--dra-expect-write={path}")
+    assert ended.code == 0, ended.output
+    document = yaml.safe_load(path.read_text())
+    assert document["nodes"] == {NODE: {"NVIDIA H100 80GB HBM3": 4}}
+    document["known"] = [{"check": "ALLOC-003", "url": "https://i/1", "until": "2126-01-01"}]
+    path.write_text(yaml.safe_dump(document).replace("'2126-01-01'", "2126-01-01"))
+    second = tmp_path / "second"
+    second.mkdir()
+    ended = run(FakeCluster(gpus=2), second, *ONE, f"--dra-expect={path}")
+    assert ended.code == 1
+    assert ended.red() == {"EXP-004": "fail", "EXP-007[ALLOC-003]": "fail"}
+
+
+def test_a_known_issue_is_seen_but_not_red(tmp_path: Path) -> None:
+    """The run ends well, and partial; what builds on the check is blocked as it would be."""
+    path = tmp_path / "expect.yaml"
+    issue = "{check: ISO-003, url: 'https://i/1', until: 2126-01-01}"
+    path.write_text(f"schema: dra-conformance/expect/v1\nknown: [{issue}]\n")
+    options = ("--dra-check", "SLICE-007,ISO-003", f"--dra-expect={path}")
+    ended = run(FakeCluster("one-too-many"), tmp_path, *options)
+    assert (ended.code, ended.results["verdict"]) == (0, "partial"), ended.output
+    told = [e for e in ended.results["results"] if e["headline"].startswith("known issue until")]
+    assert {entry["id"] for entry in told} == {"ISO-003"}
+    assert len(ended.junit.findall(".//skipped")) == len(told)
+
+
+# The plan
+
+
+def test_the_plan_touches_nothing(tmp_path: Path) -> None:
+    """Of the cluster only version and API are read; exit code 0, no report."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        process = start(kubeconfig, tmp_path, "--dra-plan")
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert [path for _, path, _ in cluster.api.requests] == ["/version", "/apis/resource.k8s.io"]
+    assert not (tmp_path / "reports").exists()
+    assert "PLAN     56 checks to make, 0 to skip; nothing was touched" in output
+    assert "dra-conformance-RUN-privileged" in output
+    (role,) = (
+        document
+        for document in yaml.safe_load_all(output.partition("\n---\n")[2].rpartition("# Give")[0])
+        if document
+    )
+    assert role["kind"] == "ClusterRole"
+
+
+def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
+    """It says what would be skipped, and that the cluster is missing."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-q"),
+            *("-p", "no:cacheprovider", "-m", "dra", "--dra-plan", "--dra-profile", "example"),
+            str(ROOT / "suites"),
+        ],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "no cluster is configured" in done.stdout
+    assert "unsupported: needs devices visible by cuda; these are by env" in done.stdout
+    assert "not allowed: impact privileged; --dra-allow privileged allows it" in done.stdout
