@@ -16,7 +16,7 @@ import yaml
 from kubernetes import config, dynamic
 
 from embedded.cluster import Cluster
-from harness.kube import Kube, from_kubeconfig
+from harness.kube import Kube, UnreachableError, from_kubeconfig
 from harness.permissions import ROLE, Right, manifest, missing, rights, rules
 
 pytestmark = pytest.mark.embedded
@@ -114,6 +114,16 @@ def test_a_run_passes_with_the_rights_of_the_plan(
     assert (results["verdict"], results["leftovers"]) == ("conformant", [])
     assert "forbidden" not in path.read_text()
     assert "SIMULATED GPUs" in results["place"]
+
+
+def test_the_authority_of_the_kubeconfig_is_honoured(kubeconfig: Path, tmp_path: Path) -> None:
+    """A server that another authority vouches for is no server."""
+    document = yaml.safe_load(kubeconfig.read_text())
+    del document["clusters"][0]["cluster"]["certificate-authority-data"]
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UnreachableError, match="certificate verify failed"):
+        from_kubeconfig([path], "", "test").document("/version")
 
 
 @pytest.mark.parametrize("right", list(rights(RULES, "")), ids=str)

@@ -188,13 +188,13 @@ def test_a_wrong_profile_names_what_is_wrong(
 
 def test_configurations_say_what_the_driver_must_do_with_them(tmp_path: Path) -> None:
     """Parameters are the driver's affair, but it has to know them by their kind."""
-    parameters = "parameters: {apiVersion: v/v1, kind: K, deep: {er: 1}}"
-    text = f"configurations:\n  - {{name: no, expect: refused, {parameters}}}\n"
+    found = load(NVIDIA).configurations
+    assert [(one.name, one.refused) for one in found] == [
+        *(("plain", False), ("unknown-kind", True), ("unknown-field", True)),
+    ]
+    assert found[2].parameters["nope"] == 1
     path = tmp_path / "p.yaml"
-    path.write_text(NVIDIA.read_text() + text)
-    (found,) = load(path).configurations
-    assert (found.name, found.refused, found.parameters["deep"]) == ("no", True, {"er": 1})
-    path.write_text(NVIDIA.read_text() + text.replace("kind: K", "kid: K"))
+    path.write_text(NVIDIA.read_text().replace("kind: NoSuchKind", "kid: NoSuchKind"))
     with pytest.raises(ProfileError, match=r"p.yaml:\d+: kind is missing"):
         load(path)
 

@@ -141,6 +141,28 @@ def test_the_current_context_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (server.address, server.context) == ("https://10.0.0.1:6443", "staging")
 
 
+def test_the_proxy_of_the_kubeconfig_is_used(api: FakeApi, tmp_path: Path) -> None:
+    """What has no address for this machine is reached through it."""
+    path = kubeconfig(tmp_path, "http://cluster.invalid:6443")
+    document = yaml.safe_load(path.read_text())
+    api.documents["/version"] = {"gitVersion": "v1.37.2"}
+    with serving(api) as proxy:
+        document["clusters"][0]["cluster"]["proxy-url"] = proxy
+        path.write_text(yaml.safe_dump(document))
+        kube = from_kubeconfig([path], "", "r")
+        assert kube.document("/version") == {"gitVersion": "v1.37.2"}
+    assert api.requests == [("GET", "/version", {})]
+
+
+def test_the_servers_clock_is_that_of_its_answers(api: FakeApi, kube: Kube) -> None:
+    """To the second, which is all that the header tells."""
+    api.documents["/version"] = {}
+    api.clock_ahead = 500.0
+    told, unsure = kube.clock()
+    assert abs(told - time.time() - 500.0) <= unsure + 1
+    assert 0.5 <= unsure < 5
+
+
 def test_no_configuration_names_the_way_to_a_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,3 +166,11 @@ def test_spellings_are_unique() -> None:
     """On the command line, in the environment, in the file."""
     for spell in (flag, variable, key):
         assert len({spell(spec.name) for spec in SPECS}) == len(SPECS)
+
+
+def test_every_option_is_documented() -> None:
+    """With its default; those of the embedded cluster are documented with it."""
+    documents = Path(__file__).parents[2] / "docs"
+    text = (documents / "running.md").read_text() + (documents / "embedded-cluster.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `--")]
+    assert [s.name for s in SPECS if not any(f"`{flag(s.name)}" in row for row in rows)] == []

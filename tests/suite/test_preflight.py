@@ -116,24 +116,45 @@ def test_the_driver_is_named_where_there_are_two(tmp_path: Path) -> None:
     assert (ended.code, ended.red()) == (0, {}), ended.output
 
 
-def test_an_unknown_drivers_class_is_found_and_tried(tmp_path: Path) -> None:
-    """The one that speaks of it; whether it selects its devices, only an allocation tells."""
+def unknown_driver() -> FakeCluster:
+    """A driver that no profile knows, with a class that is called otherwise."""
     cluster = FakeCluster("no-slices")
+    expression = 'device.driver == "gpu.nobody.example"'
     cluster.api.put(slice_of("gpu.nobody.example", NODE))
     cluster.api.put(
         {
             "apiVersion": "resource.k8s.io/v1",
             "kind": "DeviceClass",
             "metadata": {"name": "nobody"},
-            "spec": {
-                "selectors": [{"cel": {"expression": 'device.driver == "gpu.nobody.example"'}}]
-            },
+            "spec": {"selectors": [{"cel": {"expression": expression}}]},
         }
     )
-    ended = run(cluster, tmp_path, *ONE)
-    # This scheduler knows one driver only, and that is what the step has to notice.
-    assert ended.red() == {"PF-08": "error"}, ended.output
+    return cluster
+
+
+def test_a_driver_that_no_profile_knows_is_tested_as_far_as_that_goes(tmp_path: Path) -> None:
+    """What takes knowledge of its vendor is a named skip, and needs no image."""
+    ended = run(unknown_driver(), tmp_path, *ONE, "--dra-image", "")
+    assert (ended.code, ended.red()) == (12, {}), ended.output
+    assert ended.results["driver"] == {
+        "name": "gpu.nobody.example",
+        "profile": "default",
+        "product": "",
+    }
+    (reason,) = {entry["headline"] for entry in ended.results["results"] if entry["headline"]}
+    assert reason.startswith("unsupported: needs devices visible by cuda; how these are is not")
+
+
+def test_a_class_that_gives_other_devices_is_noticed(tmp_path: Path) -> None:
+    """It is found by what it speaks of; what it selects, only an allocation tells."""
+    path = tmp_path / "mine.yaml"
+    path.write_text((ROOT / "profiles/default.yaml").read_text().replace(": unknown\n", ": cuda\n"))
+    cluster = unknown_driver()
+    ended = run(cluster, tmp_path, *ONE, f"--dra-profile={path}")
+    # The fake scheduler allocates the devices of its own driver, whatever the class.
+    assert (ended.code, ended.red()) == (10, {"PF-08": "error"}), ended.output
     assert "DeviceClass nobody gives devices of gpu.nvidia.com" in ended.first_lines()[0]
+    assert cluster.left() == []
 
 
 def test_leftovers_are_advice(tmp_path: Path) -> None:
@@ -183,6 +204,19 @@ def test_a_known_issue_is_seen_but_not_red(tmp_path: Path) -> None:
     assert len(ended.junit.findall(".//skipped")) == len(told)
 
 
+def test_a_wrong_profile_is_refused_with_its_line(tmp_path: Path) -> None:
+    """Before anything is asked of the cluster."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("schema: dra-conformance/profile/v1\nname: mine\ntitle: m\nclas: c\n")
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        process = start(kubeconfig, tmp_path, f"--dra-profile={path}")
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "mine.yaml: profile mine.yaml:4: unknown key clas; there are schema" in output
+    assert cluster.api.requests == []
+
+
 # The plan
 
 
@@ -221,4 +255,5 @@ def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "no cluster is configured" in done.stdout
     assert "unsupported: needs devices visible by cuda; these are by env" in done.stdout
+    assert "CREATE   nothing" in done.stdout
     assert "not allowed: impact privileged; --dra-allow privileged allows it" in done.stdout
