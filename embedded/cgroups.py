@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,13 +52,14 @@ def remove(path: str) -> None:
         folder = hierarchy / path
         if not folder.is_dir():
             continue
-        below = [child for child in folder.rglob("*") if child.is_dir()]
-        for child in [*sorted(below, key=lambda one: -len(one.parts)), folder]:
-            _remove_one(child, deadline)
-        parent = folder.parent
-        while parent != hierarchy and not any(child.is_dir() for child in parent.iterdir()):
-            _remove_one(parent, deadline)
-            parent = parent.parent
+        # Somebody else may be removing it, too: os.walk passes over what is gone.
+        for child, _, _ in os.walk(folder, topdown=False):
+            _remove_one(Path(child), deadline)
+        for parent in folder.relative_to(hierarchy).parents[:-1]:
+            try:
+                (hierarchy / parent).rmdir()
+            except OSError:
+                break  # of other clusters as well
 
 
 def _remove_one(folder: Path, deadline: float) -> None:

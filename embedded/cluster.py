@@ -41,6 +41,7 @@ from embedded.progress import Progress
 
 START_SECONDS = 30
 _MARK = ".starting"
+_NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 _started: dict[Path, subprocess.Popen[bytes]] = {}
 """What this very process started, to be reaped by it; nothing else depends on it."""
@@ -68,7 +69,7 @@ def up(options: Options, progress: Progress) -> Cluster:
     nodes = planned_nodes(options)
     requirements.check(len(nodes))
     state = states() / options.name
-    if _processes(state) or _is_starting(state):
+    if _processes(state):
         raise _in_use(options.name)
     drivers = [DRIVERS[name] for name in options.driver.split(",")]
     kubernetes = RELEASES[options.kubernetes]
@@ -154,12 +155,18 @@ def running(
 
 def sweep() -> None:
     """Remove what killed runs left: state and cgroups of clusters that have no process."""
-    for name in names():
+    marks = {mark.with_suffix("").name for mark in states().glob(f"*{_MARK}")}
+    for name in {*names(), *marks}:
         state = states() / name
-        if not _processes(state) and not _is_starting(state):
-            down(name)
-    for mark in states().glob(f"*{_MARK}"):
-        _remove_mark(mark.with_suffix(""))
+        if _processes(state):
+            continue
+        try:
+            # Held until all is removed: who begins a cluster of that name waits for it.
+            with _marked(state, _NOW):
+                if not _processes(state):
+                    down(name)
+        except BlockingIOError:
+            continue  # it is being started
     _remove_if_empty(states())
 
 
@@ -181,6 +188,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
     cgroups.remove(f"dra-conformance/{name}")
     _remove_mark(state)
     if not state.exists():
+        _remove_if_empty(states())
         return bool(found)
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
@@ -307,31 +315,39 @@ def _in_use(name: str) -> _InUseError:
 @contextmanager
 def _starting(state: Path) -> Iterator[None]:
     """Make the state folder, marked as in use for as long as there may be no process of it."""
-    states().mkdir(parents=True, exist_ok=True)
     with _marked(state):
         try:
-            try:
-                state.mkdir(mode=0o700)
-            except FileExistsError:
-                raise _in_use(state.name) from None
-            yield
-        finally:
-            _mark(state).unlink()
+            state.mkdir(mode=0o700)
+        except FileExistsError:
+            raise _in_use(state.name) from None
+        yield
 
 
 @contextmanager
-def _marked(state: Path) -> Iterator[None]:
+def _marked(state: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the mark that says that somebody begins or ends a cluster with this state.
+
+    Raises:
+        BlockingIOError: somebody else holds it, and the lock is one that does not wait.
+    """
     while True:
-        with _mark(state).open("w") as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX)
-            # Somebody may have removed the file before we had the lock on it.
+        states().mkdir(parents=True, exist_ok=True)
+        try:
+            mark = _mark(state).open("w")
+        except FileNotFoundError:
+            continue  # somebody has just removed the empty folder
+        with mark:
+            fcntl.flock(mark, lock)
             if _is_mark(mark, state):
-                yield
+                try:
+                    yield
+                finally:
+                    _mark(state).unlink()
                 return
 
 
 def _is_mark(file: IO[str], state: Path) -> bool:
-    """Whether the open file is the mark that is there now."""
+    """Whether the open file is the mark that is there now, not one that its holder has removed."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), _mark(state).stat())
     except FileNotFoundError:
@@ -339,25 +355,13 @@ def _is_mark(file: IO[str], state: Path) -> bool:
 
 
 def _remove_mark(state: Path) -> None:
-    """Remove what a killed start left; who starts now holds the lock and keeps the mark."""
-    try:
-        with _mark(state).open() as mark:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_mark(mark, state):
-                _mark(state).unlink()
-    except (FileNotFoundError, BlockingIOError):
-        pass
-
-
-def _is_starting(state: Path) -> bool:
-    try:
-        with _mark(state).open() as mark:
-            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    """Remove the mark that a killed start left; who starts now keeps it."""
+    if _mark(state).exists():
+        try:
+            with _marked(state, _NOW):
+                pass
+        except BlockingIOError:
+            pass
 
 
 def _mark(state: Path) -> Path:

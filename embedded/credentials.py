@@ -21,8 +21,6 @@ from typing import Any
 from embedded.errors import EmbeddedError
 
 _USERNAME, _PASSWORD = "DRA_REGISTRY_USERNAME", "DRA_REGISTRY_PASSWORD"
-_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-"""What Docker calls its own registry in its configuration."""
 _TOKEN_USER = "<token>"
 """As user name a helper says this when the secret is an identity token."""
 _NONE_STORED = "credentials not found"
@@ -76,9 +74,8 @@ def find(host: str) -> Credentials | None:
 
 def _entry(entries: Mapping[str, Any], host: str) -> Any:
     """The registry's entry: keys are host names, or URLs of old."""
-    wanted = "index.docker.io" if host == "docker.io" else host
     for key, value in entries.items():
-        if key.partition("://")[2].partition("/")[0] == wanted or key in (host, wanted):
+        if key == host or key.partition("://")[2].partition("/")[0] == host:
             return value
     return None
 
@@ -100,7 +97,7 @@ def _from_helper(name: str, host: str) -> Credentials | None:
     try:
         done = subprocess.run(
             [program, "get"],
-            input=_DOCKER_HUB_KEY if host == "docker.io" else host,
+            input=host,
             capture_output=True,
             text=True,
         )

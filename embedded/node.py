@@ -221,7 +221,8 @@ def _start_runtime(machine: Machine) -> None:
 
 def _import_images() -> None:
     for archive in sorted(Path("/opt/images").glob("*.tar")):
-        run("/opt/runtime/ctr", "--namespace", "k8s.io", "images", "import", archive)
+        # --local: ctr unpacks the archive, which takes a third less than if containerd does.
+        run("/opt/runtime/ctr", "--namespace", "k8s.io", "images", "import", "--local", archive)
 
 
 def _start_kubelet(machine: Machine, plan: Plan, node: NodePlan) -> None:
@@ -288,6 +289,8 @@ disabled_plugins = [
 ]
 [grpc]
   address = "{CONTAINERD}"
+[plugins."io.containerd.metadata.v1.bolt"]
+  no_sync = true  # the state does not outlive the cluster
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "localhost/dra-conformance/pause:1"
 [plugins."io.containerd.cri.v1.runtime"]

@@ -21,9 +21,6 @@ import urllib3
 from embedded.credentials import Credentials
 from embedded.errors import EmbeddedError
 
-DOCKER_HUB = "docker.io"
-_DOCKER_HUB_API = "registry-1.docker.io"
-
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
     rf"(?P<host>[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)"
@@ -98,7 +95,7 @@ class Repository:
         self._credentials = credentials
         self._insecure = insecure
         self._authorization: str | None = None
-        self._base = f"https://{_DOCKER_HUB_API if host == DOCKER_HUB else host}"
+        self._base = f"https://{host}"
         self._pool = _pool(self._base, insecure=insecure)
 
     def connect(self) -> None:

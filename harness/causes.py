@@ -320,6 +320,16 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
             ),
         ),
         (
+            r"error running createContainer hook.*permission denied",
+            Cause(
+                "a pod with a user namespace of its own may not reach the driver's hook: the"
+                " kubelet makes its folder for plugins with mode 0750, and the hook lies in it",
+                Blame.DRIVER,
+                "pods without hostUsers: false start; let the driver keep its hook where everybody"
+                " may execute it",
+            ),
+        ),
+        (
             r"failed to create containerd task|failed to create shim|OCI runtime",
             Cause(
                 "the container runtime cannot start the container; with a claim the usual reason is"

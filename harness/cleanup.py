@@ -178,7 +178,14 @@ def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float)
 def _nothing_foreign(run: Run) -> Result:
     """Every change went through one door, which has noted them all."""
     mine = {uid_of(obj) for obj in run.created} | set(run.borrowed)
-    foreign = [str(write) for write in run.kube.writes if write.uid not in mine]
+    inside = {name_of(namespace) for namespace in run.namespaces()}
+
+    def is_mine(obj: Object) -> bool:
+        # What controllers made of the run's objects counts; a label, which can be copied, does not.
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
+        return namespace_of(obj) in inside or not mine.isdisjoint([uid_of(obj), *owners])
+
+    foreign = [str(write) for write in run.kube.writes if not is_mine(write.obj)]
     finding = None
     if foreign:
         finding = Finding(
@@ -227,7 +234,8 @@ def _find_unanswered(run: Run) -> None:
             found = run.kube.get(kind_of(obj), name_of(obj), namespace_of(obj))
         except (ApiError, UnreachableError):
             continue
-        if run.is_mine(found):
+        known = uid_of(found) in {uid_of(other) for other in run.created}
+        if run.is_mine(found) and not known:
             run.created.append(found)
             run.journal.possess("created", object=found)
     run.unanswered.clear()

@@ -99,14 +99,14 @@ class Write:
     """One change that was asked for and not refused."""
 
     method: str
-    kind: str
-    namespace: str | None
-    name: str
-    uid: str
+    obj: Object
+    """What was created or updated as it is then, what was deleted as it was known."""
 
     def __str__(self) -> str:
-        where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.method} {self.kind.lower()}/{self.name}{where} (UID {self.uid})"
+        where = namespace_of(self.obj)
+        kind = str(self.obj["kind"]).lower()
+        place = f" in {where}" if where else ""
+        return f"{self.method} {kind}/{name_of(self.obj)}{place} (UID {uid_of(self.obj)})"
 
 
 class _HttpStream:
@@ -312,9 +312,7 @@ class Kube:
     def _note_write(self, method: str, obj: Object) -> None:
         if "uid" not in obj["metadata"]:
             return  # a review: it is answered, not stored
-        self.writes.append(
-            Write(method, str(obj["kind"]), namespace_of(obj), name_of(obj), uid_of(obj))
-        )
+        self.writes.append(Write(method, obj))
 
     def _json(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None

@@ -54,8 +54,19 @@ class Seen:
 class Observer:
     """Lists and watches, and answers questions about what it saw."""
 
-    def __init__(self, kube: Kube, journal: Journal) -> None:
+    def __init__(
+        self, kube: Kube, journal: Journal, is_foreign: Callable[[Object], bool] = lambda _: False
+    ) -> None:
+        """Observe through a server, into a journal.
+
+        Args:
+            kube: the server.
+            journal: gets every change.
+            is_foreign: whether an object is none of the run's business but for what it holds: of
+                those only the last state is kept, and the journal gets an extract.
+        """
         self._kube = kube
+        self._is_foreign = is_foreign
         self._journal = journal
         self._changed = threading.Condition()
         self._seen: dict[tuple[str, str], Seen] = {}
@@ -195,16 +206,23 @@ class Observer:
 
     def take(self, changes: Sequence[tuple[str, Object]]) -> None:
         """Take what was seen at the same time."""
+        foreign = [self._is_foreign(obj) for _, obj in changes]
         with self._changed:
-            for change, obj in changes:
+            for (change, obj), is_foreign in zip(changes, foreign, strict=True):
                 obj["metadata"].pop("managedFields", None)
                 key = (str(obj["kind"]), uid_of(obj))
-                self._seen[key] = Seen(obj, gone=change == "DELETED")
-                self._versions.setdefault(key, []).append(obj)
+                gone = change == "DELETED"
+                if is_foreign and gone:
+                    self._seen.pop(key, None)
+                else:
+                    self._seen[key] = Seen(obj, gone=gone)
+                if not is_foreign:
+                    self._versions.setdefault(key, []).append(obj)
             listeners = list(self._listeners)
             self._changed.notify_all()
-        for change, obj in changes:
-            self._journal.write("object", change=change, object=obj)
+        for (change, obj), is_foreign in zip(changes, foreign, strict=True):
+            told = _extract(obj) if is_foreign else obj
+            self._journal.write("object", change=change, object=told)
         for listener in listeners:
             listener([(obj, change == "DELETED") for change, obj in changes])
 
@@ -335,3 +353,14 @@ class _Watcher(threading.Thread):
 def describe_name(obj: Object) -> str:
     """``pod/NAME``, as a person writes it."""
     return f"{str(obj['kind']).lower()}/{name_of(obj)}"
+
+
+def _extract(obj: Object) -> Object:
+    """Of an object of others no more than who it is and what it holds."""
+    kept = ("name", "namespace", "uid", "resourceVersion")
+    status = obj.get("status") or {}
+    return {
+        "kind": obj["kind"],
+        "metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]},
+        "status": {key: status[key] for key in ("allocation", "reservedFor") if key in status},
+    }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import INTERNAL_SERVER_ERROR
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Run:
         self.place = place
         self.budgets = Budgets(options.timeout_scale)
         self.journal = Journal(self.folder / "events.jsonl")
-        self.observer = Observer(kube, self.journal)
+        self.observer = Observer(kube, self.journal, self._is_foreign)
         self.record = record
         self.started = time.time()
         self._manifests = Manifests(manifests)
@@ -125,6 +126,8 @@ class Run:
         """What the API server was asked to create and did not say whether it did."""
         self.borrowed: dict[str, str] = {}
         """What is not the run's and a check may change all the same: UID to reason."""
+        self.measured: dict[str, Any] = {}
+        """What scenarios found out that goes into the report's tables, by the table."""
         self.chores: dict[str, Callable[[], None]] = {}
         """What clean-up has to do once the pods are gone, unless it was done before."""
 
@@ -273,14 +276,16 @@ class Run:
         return [*own, *self._namespaces.values()]
 
     def is_mine(self, obj: Object) -> bool:
-        """Whether an object is the run's own, by the namespace that it is in or by its UID."""
+        """Whether an object is the run's own: by its namespace, UID, owner, or label."""
         namespace = namespace_of(obj)
         if namespace is not None and not self.confined_to:
             return namespace in {name_of(own) for own in self.namespaces()}
-        labels = obj["metadata"].get("labels") or {}
-        return labels.get(RUN_LABEL) == self.id or uid_of(obj) in {
-            uid_of(own) for own in self.created
-        }
+        if (obj["metadata"].get("labels") or {}).get(RUN_LABEL) == self.id:
+            return True
+        # What controllers make of the run's objects has no label of the run.
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
+        mine = {uid_of(own) for own in self.created}
+        return not mine.isdisjoint([uid_of(obj), *owners])
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
         """An object from a template; a pod so that the cluster admits it, with the user's patch."""
@@ -303,6 +308,13 @@ class Run:
         used = {device.node for device in self.devices()}
         return [node for node in self.observer.objects(NODE) if name_of(node) in used]
 
+    def _is_foreign(self, obj: Object) -> bool:
+        if obj["kind"] == NODE.name:
+            return True
+        namespace = namespace_of(obj)
+        in_sight = namespace is None or namespace == self.confined_to
+        return not in_sight and not self.is_mine(obj)
+
     def create(self, obj: Object) -> Object:
         """Create an object of the run, and note its UID on disk before it is used.
 
@@ -316,13 +328,17 @@ class Run:
         obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
         self._give_owner(obj)
         self.journal.possess("creating", kind=obj["kind"], name=name_of(obj), ns=namespace_of(obj))
+        # Ctrl-C and a lost answer can come at any point in between.
+        self.unanswered.append(obj)
         try:
             created = self.kube.create(obj)
-        except UnreachableError:
-            self.unanswered.append(obj)
+        except ApiError as error:
+            if error.status < INTERNAL_SERVER_ERROR:
+                self.unanswered.remove(obj)
             raise
-        self.journal.possess("created", object=created)
         self.created.append(created)
+        self.unanswered.remove(obj)
+        self.journal.possess("created", object=created)
         self.observer.known(created)
         return created
 

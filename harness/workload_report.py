@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 SCHEMA = "dra-conformance/workload/v1"
 OFFER_MARK = "Producer: offer "
+CONTEXT_BROKEN = "the context is broken since then"
+"""In the note of an `Attempt`."""
 USAGE = 2
 """The exit code of a program that was called wrongly."""
 
@@ -150,6 +152,11 @@ class Attempt:
     note: str
     """What else is to be said; empty: nothing."""
 
+    @property
+    def broke_context(self) -> bool:
+        """Whether every call of CUDA failed after it, so that the process had to begin anew."""
+        return CONTEXT_BROKEN in self.note
+
 
 @dataclass(frozen=True)
 class Bandwidth:
@@ -236,6 +243,26 @@ class WorkloadReport:
         code = self.error.get("code")
         text = ": ".join(part for part in parts if part) or self.verdict
         return f"{text} ({code})" if code is not None and str(code) not in text else text
+
+
+def told(entry: object) -> str:
+    """A part of a report as a person reads it: each field that is known, by its name."""
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}  # type: ignore[arg-type]
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_value(value)}"
+        for name, value in values.items()
+        if value is not None and value not in ("", ())
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(_value(one) for one in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_value(one)}" for key, one in value.items() if one is not None)
+    return f"({told(value)})" if is_dataclass(value) else str(value)
 
 
 def result_line(lines: list[str]) -> str | None:

@@ -21,12 +21,30 @@ pytestmark = pytest.mark.embedded
 RUN = Path(__file__).parents[1] / "run"
 FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
 STOPPED_SECONDS = 60
+WHY_NOT = {
+    "unsupported: the speed of simulated GPUs says nothing",
+    "unsupported: simulated GPUs have no memory but the machine's",
+    "blocked by SEC-005",
+}
+"""Why a check is not made on simulated GPUs with the NVIDIA driver."""
 
 
 def junit(folder: Path) -> ET.Element:
     """The one JUnit file of the one run below the directory of invocation."""
     (path,) = folder.glob("reports/out/*/junit.xml")
     return ET.parse(path).getroot()
+
+
+def passed_or_skipped(folder: Path) -> dict[str, str]:
+    """The cases with why they were skipped (empty: they passed); none may be red."""
+    cases = list(junit(folder).iter("testcase"))
+    assert not [case for case in cases if list(case.iter("failure")) or list(case.iter("error"))]
+    return {
+        case.attrib["name"]: skipped.attrib["message"]
+        if (skipped := case.find("skipped")) is not None
+        else ""
+        for case in cases
+    }
 
 
 def assert_nothing_left(running: subprocess.Popen[str], before: dict[str, set[str]]) -> None:
@@ -45,12 +63,35 @@ def test_all_forms_pass_on_the_real_driver(tmp_path: Path) -> None:
     assert running.returncode == 0, printed[-5000:]
     assert "NVIDIA DRA driver v0.4.1" in printed
     assert "SIMULATED GPUs" in printed
-    cases = list(junit(tmp_path).iter("testcase"))
-    assert not [case for case in cases if list(case.iter("failure")) or list(case.iter("error"))]
-    assert {
-        found[1] for case in cases if (found := re.search(r"\[(.+)\]", case.attrib["name"]))
-    } == (FORMS)
+    cases = passed_or_skipped(tmp_path)
+    sharing = [name for name in cases if name.startswith("ALLOC-003")]
+    assert {re.search(r"\[(.+)\]", name)[1] for name in sharing} == FORMS  # type: ignore[index]
+    # What simulated GPUs cannot show, and what this driver cannot do: every reason is named.
+    assert all(reason in WHY_NOT for reason in cases.values() if reason), cases
     assert_nothing_left(running, before)
+
+
+@pytest.mark.parametrize("gpus", ["1", "2:NVIDIA GeForce RTX 4090"])
+def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
+    gpus: str, tmp_path: Path
+) -> None:
+    """One GPU, and two that are no peers: nothing is red, what needs more is a named skip."""
+    done = subprocess.run(
+        [RUN, "dra", "--embedded-nodes", "1", "--embedded-gpus", gpus],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    cases = passed_or_skipped(tmp_path)
+    needs_two = "unsupported: needs 2 free devices on one node; the most that one has is 1"
+    no_peers = "unsupported: the two GPUs have no peer access (CUDA error 217)"
+    more = {needs_two} if gpus == "1" else {no_peers, "blocked by IPC-004"}
+    assert all(reason in WHY_NOT | more for reason in cases.values() if reason), cases
+    assert more & set(cases.values())
+    passed = {name.partition("_")[0] for name, reason in cases.items() if not reason}
+    assert passed >= {"CUDA-001", "CUDA-004", "IPC-020", "IPC-021", "SEC-001", "SEC-004"}
+    assert ("ALLOC-003" in passed) == (gpus != "1")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,12 +6,16 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from workload.result import Problem, Process, Verdict, WorkloadError
+
+_FORKED = 8
+"""How many of the last numbers are taken by forks, which can be told exactly."""
 
 
 def describe() -> Process:
@@ -47,15 +51,17 @@ def _namespace(kind: str) -> str:
 def become(pid: int) -> None:
     """Go on as the process that sees itself as ``pid``; return in that process only.
 
-    The kernel numbers a namespace's processes one after the other, so children are forked until one
-    has the number: exact and without privilege where nothing else starts processes, as in a
-    container. The first process waits, passes signals on and exits as the last one does.
+    The kernel numbers a namespace's processes and threads one after the other, so threads and then
+    children are made until one has the number: exact and without privilege where nothing else
+    starts processes, as in a container. The first process waits, passes signals on and exits as
+    the last one does.
 
     Raises:
         WorkloadError: the number is taken or passed already.
     """
     if os.getpid() == pid:
         return
+    _number_threads_up_to(pid - _FORKED)
     while True:
         child = os.fork()
         if child == 0:
@@ -74,6 +80,19 @@ def become(pid: int) -> None:
                     f" {child}: give a larger number, or run in a fresh PID namespace",
                 ),
             )
+
+
+def _number_threads_up_to(pid: int) -> None:
+    """Let threads take numbers: a thread costs a small part of what a fork of Python does."""
+    last = os.getpid()
+    while last < pid:
+        told: list[int] = []
+        thread = threading.Thread(target=lambda told=told: told.append(threading.get_native_id()))
+        thread.start()
+        thread.join()
+        if told[0] < last:
+            return  # the numbers began anew from below
+        last = told[0]
 
 
 def _stand_for(child: int) -> None:

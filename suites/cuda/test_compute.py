@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from fixtures.account import Played
 from fixtures.scripted import ScriptedPlay, scenario
+from harness import causes
 from harness.check import EVERY_DEVICE, check
-from harness.finding import short_uuid
-from harness.workload_report import WorkloadReport
+from harness.finding import Blame, counted, short_uuid
+from harness.workload_report import WorkloadReport, told
+from suites.cuda.transfers import judge_read
 
 SIMULATED_BYTES = str(64 << 20)
 SHARE_OF_FREE_MEMORY = "25%"
+LEFT_BEHIND = str(32 << 20)
+"""Bytes that a pod leaves behind for another one to find, if memory is not cleared."""
 
 
 def buffer(play: ScriptedPlay) -> list[str]:
@@ -63,37 +67,48 @@ def judge_words(played: Played, role: str, report: WorkloadReport, wanted: set[s
     """Each GPU computed on words of its own, all of them right."""
     done = {result.uuid for result in report.compute}
     if done != wanted:
+        why = "" if report.verdict == "ok" else f": {report.error_text()}"
         played.refuse(
-            f"the {role} computed on {len(done)} of {len(wanted)} GPUs: {report.error_text()}",
+            f"the kernels of the {role} ran on {len(done)} of {counted(len(wanted), 'GPU')}{why}",
             expected=", ".join(sorted(wanted)),
-            observed=f"{', '.join(sorted(done)) or 'no GPU'}; {report.error_text()}",
+            observed=f"{', '.join(sorted(done)) or 'no GPU'}{why}",
+            cause=causes.of_cuda(report.error),
         )
     for result in report.compute:
-        if result.wrong_words or not result.words:
+        if not result.words:
+            played.refuse(
+                f"the kernels of the {role} computed nothing on {short_uuid(result.uuid)}",
+                expected="a buffer of words",
+                observed=told(result),
+            )
+        if result.wrong_words:
+            first = "" if result.first_wrong is None else f", the first at {result.first_wrong}"
             played.refuse(
                 f"{result.wrong_words} of {result.words} words are wrong on"
-                f" {short_uuid(result.uuid)}, the first at {result.first_wrong}",
+                f" {short_uuid(result.uuid)}{first}",
                 expected="every word right",
-                observed=str(result),
+                observed=told(result),
             )
 
 
 @scenario(devices=1)
 def neighbours(play: ScriptedPlay) -> None:
-    """Two pods on one GPU at once: the second looks for the first's words in memory of its own."""
+    """Two pods on one GPU at once, and a third one after the first's end.
+
+    The second and the third look for the first's words in memory of their own.
+    """
     claim = play.claim()
-    first = play.start("first", ["produce", "--nonce", play.nonce, "--log"], claim)
+    # As much as the third one takes, which may get the same memory.
+    args = ["produce", "--nonce", play.nonce, "--log", "--bytes", LEFT_BEHIND]
+    first = play.start("first", [*args, *play.patience()], claim)
     offer = play.offer(first)
-    second = play.start(
-        "second",
-        ["compute", "--nonce", f"not-{play.nonce}", "--foreign", play.nonce, *buffer(play)],
-        claim,
-    )
+    look = ["compute", "--nonce", f"not-{play.nonce}", "--foreign", play.nonce]
+    second = play.start("second", [*look, *buffer(play)], claim)
     play.finish(second)
-    reader = play.start(
-        "reader", ["consume", "--nonce", play.nonce, "--offer", offer], claim, own_pid=300
-    )
+    read = ["consume", "--nonce", play.nonce, "--offer", offer, "--read-only"]
+    reader = play.start("reader", read, claim, own_pid=300)
     play.finish(reader, first)
+    play.finish(play.start("third", [*look, "--bytes", LEFT_BEHIND], claim))
 
 
 @check(
@@ -110,13 +125,7 @@ def test_two_pods_compute_on_one_gpu_at_once(played: Played) -> None:
     """
     second = played.report("second")
     judge_words(played, "second", second, {d.uuid for d in played.member("second").devices})
-    reader = played.report("reader").transfer("same")
-    if reader is None or reader.wrong_words != 0:
-        played.refuse(
-            "the first pod's memory was not as it had left it after another pod computed",
-            expected="every word as the first pod wrote it",
-            observed=str(reader),
-        )
+    judge_read(played, "reader", "same")
 
 
 @check(
@@ -130,10 +139,20 @@ def test_two_pods_compute_on_one_gpu_at_once(played: Played) -> None:
 )
 def test_fresh_memory_holds_nothing_of_another_pod(played: Played) -> None:
     """Memory that a pod allocates MUST NOT hold words that another pod wrote on the same GPU."""
-    for result in played.report("second").compute:
-        if result.foreign_words is None or result.foreign_words:
+    for role in ("second", "third"):
+        report = played.report(role)
+        if not report.compute or any(found.foreign_words is None for found in report.compute):
             played.refuse(
-                f"fresh memory held {result.foreign_words} words that another pod had written",
-                expected="no word of another pod",
-                observed=str(result),
+                f"the {role} did not look for another pod's words: {report.error_text()}",
+                expected="a count of words of another pod",
+                observed="; ".join(told(found) for found in report.compute) or "nothing computed",
+                blame=Blame.WORKLOAD,
             )
+        for result in report.compute:
+            if result.foreign_words:
+                played.refuse(
+                    f"fresh memory of the {role} held {result.foreign_words} words that another"
+                    " pod had written",
+                    expected="no word of another pod",
+                    observed=told(result),
+                )

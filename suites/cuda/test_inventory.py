@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fixtures.account import Played
 from fixtures.scripted import Container, ScriptedPlay, scenario
 from harness.check import EVERY_DEVICE, check
-from harness.finding import UnmetError, short_uuid
+from harness.finding import UnmetError, counted, short_uuid
 from harness.inventory import Device
-from harness.workload_report import Gpu, NvmlGpu, WorkloadReport
+from harness.workload_report import Gpu, NvmlGpu, WorkloadReport, told
+from suites.cuda.transfers import attempt_of
 
 LEAST_MEMORY_FOR_CUDA = 0.95
 """CUDA's total is what the driver leaves of the GPU's memory: 98 to 99.6 % on H100 and H200."""
@@ -59,14 +58,20 @@ def test_cuda_and_nvml_show_exactly_the_allocated_gpus(played: Played) -> None:
     for view, seen in views.items():
         missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
         if missing or surplus or len(seen) != len(set(seen)):
-            what = [*(f"{short_uuid(uuid)} missing" for uuid in missing)]
-            what += [f"{short_uuid(uuid)} not allocated" for uuid in surplus]
+            what = [*_some(missing, "missing"), *_some(surplus, "not allocated")] or ["one twice"]
             played.refuse(
-                f"{view} shows {len(seen)} GPUs, {len(wanted)} are allocated:"
-                f" {', '.join(what) or 'one twice'}",
+                f"{view} shows {counted(len(seen), 'GPU')}, allocated: {len(wanted)};"
+                f" {', '.join(what)}",
                 expected=", ".join(sorted(wanted)),
                 observed=", ".join(seen) or "no GPU",
             )
+
+
+def _some(uuids: list[str], what: str) -> list[str]:
+    """One GPU by its name, several by their number: ``2 GPUs missing``."""
+    if len(uuids) > 1:
+        return [f"{counted(len(uuids), 'GPU')} {what}"]
+    return [f"{short_uuid(uuid)} {what}" for uuid in uuids]
 
 
 @check(
@@ -91,32 +96,43 @@ def test_gpus_are_what_their_slice_says(played: Played) -> None:
 
 def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
     """One GPU in three views."""
-    views: dict[str, tuple[Any, Any, Any]] = {
-        "name": (device.product, by_nvml.name, by_cuda.name),
-        "compute capability": (
-            device.compute_capability or None,
-            by_nvml.compute_capability,
-            by_cuda.compute_capability,
-        ),
-        "PCI address": (_pci(device.pci), _pci(by_nvml.pci), _pci(by_cuda.pci)),
-        # Slices have it in whole MiB.
-        "memory": (_mib(device.memory), _mib(by_nvml.memory), None),
+    views: dict[str, dict[str, str | None]] = {
+        "name": {
+            "slice": device.product,
+            "NVML": by_nvml.name,
+            "CUDA": by_cuda.name,
+        },
+        "compute capability": {
+            "slice": device.compute_capability,
+            "NVML": by_nvml.compute_capability,
+            "CUDA": by_cuda.compute_capability,
+        },
+        "PCI address": {
+            "slice": _pci(device.pci),
+            "NVML": _pci(by_nvml.pci),
+            "CUDA": _pci(by_cuda.pci),
+        },
+        # Slices have it in whole MiB; what CUDA has is judged below.
+        "memory": {"slice": _mib(device.memory), "NVML": _mib(by_nvml.memory)},
     }
-    for what, (published, managed, computing) in views.items():
-        told = {value for value in (published, managed, computing) if value is not None}
-        if len(told) > 1:
+    for what, views_of_it in views.items():
+        who_says: dict[str, list[str]] = {}
+        for view, value in views_of_it.items():
+            if value:
+                who_says.setdefault(value, []).append(view)
+        if len(who_says) > 1:
+            differing = ", ".join(f"{' and '.join(who)} {value}" for value, who in who_says.items())
             played.refuse(
-                f"the {what} of {short_uuid(device.uuid)} differs: slice {published}, NVML"
-                f" {managed}, CUDA {computing}",
+                f"the {what} of {short_uuid(device.uuid)} differs: {differing}",
                 expected=f"{device.uuid} with one {what}",
-                observed=f"slice {published!r}, NVML {managed!r}, CUDA {computing!r}",
+                observed=differing,
             )
-    most = by_nvml.memory or device.memory
-    if most and not most * LEAST_MEMORY_FOR_CUDA <= (by_cuda.memory or 0) <= most:
+    most, has = by_nvml.memory or device.memory, by_cuda.memory or 0
+    if most and not most * LEAST_MEMORY_FOR_CUDA <= has <= most:
         played.refuse(
-            f"CUDA has {by_cuda.memory} bytes of the {most} of {short_uuid(device.uuid)}",
+            f"CUDA has {has} of the {most} bytes of {short_uuid(device.uuid)}",
             expected=f"{LEAST_MEMORY_FOR_CUDA:.0%} to all of {most} bytes",
-            observed=f"{by_cuda.memory} bytes",
+            observed=f"{has} bytes",
         )
 
 
@@ -183,16 +199,25 @@ def requests_of_their_own(play: ScriptedPlay) -> None:
 )
 def test_a_container_sees_the_gpu_of_its_request_only(played: Played) -> None:
     """A container that names one request of a claim MUST see that request's GPU and no other."""
-    for number, (request, device) in enumerate(played.claims["gpus"].by_request.items(), 1):
-        seen = [gpu.uuid for gpu in played.report(f"container-{number}").gpus]
-        if seen != [device.uuid]:
+    reports = {number: played.report(f"container-{number}") for number in (1, 2)}
+    claim = played.claims["gpus"]
+    for number, request in enumerate(claim.requests, 1):
+        seen = [gpu.uuid for gpu in reports[number].gpus]
+        wanted = [claim.by_request[request].uuid] if request in claim.by_request else []
+        if seen != wanted:
             played.refuse(
-                f"container {number} with request {request} saw"
-                f" {', '.join(short_uuid(uuid) for uuid in seen) or 'no GPU'}, not"
-                f" {short_uuid(device.uuid)}",
-                expected=device.uuid,
+                f"container {number} saw {_names(seen)}; its request {request} was allocated"
+                f" {_names(wanted)}",
+                expected=", ".join(wanted) or "a published GPU",
                 observed=", ".join(seen) or "no GPU",
             )
+
+
+def _names(uuids: list[str]) -> str:
+    """GPUs in a sentence: one by its name, several by their number."""
+    if len(uuids) == 1:
+        return short_uuid(uuids[0])
+    return counted(len(uuids), "GPU") if uuids else "no GPU"
 
 
 @scenario(devices=2)
@@ -222,9 +247,8 @@ def test_pods_with_claims_of_their_own_see_different_gpus(played: Played) -> Non
         wanted = [device.uuid for device in played.claims[name].devices]
         if seen != wanted:
             played.refuse(
-                f"the {role} saw {', '.join(short_uuid(uuid) for uuid in seen) or 'no GPU'}, its"
-                f" claim holds {', '.join(short_uuid(uuid) for uuid in wanted)}",
-                expected=", ".join(wanted),
+                f"the {role} saw {_names(seen)}; its claim holds {_names(wanted)}",
+                expected=", ".join(wanted) or "a published GPU",
                 observed=", ".join(seen) or "no GPU",
             )
 
@@ -240,12 +264,12 @@ def test_pods_with_claims_of_their_own_see_different_gpus(played: Played) -> Non
 )
 def test_memory_of_a_gpu_that_is_not_injected_does_not_open(played: Played) -> None:
     """A pod MUST NOT be able to open memory on a GPU that its own claim does not hold."""
-    attempt = played.report("stranger").attempt("open")
-    if attempt is None or attempt.code == 0:
+    attempt = attempt_of(played, "stranger", "open")
+    if attempt.code == 0:
         played.refuse(
             "memory on a GPU of another pod's claim was opened",
             expected="cuIpcOpenMemHandle is refused",
-            observed="it opened" if attempt else "it was not tried",
+            observed=told(attempt),
         )
 
 

@@ -11,13 +11,14 @@ from fixtures.scripted import FOLDER, Container, ScriptedPlay, scenario
 from harness import causes
 from harness.check import Part, check
 from harness.finding import UnmetError
-from harness.workload_report import Attempt, Transfer
+from harness.workload_report import told
 from suites.cuda.codes import CHANGED, OPEN, REFUSED, known
+from suites.cuda.transfers import answer, attempt_of, judge_read, judge_seen, transfer_of
 
 EXPORTER, IMPORTER = "exporter", "importer"
 IMPORTERS_PID = 300
 PEER_ACCESS_UNSUPPORTED = 217
-OWNER_GONE = 400
+OPENS_MEMORY = "cuIpcOpenMemHandle"
 SMALL = str(8 << 20)
 LARGE = 8 << 30
 """Bytes that a buffer must have to be called large."""
@@ -41,29 +42,7 @@ def attempts(play: ScriptedPlay) -> None:
         own_pid=IMPORTERS_PID,
     )
     play.finish(importer, exporter)
-
-
-def attempt_of(played: Played, name: str) -> Attempt:
-    """An attempt of the importer.
-
-    Raises:
-        JudgementError: it was not made.
-    """
-    report = played.report(IMPORTER)
-    attempt = report.attempt(name)
-    if attempt is None:
-        played.refuse(
-            f"the importer never came to the attempt {name!r}: {report.error_text()}",
-            expected=f"an attempt {name!r}",
-            observed=", ".join(a.name for a in report.attempts) or "none",
-            cause=causes.of_cuda(report.error),
-        )
-    return attempt
-
-
-def answer(attempt: Attempt) -> str:
-    """What CUDA said, for a sentence."""
-    return f"{attempt.error} ({attempt.code})" if attempt.code else "it opened"
+    play.run.measured["attempts"] = importer.report.get()
 
 
 @check(
@@ -78,7 +57,7 @@ def test_what_another_pod_exports_can_be_opened(played: Played, form: Part) -> N
     """Memory and events that a pod of the same claim exports MUST open, once, again, twice at the
     same time and many at once, and hold what was written.
     """
-    attempt = attempt_of(played, form.name)
+    attempt = attempt_of(played, IMPORTER, form.name)
     if attempt.code:
         error = {"code": attempt.code, "name": attempt.error}
         played.refuse(
@@ -87,11 +66,17 @@ def test_what_another_pod_exports_can_be_opened(played: Played, form: Part) -> N
             observed=f"{answer(attempt)} {attempt.note}".strip(),
             cause=causes.of_cuda(error),
         )
+    if attempt.function == OPENS_MEMORY and not attempt.words:
+        played.refuse(
+            f"{form.name}: the memory opened and could not be read: {attempt.note}",
+            expected="every word as it was written",
+            observed=told(attempt),
+        )
     if attempt.wrong_words:
         played.refuse(
             f"{form.name}: {attempt.wrong_words} of {attempt.words} words are wrong",
             expected="every word as it was written",
-            observed=str(attempt),
+            observed=told(attempt),
         )
 
 
@@ -107,20 +92,18 @@ def test_what_cannot_be_shared_is_refused(played: Played, form: Part) -> None:
     """Opening freed memory, garbage, part of a handle, one's own handle, or with other flags than
     lazy peer access MUST be refused with an error, and leave the process usable.
     """
-    attempt = attempt_of(played, form.name)
+    attempt = attempt_of(played, IMPORTER, form.name)
     if attempt.code == 0:
         played.refuse(
             f"{form.name}: {attempt.function} opened what cannot be shared",
             expected=f"{attempt.function} gives an error",
-            observed=f"it opened; {attempt.words} words, {attempt.wrong_words} wrong",
+            observed=told(attempt),
         )
-    report = played.report(IMPORTER)
-    later = [a for a in report.attempts if a.name == "open" and a.code]
-    if later:
+    if attempt.broke_context:
         played.refuse(
-            f"{form.name}: afterwards nothing opened any more: {answer(later[0])}",
+            f"{form.name}: after {answer(attempt)} no call of CUDA worked any more",
             expected="a refused handle does no harm to the process",
-            observed=str(later[0]),
+            observed=told(attempt),
         )
 
 
@@ -136,14 +119,15 @@ def test_answers_are_those_measured_before(played: Played, form: Part) -> None:
     """CUDA SHOULD answer each kind of handle as it did when it was measured; another answer is news
     about the GPU driver, and no fault of the driver under test.
     """
-    attempt = attempt_of(played, form.name)
+    attempt = attempt_of(played, IMPORTER, form.name)
     version = played.report(IMPORTER).driver_version
     codes = known({**OPEN, **REFUSED, **CHANGED}[form.name], version)
     if attempt.code not in codes:
+        seen = ", ".join(map(str, sorted(codes)))
         played.refuse(
-            f"{form.name}: {answer(attempt)}, known are {', '.join(map(str, sorted(codes)))}",
-            expected=f"one of the codes {sorted(codes)}",
-            observed=f"{answer(attempt)} with GPU driver {version}: {attempt.note}",
+            f"{form.name}: {answer(attempt)}, known are {seen}",
+            expected=f"one of the codes {seen}",
+            observed=f"with GPU driver {version or 'of unknown version'}: {told(attempt)}",
         )
 
 
@@ -180,13 +164,12 @@ def exporters_end(play: ScriptedPlay) -> None:
 def test_memory_of_an_ended_process_does_not_open(played: Played) -> None:
     """Opening memory of a process that has exited or was killed MUST be refused with an error."""
     for how in ("exit", "kill"):
-        report = played.report(f"{IMPORTER}-{how}")
-        attempt = report.attempt("open")
-        if attempt is None or attempt.code == 0:
+        attempt = attempt_of(played, f"{IMPORTER}-{how}", "open")
+        if attempt.code == 0:
             played.refuse(
                 f"memory of a process that had ended ({how}) was opened",
                 expected="cuIpcOpenMemHandle gives an error",
-                observed=str(attempt),
+                observed=told(attempt),
             )
 
 
@@ -224,13 +207,21 @@ def test_mapped_memory_outlives_the_exporter(played: Played) -> None:
     """Memory that is mapped when its exporter is killed MUST still be there and unchanged, and the
     importer MUST NOT need to have started later than the exporter.
     """
-    transfer = transfer_of(played, IMPORTER, "same")
+    transfer = judge_read(played, IMPORTER, "same")
     after = transfer.after_gone
-    if after is None or after.wrong_words or not after.words:
+    if after is None:
         played.refuse(
-            "memory mapped before was not right after its exporter had been killed",
+            f"memory mapped before could not be read after its exporter's end: {answer(transfer)}",
             expected="every word right, before and after",
-            observed=str(transfer),
+            observed=told(transfer),
+            cause=causes.of_cuda(transfer.error),
+        )
+    if after.wrong_words or not after.words:
+        played.refuse(
+            f"{after.wrong_words} of {after.words} words mapped before were wrong after their"
+            " exporter's end",
+            expected="every word right, before and after",
+            observed=told(transfer),
         )
 
 
@@ -310,13 +301,7 @@ def large_memory(play: ScriptedPlay) -> None:
 def test_large_memory_is_shared_whole(played: Played) -> None:
     """A buffer of 8 GiB MUST be shared whole: every word of it right on both sides."""
     judge_read(played, IMPORTER, "same")
-    seen = played.report(EXPORTER).seen
-    if not seen or any(entry.get("wrong_words") for entry in seen):
-        played.refuse(
-            "the exporter did not see the importer's write over the large buffer",
-            expected="every word as the importer wrote it",
-            observed=str(seen),
-        )
+    judge_seen(played, EXPORTER, "same")
 
 
 @scenario(devices=2)
@@ -362,51 +347,4 @@ def test_memory_is_shared_between_gpus_in_both_directions(played: Played) -> Non
         if transfer.can_access_peer is False and refused:
             raise UnmetError("unsupported: the two GPUs have no peer access (CUDA error 217)")
         judge_read(played, f"{IMPORTER}-{number}", "cross")
-        seen = {entry.get("path"): entry for entry in played.report(f"{EXPORTER}-{number}").seen}
-        if "cross" not in seen or seen["cross"].get("wrong_words"):
-            played.refuse(
-                "the exporter did not see what was written through the other GPU",
-                expected="every word as it was written through the other GPU",
-                observed=str(seen),
-            )
-
-
-# Judging
-
-
-def transfer_of(played: Played, role: str, path: str) -> Transfer:
-    """How an importer fared on a path.
-
-    Raises:
-        JudgementError: it never came to it.
-    """
-    report = played.report(role)
-    transfer = report.transfer(path)
-    if transfer is None:
-        played.refuse(
-            f"the {role} never came to open the memory ({path}): {report.error_text()}",
-            expected=f"a transfer on path {path}",
-            observed=report.error_text(),
-            cause=causes.of_cuda(report.error),
-        )
-    return transfer
-
-
-def judge_read(played: Played, role: str, path: str) -> None:
-    """An importer opened the memory and read every word right."""
-    transfer = transfer_of(played, role, path)
-    if not transfer.opened:
-        error = transfer.error or {}
-        played.refuse(
-            f"the {role} could not open the memory ({path}):"
-            f" {error.get('name') or 'an error'} ({error.get('code')})",
-            expected="cuIpcOpenMemHandle succeeds",
-            observed=str(error.get("text") or dict(error)),
-            cause=causes.of_cuda(error),
-        )
-    if transfer.wrong_words != 0 or transfer.checksum != transfer.expected_checksum:
-        played.refuse(
-            f"the {role} read {transfer.wrong_words} of {transfer.words} words wrong",
-            expected=f"0 wrong, checksum {transfer.expected_checksum}",
-            observed=f"{transfer.wrong_words} wrong, checksum {transfer.checksum}",
-        )
+        judge_seen(played, f"{EXPORTER}-{number}", "cross")

@@ -8,13 +8,54 @@ when one of them begins to behave differently.
 from __future__ import annotations
 
 from fixtures.account import Played
-from fixtures.matrix import EXPORTER, IMPORTER, ROWS, MatrixRow
+from fixtures.matrix import EXPORTER, IMPORTER, RESTRICTED_MATRIX, ROWS, Matrix, MatrixRow
+from fixtures.scripted import ScriptedPlay, scenario
+from fixtures.security import Security
 from harness import causes
 from harness.check import check
-from harness.finding import Blame, UnmetError
-from harness.workload_report import Transfer
+from harness.finding import Blame, FailedError, UndecidedError, UnmetError, counted
+from harness.workload_report import Process, Transfer, told
+from suites.cuda.transfers import answer
 
 INVALID_CONTEXT = 201
+
+
+@scenario(devices=1)
+def user_namespace(play: ScriptedPlay) -> None:
+    """A pod with a claim and a user namespace of its own."""
+    security = Security(user_namespace=True)
+    play.finish(play.start("inventory", ["inventory"], play.claim(), security=security))
+
+
+@check(
+    id="SEC-005",
+    force="SHOULD",
+    level=4,
+    source="KEP-127 user namespaces; NVIDIA's driver 0.4.1 cannot: docs/findings.md",
+    scenario=user_namespace,
+    needs=("cuda",),
+)
+def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
+    """A pod with a user namespace of its own (hostUsers: false) SHOULD start and see its GPUs as
+    any other pod with a claim does.
+    """
+    member = played.member("inventory")
+    try:
+        member.started.get()
+    except UndecidedError as error:
+        raise UnmetError(
+            f"unsupported: the node starts no pod with hostUsers: false ({error})"
+        ) from error
+    report = played.report("inventory")
+    wanted = {device.uuid for device in member.devices}
+    if {gpu.uuid for gpu in report.gpus} != wanted:
+        played.refuse(
+            f"with a user namespace the pod saw {counted(len(report.gpus), 'GPU')},"
+            f" {len(wanted)} allocated",
+            expected=", ".join(sorted(wanted)),
+            observed=report.error_text(),
+            cause=causes.of_cuda(report.error),
+        )
 
 
 @check(
@@ -29,8 +70,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
     refused with CUDA error 201 if it is, whatever namespaces and privileges the two have.
     """
-    if form.unsupported(row):
-        raise UnmetError(form.unsupported(row))
+    need_row(row, form)
     exporter, importer = row.report(EXPORTER), row.report(IMPORTER)
     pid, own = form.pid_in_handle(row), importer.own_pid
     for transfer in transfers(row):
@@ -38,24 +78,24 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow
         where = "" if transfer.path == "same" else " on the other GPU"
         if pid == own and code != INVALID_CONTEXT:
             row.refuse(
-                f"PID {own} in the handle and as own PID, and yet"
-                f" {'it opened' if transfer.opened else f'the error was {code}'}{where}",
+                f"PID {pid} in the handle, own {own}: {answer(transfer)}{where}, not 201",
                 expected=f"CUDA error {INVALID_CONTEXT}",
-                observed=str(transfer),
+                observed=told(transfer),
             )
         if pid != own and not transfer.opened:
             row.refuse(
-                f"PID {pid} in the handle, own PID {own}: not opened{where} (CUDA error {code})",
+                f"PID {pid} in the handle, own {own}: {answer(transfer)}{where}",
                 expected="cuIpcOpenMemHandle succeeds",
-                observed=f"{transfer.error}; exporter {exporter.process}; importer"
-                f" {importer.process}",
-                cause=causes.of_cuda(transfer.error, equal_own_pids=pid == own),
+                observed=f"{told(transfer)}\nexporter: {told(exporter.process)}\nimporter:"
+                f" {told(importer.process)}",
+                cause=causes.of_cuda(transfer.error),
             )
         if transfer.opened and transfer.wrong_words != 0:
+            wrong = "all" if transfer.wrong_words is None else transfer.wrong_words
             row.refuse(
-                f"{transfer.wrong_words} of {transfer.words} words were wrong{where}",
+                f"{wrong} of {transfer.words} words were wrong{where}",
                 expected="every word right",
-                observed=str(transfer),
+                observed=told(transfer),
             )
 
 
@@ -72,26 +112,105 @@ def test_containers_are_as_privileged_as_their_row_says(row: Played, form: Matri
     """Both processes MUST have the user, capabilities and namespaces that their row says, or the
     row shows nothing.
     """
-    if form.unsupported(row):
-        raise UnmetError(form.unsupported(row))
-    for role, wanted in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
-        process = row.report(role).process
-        told = {
-            "uid": (process.uid, wanted.uid),
-            "privileged": (int(process.cap_eff or "0", 16) > _IPC_LOCK, wanted.privileged),
-        }
-        for what, (seen, expected) in told.items():
+    need_row(row, form)
+    exporter, importer = row.report(EXPORTER).process, row.report(IMPORTER).process
+    for role, process, wanted in (
+        (EXPORTER, exporter, form.exporter),
+        (IMPORTER, importer, form.importer),
+    ):
+        for what, (seen, expected) in privileges(process, wanted).items():
             if seen != expected:
                 row.refuse(
-                    f"the {role} is not as its row says: {what} is {seen}",
+                    f"the {role} is not as its row says: {what} {seen}, not {expected}",
                     expected=f"{what} {expected}",
-                    observed=str(process),
+                    observed=told(process),
                     blame=Blame.CLUSTER,
                 )
+    for what, together in form.shares.items():
+        ours, theirs = (getattr(process, f"{what}_namespace") for process in (exporter, importer))
+        if ours is None or (ours == theirs) != together:
+            row.refuse(
+                f"the two are not as their row says: {what} namespaces {ours} and {theirs}",
+                expected=f"{'one and the same' if together else 'two different'}",
+                observed=f"exporter: {told(exporter)}\nimporter: {told(importer)}",
+                blame=Blame.CLUSTER,
+            )
 
 
-_IPC_LOCK = 1 << 14
-"""``CAP_IPC_LOCK`` alone (linux/capability.h)."""
+def privileges(process: Process, wanted: Security) -> dict[str, tuple[object, object]]:
+    """What a process may do by what it reports, and by what it was given."""
+    capabilities = int(process.cap_eff or "0", 16)
+    can = {
+        "CAP_IPC_LOCK": bool(capabilities & _CAP_IPC_LOCK),
+        "CAP_SYS_ADMIN": bool(capabilities & _CAP_SYS_ADMIN),
+    }
+    # Only root gets what is added: others would have to find it in a file.
+    root = wanted.uid == 0
+    may = {
+        "CAP_IPC_LOCK": root and (wanted.privileged or "IPC_LOCK" in wanted.capabilities),
+        "CAP_SYS_ADMIN": root and wanted.privileged,
+    }
+    confined = not wanted.privileged and wanted.seccomp != "Unconfined"
+    return {
+        "uid": (process.uid, wanted.uid),
+        **{name: (_yes(can[name]), _yes(may[name])) for name in can},
+        "seccomp mode": (process.seccomp, _FILTER if confined else 0),
+        "user namespace of its own": (
+            _yes(process.uid_map != _EVERY_UID),
+            # Where the node itself is in a user namespace, every process has a mapping.
+            _yes(wanted.user_namespace or process.uid_map != _EVERY_UID),
+        ),
+    }
+
+
+def _yes(on: bool) -> str:
+    return "yes" if on else "no"
+
+
+@check(
+    id="SEC-004",
+    force="MUST",
+    level=2,
+    source="behaviours SEC-4; Kubernetes Pod Security Standards: restricted",
+    scenario=RESTRICTED_MATRIX,
+    needs=("cuda",),
+)
+def test_restricted_namespace_refuses_what_is_not_needed(matrix: Matrix) -> None:
+    """A namespace that enforces the restricted Pod Security Standard MUST refuse pods with host
+    namespaces, privileges, added capabilities, root or without seccomp, claim or not.
+    """
+    taken = [name for name, said in matrix.refusals.get().items() if not said]
+    if taken:
+        matrix.refuse(
+            f"the restricted namespace took pods with {', '.join(taken)}",
+            expected="each is refused by Pod Security admission",
+            observed="\n".join(f"{name}: {said}" for name, said in matrix.refusals.get().items()),
+            blame=Blame.CLUSTER,
+        )
+
+
+_CAP_IPC_LOCK, _CAP_SYS_ADMIN = 1 << 14, 1 << 21
+"""linux/capability.h"""
+_FILTER = 2
+"""``SECCOMP_MODE_FILTER`` (linux/seccomp.h)."""
+_EVERY_UID = ("0 0 4294967295",)
+"""``/proc/self/uid_map`` of the host's user namespace (user_namespaces(7))."""
+
+
+def need_row(row: Played, form: MatrixRow) -> None:
+    """Skip a row that could not be played here.
+
+    Raises:
+        UnmetError: it could not.
+    """
+    if form.unsupported(row):
+        raise UnmetError(f"unsupported: {form.unsupported(row)}")
+    for role, security in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
+        if security.user_namespace and role in row.members:
+            try:
+                row.members[role].started.get()
+            except (FailedError, UndecidedError) as error:
+                raise UnmetError("blocked by SEC-005") from error
 
 
 def transfers(row: Played) -> tuple[Transfer, ...]:

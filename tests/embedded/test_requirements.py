@@ -16,7 +16,6 @@ from embedded import artifacts, cluster, requirements
 from embedded.artifacts import Artifact, Build, BuildError
 from embedded.errors import EmbeddedError
 from embedded.machine import MachineError
-from embedded.options import Options
 from embedded.progress import Progress
 
 GIB = 1 << 30
@@ -194,14 +193,31 @@ def test_a_failed_build_that_nobody_knows_is_not_explained(build: Callable[[str]
 
 
 def test_a_name_that_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has it keeps it, even one that has only begun to start."""
+    """Whoever has it keeps it, even one that has no process yet."""
     monkeypatch.setenv("DRA_STATE", str(tmp_path))
-    monkeypatch.setattr(requirements, "check", lambda _nodes: None)
+    (tmp_path / "taken").mkdir()
     with (
-        cluster._starting(tmp_path / "taken"),
         pytest.raises(
             EmbeddedError, match=r"'taken' is up or being started already; `./run cluster"
         ),
+        cluster._starting(tmp_path / "taken"),
     ):
-        cluster.up(Options(name="taken"), Progress())
-    assert (tmp_path / "taken").is_dir()
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_sweep_waits_for_nobody_and_keeps_out_who_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being started stays; what is left of killed starts goes, the mark alone, too."""
+    monkeypatch.setenv("DRA_STATE", str(tmp_path / "states"))
+    with cluster._starting(tmp_path / "states" / "new"):
+        (tmp_path / "states" / "old").mkdir()
+        (tmp_path / "states" / "older.starting").touch()
+        cluster.sweep()
+        assert sorted(path.name for path in (tmp_path / "states").iterdir()) == [
+            "new",
+            "new.starting",
+        ]
+    cluster.sweep()
+    assert not (tmp_path / "states").exists()

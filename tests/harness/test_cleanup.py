@@ -157,12 +157,16 @@ def test_a_change_of_what_is_not_the_runs_is_found(run: Run, api: FakeApi) -> No
     lent, other = (api.put(thing("Pod", name, "others")) for name in ("lent", "other"))
     run.open_namespace(RESTRICTED)
     run.borrowed[lent["metadata"]["uid"]] = "the driver's pod, to see it come back"
-    run.kube.delete(lent)
-    run.kube.delete(other)
+    made = api.put(thing("ResourceClaim", "made", run.open_namespace(RESTRICTED)))
+    copied = api.put(thing("Pod", "copied", "others", labels={anchor.RUN_LABEL: run.id}))
+    for obj in (lent, other, made, copied):
+        run.kube.delete(obj)
     result = only(clean_up(run), "HYGIENE-002")
     assert result.outcome is Outcome.ERROR
     assert "delete pod/other in others" in result.headline
+    assert "delete pod/copied in others" in result.body
     assert "lent" not in result.body
+    assert "made" not in result.body
 
 
 def test_a_lost_api_server_is_not_asked_for_every_object(run: Run, api: FakeApi) -> None:
@@ -224,3 +228,12 @@ def test_others_claims_are_seen_when_that_is_allowed(run: Run, api: FakeApi) -> 
     assert watched == {CLAIM.path()}
     assert NAMESPACE.path() in {path for _, path, _ in api.requests}
     assert any("/namespaces/" in path for _, path, _ in api.requests if POD.plural in path)
+
+
+def test_what_controllers_make_of_the_runs_objects_is_the_runs(confined: Run) -> None:
+    """A claim made from a template carries its pod's UID, not the run's label."""
+    pod = confined.create(thing("Pod", "pod", confined.open_namespace(RESTRICTED)))
+    owner = {"kind": "Pod", "name": "pod", "uid": pod["metadata"]["uid"]}
+    made = thing("ResourceClaim", "made", TEAM, uid="made", ownerReferences=[owner])
+    other = thing("ResourceClaim", "other", TEAM, uid="other")
+    assert (confined.is_mine(made), confined.is_mine(other)) == (True, False)

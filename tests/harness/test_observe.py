@@ -186,3 +186,23 @@ def test_an_api_server_that_comes_back_is_seen_again(api: FakeApi, tmp_path: Pat
         wait_for(observer, "born-meanwhile", "Running")
         observer.wait("its return", lambda: observer.reachable() or None, LONG, lambda: "")
         observer.close()
+
+
+def test_of_what_is_foreign_only_an_extract_is_journaled(
+    api: FakeApi, kube: Kube, tmp_path: Path
+) -> None:
+    """A long run on a busy cluster neither grows without end nor copies others' secrets."""
+    journal = Journal(tmp_path / "events.jsonl")
+    observer = Observer(kube, journal, lambda obj: name_of(obj) == "theirs")
+    observer.observe(POD, "n")
+    theirs = api.put({**pod("theirs"), "spec": {"secret": "x"}})
+    api.put({**theirs, "status": {"phase": "Running"}})
+    wait_for(observer, "theirs", "Running")
+    assert observer.versions(theirs) == []
+    api.remove(POD, "n", "theirs")
+    observer.wait("its end", lambda: not observer.objects(POD) or None, LONG, lambda: "")
+    observer.close()
+    journal.close()
+    text = (tmp_path / "events.jsonl").read_text()
+    assert "secret" not in text
+    assert text.count(theirs["metadata"]["uid"]) == 3

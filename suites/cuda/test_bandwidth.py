@@ -1,0 +1,101 @@
+"""How fast shared memory is, by CUDA events: recorded everywhere, judged on hardware only.
+
+Simulated GPUs have no memory but the machine's, so nothing is judged there. No number is a floor
+unless it is a ratio of two measured in one process at the same time.
+"""
+
+from __future__ import annotations
+
+from fixtures.account import Played
+from fixtures.scripted import ScriptedPlay, scenario
+from harness import causes
+from harness.check import check
+from harness.finding import UnmetError
+from harness.workload_report import WorkloadReport, told
+
+BYTES = 1 << 30
+SIMULATED_BYTES = 16 << 20
+LEAST_OF_LOCAL = 0.95
+LEAST_OF_PLAIN = 0.90
+
+
+@scenario(devices=1, most=2)
+def bandwidth(play: ScriptedPlay) -> None:
+    """One pod exports, another measures own memory, imported memory and, with two GPUs, peers'."""
+    claim = play.claim()
+    simulated = play.run.place.hardware == "simulated"
+    size = str(SIMULATED_BYTES if simulated else BYTES)
+    args = ["produce", "--nonce", play.nonce, "--bytes", size, "--log", *play.patience()]
+    exporter = play.start("exporter", args, claim)
+    offer = play.offer(exporter)
+    measuring = ["measure", "--nonce", play.nonce, "--offer", offer]
+    importer = play.start("importer", measuring, claim, own_pid=300)
+    play.finish(importer, exporter)
+    play.run.measured["bandwidth"] = importer.report.get()
+    play.played.notes["simulated"] = simulated
+
+
+def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
+    """Each way and method of a path in relation to the same on another path."""
+    report = played.report("importer")
+    if played.notes.get("simulated"):
+        raise UnmetError("unsupported: the speed of simulated GPUs says nothing")
+    if not report.bandwidth:
+        played.refuse(
+            f"the importer measured nothing: {report.error_text()}",
+            expected="speeds of memory",
+            observed=report.error_text(),
+            cause=causes.of_cuda(report.error),
+        )
+    compared = 0
+    for way, method, gbps, other in pairs(report, path, base):
+        compared += 1
+        if gbps < least * other:
+            played.refuse(
+                f"{way} by {method}, {path} memory: {gbps:.0f} GB/s, {gbps / other:.1%} of the"
+                f" {other:.0f} GB/s of {base} memory",
+                expected=f"at least {least:.0%}",
+                observed="\n".join(told(entry) for entry in report.bandwidth),
+            )
+    if not compared:
+        raise UnmetError(f"unsupported: {path} and {base} memory were not both to be had")
+
+
+def pairs(report: WorkloadReport, path: str, base: str) -> list[tuple[str, str, float, float]]:
+    """Direction, method, and the speeds of two paths, as far as both were measured."""
+    speeds = {(b.path, b.direction, b.method): b.gbps for b in report.bandwidth}
+    return [
+        (way, method, gbps, speeds[(base, way, method)])
+        for (where, way, method), gbps in speeds.items()
+        if where == path and (base, way, method) in speeds
+    ]
+
+
+@check(
+    id="PERF-001",
+    force="SHOULD",
+    level=4,
+    source="measured: 1,697 of 1,670 GB/s (580.159.04, H200); method of nvbandwidth",
+    scenario=bandwidth,
+    needs=("cuda",),
+)
+def test_imported_memory_is_as_fast_as_own_memory(played: Played) -> None:
+    """Reading and writing imported memory on the GPU that holds it SHOULD be at least 95 % as fast
+    as memory of one's own.
+    """
+    judge_ratio(played, "same", "local", LEAST_OF_LOCAL)
+
+
+@check(
+    id="PERF-002",
+    force="SHOULD",
+    level=4,
+    source="measured: 396 of 395 GB/s (580.159.04, 2 x H100 with NVLink); method of nvbandwidth",
+    scenario=bandwidth,
+    needs=("cuda",),
+)
+def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(played: Played) -> None:
+    """Reading and writing imported memory of another GPU SHOULD be at least 90 % as fast as copies
+    between two GPUs of one process.
+    """
+    judge_ratio(played, "cross", "plain", LEAST_OF_PLAIN)

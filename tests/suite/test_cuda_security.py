@@ -1,0 +1,93 @@
+"""What a pod may do: as fields of the API, and in words."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from fixtures.matrix import NOT_RESTRICTED, ROWS
+from fixtures.security import EXAMPLE, RESTRICTED, Security
+
+
+def test_the_default_is_what_the_restricted_standard_wants() -> None:
+    """Kubernetes' Pod Security Standards, profile restricted, and a read-only root besides."""
+    assert RESTRICTED.of_pod() == {}
+    assert RESTRICTED.of_container() == {
+        "runAsUser": 1000,
+        "runAsNonRoot": True,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert str(RESTRICTED) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("security", "pod"),
+    [
+        (Security(host_pid=True), {"hostPID": True}),
+        (Security(host_ipc=True), {"hostIPC": True}),
+        (Security(host_network=True), {"hostNetwork": True}),
+        (Security(share_process_namespace=True), {"shareProcessNamespace": True}),
+        (Security(user_namespace=True), {"hostUsers": False}),
+    ],
+    ids=str,
+)
+def test_namespaces_are_the_pods(security: Security, pod: dict[str, bool]) -> None:
+    """Each is one field, and the container stays as it was."""
+    assert security.of_pod() == pod
+    assert security.of_container() == RESTRICTED.of_container()
+
+
+def test_capabilities_are_added_to_none() -> None:
+    """All others are dropped."""
+    context = Security(capabilities=("IPC_LOCK",), uid=0).of_container()
+    assert context["capabilities"] == {"drop": ["ALL"], "add": ["IPC_LOCK"]}
+    assert (context["runAsUser"], context["runAsNonRoot"]) == (0, False)
+
+
+def test_the_original_example_is_privileged_and_drops_nothing() -> None:
+    """What the API server refuses beside ``privileged`` is not asked for."""
+    assert EXAMPLE.of_pod() == {"hostPID": True, "hostIPC": True}
+    assert EXAMPLE.of_container() == {
+        "runAsUser": 0,
+        "runAsNonRoot": False,
+        "readOnlyRootFilesystem": False,
+        "privileged": True,
+        "capabilities": {"add": ["IPC_LOCK"]},
+    }
+    assert str(EXAMPLE) == "hostPID, hostIPC, privileged, IPC_LOCK, uid 0"
+
+
+def test_without_capabilities_privileged_is_alone() -> None:
+    """No empty field."""
+    context = Security(privileged=True, uid=0, read_only_root=False).of_container()
+    assert "capabilities" not in context
+    assert "allowPrivilegeEscalation" not in context
+
+
+def test_every_setting_has_its_word() -> None:
+    """Or two rows of the matrix would look the same."""
+    others = {
+        "uid": 0,
+        "seccomp": "Unconfined",
+        "capabilities": ("IPC_LOCK",),
+        "read_only_root": False,
+    }
+    words = [
+        str(Security(**{field.name: others.get(field.name, True)}))  # type: ignore[arg-type]
+        for field in fields(Security)
+    ]
+    assert len(set(words)) == len(words)
+    assert "nothing" not in words
+
+
+def test_every_pod_that_must_be_refused_asks_for_something() -> None:
+    """And every row of the restricted namespace for nothing that is refused there."""
+    assert all(security != RESTRICTED for security in NOT_RESTRICTED.values())
+    refused = {str(security) for security in NOT_RESTRICTED.values()}
+    for row in ROWS:
+        if row.standard == "restricted":
+            assert not {str(row.exporter), str(row.importer)} & refused, row.name

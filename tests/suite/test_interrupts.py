@@ -1,0 +1,151 @@
+"""What ends a run before its end: reports are written, clean-up is tried, what is left is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.kinds import POD
+from tests.suite.fake_cluster import FakeCluster
+
+ROOT = Path(__file__).parents[2]
+HANGING = '''
+from harness.budgets import Budget
+from harness.check import check
+
+POD = {pod!r}
+
+
+@check(id="HANG-001", force="MUST", level=0, source="a test")
+def test_it_comes(dra_run):
+    """It MUST come."""
+    namespace = dra_run.open_namespace("restricted")
+    dra_run.create({{**POD, "metadata": {{"name": "waits", "namespace": namespace}}}})
+    dra_run.observer.wait("it", lambda: None, Budget("ever", 600), lambda: "")
+'''
+WAITING_POD: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "spec": {"containers": [{"name": "inventory", "image": "w"}]},
+}
+
+
+def start(kubeconfig: Path, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start a check that waits for ever."""
+    checks = folder / "hanging" / "test_hanging.py"
+    checks.parent.mkdir()
+    checks.write_text(HANGING.format(pod=WAITING_POD))
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
+            *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.scenarios"),
+            *("--dra-image", "w", *arguments, checks),
+        ],
+        cwd=folder,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("DRA_")},
+            "KUBECONFIG": str(kubeconfig),
+            "PYTHONPATH": str(ROOT),
+        },
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def reported(folder: Path) -> dict[str, Any]:
+    """The only run's results; its JUnit file is there, too."""
+    (run,) = (folder / "reports" / "out").glob("*")
+    assert (run / "junit.xml").exists()
+    document: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return document
+
+
+def await_pod(cluster: FakeCluster) -> None:
+    """Wait until the check waits."""
+    with cluster.api.changed:
+        assert cluster.api.changed.wait_for(
+            lambda: any(key[0] == POD.name for key in cluster.api.objects), 60
+        )
+
+
+def await_deletion(cluster: FakeCluster) -> None:
+    """Wait until the clean-up waits for the pod's end."""
+    with cluster.api.changed:
+        assert cluster.api.changed.wait_for(
+            lambda: any(
+                key[0] == POD.name and obj["metadata"].get("deletionTimestamp")
+                for key, obj in cluster.api.objects.items()
+            ),
+            60,
+        )
+
+
+def test_a_time_limit_within_a_check_is_an_error_of_the_suite(tmp_path: Path) -> None:
+    """Nothing is said about the driver, and the run is cleaned up."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path, "-o", "timeout=1")
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 12, printed
+    assert cluster.left() == []
+    (red,) = [entry for entry in reported(tmp_path)["results"] if entry["outcome"] == "error"]
+    assert red["id"] == "HANG-001"
+    assert "did not end within its time limit" in red["headline"]
+    assert red["finding"]["blame"] == "suite"
+    assert "Traceback" not in red["headline"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_with_reports_and_nothing_left(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """The check that was being made is named."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path)
+        await_pod(cluster)
+        running.send_signal(number)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 2, printed
+    assert cluster.left() == []
+    (red,) = [entry for entry in reported(tmp_path)["results"] if entry["outcome"] == "error"]
+    assert "in the middle of this check" in red["headline"]
+
+
+def test_ctrl_c_in_the_clean_up_names_what_is_left(tmp_path: Path) -> None:
+    """Reports are written all the same, with the command that removes it."""
+    cluster = FakeCluster("stuck-pods")
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path)
+        await_pod(cluster)
+        running.send_signal(signal.SIGTERM)
+        await_deletion(cluster)
+        running.send_signal(signal.SIGINT)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 2, printed
+    (left,) = reported(tmp_path)["leftovers"]
+    assert "remove them with: kubectl delete namespace dra-conformance-" in left
+    assert left in printed
+
+
+def test_a_second_sigterm_ends_at_once_and_names_what_is_left(tmp_path: Path) -> None:
+    """Whoever sends it twice wants it so."""
+    cluster = FakeCluster("stuck-pods")
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path)
+        await_pod(cluster)
+        running.send_signal(signal.SIGTERM)
+        await_deletion(cluster)
+        running.send_signal(signal.SIGTERM)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM again: ending at once" in printed
+    assert "kubectl delete namespace dra-conformance-" in printed
