@@ -340,7 +340,7 @@ def test_a_folder_that_stays_on_the_node_is_a_leftover(tmp_path: Path) -> None:
 def test_pods_are_kept_when_asked(tmp_path: Path) -> None:
     """With the command that removes them."""
     cluster = FakeCluster("one-missing")
-    ended = run(cluster, tmp_path, "--dra-keep", "failed", "--dra-timeout-scale", "0.1")
+    ended = run(cluster, tmp_path, "--dra-keep", "failed")
     assert ended.code == 1
     assert "Pod/producer-hostpid" in cluster.left()
     assert "kubectl delete namespace dra-conformance-" in ended.results["kept"]
