@@ -19,6 +19,7 @@ from harness.kinds import KINDS, Kind, Object
 from harness.kube import Kube, Server
 
 GROUP = "resource.k8s.io"
+VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 _BY_PLURAL = {(kind.api_version, kind.plural): kind for kind in KINDS.values()}
 
 
@@ -56,6 +57,8 @@ class FakeApi:
         """Asked at each create with path and object; may answer status, reason and message."""
         self.denied: set[tuple[str, str]] = set()
         """Verbs with resources (``pods/log``) that the user has no right to."""
+        self.confined_to = ""
+        """Where the user has those rights all the same; empty: nowhere."""
         self.gates_off: set[str] = set()
         """Fields of claims' requests that are dropped."""
         self.clock_ahead = 0.0
@@ -125,6 +128,11 @@ class FakeApi:
             if method == "POST" and not path.endswith("reviews") and "dryRun" not in query
         ]
 
+    def denies(self, verb: str, resource: str, namespace: str) -> bool:
+        """Whether the user has no right to something in a namespace, or (empty) everywhere."""
+        here = bool(namespace) and namespace == self.confined_to
+        return (verb, resource) in self.denied and not here
+
     def forget(self) -> None:
         """Expire every version: watches that are open get a 410 in their stream."""
         with self.changed:
@@ -178,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self.api.token and self.headers["Authorization"] != f"Bearer {self.api.token}":
             self._status(401, "Unauthorized", "Unauthorized")
-        elif path in self.api.forbidden:
+        elif path in self.api.forbidden or self._denied("GET", path, query):
             self._status(403, "Forbidden", f"{path} is forbidden")
         elif path in self.api.documents:
             self._answer(200, self.api.documents[path])
@@ -211,6 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         if obj["kind"].endswith("Review"):
             self._answer(201, {**obj, "status": self._reviewed(obj)})
             return
+        if self._denied("POST", path, query):
+            self._status(403, "Forbidden", f"{path} is forbidden")
+            return
         try:
             obj = stored_form(obj, self.api.dra_api)
         except ValueError as error:
@@ -234,10 +245,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(201, self._out(self.api.put(obj)))
 
     def do_PUT(self) -> None:
-        path, _ = self._asked()
+        path, query = self._asked()
         obj = self._body()
         if self.api.silent:
             self.close_connection = True
+            return
+        if self._denied("PUT", path, query):
+            self._status(403, "Forbidden", f"{path} is forbidden")
             return
         kind, namespace, name = self._place(path)
         with self.api.changed:
@@ -250,10 +264,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, self._out(self.api.put(stored_form(obj, self.api.dra_api))))
 
     def do_DELETE(self) -> None:
-        path, _ = self._asked()
+        path, query = self._asked()
         options = self._body()
         if self.api.silent:
             self.close_connection = True
+            return
+        if self._denied("DELETE", path, query):
+            self._status(403, "Forbidden", f"{path} is forbidden")
             return
         kind, namespace, name = self._place(path)
         found = self.api.get(kind, namespace, name) if kind else None
@@ -276,7 +293,11 @@ class _Handler(BaseHTTPRequestHandler):
             return {"userInfo": {"username": "tester"}}
         asked = review["spec"]["resourceAttributes"]
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
-        return {"allowed": (asked["verb"], resource) not in self.api.denied}
+        return {"allowed": not self.api.denies(asked["verb"], resource, asked.get("namespace", ""))}
+
+    def _denied(self, method: str, path: str, query: dict[str, str]) -> bool:
+        asked = asked_right(method, path, query)
+        return asked is not None and self.api.denies(*asked)
 
     def _asked(self) -> tuple[str, dict[str, str]]:
         parts = urlsplit(self.path)
@@ -391,6 +412,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+def asked_right(method: str, path: str, query: dict[str, str]) -> tuple[str, str, str] | None:
+    """What RBAC calls a request: verb, resource and namespace; None for discovery."""
+    parts = path.strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if not rest:
+        return None
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 2:
+        namespace, rest = rest[1], rest[2:]
+    resource = "/".join(filter(None, (rest[0], rest[2] if len(rest) > 2 else "")))
+    verb = "watch" if query.get("watch") else "get" if len(rest) > 1 else "list"
+    return VERBS.get(method, verb), resource, namespace
 
 
 def served_form(obj: Object, version: str) -> Object:

@@ -60,6 +60,8 @@ class FakeCluster:
         """Folders on the node."""
         self._todo: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._offers: dict[str, Object] = {}
+        self._early: dict[str, Object] = {}
+        """Consumers that wait for an offer, by its nonce."""
         self._running: dict[str, Object] = {}
         self._pid = 1000
         self.api.documents["/version"] = {"gitVersion": "v1.37.2"}
@@ -180,7 +182,7 @@ class FakeCluster:
     def _allocate(self, claim: Object) -> Object:
         taken = {
             result["device"]
-            for (kind, _, _), other in self.api.objects.items()
+            for (kind, _, _), other in list(self.api.objects.items())
             if kind == "ResourceClaim"
             for result in self._results(other)
         }
@@ -325,6 +327,9 @@ class FakeCluster:
             self._running.pop(pod["metadata"]["uid"])
             self._state(pod, {"terminated": {"exitCode": 137, "reason": "Error"}})
             self._log_end(pod)
+        early = self._early.pop(nonce, None)
+        if early is not None:
+            self._play_consumer(early)
 
     def _play_consumer(self, pod: Object) -> None:
         if self._ends_early(pod):
@@ -337,8 +342,11 @@ class FakeCluster:
         if pod["spec"]["containers"][0]["args"][0] == "inventory":
             self._finish(pod, "ok", 0, None)
             return
-        partner = self._offers.get(self._option(pod, "--nonce"))
-        assert partner is not None
+        nonce = self._option(pod, "--nonce")
+        partner = self._offers.get(nonce)
+        if partner is None:  # it started before the producer did, and waits for its offer
+            self._early[nonce] = pod
+            return
         offer, producer = partner["offer"], partner["pod"]
         if self.fault == "stale-handle":
             self._finish(pod, "stale-offer", 16, {"step": "take", "text": "of another run"})

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.permissions import Rule, rights, rules
+from tests.harness.fake_api import asked_right
 from tests.suite.fake_cluster import FakeCluster
 from tests.suite.test_shared_claim import run
 
-VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}
 IN_TROUBLE = {"get resourceclaims", "get pods", "get namespaces"}
 """Asked for only when an object does not go: then the clean-up looks at it."""
 LATER = {"update leases"}
@@ -21,25 +21,33 @@ TO_ASK = {"create resourceslices", "create deviceclasses"}
 """Dry runs that tell of feature gates, where the user has the right anyway."""
 
 
-def used(requests: list[tuple[str, str, dict[str, str]]]) -> set[str]:
-    """What RBAC calls the requests that a run made of objects."""
-    found = set()
-    for method, path, query in requests:
-        parts = path.strip("/").split("/")
-        rest = parts[2:] if parts[0] == "api" else parts[3:]
-        if not rest:
-            continue  # discovery
-        if rest[0] == "namespaces" and len(rest) > 2:
-            rest = rest[2:]
-        resource = "/".join(filter(None, (rest[0], rest[2] if len(rest) > 2 else "")))
-        verb = "watch" if query.get("watch") else "get" if len(rest) > 1 else "list"
-        found.add(f"{VERBS.get(method, verb)} {resource}")
-    return found
+ONLY_IN_TROUBLE = {"list pods", "get pods/log"}
+"""Of the driver, when there is something to explain."""
+INSTEAD = {"list resourceclaims", "watch resourceclaims"}
+"""In the namespace, where the claims of the whole cluster may not be watched."""
+TEAM = "team"
+CONFINED = ("--dra-namespace", TEAM, "--dra-allow", "none")
 
 
-def told(of: tuple[Rule, ...]) -> set[str]:
+def used(requests: list[tuple[str, str, dict[str, str]]], namespace: str = "") -> set[str]:
+    """The rights that a run used, as the plan says them; elsewhere than in its namespace if any."""
+    rights = (asked_right(*request) for request in requests)
+    return {
+        f"{verb} {resource}" + (f" in namespace {where}" if where and where == namespace else "")
+        for verb, resource, where in filter(None, rights)
+    }
+
+
+def told(of: tuple[Rule, ...], namespace: str = "") -> set[str]:
     """The same, as the plan says it."""
-    return {f"{right.verb} {right.rule.resource}" for right in rights(of, "")}
+    return {str(right) for right in rights(of, namespace)}
+
+
+def in_namespace() -> FakeCluster:
+    """A cluster with a namespace for the run to keep to."""
+    cluster = FakeCluster()
+    cluster.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
+    return cluster
 
 
 def test_a_run_uses_the_rights_that_it_asks_for_and_no_others(tmp_path: Path) -> None:
@@ -50,6 +58,40 @@ def test_a_run_uses_the_rights_that_it_asks_for_and_no_others(tmp_path: Path) ->
     planned = told(rules(creates=True, namespace=""))
     assert used(cluster.api.requests) - FOR_EVERYBODY - TO_ASK <= planned
     assert planned - used(cluster.api.requests) <= IN_TROUBLE | LATER
+
+
+def test_a_run_in_a_namespace_uses_the_rights_that_it_asks_for(tmp_path: Path) -> None:
+    """Objects are made, changed and deleted in that namespace only, and itself it stays."""
+    cluster = in_namespace()
+    ended = run(cluster, tmp_path, *CONFINED)
+    assert ended.code == 0, ended.output
+    planned = told(rules(creates=True, namespace=TEAM), TEAM)
+    requests = used(cluster.api.requests, TEAM)
+    assert requests - FOR_EVERYBODY - TO_ASK <= planned
+    unused = {right.removesuffix(f" in namespace {TEAM}") for right in planned - requests}
+    assert unused <= IN_TROUBLE | ONLY_IN_TROUBLE | INSTEAD
+    assert cluster.left() == [f"Namespace/{TEAM}"]
+
+
+OPTIONAL = {
+    (right.verb, right.rule.resource)
+    for right in rights(rules(creates=True, namespace=TEAM), TEAM)
+    if not right.rule.needed and not right.namespace
+}
+"""What a run in a namespace may see of the rest of the cluster."""
+
+
+def test_a_run_goes_on_without_what_is_optional(tmp_path: Path) -> None:
+    """What it has to know of the whole cluster it then asks of its namespace, or goes without."""
+    cluster = in_namespace()
+    cluster.api.denied, cluster.api.confined_to = set(OPTIONAL), TEAM
+    ended = run(cluster, tmp_path, *CONFINED)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    (case,) = [entry for entry in ended.results["results"] if entry["id"] == "PF-09"]
+    assert case["advice"]
+    assert {("list", "nodes"), ("watch", "nodes"), ("watch", "resourceclaims")} <= OPTIONAL
+    assert all(f"{verb} {resource}" in case["body"] for verb, resource in OPTIONAL)
+    assert cluster.left() == [f"Namespace/{TEAM}"]
 
 
 def test_no_right_is_more_than_is_needed() -> None:

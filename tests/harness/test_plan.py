@@ -1,0 +1,99 @@
+"""What a run would do, and why it leaves checks out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.check import EVERY_DEVICE, Check, Force, Impact, Scenario
+from harness.options import resolve
+from harness.permissions import rights, rules
+from harness.plan import Plan, Planned, why_not
+
+GOOD: dict[str, Any] = {"allowed": {Impact.NONE}, "visible_by": "cuda", "largest": 1}
+
+
+@dataclass(frozen=True)
+class Detailed(Scenario):
+    """One with something in it that has no hash."""
+
+    details: dict[str, int] = field(default_factory=dict)
+
+
+ONE, TWO = Scenario("one", devices=1), Detailed("two", devices=2, details={"a": 1})
+ALL = Scenario("all", Impact.EXHAUST, devices=1, most=EVERY_DEVICE)
+SEVERAL = Scenario("several", devices=1, most=3)
+HOST = Scenario("host", Impact.PRIVILEGED, devices=1)
+
+
+def a_check(*forms: Scenario, **changes: Any) -> Check:
+    """A check in some forms."""
+    made = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", variants=forms)
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("form", "changes", "words"),
+    [
+        ("one", {}, ""),
+        ("two", {}, "needs 2 free devices on one node; the most that one has is 1"),
+        ("two", {"largest": None}, ""),
+        ("one", {"largest": 0}, "needs 1 free device on one node; the most that one has is 0"),
+        ("all", {}, "not allowed: impact exhaust; --dra-allow exhaust allows it"),
+        ("one", {"visible_by": "env"}, "needs devices visible by cuda; these are by env"),
+        ("one", {"visible_by": "unknown"}, "how these are is not known without a profile"),
+        ("one", {"visible_by": None}, ""),
+    ],
+)
+def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], words: str) -> None:
+    """What is not known yet is none."""
+    check = a_check(ONE, TWO, ALL, needs=("cuda",))
+    reason = why_not(check, form, **{**GOOD, **changes})
+    assert words in reason
+    assert bool(words) == bool(reason)
+
+
+def lines(check: Check, folder: Path, **given: str) -> list[str]:
+    """A plan of all forms of a check."""
+    checks = tuple(Planned(check, form, "") for form in check.forms())
+    return list(Plan(resolve(given, {}, folder), "here", "driver", checks).lines())
+
+
+def test_the_plan_tells_what_is_played(tmp_path: Path) -> None:
+    """Each scenario once, with its impact and its devices; and the namespaces for them."""
+    told = lines(a_check(ONE, TWO, ALL, SEVERAL, HOST), tmp_path)
+    assert "         two: impact none, 2 devices of one node" in told
+    assert "         several: impact none, 1 to 3 devices of one node" in told
+    (every,) = [line for line in told if line.startswith("         all: ")]
+    assert every.endswith(
+        "every free device of one node, 1 at least, nothing else at the same time"
+    )
+    assert [line.split()[0] for line in told if "dra-conformance-RUN" in line] == [
+        *("dra-conformance-RUN", "dra-conformance-RUN-restricted", "dra-conformance-RUN-privileged")
+    ]
+    harmless = "\n".join(lines(a_check(ONE), tmp_path))
+    assert "privileged" not in harmless
+
+
+def test_a_plan_that_only_reads_creates_nothing(tmp_path: Path) -> None:
+    """And has no right to."""
+    told = lines(a_check(), tmp_path)
+    assert "CREATE   nothing: these checks only read" in told
+    assert not any("create" in line for line in told if line.startswith("    verbs:"))
+
+
+@pytest.mark.parametrize("namespace", ["", "team"])
+@pytest.mark.parametrize("creates", [False, True])
+def test_a_right_is_asked_for_once_and_as_needed(creates: bool, namespace: str) -> None:
+    """Whatever else would only be good to have."""
+    wanted = list(rights(rules(creates=creates, namespace=namespace), namespace))
+    assert len({str(right) for right in wanted}) == len(wanted)
+    optional = {str(right) for right in wanted if not right.rule.needed}
+    watched = "watch resourceclaims"
+    assert (watched in optional) == (not creates or bool(namespace))
+    assert {"list nodes", "watch nodes"} <= optional
+    chosen = rights(rules(creates=creates, namespace=namespace, selects_nodes=True), namespace)
+    assert "list nodes" in {str(right) for right in chosen if right.rule.needed}

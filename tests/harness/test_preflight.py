@@ -1,0 +1,68 @@
+"""Steps of preflight by themselves; with a whole cluster they are in tests/suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.check import Check, Force, Impact, Scenario
+from harness.inventory import Device
+from harness.kube import Kube
+from harness.preflight.context import Context, NotSo
+from harness.preflight.reading import free_devices
+from harness.profile import load
+from harness.run import Run
+from tests.harness.fake_api import FakeApi
+from tests.harness.possessions import a_run
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+FORMS = (
+    Scenario("one", devices=1),
+    Scenario("two", devices=2),
+    Scenario("host", Impact.PRIVILEGED, devices=0),
+)
+CHECK = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", variants=FORMS)
+GPU = Device("gpu.nvidia.com", "node-1", "gpu-0", "node-1", "GPU-0", "H100")
+
+
+@pytest.fixture
+def run(kube: Kube, tmp_path: Path) -> Iterator[Run]:
+    """A run that may do nothing special."""
+    run = a_run(kube, tmp_path)
+    yield run
+    run.close()
+
+
+def context(run: Run, *devices: Device) -> Context:
+    """What is known once the devices are."""
+    found = Context(run, [(CHECK, form.name) for form in FORMS], PROFILES)
+    found.profile, found.driver, found.devices = load(PROFILES / "nvidia.yaml"), GPU.driver, devices
+    return found
+
+
+def test_enough_devices_are_as_many_as_the_smallest_check_takes(run: Run) -> None:
+    """Those that take more are left out, not the run; those that are not allowed do not count."""
+    found = context(run, GPU)
+    free_devices(found)
+    assert (found.free, found.made()) == ({"node-1": 1}, [(CHECK, "one")])
+
+
+def test_a_run_that_can_make_nothing_ends(run: Run, api: FakeApi) -> None:
+    """With who has the devices."""
+    result = {"driver": GPU.driver, "pool": GPU.pool, "device": GPU.name}
+    api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceClaim",
+            "metadata": {"name": "train", "namespace": "team"},
+            "spec": {"devices": {"requests": []}},
+            "status": {"allocation": {"devices": {"results": [result]}}},
+        }
+    )
+    with pytest.raises(NotSo) as error:
+        free_devices(context(run, GPU))
+    assert str(error.value) == (
+        "the checks need 1 free device on one node; free are 0 on node-1; held by team/train"
+    )
