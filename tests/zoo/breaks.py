@@ -1,11 +1,13 @@
 """The zoo: what can be wrong, what must be noticed of it, and in which words.
 
 For each break the set of red checks is declared: more red is as wrong as less, because one cause
-has to turn one check red in each form of the scenario that it concerns.
+has to turn one check red in each form of the scenario that it concerns. Breaks that do not get in
+each other's way are made in one run.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +20,18 @@ UNPRIVILEGED = (HOSTPID, RESTRICTED, EQUAL)
 EVERY = (*SHARING, EQUAL)
 
 
+ONCE = (None,)
+"""The form of a check that is made in one form only."""
+ALL_OF_SHARING = ()
+"""Instead of the IDs of checks: those of ``suites/sharing``, with the privileged forms."""
+
+
 @dataclass(frozen=True)
 class Break:
     """One thing that is wrong, and what must be found."""
 
     name: str
-    red: Mapping[str, tuple[str, ...]]
+    red: Mapping[str, tuple[str | None, ...]]
     """The forms in which a check must be red, by the check's ID; no other may be."""
     head: str
     """What the first line of every finding must match (a regular expression)."""
@@ -31,8 +39,46 @@ class Break:
     """Made by the relay between kubelet and driver."""
     workload: str = ""
     """Python run in the workload's interpreter before the program."""
+    keeps_memory: bool = False
+    """Whether the simulated GPUs leave a process's memory as it was to the next one."""
     outcomes: frozenset[str] = field(default_factory=lambda: frozenset({"fail"}))
     """``fail`` blames the driver; ``error`` says that it is not to blame."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Breaks that are made together, and the checks that are to notice them."""
+
+    breaks: tuple[Break, ...]
+    checks: tuple[str, ...] = ALL_OF_SHARING
+
+    @property
+    def name(self) -> str:
+        """All that is wrong."""
+        return ", ".join(broken.name for broken in self.breaks)
+
+    @property
+    def red(self) -> set[tuple[str, str | None]]:
+        """Every check that must be red, with its form."""
+        return {
+            (check, form)
+            for broken in self.breaks
+            for check, forms in broken.red.items()
+            for form in forms
+        }
+
+    @property
+    def workload(self) -> str:
+        """Python run in the workload's interpreter, each break's in a scope of its own."""
+        return "".join(
+            f"def break_{number}():\n{textwrap.indent(broken.workload, '    ')}\nbreak_{number}()\n"
+            for number, broken in enumerate(self.breaks)
+            if broken.workload
+        )
+
+    def by(self, check: str, form: str | None) -> Break:
+        """The break that a check is red by."""
+        return next(one for one in self.breaks if form in one.red.get(check, ()))
 
 
 def _drop_first(devices: Any) -> None:
@@ -67,12 +113,18 @@ def _swap_one(spec: dict[str, Any]) -> None:
     nodes[0] = _move(nodes[0], _unallocated(spec))
 
 
+def _add_node_of_no_gpu(spec: dict[str, Any]) -> None:
+    node = _device_nodes(spec)[0]
+    extra = {**node, "path": "/dev/nvidia9", "minor": 9}  # there are four
+    spec["devices"][0]["containerEdits"]["deviceNodes"].append(extra)
+
+
 def _drop_ldcache_hook(spec: dict[str, Any]) -> None:
     edits = spec["containerEdits"]
     edits["hooks"] = [hook for hook in edits["hooks"] if "update-ldcache" not in hook["args"]]
 
 
-BREAKS = (
+SHARING_BREAKS = (
     Break(
         "one GPU of two is injected",
         {"ISO-003": UNPRIVILEGED},
@@ -164,4 +216,152 @@ def export_freed(self, address):
 cuda.Context.export = export_freed
 """,
     ),
+)
+
+
+ONE_AND_TWO = ("inventory-of-one", "inventory-of-two")
+"""A claim of every GPU takes ``--dra-allow exhaust``, and leaves no GPU to be injected wrongly."""
+
+WORKLOAD_BREAKS = (
+    Break(
+        "NVML names the GPUs otherwise than CUDA",
+        {"CUDA-002": ONE_AND_TWO},
+        r"the name of GPU-\w+… differs: slice and CUDA NVIDIA H100 80GB HBM3, NVML NVIDIA A100$",
+        workload="""
+from dataclasses import replace
+from workload import nvml
+shown = nvml._Nvml._gpu
+nvml._Nvml._gpu = lambda *arguments: replace(shown(*arguments), name="NVIDIA A100")
+""",
+    ),
+    Break(
+        "kernels leave out the last word",
+        {"CUDA-004": ("compute-on-one", "compute-on-two")},
+        r"1 of \d+ words are wrong on GPU-\w+…, the first at \d+$",
+        workload="""
+from workload import compute
+start = compute._Part.start
+def start_and_leave_one_out(part, seed, foreign):
+    fill = part._context.start_fill
+    if foreign is None:  # two pods at once are another check's matter
+        part._context.start_fill = lambda address, first, words, seed: fill(
+            address, first, words - 1, seed
+        )
+    start(part, seed, foreign)
+compute._Part.start = start_and_leave_one_out
+""",
+    ),
+    Break(
+        "GPUs keep the memory of processes that have ended",
+        {"ISO-009": ONCE},
+        r"fresh memory of the third held \d+ words that another pod had written$",
+        keeps_memory=True,
+    ),
+    Break(
+        "the exporter frees its small allocations",
+        {"IPC-020": ("many", "event")},
+        r"(many|event): cuIpcOpen(Mem|Event)Handle gave CUDA_ERROR_INVALID_VALUE \(1\)$",
+        workload="""
+from contextlib import contextmanager
+from workload import producer
+extras = producer._extras
+@contextmanager
+def freed_extras(*arguments):
+    with extras(*arguments) as offered:
+        pass
+    yield offered
+producer._extras = freed_extras
+""",
+    ),
+    Break(
+        "freed memory opens",
+        {"IPC-021": ("freed",)},
+        r"freed: cuIpcOpenMemHandle opened what cannot be shared$",
+        workload="""
+from workload import probe
+changed = probe._Prober._changed
+probe._Prober._changed = lambda prober, name: changed(prober, "" if name == "freed" else name)
+""",
+    ),
+    Break(
+        "mappings go with their exporter",
+        {"IPC-016": ONCE},
+        r"memory mapped before could not be read after its exporter's end: CUDA_ERROR_ILLEGAL_ADD",
+        workload="""
+import ctypes
+from workload import consumer
+verify = consumer._Consumer._once_more
+def unmap_and_verify(importer, buffer, transfer):
+    address = ctypes.c_uint64(buffer._address)
+    buffer._context._call("unmap", "cuIpcCloseMemHandle", address)
+    return verify(importer, buffer, transfer)
+consumer._Consumer._once_more = unmap_and_verify
+""",
+    ),
+)
+
+IN_THE_HANDLE = Break(
+    "the PID in the handle is not the exporter's",
+    {
+        "SEC-001": (
+            *("restricted-1-1", "other-uid-1-1", "two-containers"),
+            *("restricted-1-300", "other-uid-1-300", "writable-root-1-300"),
+            "two-containers-1-300",
+        )
+    },
+    r"PID 1 in the handle, own (1: it opened, not 201|300: CUDA_ERROR_INVALID_CONTEXT \(201\))$",
+    workload="""
+import os
+from workload import cuda, result
+export = cuda.Context.export
+def with_the_pid_of_another(context, address):
+    handle = export(context, address)
+    return result.with_pid(handle, 300) if os.getpid() == 1 else handle
+cuda.Context.export = with_the_pid_of_another
+""",
+)
+
+SEEN = ("CUDA-001", "CUDA-003", "ISO-004", "SHARE-008")
+
+RUNS = (
+    *(Run((broken,)) for broken in SHARING_BREAKS),
+    Run(
+        (
+            Break(
+                "a GPU too many is injected everywhere",
+                {"CUDA-001": ONE_AND_TWO, "ISO-004": ONCE, "SHARE-008": ONCE},
+                r"CUDA shows [23] GPUs, allocated: [12]; GPU-\w+… not allocated$"
+                r"|the (exporter|stranger) saw 2 GPUs; its claim holds GPU-\w+…$"
+                r"|container 1 saw 2 GPUs; its request gpu-1 was allocated GPU-\w+…$",
+                Alteration(cdi=_add_one),
+            ),
+        ),
+        SEEN,
+    ),
+    Run(
+        (
+            Break(
+                "the wrong GPU is injected everywhere",
+                {"CUDA-001": ONE_AND_TWO, "ISO-004": ONCE, "SHARE-008": ONCE},
+                r"CUDA shows [12] GPUs?, allocated: [12]; GPU-\w+… missing, GPU-\w+… not allocated$"
+                r"|the exporter saw GPU-\w+…; its claim holds GPU-\w+…$"
+                r"|container 1 saw GPU-\w+…; its request gpu-1 was allocated GPU-\w+…$",
+                Alteration(cdi=_swap_one),
+            ),
+        ),
+        SEEN,
+    ),
+    Run(
+        (
+            Break(
+                "a device node of no GPU is injected",
+                {"CUDA-003": ONE_AND_TWO},
+                r"the container has (nvidia\d, )+nvidia9 below /dev, its GPUs are nvidia\d",
+                Alteration(cdi=_add_node_of_no_gpu),
+            ),
+        ),
+        SEEN,
+    ),
+    Run(WORKLOAD_BREAKS, tuple(check for broken in WORKLOAD_BREAKS for check in broken.red)),
+    Run((IN_THE_HANDLE,), ("SEC-001",)),
 )
