@@ -6,7 +6,9 @@
 // nothing was measured: they follow the same rules here.
 #include "driver.h"
 
+#include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // The 64 bytes of a handle. Only the PID's place is known of the real one; the places of the others
@@ -144,6 +146,13 @@ CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr dptr) {
 
 // ---------------------------------------------------------------- events
 
+// Measured in pods, each with a /dev/shm of its own: CUDA_ERROR_MAP_FAILED. So an event is taken to
+// live in a file there, and to open where exporter and importer see the same /dev/shm.
+static uint64_t shared_memory_folder(void) {
+  struct stat folder;
+  return stat("/dev/shm", &folder) ? 0 : (uint64_t)folder.st_dev;
+}
+
 // cuda.h: the event must have been made with CU_EVENT_INTERPROCESS and CU_EVENT_DISABLE_TIMING.
 CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
   static uint64_t number;
@@ -158,7 +167,11 @@ CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
     result = refusal(event_create(&exported->device->gpu, id, &exported->device->process_lock));
     if (result == CUDA_SUCCESS) exported->id = id;
   }
-  if (result == CUDA_SUCCESS) write_handle(pHandle, exported->device, exported->id);
+  if (result == CUDA_SUCCESS) {
+    write_handle(pHandle, exported->device, exported->id);
+    uint64_t folder = shared_memory_folder();
+    memcpy((char *)pHandle + offsetof(struct handle, ignored_last), &folder, sizeof folder);
+  }
   memory_unlock();
   return result;
 }
@@ -173,6 +186,9 @@ CUresult CUDAAPI cuIpcOpenEventHandle(CUevent *phEvent, CUipcEventHandle opaque)
   CUresult result = read_handle(&opaque, &device, &id);
   if (result == CUDA_SUCCESS) result = refusal(event_state(&device->gpu, id));
   if (result != CUDA_SUCCESS) return result;
+  uint64_t folder;
+  memcpy(&folder, (char *)&opaque + offsetof(struct handle, ignored_last), sizeof folder);
+  if (folder != shared_memory_folder()) return CUDA_ERROR_MAP_FAILED;
   if (!reachable(device, context)) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   struct event *event = event_make(device, CU_EVENT_DISABLE_TIMING);
   if (!event) return CUDA_ERROR_OUT_OF_MEMORY;

@@ -54,7 +54,7 @@ def attempts(play: ScriptedPlay) -> None:
     needs=("cuda",),
 )
 def test_what_another_pod_exports_can_be_opened(played: Played, form: Part) -> None:
-    """Memory and events that a pod of the same claim exports MUST open, once, again, twice at the
+    """Memory that a pod of the same claim exports MUST open, once, again, twice at the
     same time and many at once, and hold what was written.
     """
     attempt = attempt_of(played, IMPORTER, form.name)
