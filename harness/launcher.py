@@ -40,6 +40,14 @@ class Turn:
         """
         self._launcher.placed(self._scenario, node, self.devices)
 
+    def keep_others_off(self) -> None:
+        """Have no claim of another scenario be allocated until `placed` is called again.
+
+        For who gives devices back and claims the same ones once more: the number that stays
+        reserved says nothing about which ones the scheduler gives to others in between.
+        """
+        self._launcher.keep_others_off(self._scenario)
+
 
 class Launcher:
     """Plays each scenario once, in the order given as far as devices allow."""
@@ -79,6 +87,19 @@ class Launcher:
         self._unplaced.discard(scenario.name)
         self._run.observer.poke()
 
+    def keep_others_off(self, scenario: Scenario) -> None:
+        """Wait until all claims of others are allocated, and let nobody begin from then on."""
+
+        def taken() -> bool | None:
+            if self._unplaced - {scenario.name}:
+                return None
+            self._unplaced.add(scenario.name)
+            return True
+
+        self._run.observer.wait(
+            "the allocation of others' claims", taken, _UNTIL_THE_END, lambda: ""
+        )
+
     def _direct(self) -> None:
         while self._pending:
             try:
@@ -98,7 +119,6 @@ class Launcher:
                 self._outcomes[scenario.name].set_result(scenario.unplayed(reason))
                 continue
             self._playing.add(scenario.name)
-            self._unplaced.add(scenario.name)
             thread = threading.Thread(
                 target=self._play, args=(scenario,), name=scenario.name, daemon=True
             )
@@ -115,6 +135,7 @@ class Launcher:
             if scenario.alone and self._playing:
                 break  # those that are played alone come last
             if scenario.wanted(self._largest) <= free:
+                self._unplaced.add(scenario.name)  # here: nobody may come in between
                 return scenario, True
         return None if self._playing else (self._pending[0], False)
 

@@ -106,6 +106,30 @@ def ready(name: str, devices: int = 1, **more: Any) -> Staged:
     return scenario
 
 
+@dataclass(frozen=True)
+class Again(Staged):
+    """One that gives its devices back and claims the same ones again."""
+
+    may_give_back: threading.Event = field(default_factory=threading.Event, compare=False)
+    gave_back: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def play(self, run: Any, turn: Turn) -> str:
+        """Give back when it may, and claim again when it is told to end."""
+        turn.placed(NODE)
+        self.began.set()
+        self.may_give_back.wait(SECONDS)
+        turn.keep_others_off()
+        with run.lock:
+            run.seen_beside[self.name] = set(run.playing)
+            run.playing.append(self.name)
+        self.gave_back.set()
+        self.may_end.wait(SECONDS)
+        with run.lock:
+            run.playing.remove(self.name)
+        turn.placed(NODE)
+        return "again"
+
+
 @contextmanager
 def launched(run: FakeRun, *scenarios: Staged) -> Iterator[Launcher]:
     """A launcher that plays; at the end everything is let go."""
@@ -156,6 +180,36 @@ def test_nobody_begins_while_it_is_unknown_where_devices_will_be_missing() -> No
         unplaced.end(run)
         launcher.outcome(other)
     assert run.seen_beside["other"] == set()
+
+
+def test_nobody_begins_while_somebody_claims_the_same_devices_again() -> None:
+    """The scheduler might give them to the next one, though others are free for it."""
+    run = FakeRun(4)
+    again, other = Again("again", devices=2), Staged("other", devices=2)
+    waiting = ready("waiting", 2)
+    with launched(run, again, other, waiting) as launcher:
+        assert other.began.wait(SECONDS)
+        again.may_give_back.set()
+        assert again.gave_back.wait(SECONDS)
+        other.end(run)
+        launcher.outcome(other)
+        again.end(run)
+        assert launcher.outcome(waiting) == "2 devices"
+    assert "again" not in run.seen_beside["waiting"]
+
+
+def test_devices_are_not_given_back_while_somebodys_claim_is_not_allocated() -> None:
+    """It might get them."""
+    run = FakeRun(4)
+    again, unplaced = Again("again", devices=2), Staged("unplaced", devices=2, places=False)
+    with launched(run, again, unplaced) as launcher:
+        assert unplaced.began.wait(SECONDS)
+        again.may_give_back.set()
+        unplaced.end(run)
+        assert again.gave_back.wait(SECONDS)
+        again.end(run)
+        assert launcher.outcome(again) == "again"
+    assert run.seen_beside["again"] == set()
 
 
 def test_not_too_many_are_played_at_a_time() -> None:
