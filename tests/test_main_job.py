@@ -82,7 +82,8 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout[-5000:]
+    # With one GPU nothing of the area sharing can be found out: no pass, and no failure.
+    assert done.returncode == (12 if gpus == "1" else 0), done.stdout[-5000:]
     cases = passed_or_skipped(tmp_path)
     needs_two = "unsupported: needs 2 free devices on one node; the most that one has is 1"
     no_peers = "unsupported: the two GPUs have no peer access (CUDA error 217)"

@@ -10,7 +10,7 @@ from fixtures.account import Played
 from fixtures.scripted import FOLDER, Container, ScriptedPlay, scenario
 from harness import causes
 from harness.check import Part, check
-from harness.finding import UnmetError
+from harness.finding import Blame, UnmetError
 from harness.workload_report import told
 from suites.cuda.codes import CHANGED, OPEN, REFUSED, known
 from suites.cuda.transfers import answer, attempt_of, judge_read, judge_seen, transfer_of
@@ -138,6 +138,7 @@ def test_answers_are_those_measured_before(played: Played, form: Part) -> None:
 def exporters_end(play: ScriptedPlay) -> None:
     """Handles of a process that has exited and of one that was killed."""
     claim = play.claim()
+    play.hold(claim)
     for how in ("exit", "kill"):
         role = f"{EXPORTER}-{how}"
         args = ["produce", "--nonce", play.nonce, "--bytes", SMALL, "--log", "--end", how]
@@ -207,6 +208,13 @@ def test_mapped_memory_outlives_the_exporter(played: Played) -> None:
     """Memory that is mapped when its exporter is killed MUST still be there and unchanged, and the
     importer MUST NOT need to have started later than the exporter.
     """
+    if played.member(IMPORTER).ended_by_suite:
+        played.refuse(
+            "the importer did not come to its end in time",
+            expected="memory read before and after the exporter's end",
+            observed=played.report(IMPORTER).error_text(),
+            blame=Blame.WORKLOAD,
+        )
     transfer = judge_read(played, IMPORTER, "same")
     after = transfer.after_gone
     if after is None:

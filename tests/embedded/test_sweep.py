@@ -54,7 +54,9 @@ def anchors(kube: Kube) -> list[Object]:
 def changes(kube: Kube, kind: Any, version: str) -> Iterator[Object]:
     """The objects of a kind as they change."""
     for line in kube.watch(kind, None, version).lines():
-        yield json.loads(line)["object"]
+        change = json.loads(line)
+        if change["type"] != "BOOKMARK":
+            yield change["object"]
 
 
 def copy_of(obj: Object, name: str, namespace: str | None = None) -> Object:

@@ -171,8 +171,8 @@ producer._fill = flip
 import os, select
 from workload import exchange
 publish, take = exchange.ProducerSide.publish, exchange.ConsumerSide.take
-def publish_and_die(self, offer, log):
-    publish(self, offer, log)
+def publish_and_die(self, *given):
+    publish(self, *given)
     while self._offer is not None and self._unread():
         pass
     os._exit(137)
@@ -334,7 +334,7 @@ RUNS = (
                 {"CUDA-001": ONE_AND_TWO, "ISO-004": ONCE, "SHARE-008": ONCE},
                 r"CUDA shows [23] GPUs, allocated: [12]; GPU-\w+… not allocated$"
                 r"|the (exporter|stranger) saw 2 GPUs; its claim holds GPU-\w+…$"
-                r"|container 1 saw 2 GPUs; its request gpu-1 was allocated GPU-\w+…$",
+                r"|container [12] saw 2 GPUs; its request gpu-[12] was allocated GPU-\w+…$",
                 Alteration(cdi=_add_one),
             ),
         ),
@@ -347,7 +347,7 @@ RUNS = (
                 {"CUDA-001": ONE_AND_TWO, "ISO-004": ONCE, "SHARE-008": ONCE},
                 r"CUDA shows [12] GPUs?, allocated: [12]; GPU-\w+… missing, GPU-\w+… not allocated$"
                 r"|the exporter saw GPU-\w+…; its claim holds GPU-\w+…$"
-                r"|container 1 saw GPU-\w+…; its request gpu-1 was allocated GPU-\w+…$",
+                r"|container [12] saw GPU-\w+…; its request gpu-[12] was allocated GPU-\w+…$",
                 Alteration(cdi=_swap_one),
             ),
         ),
