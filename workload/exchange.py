@@ -156,10 +156,13 @@ class ConsumerSide:
         Raises:
             WorkloadError: the producer never came, ended without an offer, or wrote something else.
         """
-        events = waiting.wait(self._offer, "the producer's offer")
-        text = _now(self._offer) if self._offer is not None and events & _READABLE else ""
-        if not text and events & _CLOSED:
-            raise partner_never_came("the producer ended without an offer")
+        text = ""
+        while not text:
+            events = waiting.wait(self._offer, "the producer's offer")
+            if self._offer is not None and events & _READABLE:
+                text = _now(self._offer)  # nothing, if another consumer was faster
+            if not text and events & _CLOSED:
+                raise partner_never_came("the producer ended without an offer")
         try:
             return Offer.parse(text)
         except ValueError as error:

@@ -52,7 +52,7 @@ def test_several_consumers_of_one_offer(
     ]
     for consumer in consumers:
         result = consumer.end()
-        assert result["verdict"] == "ok"
+        assert result["verdict"] == "ok", result["error"]
         (transfer,) = result["transfers"]
         assert (transfer["words"], transfer["wrong_words"]) == (WORDS, 0)
         assert transfer["wrote"] is False
