@@ -44,6 +44,8 @@ def start(kubeconfig: Path, folder: Path, *arguments: str | Path) -> subprocess.
     checks.write_text(HANGING.format(pod=WAITING_POD))
     return subprocess.Popen(
         [
+            # What a shell starts in the background would ignore Ctrl-C.
+            *("env", "--default-signal=INT"),
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
             *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.scenarios"),
             *("--dra-image", "w", *arguments, checks),
