@@ -232,7 +232,8 @@ def _has_image(node: Object, image: str) -> bool:
         for item in (node.get("status") or {}).get("images") or []
         for name in item.get("names") or []
     }
-    return image in names or f"docker.io/library/{image}" in names or f"docker.io/{image}" in names
+    # A name without a registry stands there behind the one that the runtime takes for it.
+    return any(name == image or name.endswith(f"/{image}") for name in names)
 
 
 def _pod(context: Context, template: str, standard: str, **values: Any) -> Object:

