@@ -38,7 +38,7 @@ REFUSED: Mapping[str, Codes] = {
 }
 """What must be refused."""
 
-CHANGED: Mapping[str, Codes] = {
+RECORDED: Mapping[str, Codes] = {
     **{f"flip-{byte}": _seen(0) for byte in (0, 1, 4, 8, 12, 16, 63)},
     "flip-24": _seen(1),
     "flip-32": _seen(1),
