@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.budgets import Budget
-from harness.finding import Blame, Finding, body, counted, headline
+from harness.finding import Blame, Finding, counted
 from harness.kinds import (
     CLAIM,
     LEASE,
@@ -31,7 +31,6 @@ from harness.run import Run
 
 NOTHING_LEFT = "Nothing of the run MUST be left in the cluster."
 NOTHING_FOREIGN = "The run MUST have changed nothing in the cluster that it did not create."
-AGAIN = "the same command again"
 
 
 def clean_up(run: Run) -> list[Result]:
@@ -201,17 +200,15 @@ def _nothing_foreign(run: Run) -> Result:
 def _case(
     case_id: str, name: str, sentence: str, finding: Finding | None, seconds: float
 ) -> Result:
-    return Result(
+    result = Result(
         case=f"{case_id}_{name}",
         id=case_id,
         area=HYGIENE_AREA,
-        outcome=Outcome.PASS if finding is None else Outcome.ERROR,
+        outcome=Outcome.PASS,
         sentence=sentence,
-        headline=headline(case_id, None, finding) if finding else "",
-        body=body(finding, sentence, AGAIN) if finding else "",
-        finding=finding,
         seconds=seconds,
     )
+    return result if finding is None else result.ended(Outcome.ERROR, finding)
 
 
 def _await_server(run: Run) -> None:

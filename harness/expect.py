@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from harness.features import GATES, State
-from harness.finding import Blame, Finding, body, counted, headline, one_line
+from harness.finding import Blame, Finding, counted, one_line
 from harness.inventory import Device
 from harness.outcome import EXPECTATIONS_AREA, Outcome, Record, Result
 from harness.yaml_file import Field, YamlFileError, read
@@ -317,14 +317,12 @@ def _red(result: Result) -> bool:
 def _result(
     case: str, case_id: str, sentence: str, finding: Finding | None, variant: str | None = None
 ) -> Result:
-    return Result(
+    result = Result(
         case=case,
         id=case_id,
         area=EXPECTATIONS_AREA,
-        outcome=Outcome.FAIL if finding else Outcome.PASS,
+        outcome=Outcome.PASS,
         sentence=sentence,
         variant=variant,
-        headline=headline(case_id, variant, finding) if finding else "",
-        body=body(finding, sentence, "the same command again") if finding else "",
-        finding=finding,
     )
+    return result if finding is None else result.ended(Outcome.FAIL, finding)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.finding import Blame, Finding, body, headline
+from harness.finding import Blame, Finding
 from harness.inventory import results
 from harness.journal import Journal
 from harness.kinds import CLAIM, POD, SLICE, Object, name_of, namespace_of, uid_of
@@ -505,12 +505,5 @@ def _result(invariant: Invariant, book: _Book) -> Result:
         next=invariant.next,
     )
     outcome = Outcome.FAIL if invariant.blame is Blame.DRIVER else Outcome.ERROR
-    return replace(
-        result,
-        # What is not the run's, nor the driver's under test, is worth telling but no failure.
-        outcome=outcome if mine else Outcome.PASS,
-        advice=not mine,
-        headline=headline(invariant.id, None, finding),
-        body=body(finding, invariant.sentence, "the same command again"),
-        finding=finding,
-    )
+    # What is not the run's, nor the driver's under test, is worth telling but no failure.
+    return result.ended(outcome if mine else Outcome.PASS, finding)

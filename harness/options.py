@@ -53,6 +53,8 @@ class Options:
     """What must be there; None: nothing in particular."""
     expect_write: Path | None
     """Where to write down what is there."""
+    baseline: Path | None
+    """An earlier run's folder or results, to be measured by; None: none."""
     node_selector: Mapping[str, str]
     """Labels of the nodes to use; empty: all that have devices."""
     namespace: str
@@ -242,6 +244,13 @@ def _file_to_write(value: Any) -> Path:
     return path
 
 
+def _run_of_before(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.exists():
+        raise ValueError("expected the folder of a run, or its results.json, that exists")
+    return path
+
+
 def _patch(value: Any) -> Mapping[str, Any]:
     path = Path(_text(value))
     try:
@@ -315,6 +324,14 @@ SPECS: tuple[Spec, ...] = (
         _file_to_write,
         "FILE",
         "write down what is there now, for --dra-expect; write =FILE",
+    ),
+    Spec(
+        "baseline",
+        None,
+        _run_of_before,
+        "RUN",
+        "an earlier run's folder or results.json: a check that ends worse than there is a"
+        " regression (exit code 13)",
     ),
     Spec(
         "node_selector",

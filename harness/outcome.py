@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.finding import Finding
+from harness.finding import Finding, body, headline
 from harness.table import Table
 
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
 EXPECTATIONS_AREA = "expectations"
+BASELINE_AREA = "baseline"
+AGAIN = "the same command again"
 
 
 class Outcome(enum.StrEnum):
@@ -80,6 +82,23 @@ class Result:
         if silent and not self.headline.strip():
             raise ValueError(f"{self.case}: outcome {self.outcome.value} without a reason")
 
+    def ended(self, outcome: Outcome, finding: Finding, rerun: str = AGAIN) -> Result:
+        """The same case with a finding to tell.
+
+        Args:
+            outcome: how it ended; passed with a finding is advice.
+            finding: why it is not simply passed.
+            rerun: how to make just this again.
+        """
+        return replace(
+            self,
+            outcome=outcome,
+            advice=outcome is Outcome.PASS,
+            finding=finding,
+            headline=headline(self.id, self.variant, finding),
+            body=body(finding, self.sentence, rerun),
+        )
+
 
 @dataclass
 class Record:
@@ -116,8 +135,8 @@ class Record:
         return None
 
     def checks(self) -> list[Result]:
-        """The results of checks, without preflight, invariants and audit."""
-        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA)
+        """The results of checks, without preflight, invariants, audit and baseline."""
+        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA, BASELINE_AREA)
         return [r for r in self.results if r.area not in others]
 
     def judged(self) -> list[Result]:
@@ -132,6 +151,10 @@ class Record:
         """Whether the run ended before its first check."""
         return any(r.area == PREFLIGHT_AREA and _red(r) for r in self.results)
 
+    def regressed(self) -> bool:
+        """Whether something is worse than in the run that this one was compared with."""
+        return any(r.area == BASELINE_AREA and _red(r) for r in self.results)
+
     def verdict(self) -> Verdict:
         """What the run says about the driver."""
         checks, judged = self.checks(), self.judged()
@@ -145,7 +168,7 @@ class Record:
         return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT
 
     def exit_code(self, pytest_code: int) -> int:
-        """The first that applies of: pytest's 2 to 5, 10, 1, 12, 11, 0."""
+        """The first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
         if pytest_code in (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE) or pytest_code > Exit.USAGE:
             return pytest_code
         if self.preflight_failed():
@@ -155,6 +178,8 @@ class Record:
             return Exit.FAILED
         if verdict is Verdict.INCONCLUSIVE:
             return Exit.INCONCLUSIVE
+        if self.regressed():
+            return Exit.REGRESSION
         if self.leftovers:
             return Exit.LEFTOVERS
         return pytest_code  # 1 when something failed that is no check

@@ -160,14 +160,7 @@ def lines(old: Facts, new: Facts, diff: Diff) -> Iterator[str]:
     """The changes for the terminal, the worst first."""
     yield f"OLD      {old.run_id}  {old.place}"
     yield f"NEW      {new.run_id}  {new.place}"
-    for (direction, was, now, reason), cases in _grouped(diff.cases).items():
-        why = f": {one_line(reason)}" if reason else ""
-        if len(cases) < ONE_BY_ONE:
-            for case in cases:
-                yield f" {direction.upper():<7} {case}  {was} -> {now}{why}"
-        else:
-            yield f" {direction.upper():<7} {len(cases)} cases  {was} -> {now}{why}"
-            yield f"         {', '.join(_short(case) for case in cases)}"
+    yield from lines_of(diff.cases)
     for cell in diff.cells:
         where = " / ".join(part for part in (cell.table, cell.row, cell.column) if part)
         yield f" TABLE   {where}: {cell.old} -> {cell.new}"
@@ -179,6 +172,18 @@ def lines(old: Facts, new: Facts, diff: Diff) -> Iterator[str]:
             f"DIFF     {counted(worse, 'case')} worse, {changed - worse} changed otherwise,"
             f" {diff.same} the same; {counted(len(diff.cells), 'cell')} of tables changed"
         )
+
+
+def lines_of(changes: Iterable[Change]) -> Iterator[str]:
+    """Changes of cases; the worst first, and many that went the same way in one line."""
+    for (direction, was, now, reason), cases in _grouped(changes).items():
+        why = f": {one_line(reason)}" if reason else ""
+        if len(cases) < ONE_BY_ONE:
+            for case in cases:
+                yield f" {direction.upper():<7} {case}  {was} -> {now}{why}"
+        else:
+            yield f" {direction.upper():<7} {len(cases)} cases  {was} -> {now}{why}"
+            yield f"         {', '.join(_short(case) for case in cases)}"
 
 
 def _grouped(cases: Iterable[Change]) -> dict[tuple[Direction, str, str, str], list[str]]:

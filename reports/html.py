@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from harness.finding import sections
 from harness.outcome import (
+    BASELINE_AREA,
     HYGIENE_AREA,
     PREFLIGHT_AREA,
     Outcome,
@@ -219,12 +220,12 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
 
 
 def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
-    """The checks by area, each with its forms; then preflight and clean-up."""
+    """The checks by area, each with its forms; then preflight, clean-up and baseline."""
     areas: dict[str, dict[str, list[Shown]]] = {}
     for one in shown:
         key = one.result.id or one.result.case
         areas.setdefault(one.result.area, {}).setdefault(key, []).append(one)
-    last = {PREFLIGHT_AREA: 1, HYGIENE_AREA: 2}
+    last = {PREFLIGHT_AREA: 1, HYGIENE_AREA: 2, BASELINE_AREA: 3}
     return [
         (area, [Row(key, cases[0].result.sentence, tuple(cases)) for key, cases in rows.items()])
         for area, rows in sorted(areas.items(), key=lambda entry: last.get(entry[0], 0))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.check import Check
 from harness.expect import Inventory
-from harness.finding import Blame, Finding, body, headline
+from harness.finding import Blame, Finding
 from harness.kube import ApiError, UnreachableError
 from harness.outcome import PREFLIGHT_AREA, Outcome, Result
 from harness.preflight import reading, trying
@@ -149,15 +149,8 @@ class Preflight:
                 return replace(result, seconds=time.monotonic() - began)
             finding = advice
         outcome = Outcome.FAIL if finding.blame is Blame.DRIVER else Outcome.ERROR
-        return replace(
-            result,
-            outcome=Outcome.PASS if advice else outcome,
-            advice=advice is not None,
-            headline=headline(step.id, None, finding),
-            body=body(finding, result.sentence, "the same command again"),
-            finding=finding,
-            seconds=time.monotonic() - began,
-        )
+        result = replace(result, seconds=time.monotonic() - began)
+        return result.ended(Outcome.PASS if advice else outcome, finding)
 
 
 def _first(results: Iterable[Result], ids: Iterable[str]) -> str | None:

@@ -74,6 +74,7 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("node_selector", "a=b c", "a=b c is no label of a node"),
         ("namespace", "Mine", "expected the name of an object"),
         ("image_pull_secret", "a/b", "expected the name of a secret"),
+        ("baseline", "no-such-run", "expected the folder of a run, or its results.json"),
         ("plan", "maybe", "expected true or false"),
     ],
 )

@@ -1,0 +1,95 @@
+"""``--dra-baseline``: a run judged by an earlier one, for nightly runs that must not get worse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.finding import Blame, Finding
+from harness.options import OptionError, flag
+from harness.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
+from reports import results
+from reports.diff import Diff, compare, lines_of
+from reports.facts import Facts
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier run to be measured by."""
+
+    path: Path
+    record: Record
+    facts: Facts
+
+    def judge(self, now: Record, folder: Path, selected: Collection[str]) -> Result:
+        """The case that fails when a check, or a run-wide invariant, got worse.
+
+        Known issues are no regressions: somebody has accepted them, until a date.
+
+        Args:
+            now: what this run found out, all of it.
+            folder: where its files will be.
+            selected: the IDs of the checks that it was to make; others are not compared, so that
+                a run of some checks can be measured by a run of all.
+        """
+        known = {one.case for one in now.results if one.outcome is Outcome.SKIP and one.finding}
+        old, new = (
+            replace(
+                record,
+                results=[
+                    one
+                    for one in record.results
+                    if one.id in selected or one.area == INVARIANTS_AREA
+                    if one.case not in known
+                ],
+                tables=[],
+            )
+            for record in (self.record, now)
+        )
+        result = Result(
+            case="BASELINE-001_nothing_is_worse_than_before",
+            id="BASELINE-001",
+            area=BASELINE_AREA,
+            outcome=Outcome.PASS,
+            sentence="No check MUST end worse than in the run that is the baseline.",
+        )
+        found = compare(old, new)
+        if not found.regressions:
+            return result
+        return result.ended(Outcome.FAIL, self._finding(found, new, folder))
+
+    def _finding(self, found: Diff, new: Record, folder: Path) -> Finding:
+        worse = found.regressions
+        blamed = [
+            one.finding.blame
+            for change in worse
+            for one in new.results
+            if one.case == change.case and one.finding is not None
+        ]
+        first = worse[0]
+        more = f", and {len(worse) - 1} more" if len(worse) > 1 else ""
+        return Finding(
+            head=f"worse than in run {self.facts.run_id}: {first.case.split('_')[0]}"
+            f" {first.old} -> {first.new}{more}",
+            expected=f"no case worse than in the run of {self.facts.place}",
+            observed="\n".join(line.strip() for line in lines_of(worse)),
+            blame=blamed[0] if blamed else Blame.CLUSTER,
+            next=f"./run report diff {self.path} {folder}; if it is meant to be so, take this"
+            f" run as {flag('baseline')} from now on",
+        )
+
+
+def load(path: Path | None) -> Baseline | None:
+    """The run that an option names; None for none.
+
+    Raises:
+        OptionError: it has no results that this suite can read.
+    """
+    if path is None:
+        return None
+    try:
+        record, facts = results.read(path)
+    except results.ResultsError as error:
+        raise OptionError(f"{flag('baseline')} {path}: {error}") from error
+    return Baseline(path, record, facts)
