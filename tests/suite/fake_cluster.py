@@ -356,14 +356,15 @@ class FakeCluster:
             transfers = [self._transfer("same", opened=False, error=error)]
             self._finish(pod, "not-opened", 12, error, transfers=transfers)
             return
-        peers = self.fault != "no-peer-access"
+        several = len(self._allocated(pod)) > 1
+        peers = several and self.fault != "no-peer-access"
         flipped = self.fault == "flipped-word"
-        transfers = [
-            self._transfer("same", wrong=int(flipped)),
-            self._transfer("cross", wrong=int(flipped))
-            if peers
-            else self._transfer("cross", opened=False, error={"code": 217}, peers=False),
-        ]
+        transfers = [self._transfer("same", wrong=int(flipped))]
+        if peers:
+            transfers.append(self._transfer("cross", wrong=int(flipped)))
+        elif several:
+            refused = self._transfer("cross", opened=False, error={"code": 217}, peers=False)
+            transfers.append(refused)
         seen = [{"path": "same", "words": WORDS // 2, "wrong_words": 0}]
         if peers:
             seen.append({"path": "cross", "words": WORDS // 2, "wrong_words": 0})
@@ -434,11 +435,11 @@ class FakeCluster:
         allocated = self._allocated(pod)
         others = [uuid for uuid in self.gpus.values() if uuid not in allocated]
         if self.fault == "one-missing":
-            return allocated[:1]
+            return allocated[:-1]
         if self.fault == "one-too-many":
             return [*allocated, others[0]]
         if self.fault == "wrong-one":
-            return [allocated[0], others[0]]
+            return [*allocated[:-1], others[0]]
         return allocated
 
     def _own_pid(self, pod: Object) -> int:

@@ -248,7 +248,7 @@ def test_the_plan_touches_nothing(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     assert [path for _, path, _ in cluster.api.requests] == ["/version", "/apis/resource.k8s.io"]
     assert not (tmp_path / "reports").exists()
-    assert "PLAN     56 checks to make, 0 to skip; nothing was touched" in output
+    assert "PLAN     70 checks to make, 0 to skip; nothing was touched" in output
     assert "dra-conformance-RUN-privileged" in output
     (role,) = (
         document
