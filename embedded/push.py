@@ -1,7 +1,8 @@
 """``./run push REGISTRY/NAME[:TAG]``: push the workload's image to where nodes can pull it from.
 
-The image is the one that the embedded cluster runs, to the byte; no Docker is needed. Prints what
-to give as ``--dra-image``: the image by its digest.
+For amd64 it is the one that the embedded cluster runs, to the byte; no Docker is needed. Prints
+what to give as ``--dra-image``: the image by its digest. For several architectures that is the
+digest of an index, from which each node takes the image of its own.
 """
 
 from __future__ import annotations
@@ -11,21 +12,17 @@ import functools
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from embedded import artifacts, credentials
+from embedded import artifacts, bundle, credentials
+from embedded.architecture import AMD64, ARCHITECTURES, Architecture
 from embedded.errors import EmbeddedError
 from embedded.images import oci
 from embedded.images.pause import ARCHIVE
-from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
+from embedded.images.workload import WORKLOAD_IMAGE_NAME, image_for
 from embedded.progress import Progress
 from embedded.registry import Blob, Reference, Repository
-
-ARCHITECTURES = ("amd64",)
-_NOT_ASSEMBLED = (
-    "the image takes its glibc and ldconfig from the machine that builds it, and no pinned package"
-    " has them for another architecture"
-)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +32,10 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="default tag: latest")
     parser.add_argument(
-        "--arch", default="amd64", metavar="ARCH[,ARCH]", help="only amd64 can be had at present"
+        "--arch",
+        default=AMD64.name,
+        metavar="ARCH[,ARCH]",
+        help=f"of {', '.join(ARCHITECTURES)}; default: %(default)s. Of several, an index is pushed",
     )
     parser.add_argument(
         "--insecure",
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
-        check_architectures(options.arch)
+        architectures = chosen(options.arch)
         reference = Reference.parse(options.reference)
         repository = Repository(
             reference.host,
@@ -54,8 +54,10 @@ def main(arguments: list[str]) -> int:
             insecure=options.insecure,
         )
         repository.connect()  # better now than after minutes of building
-        built = artifacts.obtain([WORKLOAD_IMAGE], progress)[WORKLOAD_IMAGE.name]
-        digest = push(built / ARCHIVE, WORKLOAD_IMAGE_NAME, repository, reference.tag, progress)
+        images = [image_for(architecture) for architecture in architectures]
+        built = artifacts.obtain(images, progress)
+        archives = [built[image.name] / ARCHIVE for image in images]
+        digest = push(archives, WORKLOAD_IMAGE_NAME, repository, reference.tag, progress)
     except KeyboardInterrupt:
         print("interrupted; pushed again, it goes on with what is missing", file=sys.stderr)
         return 130
@@ -67,28 +69,56 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def check_architectures(text: str) -> None:
-    """Refuse what the image cannot be assembled for.
+def chosen(text: str) -> list[Architecture]:
+    """The architectures of ``--arch``, each once.
 
     Raises:
-        EmbeddedError: says why.
+        EmbeddedError: the image cannot be assembled for one of them, or not in this tree.
     """
-    for architecture in text.split(","):
-        if architecture not in ARCHITECTURES:
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in ARCHITECTURES:
+            raise EmbeddedError(f"--arch {name!r}: must be of {', '.join(ARCHITECTURES)}")
+        if name != AMD64.name and bundle.unpacked():
             raise EmbeddedError(
-                f"--arch {architecture!r}: must be {', '.join(ARCHITECTURES)}; {_NOT_ASSEMBLED}"
+                f"--arch {name!r}: this was unpacked from a bundle, which carries the image for"
+                f" {AMD64.name} only. Push it from a git checkout, on a machine with network"
             )
+    return [ARCHITECTURES[name] for name in names]
 
 
-def push(archive: Path, name: str, repository: Repository, tag: str, progress: Progress) -> str:
-    """Push an image of an OCI archive; blobs that the repository has are not sent again.
+def push(
+    archives: Sequence[Path], name: str, repository: Repository, tag: str, progress: Progress
+) -> str:
+    """Push an image of OCI archives; blobs that the repository has are not sent again.
+
+    Args:
+        archives: one for each architecture; of several an index is pushed, too.
+        name: the image's, in each of the archives.
+        repository: where to.
+        tag: of the manifest, or of the index.
+        progress: where to say what is going on.
 
     Returns:
-        The digest of its manifest.
+        The digest of what has the tag.
 
     Raises:
         EmbeddedError: the registry did not take it.
     """
+    manifests = [_send(archive, name, repository, progress) for archive in archives]
+    media_type, content = manifests[0]
+    if len(archives) > 1:
+        for its_type, manifest in manifests:
+            repository.put_manifest(_digest(manifest), its_type, manifest)
+        media_type, content = oci.index(archives, name)
+    repository.put_manifest(tag, media_type, content)
+    return _digest(content)
+
+
+def _send(
+    archive: Path, name: str, repository: Repository, progress: Progress
+) -> tuple[str, bytes]:
+    """Push the blobs of one image; returns its manifest's media type and content."""
     with oci.blobs(archive, name) as (content, opened):
         manifest = json.loads(content)
         described = [manifest["config"], *manifest["layers"]]
@@ -101,7 +131,10 @@ def push(archive: Path, name: str, repository: Repository, tag: str, progress: P
             with progress.step(f"{what}: sending"):
                 repository.put_blob(Blob(digest, size, functools.partial(opened, digest)))
             progress.say(f"{what}: sent")
-        repository.put_manifest(tag, manifest["mediaType"], content)
+    return manifest["mediaType"], content
+
+
+def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

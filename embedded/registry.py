@@ -131,13 +131,15 @@ class Repository:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
         self._request("PUT", url, headers, blob.open, expected=(201,))
 
-    def put_manifest(self, tag: str, media_type: str, content: bytes) -> None:
-        """Upload a manifest, whose blobs must be there, under a tag.
+    def put_manifest(self, reference: str, media_type: str, content: bytes) -> None:
+        """Upload a manifest, or an index of manifests, under a tag or by its digest.
+
+        What it names must be there.
 
         Raises:
             RegistryError: the registry did not take it.
         """
-        path = f"/v2/{self._name}/manifests/{tag}"
+        path = f"/v2/{self._name}/manifests/{reference}"
         self._request("PUT", path, {"Content-Type": media_type}, content, expected=(201,))
 
     def _request(

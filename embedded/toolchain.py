@@ -12,26 +12,31 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from embedded.architecture import AMD64, Architecture
 from embedded.artifacts import Artifact, Build, cache, obtain, wheels
 from embedded.progress import Progress
 
 PINS = Path(__file__).parent / "pins"
 
-ZIG_TARGET = "x86_64-linux-gnu.2.28"
-"""glibc of Debian 10 and RHEL 8: nothing that is built refers to a newer symbol."""
+OLDEST_GLIBC = "2.28"
+"""That of Debian 10 and RHEL 8: nothing that is built refers to a newer symbol."""
 
 GO_VERSION = (1, 26, 6)
 """The oldest Go toolchain that builds the pinned Kubernetes."""
 
 
-def zig_command(build: Build, language: str = "cc") -> list[str]:
+def zig_command(
+    build: Build, language: str = "cc", architecture: Architecture = AMD64
+) -> list[str]:
     """The compiler as leading words of a command line; the build must need `ZIG`.
 
     Args:
         build: the build whose ``needs`` has the compiler.
         language: ``cc`` for C, ``c++`` for C++ (its runtime library is linked statically).
+        architecture: what to compile for.
     """
-    return [str(build.needs["zig"] / "zig"), language, "-target", ZIG_TARGET]
+    target = f"{architecture.triplet}.{OLDEST_GLIBC}"
+    return [str(build.needs["zig"] / "zig"), language, "-target", target]
 
 
 def zig_environment(build: Build) -> dict[str, str]:

@@ -7,6 +7,7 @@ standard library is linked into ``libpython``.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import re
@@ -16,6 +17,7 @@ import sysconfig
 from pathlib import Path
 
 from embedded import bundle
+from embedded.architecture import AMD64, Architecture
 from embedded.artifacts import Artifact, Build, BuildError, cache
 from embedded.images import elf
 from embedded.toolchain import go_binary
@@ -62,7 +64,7 @@ def headers() -> Path:
     return folder
 
 
-def _build(build: Build) -> None:
+def _build(build: Build, architecture: Architecture) -> None:
     headers()  # better now than after minutes of other builds
     modules = cache() / "go" / "modules"
     build.run(
@@ -70,10 +72,8 @@ def _build(build: Build) -> None:
         cwd=_PIN,
         env={"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOMODCACHE": str(modules)},
     )
-    _unpack(
-        modules / f"{_MODULE}@{_pinned_version()}" / "python" / "internal" / "data" / "linux-amd64",
-        build.out,
-    )
+    data = modules / f"{_MODULE}@{_pinned_version()}" / "python" / "internal" / "data"
+    _unpack(data / f"linux-{architecture.name}", build.out)
     for pattern in _UNUSED:
         for path in build.out.glob(pattern):
             if path.is_dir() and not path.is_symlink():
@@ -110,10 +110,22 @@ def _unpack(data: Path, out: Path) -> None:
         target.chmod(0o755 if item["perm"] & 0o100 else 0o644)
 
 
-CPYTHON = Artifact(
-    "cpython",
-    (_PIN / "go.mod", _PIN / "go.sum", Path(__file__), Path(elf.__file__)),
-    _build,
-    minutes=0.3,
-)
-"""A directory with ``bin/python3`` and its ``lib``; packages go into `SITE_PACKAGES`."""
+@functools.cache
+def cpython_for(architecture: Architecture) -> Artifact:
+    """A directory with ``bin/python3`` and its ``lib``; packages go into `SITE_PACKAGES`."""
+    return Artifact(
+        architecture.part("cpython"),
+        (
+            _PIN / "go.mod",
+            _PIN / "go.sum",
+            Path(__file__),
+            Path(elf.__file__),
+            str(architecture),
+        ),
+        functools.partial(_build, architecture=architecture),
+        minutes=0.3,
+    )
+
+
+CPYTHON = cpython_for(AMD64)
+"""The one that also runs during builds."""

@@ -20,6 +20,8 @@ _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_VERNEED = 1, 5, 14, 0x6FFFFFFE
 class Elf:
     """What one file asks of the loader."""
 
+    machine: int
+    """``e_machine`` of the header: 62 is x86-64, 183 AArch64."""
     interpreter: str | None
     """The loader's path; programs have one, libraries do not."""
     soname: str | None
@@ -74,6 +76,7 @@ def read(path: Path) -> Elf:
     values = dict(reversed(dynamic))
     strings = at(values[_DT_STRTAB]) if _DT_STRTAB in values else 0
     return Elf(
+        machine=struct.unpack_from("<H", data, 18)[0],
         interpreter=interpreter,
         soname=_string(data, strings + values[_DT_SONAME]) if _DT_SONAME in values else None,
         needed=tuple(_string(data, strings + value) for tag, value in dynamic if tag == _DT_NEEDED),

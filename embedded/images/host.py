@@ -1,7 +1,7 @@
 """Takes glibc and programs for an image from the machine that builds it, with all they load.
 
 These are the parts that a distribution maintains best; what was taken, in which version, is noted
-in the image's labels. Everything lands at the path that it has here, because a loader searches the
+in the image's labels. Everything lands at the path that it has there, because a loader searches the
 directories that its distribution compiled into it.
 """
 
@@ -11,33 +11,79 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedded import bundle
+from embedded.architecture import AMD64, Architecture
 from embedded.artifacts import BuildError
 from embedded.images import elf
 
-LOADER = Path("/lib64/ld-linux-x86-64.so.2")
-"""Where programs name it: part of the x86-64 ABI."""
-
 PACKAGES_LABEL = "dra-conformance.host-packages"
-"""Image label: ``package=version`` of everything taken from the building machine."""
+"""Image label: ``package=version`` of everything taken from the building machine's distribution."""
 
-_DIRECTORIES = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib")
-_PROGRAMS = ("usr/bin", "usr/sbin")
 _GLIBC = ("libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1")
 
 
-def library(soname: str) -> Path:
-    """The machine's library of that name, in the directory where loaders find it.
+@dataclass(frozen=True)
+class Source:
+    """What glibc and programs are taken from: this machine, unless other roots are given."""
 
-    Raises:
-        BuildError: there is none.
-    """
-    for directory in _DIRECTORIES:
-        if (found := Path("/", directory, soname)).is_file():
-            return found
-    raise BuildError(f"this machine has no {soname} in {', '.join('/' + d for d in _DIRECTORIES)}")
+    architecture: Architecture = AMD64
+    roots: tuple[Path, ...] = (Path("/"),)
+    """File systems that together are one, without symbolic links in their own paths."""
+
+    def library(self, soname: str) -> Path:
+        """The library of that name, in the directory where loaders find it.
+
+        Raises:
+            BuildError: there is none.
+        """
+        return self._find(soname, f"lib/{self.architecture.triplet}", "lib64", "lib")
+
+    def program(self, name: str) -> Path:
+        """The program of that name.
+
+        Raises:
+            BuildError: there is none.
+        """
+        return self._find(name, "bin", "sbin")
+
+    def ldconfig(self) -> Path:
+        """The program that writes the loader's cache; Ubuntu hides it behind a shell script.
+
+        Raises:
+            BuildError: there is none.
+        """
+        try:
+            return self.program("ldconfig.real")
+        except BuildError:
+            return self.program("ldconfig")
+
+    def place(self, file: Path) -> Path:
+        """The path of a file of this source, relative to the root of its file system."""
+        (root,) = (root for root in self.roots if file.is_relative_to(root))
+        return file.relative_to(root)
+
+    def owners(self, files: Sequence[Path]) -> dict[str, str]:
+        """The Debian packages that own files, with their versions; empty elsewhere."""
+        return _owners(files)
+
+    def _find(self, name: str, *directories: str) -> Path:
+        # Debian's packages have a path of before or of after /usr was merged.
+        searched = [f"{prefix}{directory}" for prefix in ("usr/", "") for directory in directories]
+        for directory in searched:
+            for root in self.roots:
+                if (found := root / directory / name).is_file():
+                    return found
+        raise BuildError(
+            f"{', '.join(map(str, self.roots))}: no {name} in {', '.join(searched)}, for"
+            f" {self.architecture.name}"
+        )
+
+
+MACHINE = Source()
+"""The machine that builds."""
 
 
 def glibc_digest() -> str:
@@ -48,35 +94,24 @@ def glibc_digest() -> str:
     """
     if carrier := bundle.unpacked():
         return carrier.glibc
-    for directory in _DIRECTORIES:
-        if (found := Path("/", directory, "libc.so.6")).is_file():
-            return hashlib.sha256(found.read_bytes()).hexdigest()
-    return ""
-
-
-def program(name: str) -> Path:
-    """The machine's program of that name.
-
-    Raises:
-        BuildError: there is none.
-    """
-    for directory in _PROGRAMS:
-        if (found := Path("/", directory, name)).is_file():
-            return found
-    raise BuildError(f"this machine has no program {name}")
-
-
-def ldconfig() -> Path:
-    """The program that writes the loader's cache; Ubuntu hides it behind a shell script."""
-    real = Path("/usr/sbin/ldconfig.real")
-    return real if real.is_file() else program("ldconfig")
+    try:
+        return hashlib.sha256(MACHINE.library("libc.so.6").read_bytes()).hexdigest()
+    except BuildError:
+        return ""
 
 
 class Root:
     """An image's root file system under construction, laid out as merged-/usr distributions do."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: Source = MACHINE) -> None:
+        """Lay out the directories.
+
+        Args:
+            path: where to; it must not be there yet.
+            source: what glibc and programs are taken from.
+        """
         self.path = path
+        self.source = source
         self._taken: list[Path] = []
         for directory in (
             "usr/bin",
@@ -102,9 +137,9 @@ class Root:
             target.write_text(text)
 
     def programs(self, sources: Iterable[Path]) -> None:
-        """Take programs of the machine, and everything that they load."""
+        """Take programs of the source, and everything that they load."""
         for source in sources:
-            self._take(source, source)
+            self._take(source)
             self.libraries(source)
 
     def libraries(self, *files: Path, without: Container[str] = ()) -> None:
@@ -121,35 +156,42 @@ class Root:
             if found.interpreter:
                 self._loader()
             for soname in found.needed:
-                if "/" in soname or soname in without or soname == LOADER.name:
+                if "/" in soname or soname in without or soname == self._loader_path.name:
                     continue
-                source = library(soname)
-                if self._take(source.resolve(), source):
+                source = self.source.library(soname)
+                if self._take(source):
                     waiting.append(source)
 
     def glibc(self) -> None:
         """Take all of glibc that libraries injected at run time (a driver's) may load."""
         self._loader()
         for soname in _GLIBC:
-            self._take(library(soname).resolve(), library(soname))
+            self._take(self.source.library(soname))
 
     def packages(self) -> str:
         """``package=version`` of all that was taken, for `PACKAGES_LABEL`."""
         return ", ".join(
-            f"{name}={version}" for name, version in sorted(_owners(self._taken).items())
+            f"{name}={version}" for name, version in sorted(self.source.owners(self._taken).items())
         )
 
-    def _loader(self) -> None:
-        target = self.path / "usr" / str(LOADER).lstrip("/")
-        if not target.exists():
-            real = library(LOADER.name) if not LOADER.exists() else LOADER.resolve()
-            self._take(real, real)
-            if not target.exists():
-                target.symlink_to(real)
+    @property
+    def _loader_path(self) -> Path:
+        return Path(self.source.architecture.loader)
 
-    def _take(self, source: Path, target: Path) -> bool:
-        """Copy a file of the machine to a path of the image; False if that is there already."""
-        copy = self.path / str(target).lstrip("/")
+    def _loader(self) -> None:
+        target = self.path / "usr" / self._loader_path.relative_to("/")
+        if not target.exists():
+            real = self.source.library(self._loader_path.name).resolve()
+            self._take(real)
+            if not target.exists():
+                target.symlink_to("/" / self.source.place(real))
+
+    def _take(self, source: Path) -> bool:
+        """Copy a file to the path that it has in its file system; False if that is there already.
+
+        The image's own links lead a path of before /usr was merged to where it is now.
+        """
+        copy = self.path / self.source.place(source)
         if copy.exists():
             return False
         copy.parent.mkdir(parents=True, exist_ok=True)

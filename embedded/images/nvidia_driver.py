@@ -30,7 +30,7 @@ _PROGRAMS = (
 
 def _build(build: Build) -> None:
     root = host.Root(build.scratch / "root")
-    root.programs(map(host.program, _PROGRAMS))
+    root.programs(map(host.MACHINE.program, _PROGRAMS))
     (root.path / "usr/bin/sh").symlink_to("bash")
     for name in _OWN:
         target = root.path / "usr/bin" / name

@@ -21,12 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from embedded.architecture import AMD64, Architecture
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _NAME = "io.containerd.image.name"
-_PLATFORM = {"architecture": "amd64", "os": "linux"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Image:
     """Full reference, such as ``localhost/dra-conformance/pause:1``."""
     layers: tuple[Layer, ...]
     """From the lowest to the topmost."""
+    architecture: Architecture = AMD64
     entrypoint: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     user: str = "0:0"
@@ -102,6 +104,25 @@ def digests(archive: Path) -> dict[str, str]:
         return {name: described["digest"] for name, described in _named(tar).items()}
 
 
+def index(archives: Sequence[Path], name: str) -> tuple[str, bytes]:
+    """An index of the images that have one name in several archives, one for each architecture.
+
+    Returns:
+        Its media type and its content. It tells a node's runtime which manifest is for it.
+
+    Raises:
+        KeyError: an archive has no image of that name.
+    """
+    manifests = []
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            described = _named(tar)[name]
+        # The annotations say how the image is called here, which is nobody's concern elsewhere.
+        manifests.append({key: value for key, value in described.items() if key != "annotations"})
+    content = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
+    return _INDEX, json.dumps(content, indent=1, sort_keys=True).encode()
+
+
 def config(archive: Path, name: str) -> dict[str, Any]:
     """The configuration of one image of an archive, as stored.
 
@@ -133,7 +154,8 @@ class _Blobs:
 
     def image(self, image: Image) -> dict[str, Any]:
         configuration = {
-            **_PLATFORM,
+            "architecture": image.architecture.name,
+            "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": {
                 "Entrypoint": list(image.entrypoint),
@@ -162,7 +184,7 @@ class _Blobs:
         annotations = {_NAME: name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
         return {
             **self._json(_MANIFEST, manifest),
-            "platform": _PLATFORM,
+            "platform": {key: configuration[key] for key in ("architecture", "os")},
             "annotations": annotations,
         }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from pathlib import Path
 
+from embedded.architecture import Architecture
 from embedded.artifacts import Artifact, Build
 from embedded.images.cpython import VERSION
 from embedded.toolchain import PINS
@@ -28,7 +30,7 @@ _UNUSED = (
 ``numpy/_core/include`` is dropped later: PyCUDA is compiled with it."""
 
 
-def _build(build: Build) -> None:
+def _build(build: Build, architecture: Architecture) -> None:
     build.run(
         *(sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"),
         *("--require-hashes", "--only-binary=:all:", "--no-compile", "--progress-bar=off"),
@@ -38,7 +40,7 @@ def _build(build: Build) -> None:
             f"--abi=cp{VERSION.replace('.', '')}",
         ),
         # The tags of glibc up to 2.28, the oldest that the image is meant for.
-        *(f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)),
+        *(f"--platform=manylinux_2_{minor}_{architecture.machine}" for minor in (28, 27, 17)),
         # Else pip compares what the packages ask for with the Python that it runs in.
         *("--abi=none", "--platform=any", "--ignore-requires-python"),
         *("-r", PINS / "workload.txt", "--target", build.out),
@@ -51,5 +53,11 @@ def _build(build: Build) -> None:
                 path.unlink()
 
 
-PACKAGES = Artifact("workload-packages", (PINS / "workload.txt", Path(__file__), VERSION), _build)
-"""A directory to be merged into ``site-packages``."""
+@functools.cache
+def packages_for(architecture: Architecture) -> Artifact:
+    """A directory to be merged into ``site-packages``."""
+    return Artifact(
+        architecture.part("workload-packages"),
+        (PINS / "workload.txt", Path(__file__), VERSION, str(architecture)),
+        functools.partial(_build, architecture=architecture),
+    )

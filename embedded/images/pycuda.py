@@ -8,6 +8,7 @@ with a ``libcuda``. cuRAND stays off: it would make a library of 133 MB a hard r
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import runpy
@@ -18,12 +19,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from embedded.architecture import Architecture
 from embedded.artifacts import Artifact, Build, BuildError, wheels
-from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION, headers
-from embedded.images.packages import PACKAGES
+from embedded.images.cpython import VERSION, cpython_for, headers
+from embedded.images.packages import packages_for
 from embedded.toolchain import CUDA_HEADERS, PINS, ZIG, zig_command, zig_environment
-
-_SUFFIX = f".cpython-{VERSION.replace('.', '')}-x86_64-linux-gnu.so"
 
 _BOOST = Path("bpl-subset/bpl_subset")
 _DEFINES = (
@@ -48,30 +48,31 @@ _DRIVER_SOURCES = (
 _STRUCT_SOURCES = ("src/wrapper/_pvt_struct_v3.cpp",)
 
 
-def _build(build: Build) -> None:
+def _build(build: Build, architecture: Architecture) -> None:
     source = _source(build)
     (source / _BOOST / "pycudaboost").symlink_to("boost")
     include = build.scratch / "include"
     # All but what differs from build to build.
     shutil.copytree(headers(), include, ignore=shutil.ignore_patterns("pyconfig*.h"))
-    (include / "pyconfig.h").write_text(_pyconfig(build.needs["cpython"]))
+    (include / "pyconfig.h").write_text(_pyconfig(build.needs[architecture.part("cpython")]))
     boost = [
         str(path.relative_to(source))
         for path in sorted((source / _BOOST / "libs").rglob("*.cpp"))
         if "thread/src" not in str(path) or path.parent.name == "pthread"
         if path.name != "once_atomic.cpp"
     ]
-    objects = _compile(build, source, [*_DRIVER_SOURCES, *boost, *_STRUCT_SOURCES])
+    objects = _compile(build, architecture, source, [*_DRIVER_SOURCES, *boost, *_STRUCT_SOURCES])
 
     site = build.out
     shutil.copytree(source / "pycuda", site / "pycuda")
-    stub = _libcuda_stub(build)
+    suffix = f".cpython-{VERSION.replace('.', '')}-{architecture.triplet}.so"
+    stub = _libcuda_stub(build, architecture)
     structs = [objects[name] for name in _STRUCT_SOURCES]
     driver = [path for name, path in objects.items() if name not in _STRUCT_SOURCES]
     for name, parts in {"_driver": [*driver, stub], "_pvt_struct": structs}.items():
-        library = site / "pycuda" / f"{name}{_SUFFIX}"
+        library = site / "pycuda" / f"{name}{suffix}"
         build.run(
-            *zig_command(build, "c++"),
+            *zig_command(build, "c++", architecture),
             *("-shared", "-s", "-o", library),
             *parts,
             env=zig_environment(build),
@@ -99,19 +100,22 @@ def _source(build: Build) -> Path:
     return build.scratch / archive.name.removesuffix(".tar.gz")
 
 
-def _compile(build: Build, source: Path, files: Sequence[str]) -> dict[str, Path]:
+def _compile(
+    build: Build, architecture: Architecture, source: Path, files: Sequence[str]
+) -> dict[str, Path]:
     """Compile on all cores; returns the object of each file.
 
     Paths are relative to the source, so that the place of the build is not in the result.
     """
+    packages = build.needs[architecture.part("workload-packages")]
     command = [
-        *zig_command(build, "c++"),
+        *zig_command(build, "c++", architecture),
         *("-std=c++14", "-O1", "-g0", "-w", "-fPIC", "-fvisibility=hidden"),
         *("-fno-sanitize=all", f"-ffile-prefix-map={build.scratch}=."),
         *(f"-D{define}" for define in _DEFINES),
         *("-Isrc/cpp", f"-I{_BOOST}", f"-I{build.scratch / 'include'}"),
         f"-I{build.needs['cuda-headers'] / 'include'}",
-        f"-I{build.needs['workload-packages'] / 'numpy' / '_core' / 'include'}",
+        f"-I{packages / 'numpy' / '_core' / 'include'}",
     ]
     objects = {
         name: build.scratch / f"{number:02}-{Path(name).stem}.o"
@@ -143,7 +147,7 @@ def _pyconfig(python: Path) -> str:
     )
 
 
-def _libcuda_stub(build: Build) -> Path:
+def _libcuda_stub(build: Build, architecture: Architecture) -> Path:
     """A ``libcuda`` to link with: every function of the headers, none with a body.
 
     It must define the symbols: linkers drop a library that gives them nothing.
@@ -151,7 +155,7 @@ def _libcuda_stub(build: Build) -> Path:
     include = build.needs["cuda-headers"] / "include"
     declared = subprocess.run(
         [
-            *zig_command(build),
+            *zig_command(build, architecture=architecture),
             "-E",
             "-include",
             "cudaProfiler.h",
@@ -169,7 +173,7 @@ def _libcuda_stub(build: Build) -> Path:
     )
     stub = build.scratch / "libcuda.so"
     build.run(
-        *zig_command(build),
+        *zig_command(build, architecture=architecture),
         *("-shared", "-nostdlib", "-w", "-Wl,-soname,libcuda.so.1", "-o", stub, code),
         env=zig_environment(build),
     )
@@ -183,13 +187,20 @@ def _functions(declarations: str) -> Iterator[str]:
 
 _SETUPTOOLS = wheels("setuptools", PINS / "pycuda-build.txt")
 
-PYCUDA = Artifact(
-    "pycuda",
-    (PINS / "pycuda.txt", Path(__file__)),
-    _build,
-    needs=(ZIG, CUDA_HEADERS, CPYTHON, PACKAGES, _SETUPTOOLS),
-    minutes=1.2,
-)
-"""A directory to be merged into `SITE_PACKAGES`."""
 
-__all__ = ["PYCUDA", "SITE_PACKAGES"]
+@functools.cache
+def pycuda_for(architecture: Architecture) -> Artifact:
+    """A directory to be merged into ``site-packages``."""
+    return Artifact(
+        architecture.part("pycuda"),
+        (PINS / "pycuda.txt", Path(__file__), str(architecture)),
+        functools.partial(_build, architecture=architecture),
+        needs=(
+            ZIG,
+            CUDA_HEADERS,
+            cpython_for(architecture),
+            packages_for(architecture),
+            _SETUPTOOLS,
+        ),
+        minutes=1.2,
+    )

@@ -7,21 +7,26 @@ library under its full version; the name ``libcuda.so.1`` is a link that this ho
 makes. So is the cache, which alone leads to directories that this loader does not search by itself
 (on Debian all but ``/lib``, ``/usr/lib`` and their ``x86_64-linux-gnu``). So a hook that is missing
 or broken is seen.
+
+For another architecture than the building machine's nothing has to run on it: all is unpacked or
+cross-compiled, and bytecode is the same for all.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from pathlib import Path
 
+from embedded.architecture import AMD64, Architecture
 from embedded.artifacts import Artifact, Build
-from embedded.images import elf, host, oci
-from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION
+from embedded.images import apt, elf, host, oci
+from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION, cpython_for
 from embedded.images.kernels import KERNELS, PTX
-from embedded.images.packages import PACKAGES
+from embedded.images.packages import packages_for
 from embedded.images.pause import ARCHIVE
-from embedded.images.pycuda import PYCUDA
+from embedded.images.pycuda import pycuda_for
 
 WORKLOAD_IMAGE_NAME = "localhost/dra-conformance/workload:1"
 ENTRYPOINT = ("/opt/python/bin/python3", "-m", "workload")
@@ -35,13 +40,13 @@ _SOURCE = Path(__file__).parents[2] / "workload"
 _COMPILE_TIME_ONLY = ("numpy/_core/include", "pycuda/cuda", "setuptools")
 
 
-def _build_base(build: Build) -> None:
+def _build_base(build: Build, architecture: Architecture) -> None:
     """The interpreter and its packages, with bytecode."""
     python = build.out / PYTHON
-    shutil.copytree(build.needs["cpython"], python, symlinks=True)
+    shutil.copytree(build.needs[architecture.part("cpython")], python, symlinks=True)
     site = python / SITE_PACKAGES
     for name in ("workload-packages", "pycuda"):
-        shutil.copytree(build.needs[name], site, dirs_exist_ok=True)
+        shutil.copytree(build.needs[architecture.part(name)], site, dirs_exist_ok=True)
     for name in _COMPILE_TIME_ONLY:
         shutil.rmtree(site / name, ignore_errors=True)
     _write_bytecode(build, build.out, python / "lib" / f"python{VERSION}")
@@ -59,16 +64,18 @@ def _build_python(build: Build) -> None:
     _add_program(build, build.out)
 
 
-def _build_image(build: Build) -> None:
-    system = host.Root(build.scratch / "system")
-    base = build.needs["workload-base"]
+def _build_image(build: Build, architecture: Architecture) -> None:
+    source = host.MACHINE if architecture == AMD64 else apt.fetched(build, architecture)
+    system = host.Root(build.scratch / "system", source)
+    base = build.needs[architecture.part("workload-base")]
     binaries = [path for path in sorted(base.rglob("*")) if elf.is_elf(path)]
     system.glibc()
     # The driver's library is the hooks' to bring; numpy's own stand beside it.
     system.libraries(*binaries, without={"libcuda.so.1", *(path.name for path in binaries)})
-    system.programs([host.ldconfig()])
-    if host.ldconfig().name != "ldconfig":
-        (system.path / "usr/sbin/ldconfig").symlink_to(host.ldconfig().name)
+    ldconfig = source.ldconfig()
+    system.programs([ldconfig])
+    if ldconfig.name != "ldconfig":
+        (system.path / "usr/sbin/ldconfig").symlink_to(ldconfig.name)
     system.write(
         {
             "etc/passwd": f"root:x:0:0:root:/:/\nworkload:x:{USER}:{USER}:workload:/tmp:/\n",
@@ -87,6 +94,7 @@ def _build_image(build: Build) -> None:
     image = oci.Image(
         WORKLOAD_IMAGE_NAME,
         layers,
+        architecture,
         entrypoint=ENTRYPOINT,
         env={
             "PATH": "/opt/python/bin:/usr/sbin:/usr/bin",
@@ -140,14 +148,34 @@ def _write_bytecode(build: Build, root: Path, folder: Path, *, checked: bool = F
     )
 
 
-WORKLOAD_BASE = Artifact(
-    "workload-base",
-    (Path(__file__),),
-    _build_base,
-    needs=(CPYTHON, PACKAGES, PYCUDA),
-    minutes=0.3,
-)
-"""A directory with `PYTHON`: the interpreter and its packages, without the program."""
+@functools.cache
+def base_for(architecture: Architecture) -> Artifact:
+    """A directory with `PYTHON`: the interpreter and its packages, without the program."""
+    own = (cpython_for(architecture), packages_for(architecture), pycuda_for(architecture))
+    needs = dict.fromkeys((CPYTHON, *own))  # amd64's own is the one that runs during builds
+    return Artifact(
+        architecture.part("workload-base"),
+        (Path(__file__),),
+        functools.partial(_build_base, architecture=architecture),
+        needs=tuple(needs),
+        minutes=0.3,
+    )
+
+
+@functools.cache
+def image_for(architecture: Architecture) -> Artifact:
+    """A directory with `ARCHIVE`, in which the image is called `WORKLOAD_IMAGE_NAME`."""
+    # First, as it can be missing: better before minutes of other builds.
+    system = () if architecture == AMD64 else (apt.glibc_for(architecture),)
+    return Artifact(
+        architecture.part("workload-image"),
+        (_SOURCE, Path(__file__).parent, host.glibc_digest()),
+        functools.partial(_build_image, architecture=architecture),
+        needs=(*system, base_for(architecture), KERNELS, CPYTHON),
+    )
+
+
+WORKLOAD_BASE = base_for(AMD64)
 
 WORKLOAD_PYTHON = Artifact(
     "workload-python",
@@ -157,10 +185,5 @@ WORKLOAD_PYTHON = Artifact(
 )
 """The same with the program: ``<directory>/opt/python/bin/python3 -m workload`` runs as it is."""
 
-WORKLOAD_IMAGE = Artifact(
-    "workload-image",
-    (_SOURCE, Path(__file__).parent, host.glibc_digest()),
-    _build_image,
-    needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
-)
-"""A directory with `ARCHIVE`."""
+WORKLOAD_IMAGE = image_for(AMD64)
+"""The embedded cluster's."""

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from embedded.artifacts import Artifact
+from embedded.architecture import AMD64, ARM64, Architecture
+from embedded.artifacts import Artifact, cache
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE, LIBRARIES
 from embedded.hardware.products import DRIVER_VERSION
@@ -28,10 +29,14 @@ from embedded.images.workload import (
     WORKLOAD_BASE,
     WORKLOAD_IMAGE,
     WORKLOAD_IMAGE_NAME,
+    image_for,
 )
 
 T = TypeVar("T")
 Directory = Callable[[Artifact], Path]
+
+X86_64, AARCH64 = 62, 183
+"""``e_machine`` of ELF files."""
 
 CHROOT = shutil.which("chroot") or "chroot"
 
@@ -39,7 +44,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="chroot and namespaces
 
 
 @pytest.mark.parametrize(
-    "artifact", [PAUSE_IMAGE, WORKLOAD_IMAGE, NVIDIA_DRIVER_IMAGE], ids=lambda item: item.name
+    "artifact",
+    [PAUSE_IMAGE, WORKLOAD_IMAGE, image_for(ARM64), NVIDIA_DRIVER_IMAGE],
+    ids=lambda item: item.name,
 )
 def test_second_build_has_the_same_digest(
     artifact: Artifact, obtained: Directory, built_again: Directory
@@ -67,9 +74,15 @@ def test_interpreter_and_bytecode_are_the_same_again(
     assert any(name.endswith(".pyc") for name in again)
 
 
-def test_workload_runs_with_an_old_glibc(unpacked: Directory) -> None:
+each_architecture = pytest.mark.parametrize(
+    "architecture", [AMD64, ARM64], ids=lambda item: item.name
+)
+
+
+@each_architecture
+def test_workload_runs_with_an_old_glibc(architecture: Architecture, unpacked: Directory) -> None:
     """Nothing outside of glibc itself and its compiler's libraries asks for more than 2.28."""
-    root = unpacked(WORKLOAD_IMAGE)
+    root = unpacked(image_for(architecture))
     binaries = [path for path in (root / PYTHON).rglob("*") if elf.is_elf(path)]
     assert len(binaries) > 5
     newer = {
@@ -87,7 +100,11 @@ def _number(version: str) -> tuple[int, ...]:
 
 @pytest.mark.parametrize(
     ("artifact", "foreign"),
-    [(WORKLOAD_IMAGE, {"libcuda.so.1"}), (NVIDIA_DRIVER_IMAGE, set[str]())],
+    [
+        (WORKLOAD_IMAGE, {"libcuda.so.1"}),
+        (image_for(ARM64), {"libcuda.so.1"}),
+        (NVIDIA_DRIVER_IMAGE, set[str]()),
+    ],
     ids=lambda item: getattr(item, "name", ""),
 )
 def test_every_library_is_there(artifact: Artifact, foreign: set[str], unpacked: Directory) -> None:
@@ -113,18 +130,71 @@ def _inside(root: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("architecture", "machine"), [(AMD64, X86_64), (ARM64, AARCH64)], ids=["amd64", "arm64"]
+)
+def test_workload_image_is_of_its_architecture(
+    architecture: Architecture, machine: int, obtained: Directory, unpacked: Directory
+) -> None:
+    """By its configuration and by each of its programs and libraries."""
+    archive = obtained(image_for(architecture)) / ARCHIVE
+    config = oci.config(archive, WORKLOAD_IMAGE_NAME)
+    assert (config["architecture"], config["os"]) == (architecture.name, "linux")
+    root = unpacked(image_for(architecture))
+    binaries = [elf.read(path) for path in root.rglob("*") if elf.is_elf(path)]
+    assert {item.machine for item in binaries} == {machine}
+    assert {item.interpreter for item in binaries} == {None, architecture.loader}
+
+
+def test_architectures_differ_only_in_machine_code(unpacked: Directory) -> None:
+    """Each file of one image is in the other one, under its own architecture's name."""
+
+    def files(architecture: Architecture) -> dict[str, bytes]:
+        root = unpacked(image_for(architecture))
+        return {
+            str(path.relative_to(root)).replace(architecture.machine, "MACHINE"): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        }
+
+    amd64, arm64 = files(AMD64), files(ARM64)
+    assert amd64.keys() ^ arm64.keys() == set()
+    workload = f"{PYTHON}/lib/python"
+    assert [name for name in amd64 if name.startswith(workload) and "/workload/" in name]
+    for name, content in amd64.items():
+        if "/workload/" in name:
+            assert content == arm64[name], name
+
+
+@each_architecture
+def test_workload_image_does_not_tell_where_it_was_built(
+    architecture: Architecture, unpacked: Directory
+) -> None:
+    """No file has the path of the cache or of a build in it."""
+    root = unpacked(image_for(architecture))
+    told = [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink()
+        if bytes(cache()) in path.read_bytes()
+    ]
+    assert told == []
+
+
+@each_architecture
 def test_workload_image_is_small_plain_and_without_driver(
-    obtained: Directory, unpacked: Directory
+    architecture: Architecture, obtained: Directory, unpacked: Directory
 ) -> None:
     """No LD_LIBRARY_PATH that would hide a broken hook, no root, room for temporary files."""
-    assert (obtained(WORKLOAD_IMAGE) / ARCHIVE).stat().st_size < 150e6
-    config = oci.config(obtained(WORKLOAD_IMAGE) / ARCHIVE, WORKLOAD_IMAGE_NAME)["config"]
+    archive = obtained(image_for(architecture)) / ARCHIVE
+    assert archive.stat().st_size < 150e6
+    config = oci.config(archive, WORKLOAD_IMAGE_NAME)["config"]
     assert config["Entrypoint"] == list(ENTRYPOINT)
     assert config["User"] == "1000:1000"
     assert not any(entry.startswith("LD_") for entry in config["Env"])
     assert "HOME=/tmp" in config["Env"]
     assert "libc6=" in config["Labels"]["dra-conformance.host-packages"]
-    root = unpacked(WORKLOAD_IMAGE)
+    root = unpacked(image_for(architecture))
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert "workload:x:1000:" in (root / "etc/passwd").read_text()
     assert not [

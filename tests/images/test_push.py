@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,19 +23,22 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from embedded import artifacts, credentials, push
+from embedded import artifacts, bundle, credentials, push
+from embedded.architecture import AMD64, ARCHITECTURES, ARM64, Architecture
 from embedded.artifacts import Artifact
 from embedded.binaries import RUNTIME
 from embedded.credentials import Credentials
 from embedded.errors import EmbeddedError
 from embedded.images import oci
-from embedded.images.workload import WORKLOAD_IMAGE
+from embedded.images.pause import ARCHIVE
+from embedded.images.workload import image_for
 from embedded.pki import Authority
 from embedded.progress import Progress
 from embedded.registry import Reference, RegistryError, Repository
 from tests.images import registry
 
 NAME = "localhost/dra-conformance/test:1"
+INDEX = "application/vnd.oci.image.index.v1+json"
 REPOSITORY = "team/workload"
 PASSWORD = "secret"
 HTPASSWD = "me:$2a$04$sWyfhvnLC6uAytiqjnzdX.sck097TiX6TWLN3DiXC6waP5eWi1jCO\n"
@@ -51,14 +54,27 @@ def program(obtained: Callable[[Artifact], Path]) -> Path:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """An image of two layers."""
+    return assembled(tmp_path, AMD64)
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> dict[Architecture, Path]:
+    """Images that have one of their two layers in common, by architecture."""
+    return {item: assembled(tmp_path, item) for item in (AMD64, ARM64)}
+
+
+def assembled(folder: Path, architecture: Architecture) -> Path:
+    """An image of a layer that is the same for all architectures, and one that is not."""
     layers = []
-    for name in ("one", "two"):
-        tree = tmp_path / name
-        tree.mkdir()
+    for name in ("common", architecture.name):
+        tree = folder / "trees" / name
+        tree.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(name * 100_000)
-        layers.append(oci.layer(tree, tmp_path / f"{name}.tar"))
-    oci.write(tmp_path / "image.tar", [oci.Image(NAME, tuple(layers), entrypoint=("/one",))])
-    return tmp_path / "image.tar"
+        layers.append(oci.layer(tree, folder / f"{name}.layer"))
+    archive = folder / architecture.name / ARCHIVE
+    archive.parent.mkdir()
+    oci.write(archive, [oci.Image(NAME, tuple(layers), architecture, entrypoint=("/common",))])
+    return archive
 
 
 @pytest.fixture(autouse=True)
@@ -96,10 +112,15 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
 
 def send(archive: Path, address: str, *, insecure: bool = True) -> str:
-    """Push with the credentials that are found."""
+    """Push one image with the credentials that are found."""
+    return send_all([archive], address, insecure=insecure)
+
+
+def send_all(archives: Sequence[Path], address: str, *, insecure: bool = True) -> str:
+    """Push an image of one or more architectures."""
     repository = Repository(address, REPOSITORY, credentials.find(address), insecure=insecure)
     repository.connect()
-    return push.push(archive, NAME, repository, "1", Progress())
+    return push.push(archives, NAME, repository, "1", Progress())
 
 
 def get(url: str, accept: str = "*/*") -> bytes:
@@ -138,37 +159,86 @@ def test_what_is_there_is_not_sent_again(
         assert "sent" not in said
 
 
+def test_an_index_has_an_image_for_each_architecture(
+    program: Path, archives: dict[Architecture, Path], tmp_path: Path
+) -> None:
+    """By tag and by digest the index; by its digests the manifests, with configurations that fit.
+
+    Source: OCI image specification 1.1, "OCI Image Index".
+    """
+    with registry.serving(program, tmp_path / "registry") as address:
+        digest = send_all(list(archives.values()), address)
+        url = f"http://{address}/v2/{REPOSITORY}"
+        content = get(f"{url}/manifests/{digest}", INDEX)
+        assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+        assert get(f"{url}/manifests/1", INDEX) == content
+        index = json.loads(content)
+        assert (index["schemaVersion"], index["mediaType"]) == (2, INDEX)
+        assert [item["digest"] for item in index["manifests"]] == [
+            oci.digests(archive)[NAME] for archive in archives.values()
+        ]
+        for item, architecture in zip(index["manifests"], archives, strict=True):
+            assert set(item) == {"mediaType", "digest", "size", "platform"}
+            assert item["platform"] == {"architecture": architecture.name, "os": "linux"}
+            manifest = get(f"{url}/manifests/{item['digest']}", item["mediaType"])
+            assert len(manifest) == item["size"]
+            config = json.loads(get(f"{url}/blobs/{json.loads(manifest)['config']['digest']}"))
+            assert (config["architecture"], config["os"]) == (architecture.name, "linux")
+
+
+@pytest.mark.parametrize("chosen", [(AMD64,), (ARM64,), (ARM64, AMD64)])
 def test_the_verb_prints_what_the_suite_takes(
+    chosen: tuple[Architecture, ...],
     program: Path,
-    archive: Path,
+    archives: dict[Architecture, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One line on standard output: the option with the image's digest."""
+    """One line on standard output: the option with the digest of the image, or of the index."""
+    asked: list[str] = []
+
+    def obtain(wanted: list[Artifact], _: Progress) -> dict[str, Path]:
+        asked.extend(item.name for item in wanted)
+        return {image_for(item).name: archive.parent for item, archive in archives.items()}
+
     monkeypatch.setattr(push, "WORKLOAD_IMAGE_NAME", NAME)
-    monkeypatch.setattr(artifacts, "obtain", lambda *_: {WORKLOAD_IMAGE.name: archive.parent})
+    monkeypatch.setattr(artifacts, "obtain", obtain)
+    option = ",".join(item.name for item in chosen)
     with registry.serving(program, tmp_path / "registry") as address:
-        assert push.main([f"{address}/{REPOSITORY}:7", "--insecure"]) == 0
+        assert push.main([f"{address}/{REPOSITORY}:7", "--insecure", "--arch", option]) == 0
         said = capsys.readouterr()
         assert f"pushed {address}/{REPOSITORY}:7" in said.err
-    digest = oci.digests(archive)[NAME]
+    assert asked == [image_for(item).name for item in chosen]
+    taken = [archives[item] for item in chosen]
+    digest = oci.digests(taken[0])[NAME]
+    if len(chosen) > 1:
+        digest = f"sha256:{hashlib.sha256(oci.index(taken, NAME)[1]).hexdigest()}"
     assert said.out == f"--dra-image {address}/{REPOSITORY}@{digest}\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+@pytest.mark.parametrize("count", [1, 2])
 def test_containerd_pulls_what_was_pushed(
-    program: Path, archive: Path, tmp_path: Path, obtained: Callable[[Artifact], Path]
+    count: int,
+    program: Path,
+    archives: dict[Architecture, Path],
+    tmp_path: Path,
+    obtained: Callable[[Artifact], Path],
 ) -> None:
-    """A node's runtime takes and unpacks it, by the digest that is printed."""
+    """A node's runtime takes and unpacks it by the printed digest; of an index what is its own."""
     runtime = obtained(RUNTIME)
     with (
         registry.serving(program, tmp_path / "registry") as address,
         containerd(runtime / "containerd", tmp_path / "containerd") as ctr,
     ):
-        image = f"{address}/{REPOSITORY}@{send(archive, address)}"
+        digest = send_all(list(archives.values())[:count], address)
+        image = f"{address}/{REPOSITORY}@{digest}"
         pulled = ctr("images", "pull", "--local", "--plain-http", "--snapshotter", "native", image)
         assert image in ctr("images", "ls", "--quiet"), pulled
+        content = ctr("content", "ls", "--quiet").split()
+        present = {item for item in archives if oci.digests(archives[item])[NAME] in content}
+        assert present == {AMD64}
 
 
 @contextmanager
@@ -478,7 +548,7 @@ def test_expired_token_is_renewed(
     with pytest.raises(RegistryError, match="answered 401"):
         repository.connect()
     tokens.lifetime = 60
-    assert push.push(archive, NAME, repository, "1", Progress())
+    assert push.push([archive], NAME, repository, "1", Progress())
 
 
 def test_no_token_for_a_stranger(with_tokens: str, archive: Path) -> None:
@@ -560,7 +630,49 @@ def test_no_references(text: str) -> None:
     assert f"{text!r} is no REGISTRY/NAME[:TAG]" in str(caught.value)
 
 
-def test_other_architectures_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the reason, before the registry is asked."""
-    assert push.main(["a.b/c", "--arch", "amd64,arm64"]) == 1
-    assert "--arch 'arm64': must be amd64; the image takes its glibc" in capsys.readouterr().err
+@pytest.mark.parametrize("text", ["riscv64", "amd64,riscv64"])
+def test_unknown_architectures_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the option, the value and what may be given, before the registry is asked."""
+    assert push.main(["a.b/c", "--arch", text]) == 1
+    assert capsys.readouterr().err == "error: --arch 'riscv64': must be of amd64, arm64\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("amd64", [AMD64]),
+        ("arm64", [ARM64]),
+        ("arm64,amd64", [ARM64, AMD64]),
+        ("arm64,arm64", [ARM64]),
+    ],
+)
+def test_architectures(text: str, chosen: list[Architecture]) -> None:
+    """In the order in which they are given, each once."""
+    assert push.chosen(text) == chosen
+
+
+def test_a_bundle_has_one_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is built, another one is refused with the way out."""
+    carrier = bundle.Bundle("1", ("nvidia",), ("1.37",), ("3.11",), "3.11", "")
+    monkeypatch.setattr(bundle, "unpacked", lambda: carrier)
+    assert push.chosen("amd64") == [AMD64]
+    with pytest.raises(EmbeddedError, match=r"--arch 'arm64': .*for amd64 only\. Push it from a"):
+        push.chosen("amd64,arm64")
+
+
+def test_amd64_builds_nothing_of_another_architecture() -> None:
+    """The parts of each image are of its own architecture, or of those that run in builds."""
+
+    def names(artifact: Artifact) -> set[str]:
+        return {artifact.name}.union(*map(names, artifact.needs))
+
+    every = {item: names(image_for(item)) for item in ARCHITECTURES.values()}
+    assert not [name for name in every[AMD64] if "arm64" in name]
+    assert every[ARM64] - every[AMD64] == {
+        "cpython-arm64",
+        "glibc-arm64",
+        "pycuda-arm64",
+        "workload-base-arm64",
+        "workload-image-arm64",
+        "workload-packages-arm64",
+    }
