@@ -19,7 +19,7 @@ from embedded.architecture import Architecture
 from embedded.artifacts import Artifact, Build, BuildError
 from embedded.images import host
 
-_PACKAGES = ("libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g")
+_PACKAGES = ("libc6", "libc-bin", "libcrypt1", "libgcc-s1", "libstdc++6", "zlib1g")
 """What an image's programs and libraries load, and ``ldconfig``; an image takes files from them."""
 
 _CONFIGURATION = """\

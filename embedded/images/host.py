@@ -8,6 +8,7 @@ directories that its distribution compiled into it.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -76,9 +77,9 @@ class Source:
             for root in self.roots:
                 if (found := root / directory / name).is_file():
                     return found
+        where = ", ".join(root.name or "this machine" for root in self.roots)
         raise BuildError(
-            f"{', '.join(map(str, self.roots))}: no {name} in {', '.join(searched)}, for"
-            f" {self.architecture.name}"
+            f"no {name} for {self.architecture.name} in {', '.join(searched)} of {where}"
         )
 
 
@@ -179,12 +180,11 @@ class Root:
         return Path(self.source.architecture.loader)
 
     def _loader(self) -> None:
+        real = self.source.library(self._loader_path.name).resolve()
+        self._take(real)
         target = self.path / "usr" / self._loader_path.relative_to("/")
-        if not target.exists():
-            real = self.source.library(self._loader_path.name).resolve()
-            self._take(real)
-            if not target.exists():
-                target.symlink_to("/" / self.source.place(real))
+        if not os.path.lexists(target):  # a link of the image leads nowhere here
+            target.symlink_to("/" / self.source.place(real))
 
     def _take(self, source: Path) -> bool:
         """Copy a file to the path that it has in its file system; False if that is there already.
