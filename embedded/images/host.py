@@ -68,7 +68,26 @@ class Source:
 
     def owners(self, files: Sequence[Path]) -> dict[str, str]:
         """The Debian packages that own files, with their versions; empty elsewhere."""
-        return _owners(files)
+        if not files or not shutil.which("dpkg-query"):
+            return {}
+        # dpkg knows a file by the path of before /usr was merged, or by that of after.
+        names = [name for file in files for name in (str(file), str(file).removeprefix("/usr"))]
+        found = subprocess.run(
+            ["dpkg-query", "--search", *names], capture_output=True, text=True, check=False
+        ).stdout
+        packages = {
+            line.partition(": ")[0].split(",")[0] for line in found.splitlines() if ": /" in line
+        }
+        packages = {package for package in packages if not package.startswith("diversion ")}
+        if not packages:
+            return {}
+        shown = subprocess.run(
+            ["dpkg-query", "--show", "--showformat=${Package} ${Version}\n", *sorted(packages)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return dict(line.split(" ", 1) for line in shown.splitlines())
 
     def _find(self, name: str, *directories: str) -> Path:
         # Debian's packages have a path of before or of after /usr was merged.
@@ -199,27 +218,3 @@ class Root:
         copy.chmod(0o755)
         self._taken.append(source.resolve())
         return True
-
-
-def _owners(files: Sequence[Path]) -> dict[str, str]:
-    """The Debian packages that own files, with their versions; empty elsewhere."""
-    if not files or not shutil.which("dpkg-query"):
-        return {}
-    # dpkg knows a file by the path of before /usr was merged, or by that of after.
-    names = [name for file in files for name in (str(file), str(file).removeprefix("/usr"))]
-    found = subprocess.run(
-        ["dpkg-query", "--search", *names], capture_output=True, text=True, check=False
-    ).stdout
-    packages = {
-        line.partition(": ")[0].split(",")[0] for line in found.splitlines() if ": /" in line
-    }
-    packages = {package for package in packages if not package.startswith("diversion ")}
-    if not packages:
-        return {}
-    shown = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${Version}\n", *sorted(packages)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return dict(line.split(" ", 1) for line in shown.splitlines())
