@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embedded.architecture import AMD64, Architecture
-from embedded.artifacts import Artifact, Build, cache, obtain, wheels
+from embedded.artifacts import Artifact, Build, BuildError, cache, obtain, wheels
 from embedded.progress import Progress
 
 PINS = Path(__file__).parent / "pins"
@@ -62,12 +62,65 @@ def go_binary(progress: Progress | None = None) -> Path:
     return obtain([GO], progress or Progress())["go"] / "bin" / "go"
 
 
-def _go_version(go: str) -> tuple[int, ...]:
+def go(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:
+    """``go ARGUMENTS`` in the folder of a module, with caches of our own and exactly the pins.
+
+    Args:
+        build: the running build.
+        module: the folder with ``go.mod`` and ``go.sum``.
+        *arguments: what go is to do.
+        **environment: variables beside those that every build has.
+
+    Raises:
+        BuildError: go could not do it.
+    """
+    build.run(
+        go_binary(),
+        *arguments,
+        cwd=module,
+        env={
+            "GOFLAGS": "-mod=readonly",
+            "GOTOOLCHAIN": "local",
+            "GOCACHE": str(cache() / "go" / "build"),
+            "GOMODCACHE": str(cache() / "go" / "modules"),
+            "CGO_ENABLED": "0",
+            **environment,
+        },
+    )
+
+
+def go_build(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:
+    """``go build ARGUMENTS``, as `go` does it, without paths of this machine in the result."""
+    go(build, module, "build", "-trimpath", "-buildvcs=false", *arguments, **environment)
+
+
+def go_package(build: Build, module: Path, name: str) -> Path:
+    """The read-only folder of a module that another one requires, fetched if need be.
+
+    Args:
+        build: the running build.
+        module: the folder with the other's ``go.mod`` and ``go.sum``.
+        name: the required module's path, such as ``k8s.io/kubelet``.
+
+    Raises:
+        BuildError: it is not required, or could not be fetched.
+    """
+    found = re.search(rf"{re.escape(name)} (v\S+)", (module / "go.mod").read_text())
+    if not found:
+        raise BuildError(f"{module / 'go.mod'} does not require {name}")
+    go(build, module, "mod", "download", name)
+    return cache() / "go" / "modules" / f"{name}@{found[1]}"
+
+
+def _go_version(binary: str) -> tuple[int, ...]:
     """``(1, 26, 8)`` for ``go version go1.26.8 linux/amd64``; empty when it cannot be told."""
     try:
         # GOTOOLCHAIN: the version of this very binary, not of one that it would fetch.
         answer = subprocess.run(
-            ["env", "GOTOOLCHAIN=local", go, "version"], capture_output=True, text=True, check=True
+            ["env", "GOTOOLCHAIN=local", binary, "version"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return ()
@@ -94,12 +147,12 @@ def _promote(build: Build, folder: str, binaries: Sequence[str]) -> None:
             path.chmod(0o755)
 
 
-def _zig(build: Build) -> None:
+def _unpack_zig(build: Build) -> None:
     wheels("zig", PINS / "zig.txt").build(build)
     _promote(build, "ziglang", ["zig"])
 
 
-def _go(build: Build) -> None:
+def _unpack_go(build: Build) -> None:
     wheels("go", PINS / "go.txt").build(build)
     _promote(build, "go", ["bin/*", "pkg/tool/*/*"])
 
@@ -114,10 +167,10 @@ def _cuda_headers(build: Build) -> None:
     merged.rename(build.out / "include")
 
 
-ZIG = Artifact("zig", (PINS / "zig.txt", "2"), _zig, minutes=0.3)
+ZIG = Artifact("zig", (PINS / "zig.txt", "2"), _unpack_zig, minutes=0.3)
 """A directory with the ``zig`` binary and its ``lib``."""
 
-GO = Artifact("go", (PINS / "go.txt", "2"), _go, minutes=0.3)
+GO = Artifact("go", (PINS / "go.txt", "2"), _unpack_go, minutes=0.3)
 """A directory with ``bin/go``; wanted only through `go_binary`."""
 
 CUDA_HEADERS = Artifact("cuda-headers", (PINS / "cuda-headers.txt", "2"), _cuda_headers)

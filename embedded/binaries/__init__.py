@@ -5,31 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.artifacts import Artifact, Build, cache
-from embedded.toolchain import go_binary
+from embedded.artifacts import Artifact, Build
+from embedded.toolchain import go_build, go_package
 
 HERE = Path(__file__).parent
 FIRST_WITH_DRA_V1 = 34
+KUBELET_SERVICES = (
+    *("dra/v1", "dra/v1beta1", "dra-health/v1", "dra-health/v1alpha1"),
+    "pluginregistration/v1",
+)
+"""The protocols by which a kubelet and its plugins talk (KEP-4381; health: KEP-4680)."""
 NVIDIA_DRIVER_VERSION = "0.4.1"
 
 _NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
-
-
-def _go(build: Build, module: str, *arguments: str | Path, **environment: str) -> None:
-    """``go ARGUMENTS`` in the folder of a module, with caches of our own and exactly the pins."""
-    build.run(
-        go_binary(),
-        *arguments,
-        cwd=HERE / module,
-        env={
-            "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
-            "GOTOOLCHAIN": "local",
-            "GOCACHE": str(cache() / "go" / "build"),
-            "GOMODCACHE": str(cache() / "go" / "modules"),
-            "CGO_ENABLED": "0",
-            **environment,
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ class Release:
             for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         )
         out = build.out / "kubernetes"
-        _go(build, self.module, "build", "-ldflags", f"-s -w {version}", "-o", out)
+        go_build(build, HERE / self.module, "-ldflags", f"-s -w {version}", "-o", out)
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"):
             (build.out / name).symlink_to("kubernetes")
 
@@ -102,17 +90,17 @@ def _runtime(build: Build) -> None:
         ((f"{cni}ipam/host-local", f"{cni}main/bridge", f"{cni}main/loopback"), ""),
         (("go.etcd.io/etcd/server/v3",), "etcd"),
     ):
-        _go(
+        go_build(
             build,
-            "runtime",
-            *("build", "-ldflags", "-s -w", "-o", f"{build.out}/{out}"),
+            HERE / "runtime",
+            *("-ldflags", "-s -w", "-o", f"{build.out}/{out}"),
             *("-tags", "no_btrfs no_devmapper no_zfs no_tracing", *packages),
         )
     # seccomp is not optional: a pod's sandbox always asks for RuntimeDefault.
-    _go(
+    go_build(
         build,
-        "runtime",
-        *("build", "-tags", "seccomp netgo osusergo", "-o", build.out / "runc"),
+        HERE / "runtime",
+        *("-tags", "seccomp netgo osusergo", "-o", build.out / "runc"),
         *("-ldflags", "-s -w -linkmode external -extldflags -static"),
         "github.com/opencontainers/runc",
         CGO_ENABLED="1",
@@ -122,10 +110,10 @@ def _runtime(build: Build) -> None:
 def _nvidia_driver(build: Build) -> None:
     """The plugin, its CDI hook and the chart and scripts that its module carries."""
     (build.out / "bin").mkdir()
-    _go(
+    go_build(
         build,
-        "nvidia",
-        *("build", "-o", f"{build.out}/bin/", "-ldflags"),
+        HERE / "nvidia",
+        *("-o", f"{build.out}/bin/", "-ldflags"),
         # Lazy binding: the plugin refers to every NVML function, a driver offers those it knows.
         f"-s -w -X {_NVIDIA_MODULE}/internal/info.version=v{NVIDIA_DRIVER_VERSION}"
         " '-extldflags=-Wl,-z,lazy'",
@@ -136,7 +124,7 @@ def _nvidia_driver(build: Build) -> None:
         CGO_ENABLED="1",
         CGO_CFLAGS="-O2 -w",
     )
-    module = cache() / "go" / "modules" / f"{_NVIDIA_MODULE}@v{NVIDIA_DRIVER_VERSION}"
+    module = go_package(build, HERE / "nvidia", _NVIDIA_MODULE)
     build.run(
         "cp", "-r", module / "deployments" / "helm" / "dra-driver-nvidia-gpu", build.out / "chart"
     )
@@ -145,26 +133,20 @@ def _nvidia_driver(build: Build) -> None:
 
 
 def _helm(build: Build) -> None:
-    _go(
+    go_build(
         build,
-        "nvidia",
-        "build",
-        "-ldflags",
-        "-s -w",
-        "-o",
-        build.out / "helm",
+        HERE / "nvidia",
+        *("-ldflags", "-s -w", "-o", build.out / "helm"),
         "helm.sh/helm/v3/cmd/helm",
     )
 
 
 def _kubelet_protocol(build: Build) -> None:
-    """The protocol files by which a kubelet and its plugins talk, renamed to be distinct."""
-    _go(build, KUBERNETES.module, "mod", "download", "k8s.io/kubelet")
-    staging = f"v0.{KUBERNETES.version.partition('.')[2]}"
-    apis = cache() / "go" / "modules" / "k8s.io" / f"kubelet@{staging}" / "pkg" / "apis"
-    for service in ("dra/v1", "dra/v1beta1", "pluginregistration/v1"):
-        source = apis / service / "api.proto"
-        (build.out / f"{service.replace('/', '_')}.proto").write_text(source.read_text())
+    """The files of the kubelet's protocols, renamed to be distinct."""
+    apis = go_package(build, HERE / KUBERNETES.module, "k8s.io/kubelet") / "pkg" / "apis"
+    for service in KUBELET_SERVICES:
+        name = service.replace("/", "_").replace("-", "_") + ".proto"
+        (build.out / name).write_text((apis / service / "api.proto").read_text())
 
 
 RELEASES = {
@@ -178,5 +160,7 @@ RUNTIME = Artifact("runtime", (HERE / "runtime", "2"), _runtime, minutes=1.5)
 NVIDIA_DRIVER = Artifact("nvidia-driver", (HERE / "nvidia",), _nvidia_driver, minutes=1.2)
 HELM = Artifact("helm", (HERE / "nvidia" / "go.mod", HERE / "nvidia" / "go.sum"), _helm, minutes=1)
 KUBELET_PROTOCOL = Artifact(
-    "kubelet-protocol", (HERE / KUBERNETES.module / "go.sum",), _kubelet_protocol
+    "kubelet-protocol",
+    (HERE / KUBERNETES.module / "go.sum", *KUBELET_SERVICES),
+    _kubelet_protocol,
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import gzip
 import json
-import re
 import shutil
 import sys
 import sysconfig
@@ -18,9 +17,9 @@ from pathlib import Path
 
 from embedded import bundle
 from embedded.architecture import AMD64, Architecture
-from embedded.artifacts import Artifact, Build, BuildError, cache
+from embedded.artifacts import Artifact, Build, BuildError
 from embedded.images import elf
-from embedded.toolchain import go_binary
+from embedded.toolchain import go_package
 
 _carrier = bundle.unpacked()
 VERSION = _carrier.python if _carrier else f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -66,13 +65,7 @@ def headers() -> Path:
 
 def _build(build: Build, architecture: Architecture) -> None:
     headers()  # better now than after minutes of other builds
-    modules = cache() / "go" / "modules"
-    build.run(
-        *(go_binary(), "mod", "download", _MODULE),
-        cwd=_PIN,
-        env={"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOMODCACHE": str(modules)},
-    )
-    data = modules / f"{_MODULE}@{_pinned_version()}" / "python" / "internal" / "data"
+    data = go_package(build, _PIN, _MODULE) / "python" / "internal" / "data"
     _unpack(data / f"linux-{architecture.name}", build.out)
     for pattern in _UNUSED:
         for path in build.out.glob(pattern):
@@ -83,13 +76,6 @@ def _build(build: Build, architecture: Architecture) -> None:
     for path in sorted(build.out.rglob("*")):
         if elf.is_elf(path):
             elf.strip(path)
-
-
-def _pinned_version() -> str:
-    found = re.search(rf"{re.escape(_MODULE)} (v\S+)", (_PIN / "go.mod").read_text())
-    if not found:
-        raise BuildError(f"{_PIN / 'go.mod'} does not require {_MODULE}")
-    return found[1]
 
 
 def _unpack(data: Path, out: Path) -> None:

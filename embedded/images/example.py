@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from embedded.artifacts import Artifact, Build, cache
+from embedded.artifacts import Artifact, Build
 from embedded.binaries import HERE as BINARIES
 from embedded.images import oci
 from embedded.images.pause import ARCHIVE
-from embedded.toolchain import go_binary
+from embedded.toolchain import go_build, go_package
 
 VERSION = "0.3.0"
 IMAGE_NAME = f"localhost/dra-conformance/dra-example-driver:v{VERSION}"
@@ -20,20 +20,13 @@ _PINS = BINARIES / "example"
 
 
 def _build_driver(build: Build) -> None:
-    modules = cache() / "go" / "modules"
-    build.run(
-        *(go_binary(), "build", "-ldflags", "-s -w", "-o", build.out / _PROGRAM),
+    go_build(
+        build,
+        _PINS,
+        *("-ldflags", "-s -w", "-o", build.out / _PROGRAM),
         f"{_MODULE}/cmd/{_PROGRAM}",
-        cwd=_PINS,
-        env={
-            "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
-            "GOTOOLCHAIN": "local",
-            "GOCACHE": str(cache() / "go" / "build"),
-            "GOMODCACHE": str(modules),
-            "CGO_ENABLED": "0",
-        },
     )
-    charts = modules / f"{_MODULE}@v{VERSION}" / "deployments" / "helm"
+    charts = go_package(build, _PINS, _MODULE) / "deployments" / "helm"
     shutil.copytree(charts / "dra-example-driver", build.out / "chart")
     build.run("chmod", "-R", "u+w", build.out)  # Go's module cache is read-only
 

@@ -51,6 +51,10 @@ def _build(build: Build, architecture: Architecture) -> None:
                 shutil.rmtree(path)
             elif path.exists():
                 path.unlink()
+    # The programs of ``bin`` named the Python that installed them; so do their hashes here.
+    for record in sorted(build.out.glob("*.dist-info/RECORD")):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("../../bin/")))
 
 
 @functools.cache

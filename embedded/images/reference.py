@@ -6,20 +6,18 @@ import shutil
 import sys
 from pathlib import Path
 
-from embedded.artifacts import Artifact, Build, cache
-from embedded.binaries import HERE as BINARIES
-from embedded.binaries import KUBELET_PROTOCOL, KUBERNETES
+from embedded.artifacts import Artifact, Build
+from embedded.binaries import KUBELET_PROTOCOL
 from embedded.images import elf, host, oci
 from embedded.images.cpython import CPYTHON, SITE_PACKAGES, VERSION
 from embedded.images.pause import ARCHIVE
-from embedded.toolchain import PINS, go_binary
+from embedded.toolchain import PINS
 
 IMAGE_NAME = "localhost/dra-conformance/dra-reference-driver:1"
 
 _DRIVER = Path(__file__).parents[1] / "drivers" / "reference" / "kubelet_plugin"
 _PYTHON = Path("opt/python")
 _BUILD_TIME_ONLY = ("grpc_tools", "bin")
-_HEALTH = ("dra-health/v1", "dra-health/v1alpha1")
 
 
 def _build_packages(build: Build) -> None:
@@ -35,30 +33,13 @@ def _build_packages(build: Build) -> None:
 
 def _build_protocol(build: Build) -> None:
     """Generate the messages and stubs of every protocol by which the kubelet talks to plugins."""
-    protocols = build.scratch / "protocols"
-    shutil.copytree(build.needs["kubelet-protocol"], protocols)
-    _add_health(build, protocols)
+    protocols = build.needs["kubelet-protocol"]
     build.run(
         *(build.needs["cpython"] / "bin" / "python3", "-m", "grpc_tools.protoc"),
         *("-I", protocols, f"--python_out={build.out}", f"--grpc_python_out={build.out}"),
         *sorted(protocols.glob("*.proto")),
         env={"PYTHONPATH": str(build.needs["reference-packages"])},
     )
-
-
-def _add_health(build: Build, protocols: Path) -> None:
-    """The health protocols (KEP-4680), from the module that the others come from."""
-    modules = cache() / "go" / "modules"
-    build.run(
-        *(go_binary(), "mod", "download", "k8s.io/kubelet"),
-        cwd=BINARIES / KUBERNETES.module,
-        env={"GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOMODCACHE": str(modules)},
-    )
-    staging = f"v0.{KUBERNETES.version.partition('.')[2]}"
-    apis = modules / "k8s.io" / f"kubelet@{staging}" / "pkg" / "apis"
-    for service in _HEALTH:
-        name = service.replace("/", "_").replace("-", "_") + ".proto"
-        (protocols / name).write_text((apis / service / "api.proto").read_text())
 
 
 def _build_image(build: Build) -> None:
@@ -110,7 +91,7 @@ REFERENCE_PACKAGES = Artifact(
 
 REFERENCE_PROTOCOL = Artifact(
     "reference-protocol",
-    (Path(__file__), BINARIES / KUBERNETES.module / "go.sum"),
+    (Path(__file__),),
     _build_protocol,
     needs=(CPYTHON, REFERENCE_PACKAGES, KUBELET_PROTOCOL),
 )

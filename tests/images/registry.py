@@ -12,26 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from embedded.artifacts import Artifact, Build, cache
+from embedded.artifacts import Artifact, Build
 from embedded.binaries import HERE as BINARIES
-from embedded.toolchain import go_binary
+from embedded.toolchain import go_build
 
 _PINS = BINARIES / "registry"
 _PROGRAM = "github.com/distribution/distribution/v3/cmd/registry"
 
 
 def _build(build: Build) -> None:
-    build.run(
-        *(go_binary(), "build", "-ldflags", "-s -w", "-o", build.out / "registry", _PROGRAM),
-        cwd=_PINS,
-        env={
-            "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
-            "GOTOOLCHAIN": "local",
-            "GOCACHE": str(cache() / "go" / "build"),
-            "GOMODCACHE": str(cache() / "go" / "modules"),
-            "CGO_ENABLED": "0",
-        },
-    )
+    flags = ("-ldflags", "-s -w", "-o", build.out / "registry")
+    go_build(build, _PINS, *flags, _PROGRAM)
 
 
 REGISTRY = Artifact("registry", (_PINS,), _build, minutes=1.5)

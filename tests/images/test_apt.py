@@ -30,7 +30,7 @@ def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 
 def test_packages_come_with_their_versions(
-    built_again: Again, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    obtained: Again, built_again: Again, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """glibc and ldconfig, each known by its package; what the machine does after updates is not."""
     ran = tmp_path / "ran"
@@ -42,6 +42,7 @@ def test_packages_come_with_their_versions(
     )
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "machine.conf"))
     artifact = apt.glibc_for(ARM64)
+    obtained(artifact)  # if it can be had here at all
     folder = built_again(artifact)
     assert not ran.exists()
 
