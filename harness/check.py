@@ -70,6 +70,8 @@ class Scenario:
     """How many devices of one node it takes at least."""
     most: int = 0
     """How many it can make use of, where one node has more than ``devices``."""
+    any_driver: bool = False
+    """Whether no part of it needs to know how a driver's devices are used."""
 
     @property
     def scenario(self) -> Scenario:
@@ -171,6 +173,11 @@ class Check:
     def devices(self) -> int:
         """How many devices of one node it takes in its smallest form."""
         return min((self.devices_of(name) for name in self.forms()), default=0)
+
+    def needs_of(self, variant: str | None) -> tuple[str, ...]:
+        """What the driver's profile must know in one form."""
+        scenario = self.scenario_of(variant)
+        return () if scenario is not None and scenario.any_driver else self.needs
 
     def forms(self) -> Iterable[str | None]:
         """The names of its forms; one None where it has none."""

@@ -15,6 +15,8 @@ HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
 EXPECTATIONS_AREA = "expectations"
 BASELINE_AREA = "baseline"
+UNSUPPORTED = "unsupported:"
+"""The reason of a skip begins so where the place cannot show what the check judges."""
 AGAIN = "the same command again"
 
 
@@ -160,7 +162,8 @@ class Record:
         checks, judged = self.checks(), self.judged()
         if any(r.outcome is Outcome.FAIL for r in judged):
             return Verdict.NONCONFORMANT
-        if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not checks:
+        decided = any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in checks)
+        if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not decided:
             return Verdict.INCONCLUSIVE
         if any(r.outcome is Outcome.ERROR for r in judged):
             return Verdict.INCONCLUSIVE
@@ -186,12 +189,19 @@ class Record:
 
 
 def undecided_areas(checks: Iterable[Result]) -> list[str]:
-    """Areas in which nothing was found out: no check passed and none failed."""
-    decided: dict[str, bool] = {}
+    """Areas in which nothing was found out, though something can be here.
+
+    No check of them passed and none failed, and not all were skipped as unsupported.
+    """
+    areas: dict[str, list[Result]] = {}
     for result in checks:
-        passed = result.outcome in (Outcome.PASS, Outcome.FAIL)
-        decided[result.area] = decided.get(result.area, False) or passed
-    return sorted(area for area, known in decided.items() if not known)
+        areas.setdefault(result.area, []).append(result)
+    return sorted(
+        area
+        for area, results in areas.items()
+        if not any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in results)
+        if not all(r.headline.startswith(UNSUPPORTED) for r in results)
+    )
 
 
 def _red(result: Result) -> bool:

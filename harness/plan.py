@@ -10,6 +10,7 @@ from harness.check import EVERY_DEVICE, Check, Impact, Scenario
 from harness.finding import counted
 from harness.launcher import MOST_AT_A_TIME
 from harness.options import Options, flag
+from harness.outcome import UNSUPPORTED
 from harness.permissions import manifest, rules
 from harness.profile import UNKNOWN
 from harness.run import PRIVILEGED, RESTRICTED
@@ -166,16 +167,17 @@ def why_not(
     impact = check.impact_of(form)
     if impact not in allowed:
         return f"not allowed: impact {impact.value}; {flag('allow')} {impact.value} allows it"
-    missing = [need for need in check.needs if visible_by is not None and need != visible_by]
+    needs = check.needs_of(form)
+    missing = [need for need in needs if visible_by is not None and need != visible_by]
     if missing:
         known = f"these are by {visible_by}"
         if visible_by == UNKNOWN:
             known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-        return f"unsupported: needs devices visible by {missing[0]}; {known}"
+        return f"{UNSUPPORTED} needs devices visible by {missing[0]}; {known}"
     wanted = check.devices_of(form)
     if largest is not None and wanted > largest:
         return (
-            f"unsupported: needs {counted(wanted, 'free device')} on one node; the most that one"
+            f"{UNSUPPORTED} needs {counted(wanted, 'free device')} on one node; the most that one"
             f" has is {largest}"
         )
     return ""

@@ -94,6 +94,23 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
     assert ("ALLOC-003" in passed) == (gpus != "1")
 
 
+def test_a_driver_without_hardware_is_judged_as_far_as_that_goes(tmp_path: Path) -> None:
+    """dra-example-driver: what takes no GPU passes, the rest is a named skip; exit code 0."""
+    done = subprocess.run(
+        [RUN, "dra", "--embedded-nodes", "1", "--embedded-driver", "example"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    cases = passed_or_skipped(tmp_path)
+    no_cuda = "unsupported: needs devices visible by cuda; these are by env"
+    assert {reason for reason in cases.values() if reason} == {no_cuda}
+    passed = {name for name, reason in cases.items() if not reason}
+    assert "NODE-028_containers_of_both_pods_start[any-driver]" in passed
+    assert "LIFE-004_claim_is_deallocated_when_its_pods_are_gone[any-driver]" in passed
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_in_mid_run_it_reports_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: Options, result: Result) -> None:
     work = {"compute": compute, "probe": probe, "measure": measure}
-    if options.command == "inventory":
+    if options.command == "rest":
+        _rest(options)
+    elif options.command == "inventory":
         _prepare(options, result)
     elif options.command in work:
         work[options.command](options, *_prepare(options, result))
@@ -51,6 +54,14 @@ def _run(options: Options, result: Result) -> None:
         waiting = Waiting(options.patience)
         with waiting.heeding_signals():
             _exchange(options, waiting, result)
+
+
+def _rest(options: Options) -> None:
+    """Wait for SIGTERM and touch no GPU: the container of a pod that only has a claim."""
+    # Blocked: what has no handler is not even sent to the first process of a PID namespace.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    Log(options.role).say("at rest")
+    signal.sigtimedwait((signal.SIGTERM,), options.patience)
 
 
 def _exchange(options: Options, waiting: Waiting, result: Result) -> None:

@@ -68,7 +68,7 @@ class Options:
     foreign: str | None = None
     """The nonce of another run, whose words must not be seen."""
     patience: float = 60
-    """Seconds to wait for the partner."""
+    """Seconds to wait: for the partner, or at rest."""
     extras: bool = False
     """Whether the offer has them."""
     consumers: int = 1
@@ -96,6 +96,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     given = _parser().parse_args(arguments)
     values = _Values(vars(given), environment)
     read = {
+        "rest": _rest,
         "inventory": _inventory,
         "compute": _compute,
         "produce": _produce,
@@ -104,6 +105,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         "measure": _measure,
     }[given.command]
     return replace(read(values), own_pid=values.take("own-pid", _pid))
+
+
+def _rest(values: _Values) -> Options:
+    return Options(
+        "rest",
+        values.take("role", _role) or "rest",
+        patience=values.take("patience", _patience) or 60.0,
+    )
 
 
 def _inventory(values: _Values) -> Options:
@@ -227,13 +236,14 @@ def _parser() -> argparse.ArgumentParser:
     def flag(sub: argparse.ArgumentParser, name: str, text: str) -> None:
         sub.add_argument(name, action="store_const", const="1", help=text)
 
+    rest = command("rest", "touch no GPU, until SIGTERM or the patience ends it")
     inventory = command("inventory", "show the visible GPUs")
     compute = command("compute", "fill and verify fresh memory on all allocated GPUs at once")
     produce = command("produce", "fill GPU memory, offer it, verify what the consumer wrote")
     consume = command("consume", "open offered GPU memory, verify it, write back")
     probe = command("probe", "try to open offered GPU memory in right and wrong ways")
     measure = command("measure", "measure how fast offered GPU memory is opened, read and written")
-    for sub in (inventory, compute):
+    for sub in (rest, inventory, compute):
         sub.add_argument("--role", metavar="NAME", help="how to call itself in the log")
     for sub in (compute, produce, consume, probe, measure):
         sub.add_argument(
@@ -242,7 +252,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--gpus", metavar="UUID[,UUID]", help="allocated GPUs; the first exports")
     for sub in (produce, consume):
         sub.add_argument("--folder", metavar="DIR", help="shared folder to hand the offer over in")
-        sub.add_argument("--patience", metavar="S", help="seconds to wait for the partner (60)")
+    for sub in (rest, produce, consume):
+        sub.add_argument("--patience", metavar="S", help="seconds to wait, for a partner (60)")
     for sub in (consume, probe, measure):
         sub.add_argument("--offer", metavar="JSON", help="the offer from the producer's log")
     compute.add_argument(

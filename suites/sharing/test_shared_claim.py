@@ -7,6 +7,8 @@ The scenario is played once a form (see ``fixtures/shared_claim.py``); each chec
 * ``restricted``: admitted under the restricted Pod Security Standard, nothing shared but the claim;
 * ``one-gpu``: restricted, with a claim of one GPU where the others' is of two, so that nodes with
   one GPU are judged, too;
+* ``any-driver``: restricted, with a claim of one device that no container touches, for drivers of
+  which nothing else is known;
 * ``equal-pids``: restricted, but both processes have the same PID for themselves.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import asdict
 
 from fixtures.account import Member
 from fixtures.shared_claim import (
+    ANY_DRIVER_FORM,
     EQUAL_PIDS_FORM,
     HOSTPID_FORM,
     ONE_GPU_FORM,
@@ -38,6 +41,7 @@ EQUAL_PIDS = (EQUAL_PIDS_FORM,)
 TWO_GPUS = (*SHARING_TWO, EQUAL_PIDS_FORM)
 RESTRICTED = (RESTRICTED_FORM, ONE_GPU_FORM, EQUAL_PIDS_FORM)
 EVERY_FORM = (*SHARING, EQUAL_PIDS_FORM)
+ANY_DRIVER = (ANY_DRIVER_FORM,)
 
 PATHS = ("same", "cross")
 WORD_BYTES = 8
@@ -55,7 +59,7 @@ PEER_ACCESS_UNSUPPORTED = 217
     force="MUST",
     level=2,
     source="behaviours ISO-7, SEC-4",
-    variants=RESTRICTED,
+    variants=RESTRICTED + ANY_DRIVER,
     needs=("cuda",),
 )
 def test_restricted_namespace_admits_pods_with_a_claim(shared_claim: SharedClaim) -> None:
@@ -110,7 +114,7 @@ def test_claim_gets_two_distinct_devices(shared_claim: SharedClaim) -> None:
     force="MUST",
     level=1,
     source="KEP-5970 behaviour 4; behaviours NODE-1, NODE-8, SHARE-4",
-    variants=EVERY_FORM,
+    variants=EVERY_FORM + ANY_DRIVER,
     after=("ISO-007", "ALLOC-003"),
     needs=("cuda",),
 )
@@ -127,7 +131,7 @@ def test_containers_of_both_pods_start(shared_claim: SharedClaim) -> None:
     force="MUST",
     level=2,
     source="behaviours SHARE-4; types CTL-06",
-    variants=SHARING,
+    variants=SHARING + ANY_DRIVER,
     after=("NODE-028",),
     needs=("cuda",),
 )
@@ -537,7 +541,7 @@ def test_equal_own_pids_are_refused_with_201(shared_claim: SharedClaim) -> None:
     force="MUST",
     level=2,
     source="behaviours LIFE-4, NODE-8; KEP-5970 behaviour 6; types CTL-05",
-    variants=SHARING,
+    variants=SHARING + ANY_DRIVER,
     after=("ISO-007", "ALLOC-003"),
     needs=("cuda",),
 )

@@ -51,6 +51,16 @@ def test_an_area_without_a_pass_is_inconclusive() -> None:
     assert made.exit_code(0) == 12
 
 
+def test_what_a_place_cannot_show_leaves_the_rest_conclusive() -> None:
+    """A driver whose devices CUDA does not see: partial, unless nothing at all was found out."""
+    unsupported = result(SKIP, "B", "cuda", headline="unsupported: needs devices visible by cuda")
+    made = record(result(PASS), unsupported)
+    assert (made.verdict(), made.exit_code(0)) == (Verdict.PARTIAL, 0)
+    assert record(unsupported).exit_code(0) == 12
+    made.add(result(SKIP, "C", "cuda", headline="blocked by B"))
+    assert made.exit_code(0) == 12
+
+
 def test_a_narrowed_run_is_at_most_partial() -> None:
     """Whatever was not selected may be broken."""
     made = record(result(PASS))

@@ -51,10 +51,13 @@ NO_LIBRARY = {
 class FakeCluster:
     """Reacts to what the suite creates, as a cluster does."""
 
-    def __init__(self, fault: str = "", gpus: int = 4, dra_api: str = "v1") -> None:
+    def __init__(
+        self, fault: str = "", gpus: int = 4, dra_api: str = "v1", driver: str = DRIVER
+    ) -> None:
         self.api = FakeApi()
         self.api.dra_api = dra_api
         self.fault = fault
+        self.driver = driver
         self.gpus = dict(list(GPUS.items())[:gpus])
         self.folders: set[str] = set()
         """Folders on the node."""
@@ -75,7 +78,7 @@ class FakeCluster:
                 {
                     "apiVersion": "resource.k8s.io/v1",
                     "kind": "DeviceClass",
-                    "metadata": {"name": DRIVER},
+                    "metadata": {"name": driver},
                 }
             )
         self.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
@@ -125,7 +128,7 @@ class FakeCluster:
             "apiVersion": "resource.k8s.io/v1",
             "kind": "ResourceSlice",
             "metadata": {"name": "slice"},
-            "spec": {"driver": DRIVER, "nodeName": NODE, "pool": pool, "devices": devices},
+            "spec": {"driver": self.driver, "nodeName": NODE, "pool": pool, "devices": devices},
         }
 
     # The control loops
@@ -195,7 +198,12 @@ class FakeCluster:
             if self.fault != "same-device-twice":
                 taken.add(device)
             found.append(
-                {"request": request["name"], "driver": DRIVER, "pool": NODE, "device": device}
+                {
+                    "request": request["name"],
+                    "driver": self.driver,
+                    "pool": NODE,
+                    "device": device,
+                }
             )
         return {"devices": {"results": found}}
 
@@ -303,7 +311,7 @@ class FakeCluster:
         self._finish(pod, "ok", 0, None)
 
     def _play_producer(self, pod: Object) -> None:
-        if self._ends_early(pod):
+        if self._rests(pod) or self._ends_early(pod):
             return
         nonce = self._option(pod, "--nonce")
         pid = self._own_pid(pod)
@@ -332,7 +340,7 @@ class FakeCluster:
             self._play_consumer(early)
 
     def _play_consumer(self, pod: Object) -> None:
-        if self._ends_early(pod):
+        if self._rests(pod) or self._ends_early(pod):
             return
         if self.fault == "hangs":
             return
@@ -379,6 +387,11 @@ class FakeCluster:
         wrong = self.fault == "write-not-seen"
         verdict = ("checksum-wrong", 13) if wrong else ("ok", 0)
         self._finish(producer, *verdict, None, offer=offer, seen=seen)
+
+    @staticmethod
+    def _rests(pod: Object) -> bool:
+        """Whether it touches no GPU and runs until it is deleted."""
+        return bool(pod["spec"]["containers"][0]["args"][0] == "rest")
 
     def _ends_early(self, pod: Object) -> bool:
         allocated = set(self._allocated(pod))

@@ -37,6 +37,17 @@ def test_no_gpu_is_visible(node: Node) -> None:
     assert process.lines[0] == "Inventory: Found 0 GPU(s)\n"
 
 
+@pytest.mark.parametrize("namespace", [False, True])
+def test_at_rest_nothing_is_needed(node: Node, namespace: bool) -> None:
+    """No library and no GPU; it ends by SIGTERM, as the first process of its namespace, too."""
+    process = node.start("rest", gpus=(), library=False, namespace=namespace)
+    process.until("Rest: at rest")
+    process.signal(signal.SIGTERM)
+    result = process.end()
+    assert (result["verdict"], result["exit"], result["gpus"]) == ("ok", 0, [])
+    assert node.start("rest", "--patience", "0.1", library=False).end()["verdict"] == "ok"
+
+
 def test_no_driver_library(node: Node) -> None:
     """Nothing was injected."""
     result = node.start("inventory", library=False).end()
