@@ -98,6 +98,7 @@ def neighbours(play: ScriptedPlay) -> None:
     The second and the third look for the first's words in memory of their own.
     """
     claim = play.claim()
+    play.hold(claim)
     # As much as the third one takes, which may get the same memory.
     args = ["produce", "--nonce", play.nonce, "--log", "--bytes", LEFT_BEHIND]
     first = play.start("first", [*args, *play.patience()], claim)
