@@ -103,7 +103,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
     for pattern, cause in (
         # What refuses an object: the API server's own words.
         (
-            r"exceeded quota",
+            r"(exceeded|failed) quota",
             Cause(
                 "a quota of the namespace refuses the object",
                 Blame.CLUSTER,
@@ -339,7 +339,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
             ),
         ),
         (
-            r"Evicted|Preempt|DisruptionTarget|TaintManagerEviction",
+            r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
             Cause(
                 "somebody or something has evicted the pod",
                 Blame.CLUSTER,
@@ -412,6 +412,11 @@ def of_events(events: Iterable[Object]) -> Cause | None:
     return next(
         (cause for pattern, cause in _EVENTS if any(pattern.search(line) for line in lines)), None
     )
+
+
+def of_scheduler(message: str) -> Cause | None:
+    """The likely cause that a pod's condition PodScheduled tells of."""
+    return of_text(f"{_NOT_SCHEDULED}: {message}")
 
 
 def _about(event: Object) -> str:

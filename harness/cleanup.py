@@ -72,9 +72,11 @@ class Removal:
     kube: Kube
     observer: Observer
     budget: Budget
+    """For all that is waited for together: what does not go holds up the rest, too."""
     trouble: list[str] = field(default_factory=list)
     """What went wrong, as sentences."""
     _lost: bool = False
+    _waited: float = 0.0
 
     def delete_all(self, objects: Iterable[Object], last: Object | None) -> None:
         """Delete pods, then claims, then what else is in namespaces, then what is the cluster's.
@@ -130,10 +132,14 @@ class Removal:
         def gone() -> bool | None:
             return all(self.observer.last(obj).gone for obj in objects) or None
 
+        left = Budget(self.budget.name, max(0.0, self.budget.seconds - self._waited))
+        began = time.monotonic()
         try:
-            self.observer.wait("the end of the run's objects", gone, self.budget, lambda: "")
+            self.observer.wait("the end of the run's objects", gone, left, lambda: "")
         except (WaitTimeoutError, StoppedError):
             return  # the audit names what is left
+        finally:
+            self._waited += time.monotonic() - began
 
     def _still_there(self, obj: Object) -> str:
         """A description of an object that is left; empty when it is gone."""
@@ -168,7 +174,8 @@ def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float)
             expected="none",
             observed="\n".join([*left, *trouble]),
             blame=Blame.CLUSTER,
-            likely="a finalizer is not removed, or the API server was not reachable",
+            likely="a finalizer is not removed, the kubelet of the node has stopped, or the API"
+            " server was not reachable",
             next=f"{delete_command(run)} (or --dra-sweep, once its Lease has expired)",
         )
     return _case("HYGIENE-001", "nothing_is_left", NOTHING_LEFT, finding, seconds)

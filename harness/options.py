@@ -331,7 +331,7 @@ SPECS: tuple[Spec, ...] = (
         _run_of_before,
         "RUN",
         "an earlier run's folder or results.json: a check that ends worse than there is a"
-        " regression (exit code 13)",
+        " regression (exit code 13); write =RUN",
     ),
     Spec(
         "node_selector",

@@ -183,7 +183,7 @@ class Record:
             return Exit.INCONCLUSIVE
         if self.regressed():
             return Exit.REGRESSION
-        if self.leftovers:
+        if self.leftovers or any(r.area == HYGIENE_AREA and _red(r) for r in self.results):
             return Exit.LEFTOVERS
         return pytest_code  # 1 when something failed that is no check
 

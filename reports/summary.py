@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.outcome import PREFLIGHT_AREA, Outcome, Record, undecided_areas
+from harness.finding import HEAD_CHARACTERS, one_line
+from harness.outcome import PREFLIGHT_AREA, Outcome, Record, Result, undecided_areas
 from reports import html, results
 from reports.facts import Facts
+
+LONG_CHARACTERS = 600
+"""Of a message that did not fit into its headline."""
 
 
 def lines(record: Record, facts: Facts) -> Iterator[str]:
@@ -27,11 +31,10 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         if result.outcome in (Outcome.FAIL, Outcome.ERROR):
             blame = f" (who: {result.finding.blame.value})" if result.finding else ""
             yield f" {result.outcome.value.upper():<6}  {result.headline}{blame}"
-            # A run that ends in preflight shows no failure at length above.
-            if result.area == PREFLIGHT_AREA and result.finding and result.finding.next:
-                yield f" NEXT    {result.finding.next}"
+            yield from _at_length(result)
         elif result.advice:
             yield f" ADVICE  {result.headline}"
+            yield from _at_length(result)
     reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
     for reason, times in reasons.most_common():
         yield f" SKIP    {times} x {reason}"
@@ -51,3 +54,14 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     yield f"REPORT   {facts.folder / html.NAME}"
     yield f"         {facts.junit}"
     yield f"         {facts.folder / results.NAME}"
+
+
+def _at_length(result: Result) -> Iterator[str]:
+    """What nothing above has told: a run that ends in preflight shows no failure in full."""
+    finding = result.finding
+    if result.area != PREFLIGHT_AREA or finding is None:
+        return
+    if len(f"{result.id} {finding.head}") > HEAD_CHARACTERS:
+        yield f"         {one_line(finding.head, LONG_CHARACTERS)}"
+    if finding.next:
+        yield f" NEXT    {finding.next}"

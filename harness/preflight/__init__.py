@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import causes
 from harness.check import Check
 from harness.expect import Inventory
 from harness.finding import Blame, Finding
@@ -133,16 +134,26 @@ class Preflight:
         except NotSo as error:
             finding = error.finding
         except UnreachableError as error:
-            finding = Finding(str(error), "the API server answers", str(error), Blame.CLUSTER)
+            finding = Finding(
+                str(error),
+                "the API server answers",
+                str(error),
+                Blame.CLUSTER,
+                next="see whether the API server runs and can be reached from here",
+            )
         except ApiError as error:
             if error.status == 403 and _first(earlier, [RIGHTS]):
                 return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {RIGHTS}")
+            cause = causes.of_text(str(error))
             finding = Finding(
                 f"the API server refuses: {error}",
                 "the request is allowed",
                 str(error),
                 Blame.CLUSTER,
-                next="see what the message names; --dra-plan prints the rights that a run takes",
+                likely=cause.text if cause else "",
+                next=cause.next
+                if cause
+                else "see what the message names; --dra-plan prints the rights that a run takes",
             )
         else:
             if advice is None:

@@ -119,7 +119,12 @@ def driver(context: Context) -> None:
             context.options.profile, context.profiles, [wanted] if wanted else published
         )
     except ProfileError as error:
-        raise not_so(str(error), "one driver under test, and its profile", Blame.SUITE) from error
+        raise not_so(
+            str(error),
+            "one driver under test, and its profile",
+            Blame.SUITE,
+            "--dra-driver NAME chooses the driver under test, --dra-profile its profile",
+        ) from error
 
 
 def device_class(context: Context) -> None:

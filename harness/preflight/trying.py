@@ -43,7 +43,11 @@ def admission(context: Context) -> None:
                 "a policy of the cluster changes the labels of new namespaces: exempt those that"
                 " begin with dra-conformance-, or name one that is fit (--dra-namespace)",
             )
-        pod = _pod(context, "pod-image.yaml.j2", standard, image=context.image or "none")
+        pod = _pod(
+            *(context, "pod-image.yaml.j2", standard),
+            image=context.image or "none",
+            as_large_as_checks=True,  # quotas and LimitRanges must have room for those
+        )
         try:
             context.kube.create(pod, dry_run=True)
         except ApiError as error:
@@ -122,7 +126,7 @@ def _no_device(context: Context, error: WaitTimeoutError) -> NotSo:
             " the devices (kubectl get resourceslices -o yaml)",
             said,
         )
-    cause = causes.of_text(said)
+    cause = causes.of_scheduler(said)
     return not_so(
         f"no device of DeviceClass {context.device_class} was allocated: {said}",
         f"an allocation within {error.budget.seconds:g} s",
@@ -241,6 +245,7 @@ def _pod(context: Context, template: str, standard: str, **values: Any) -> Objec
         "name": PROBE,
         "namespace": context.run.open_namespace(standard),
         "node": "",
+        "as_large_as_checks": False,
         "privileged": standard == PRIVILEGED,
         "tolerations": [
             *(dict(item) for item in context.the_profile().tolerations),

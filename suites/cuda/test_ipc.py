@@ -316,10 +316,9 @@ def test_large_memory_is_shared_whole(played: Played) -> None:
 def both_directions(play: ScriptedPlay) -> None:
     """Each of two GPUs exports once, and the other one imports."""
     claim = play.claim()
-    for number in (1, 2):
-        # At first in the order of the claim; when that is known, in the other one, too.
-        order = ",".join(device.uuid for device in claim.devices[::-1])
-        gpus = ["--gpus", order] if order else []
+    play.hold(claim)
+    for number, devices in enumerate((claim.devices, claim.devices[::-1]), 1):
+        gpus = ["--gpus", ",".join(device.uuid for device in devices)]
         exporter = play.start(
             f"{EXPORTER}-{number}",
             ["produce", "--nonce", play.nonce, "--bytes", SMALL, "--log", *gpus, *play.patience()],

@@ -347,3 +347,20 @@ def test_a_finding_is_for_strangers(name: str) -> None:
     rows = body(finding, "The sentence.", "the same command with --dra-check NODE-028").splitlines()
     titles = {row[2:13].strip() for row in rows if row[2:3].strip()}
     assert {"check", "expected", "observed", "likely", "who", "next", "rerun"} <= titles
+
+
+@pytest.mark.parametrize("name", ["cordoned", "attribute missing", "taint"])
+def test_a_condition_of_the_scheduler_tells_what_its_event_tells(name: str) -> None:
+    """The condition PodScheduled has the event's message without its reason."""
+    _, message, (blame, words) = EVENTS[name]
+    cause = causes.of_scheduler(message)
+    assert cause is not None
+    assert (cause.blame, words in cause.text) == (blame, True)
+
+
+@pytest.mark.parametrize("verb", ["exceeded", "failed"])
+def test_quotas_refuse_in_two_ways(verb: str) -> None:
+    """Too many, and without a limit where the quota wants one."""
+    cause = causes.of_text(f'pods "x" is forbidden: {verb} quota: q: must specify limits.cpu')
+    assert cause is not None
+    assert "quota" in cause.text

@@ -79,6 +79,8 @@ def test_exit_codes_come_in_their_order() -> None:
     made = record(result(PASS))
     made.leftovers.append("pod")
     assert made.exit_code(0) == 11
+    foreign = result(ERROR, "HYGIENE-002", HYGIENE_AREA)
+    assert record(result(PASS), foreign).exit_code(0) == 11
     assert record(result(PASS)).exit_code(1) == 1
     assert record(result(PASS)).exit_code(5) == 5
 
