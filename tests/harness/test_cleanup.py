@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import anchor
+from harness.budgets import Budget
 from harness.cleanup import clean_up, delete_command
 from harness.finding import UnmetError
 from harness.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
@@ -150,6 +152,27 @@ def test_what_does_not_go_is_named_and_stays_sweepable(
     assert f"kubectl delete namespace dra-conformance-{run.id} (or --dra-sweep" in result.body
     assert {f"Namespace/dra-conformance-{run.id}", f"Lease/dra-conformance-{run.id}"} <= names(api)
     assert run.record.leftovers
+
+
+def test_what_does_not_go_is_waited_for_once(
+    run: Run, api: FakeApi, controllers: Controllers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that stays keeps its claim and its namespace: one time limit for all of them."""
+    furnish(run)
+    controllers.held.add("pod")
+    asked: list[float] = []
+    wait = run.observer.wait
+
+    def recording(what: str, predicate: Any, budget: Budget, state: Any) -> Any:
+        if what == "the end of the run's objects":
+            asked.append(budget.seconds)
+        return wait(what, predicate, budget, state)
+
+    monkeypatch.setattr(run.observer, "wait", recording)
+    clean_up(run)
+    assert asked[0] == run.budgets.clean_up.seconds
+    assert len(asked) > 1
+    assert asked[1:] == pytest.approx([0.0] * len(asked[1:]), abs=0.1)
 
 
 def test_a_change_of_what_is_not_the_runs_is_found(run: Run, api: FakeApi) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.outcome import Outcome, Record
+from harness.finding import Blame, Finding
+from harness.outcome import PREFLIGHT_AREA, Outcome, Record, Result
 from harness.table import Table
 from reports import junit, results, summary
 from reports.junit import JUnitError
@@ -127,6 +128,24 @@ def test_results_and_summary_tell_the_same(record: Record, tmp_path: Path) -> No
     assert " TABLE   Own PIDs: They must differ." in text
     assert " LEFT    pod/x in y" in text
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_ends_a_run_in_preflight_is_told_in_full(tmp_path: Path) -> None:
+    """Nothing above the summary tells it: the message that was cut, and what to do."""
+    head = "the cluster does not admit a pod: " + "a policy of the team says no; " * 6 + "exempt it"
+    step = Result(
+        case="PF-10_admission",
+        id="PF-10",
+        area=PREFLIGHT_AREA,
+        outcome=Outcome.PASS,
+        sentence="The run's namespaces MUST admit pods.",
+    )
+    finding = Finding(head, "admitted", head, Blame.CLUSTER, next="exempt the run's namespaces")
+    for outcome in (Outcome.ERROR, Outcome.PASS):  # red, and advice
+        made = Record()
+        made.add(step.ended(outcome, finding))
+        text = "\n".join(summary.lines(made, facts(tmp_path)))
+        assert f"         {head}\n NEXT    exempt the run's namespaces" in text
 
 
 # What Jenkins' junit-10.xsd and the older JUnit.xsd both take: what may stand where, in which
