@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.kinds import POD
+from harness.kinds import POD, Object
 from tests.suite.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +27,10 @@ POD = {pod!r}
 def test_it_comes(dra_run):
     """It MUST come."""
     namespace = dra_run.open_namespace("restricted")
-    dra_run.create({{**POD, "metadata": {{"name": "waits", "namespace": namespace}}}})
+    dra_run.create({{**POD, "metadata": {{"name": "{waiting}", "namespace": namespace}}}})
     dra_run.observer.wait("it", lambda: None, Budget("ever", 600), lambda: "")
 '''
+WAITING = "waits"
 WAITING_POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -41,7 +42,7 @@ def start(kubeconfig: Path, folder: Path, *arguments: str | Path) -> subprocess.
     """Start a check that waits for ever."""
     checks = folder / "hanging" / "test_hanging.py"
     checks.parent.mkdir()
-    checks.write_text(HANGING.format(pod=WAITING_POD))
+    checks.write_text(HANGING.format(pod=WAITING_POD, waiting=WAITING))
     return subprocess.Popen(
         [
             # What a shell starts in the background would ignore Ctrl-C.
@@ -70,24 +71,31 @@ def reported(folder: Path) -> dict[str, Any]:
     return document
 
 
+def the_pod(cluster: FakeCluster) -> Object | None:
+    """The check's pod; preflight has some of its own before."""
+    found = [
+        obj
+        for (kind, _, name), obj in cluster.api.objects.items()
+        if (kind, name) == (POD.name, WAITING)
+    ]
+    return found[0] if found else None
+
+
 def await_pod(cluster: FakeCluster) -> None:
     """Wait until the check waits."""
     with cluster.api.changed:
-        assert cluster.api.changed.wait_for(
-            lambda: any(key[0] == POD.name for key in cluster.api.objects), 60
-        )
+        assert cluster.api.changed.wait_for(lambda: the_pod(cluster), 60)
 
 
 def await_deletion(cluster: FakeCluster) -> None:
-    """Wait until the clean-up waits for the pod's end."""
+    """Wait until the clean-up waits for the pod's end: the first signal has been heeded."""
+
+    def deleted() -> bool:
+        pod = the_pod(cluster)
+        return pod is not None and "deletionTimestamp" in pod["metadata"]
+
     with cluster.api.changed:
-        assert cluster.api.changed.wait_for(
-            lambda: any(
-                key[0] == POD.name and obj["metadata"].get("deletionTimestamp")
-                for key, obj in cluster.api.objects.items()
-            ),
-            60,
-        )
+        assert cluster.api.changed.wait_for(deleted, 60)
 
 
 def test_a_time_limit_within_a_check_is_an_error_of_the_suite(tmp_path: Path) -> None:
