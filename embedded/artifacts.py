@@ -67,7 +67,8 @@ class Build:
         command = [str(word) for word in argv]
         self.log.write("+ " + " ".join(command) + "\n")
         self.log.flush()
-        environment = {**os.environ, **(env or {})}
+        # An interpreter that is an artifact must not write bytecode into itself.
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
         try:
             subprocess.run(
                 command,

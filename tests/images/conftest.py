@@ -63,8 +63,10 @@ def unpacked(
             with tarfile.open(obtained(artifact) / ARCHIVE) as archive:
                 for digest in _layers(archive):
                     with tarfile.open(fileobj=archive.extractfile(_path(digest))) as layer:
-                        # Our own archive: the filters would drop the sticky bit of /tmp.
-                        layer.extractall(root, filter="fully_trusted")
+                        # Our own archive: the filters would drop the sticky bit of /tmp. (Not as
+                        # an argument, which Python 3.11 takes from 3.11.4 on.)
+                        layer.extraction_filter = lambda member, _: member
+                        layer.extractall(root)
             done[artifact.name] = root
         return done[artifact.name]
 
