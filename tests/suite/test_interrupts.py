@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,17 @@ from tests.suite.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).parents[2]
 HANGING = '''
+import time
+
 from harness.budgets import Budget
 from harness.check import check
 
 POD = {pod!r}
+
+
+class Slow:
+    def __del__(self):
+        time.sleep({in_destructor})  # an exception that comes meanwhile is dropped
 
 
 @check(id="HANG-001", force="MUST", level=0, source="a test")
@@ -28,6 +36,7 @@ def test_it_comes(dra_run):
     """It MUST come."""
     namespace = dra_run.open_namespace("restricted")
     dra_run.create({{**POD, "metadata": {{"name": "{waiting}", "namespace": namespace}}}})
+    Slow()
     dra_run.observer.wait("it", lambda: None, Budget("ever", 600), lambda: "")
 '''
 WAITING = "waits"
@@ -38,11 +47,13 @@ WAITING_POD: dict[str, Any] = {
 }
 
 
-def start(kubeconfig: Path, folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Start a check that waits for ever."""
+def start(
+    kubeconfig: Path, folder: Path, *arguments: str | Path, in_destructor: float = 0
+) -> subprocess.Popen[str]:
+    """Start a check that waits for ever, some seconds of it where no exception gets out of."""
     checks = folder / "hanging" / "test_hanging.py"
     checks.parent.mkdir()
-    checks.write_text(HANGING.format(pod=WAITING_POD, waiting=WAITING))
+    checks.write_text(HANGING.format(pod=WAITING_POD, waiting=WAITING, in_destructor=in_destructor))
     return subprocess.Popen(
         [
             # What a shell starts in the background would ignore Ctrl-C.
@@ -128,6 +139,20 @@ def test_a_signal_ends_the_run_with_reports_and_nothing_left(
     assert cluster.left() == []
     (red,) = [entry for entry in reported(tmp_path)["results"] if entry["outcome"] == "error"]
     assert "in the middle of this check" in red["headline"]
+
+
+def test_a_signal_in_a_destructor_ends_the_run_all_the_same(tmp_path: Path) -> None:
+    """Python drops the exception that it raises there: the signal comes again."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path, in_destructor=30)
+        await_pod(cluster)
+        time.sleep(0.5)  # the answer has been read, and the destructor sleeps
+        running.send_signal(signal.SIGTERM)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 2, printed
+    assert cluster.left() == []
+    assert "SIGTERM again" not in printed
 
 
 def test_ctrl_c_in_the_clean_up_names_what_is_left(tmp_path: Path) -> None:
