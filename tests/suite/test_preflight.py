@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -93,7 +94,7 @@ def rewrite_labels(cluster: FakeCluster) -> None:
         (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
         (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
         (lose_a_slice, "PF-05", "fail", "pool half has 1 of 2 slices of generation 1"),
-        (set_clock, "PF-14", "error", "s ahead of this machine's"),
+        (set_clock, "PF-14", "error", r"clock is 3(599|600|601) s ahead of this machine's"),
         (refuse_pods, "PF-10", "error", "no registry but ours"),
         (rewrite_labels, "PF-10", "error", "enforce is gone"),
     ],
@@ -108,8 +109,8 @@ def test_what_is_not_so_ends_the_run(
     ended = run(cluster, tmp_path, *ONE, *(SHORT if spoil is lose_a_slice else ()))
     assert (ended.code, ended.red()) == (10, {step: outcome}), ended.output
     (case,) = [entry for entry in ended.results["results"] if entry["id"] == step]
-    assert words in case["body"]
-    assert case["finding"]["next"] or step == "PF-03"
+    assert re.search(words, case["body"]), case["body"]
+    assert case["finding"]["next"]
     assert cluster.left() == before
 
 
