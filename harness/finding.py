@@ -6,6 +6,8 @@ import enum
 import re
 from dataclasses import dataclass, replace
 
+UNSUPPORTED = "unsupported:"
+"""The reason of a skip begins so where the place cannot show what the check judges."""
 HEAD_CHARACTERS = 120
 """TestGrid keeps 140 characters of a message and cuts the middle out."""
 
@@ -73,6 +75,13 @@ class UndecidedError(JudgementError):
 
 class UnmetError(JudgementError):
     """What the check needs is not there; ``str()`` is the reason of the skip."""
+
+
+class UnsupportedError(UnmetError):
+    """The place cannot show what the check judges; that alone leaves a run conclusive."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{UNSUPPORTED} {reason}")
 
 
 def judge(finding: Finding) -> JudgementError:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.finding import Finding, body, headline
+from harness.finding import UNSUPPORTED, Finding, body, headline
 from harness.table import Table
 
 PREFLIGHT_AREA = "preflight"
@@ -15,8 +15,6 @@ HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
 EXPECTATIONS_AREA = "expectations"
 BASELINE_AREA = "baseline"
-UNSUPPORTED = "unsupported:"
-"""The reason of a skip begins so where the place cannot show what the check judges."""
 AGAIN = "the same command again"
 
 

@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.check import EVERY_DEVICE, Check, Impact, Scenario
-from harness.finding import counted
+from harness.finding import UNSUPPORTED, counted
 from harness.launcher import MOST_AT_A_TIME
 from harness.options import Options, flag
-from harness.outcome import UNSUPPORTED
 from harness.permissions import manifest, rules
 from harness.profile import UNKNOWN
 from harness.run import PRIVILEGED, RESTRICTED

@@ -10,7 +10,7 @@ from fixtures.account import Played
 from fixtures.scripted import ScriptedPlay, scenario
 from harness import causes
 from harness.check import check
-from harness.finding import UnmetError
+from harness.finding import UnsupportedError
 from harness.workload_report import WorkloadReport, told
 
 BYTES = 1 << 30
@@ -39,7 +39,7 @@ def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
     """Each way and method of a path in relation to the same on another path."""
     report = played.report("importer")
     if played.notes.get("simulated"):
-        raise UnmetError("unsupported: the speed of simulated GPUs says nothing")
+        raise UnsupportedError("the speed of simulated GPUs says nothing")
     if not report.bandwidth:
         played.refuse(
             f"the importer measured nothing: {report.error_text()}",
@@ -58,7 +58,7 @@ def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
                 observed="\n".join(told(entry) for entry in report.bandwidth),
             )
     if not compared:
-        raise UnmetError(f"unsupported: {path} and {base} memory were not both to be had")
+        raise UnsupportedError(f"{path} and {base} memory were not both to be had")
 
 
 def pairs(report: WorkloadReport, path: str, base: str) -> list[tuple[str, str, float, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fixtures.account import Played
 from fixtures.scripted import Container, ScriptedPlay, scenario
 from harness.check import EVERY_DEVICE, check
-from harness.finding import UnmetError, counted, short_uuid
+from harness.finding import UnsupportedError, counted, short_uuid
 from harness.inventory import Device
 from harness.workload_report import Gpu, NvmlGpu, WorkloadReport, told
 from suites.cuda.transfers import attempt_of
@@ -162,7 +162,7 @@ def test_device_nodes_are_those_of_the_allocated_gpus(played: Played) -> None:
     report = played.report("inventory")
     minors = [gpu.minor for gpu in nvml(report)]
     if None in minors:
-        raise UnmetError("unsupported: NVML does not tell the GPUs' minor numbers")
+        raise UnsupportedError("NVML does not tell the GPUs' minor numbers")
     wanted = {f"nvidia{minor}" for minor in minors}
     seen = {name for name in report.device_nodes if name.removeprefix("nvidia").isdigit()}
     if seen != wanted:
@@ -280,5 +280,5 @@ def nvml(report: WorkloadReport) -> tuple[NvmlGpu, ...]:
         UnmetError: NVML is not in the container, which is no breach of anything.
     """
     if report.nvml is None:
-        raise UnmetError(f"unsupported: NVML is not usable in the container: {report.nvml_error}")
+        raise UnsupportedError(f"NVML is not usable in the container: {report.nvml_error}")
     return report.nvml

@@ -10,7 +10,7 @@ from fixtures.account import Played
 from fixtures.scripted import FOLDER, Container, ScriptedPlay, scenario
 from harness import causes
 from harness.check import Part, check
-from harness.finding import Blame, UnmetError
+from harness.finding import Blame, UnsupportedError
 from harness.workload_report import told
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
 from suites.cuda.transfers import answer, attempt_of, judge_read, judge_seen, transfer_of
@@ -284,7 +284,7 @@ def test_several_pods_open_the_same_memory(played: Played) -> None:
 def large_memory(play: ScriptedPlay) -> None:
     """A buffer of 8 GiB, on GPUs that have memory of their own."""
     if play.run.place.hardware == "simulated":
-        raise UnmetError("unsupported: simulated GPUs have no memory but the machine's")
+        raise UnsupportedError("simulated GPUs have no memory but the machine's")
     claim = play.claim()
     args = ["produce", "--nonce", play.nonce, "--log", "--bytes", str(LARGE)]
     exporter = play.start(EXPORTER, [*args, *play.patience()], claim)
@@ -352,6 +352,6 @@ def test_memory_is_shared_between_gpus_in_both_directions(played: Played) -> Non
         transfer = transfer_of(played, f"{IMPORTER}-{number}", "cross")
         refused = (transfer.error or {}).get("code") == PEER_ACCESS_UNSUPPORTED
         if transfer.can_access_peer is False and refused:
-            raise UnmetError("unsupported: the two GPUs have no peer access (CUDA error 217)")
+            raise UnsupportedError("the two GPUs have no peer access (CUDA error 217)")
         judge_read(played, f"{IMPORTER}-{number}", "cross")
         judge_seen(played, f"{EXPORTER}-{number}", "cross")

@@ -13,7 +13,14 @@ from fixtures.scripted import ScriptedPlay, scenario
 from fixtures.security import Security
 from harness import causes
 from harness.check import check
-from harness.finding import Blame, FailedError, UndecidedError, UnmetError, counted
+from harness.finding import (
+    Blame,
+    FailedError,
+    UndecidedError,
+    UnmetError,
+    UnsupportedError,
+    counted,
+)
 from harness.workload_report import Process, Transfer, told
 from suites.cuda.transfers import answer
 
@@ -43,9 +50,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
     try:
         member.started.get()
     except UndecidedError as error:
-        raise UnmetError(
-            f"unsupported: the node starts no pod with hostUsers: false ({error})"
-        ) from error
+        raise UnsupportedError(f"the node starts no pod with hostUsers: false ({error})") from error
     report = played.report("inventory")
     wanted = {device.uuid for device in member.devices}
     if {gpu.uuid for gpu in report.gpus} != wanted:
@@ -204,7 +209,7 @@ def need_row(row: Played, form: MatrixRow) -> None:
         UnmetError: it could not.
     """
     if form.unsupported(row):
-        raise UnmetError(f"unsupported: {form.unsupported(row)}")
+        raise UnsupportedError(f"{form.unsupported(row)}")
     for role, security in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
         if security.user_namespace and role in row.members:
             try:

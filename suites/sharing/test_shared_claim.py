@@ -30,7 +30,7 @@ from fixtures.shared_claim import (
 )
 from harness import causes
 from harness.check import check
-from harness.finding import Blame, UnmetError, counted, short_uuid
+from harness.finding import Blame, UnmetError, UnsupportedError, counted, short_uuid
 from harness.inventory import Device, is_allocated, results
 from harness.workload_report import Transfer, WorkloadReport
 
@@ -653,7 +653,7 @@ def need_peer_access(transfer: Transfer) -> None:
     """Skip what GPUs without peer access cannot do: no driver for Kubernetes can change that."""
     refused = (transfer.error or {}).get("code") == PEER_ACCESS_UNSUPPORTED
     if transfer.path == "cross" and transfer.can_access_peer is False and refused:
-        raise UnmetError("unsupported: the two GPUs have no peer access (CUDA error 217)")
+        raise UnsupportedError("the two GPUs have no peer access (CUDA error 217)")
 
 
 def judge_words(shared: SharedClaim, path: str) -> None:
