@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.finding import Blame
+from harness.finding import Blame, Finding
 from harness.kinds import Object
 
 
@@ -411,6 +411,26 @@ def of_events(events: Iterable[Object]) -> Cause | None:
     ]
     return next(
         (cause for pattern, cause in _EVENTS if any(pattern.search(line) for line in lines)), None
+    )
+
+
+def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> Finding:
+    """What to say of something that the API server refused.
+
+    Args:
+        head: the first line.
+        expected: what should have been.
+        error: the refusal.
+        otherwise: the next step where its words name no known cause.
+    """
+    cause = of_text(str(error))
+    return Finding(
+        head,
+        expected,
+        str(error),
+        Blame.CLUSTER,
+        likely=cause.text if cause else "",
+        next=cause.next if cause else otherwise,
     )
 
 

@@ -144,16 +144,11 @@ class Preflight:
         except ApiError as error:
             if error.status == 403 and _first(earlier, [RIGHTS]):
                 return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {RIGHTS}")
-            cause = causes.of_text(str(error))
-            finding = Finding(
+            finding = causes.refusal(
                 f"the API server refuses: {error}",
                 "the request is allowed",
-                str(error),
-                Blame.CLUSTER,
-                likely=cause.text if cause else "",
-                next=cause.next
-                if cause
-                else "see what the message names; --dra-plan prints the rights that a run takes",
+                error,
+                "see what the message names; --dra-plan prints the rights that a run takes",
             )
         else:
             if advice is None:
