@@ -290,7 +290,7 @@ def outlived(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
     """A case for each known issue that this run can judge; it fails when its check passes."""
     for issue in known:
         about = [result for result in record.results if issue.covers(result)]
-        there = any(_KNOWN in result.headline or _red(result) for result in about)
+        there = any(_KNOWN in result.headline or result.red for result in about)
         passed = any(result.outcome is Outcome.PASS for result in about)
         if not there and not passed:
             continue  # not selected, or blocked: the check's own skip says so
@@ -308,10 +308,6 @@ def outlived(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
         case = f"EXP-007_known_issue_is_still_there[{form}]"
         sentence = "A check with a known issue MUST still fail, or the entry MUST go."
         yield _result(case, "EXP-007", sentence, finding, form)
-
-
-def _red(result: Result) -> bool:
-    return result.outcome in (Outcome.FAIL, Outcome.ERROR)
 
 
 def _result(

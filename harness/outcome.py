@@ -82,6 +82,11 @@ class Result:
         if silent and not self.headline.strip():
             raise ValueError(f"{self.case}: outcome {self.outcome.value} without a reason")
 
+    @property
+    def red(self) -> bool:
+        """Whether it is neither passed nor skipped."""
+        return self.outcome in (Outcome.FAIL, Outcome.ERROR)
+
     def ended(self, outcome: Outcome, finding: Finding, rerun: str = AGAIN) -> Result:
         """The same case with a finding to tell.
 
@@ -149,11 +154,11 @@ class Record:
 
     def preflight_failed(self) -> bool:
         """Whether the run ended before its first check."""
-        return any(r.area == PREFLIGHT_AREA and _red(r) for r in self.results)
+        return any(r.area == PREFLIGHT_AREA and r.red for r in self.results)
 
     def regressed(self) -> bool:
         """Whether something is worse than in the run that this one was compared with."""
-        return any(r.area == BASELINE_AREA and _red(r) for r in self.results)
+        return any(r.area == BASELINE_AREA and r.red for r in self.results)
 
     def verdict(self) -> Verdict:
         """What the run says about the driver."""
@@ -181,7 +186,7 @@ class Record:
             return Exit.INCONCLUSIVE
         if self.regressed():
             return Exit.REGRESSION
-        if self.leftovers or any(r.area == HYGIENE_AREA and _red(r) for r in self.results):
+        if self.leftovers or any(r.area == HYGIENE_AREA and r.red for r in self.results):
             return Exit.LEFTOVERS
         return pytest_code  # 1 when something failed that is no check
 
@@ -200,7 +205,3 @@ def undecided_areas(checks: Iterable[Result]) -> list[str]:
         if not any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in results)
         if not all(r.headline.startswith(UNSUPPORTED) for r in results)
     )
-
-
-def _red(result: Result) -> bool:
-    return result.outcome in (Outcome.FAIL, Outcome.ERROR)

@@ -28,7 +28,7 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     )
     yield f"VERDICT  {record.verdict().value}: {counts} in {facts.seconds:.1f} s"
     for result in record.results:
-        if result.outcome in (Outcome.FAIL, Outcome.ERROR):
+        if result.red:
             blame = f" (who: {result.finding.blame.value})" if result.finding else ""
             yield f" {result.outcome.value.upper():<6}  {result.headline}{blame}"
             yield from _at_length(result)

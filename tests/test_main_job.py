@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedded import cluster
+from fixtures.matrix import PID_ON_HOST
 from tests import footprint
 
 pytestmark = pytest.mark.embedded
@@ -52,8 +53,7 @@ def reasons(cases: dict[str, str]) -> set[str]:
 
     Where many processes were started, their numbers are too large for one row of the matrix.
     """
-    late = "unsupported: the exporter's PID on the host is"
-    return {reason for reason in cases.values() if reason and not reason.startswith(late)}
+    return {reason for reason in cases.values() if reason and PID_ON_HOST not in reason}
 
 
 def assert_nothing_left(running: subprocess.Popen[str], before: dict[str, set[str]]) -> None:

@@ -51,15 +51,14 @@ def admission(context: Context) -> None:
         try:
             context.kube.create(pod, dry_run=True)
         except ApiError as error:
-            cause = causes.of_text(str(error))
-            raise not_so(
-                f"the cluster does not admit a pod under Pod Security {standard}: {error}",
-                "pods such as the checks make are admitted",
-                Blame.CLUSTER,
-                cause.next
-                if cause
-                else "see what refuses it (quota, limits, an admission policy);"
-                " --dra-pod-patch=FILE changes every pod of the run",
+            raise NotSo(
+                causes.refusal(
+                    f"the cluster does not admit a pod under Pod Security {standard}: {error}",
+                    "pods such as the checks make are admitted",
+                    error,
+                    "see what refuses it (quota, limits, an admission policy);"
+                    " --dra-pod-patch=FILE changes every pod of the run",
+                )
             ) from error
     context.features = find(context.kube, context.run.open_namespace(RESTRICTED))
 

@@ -16,6 +16,7 @@ import yaml
 from kubernetes import config, dynamic
 
 from embedded.cluster import Cluster
+from fixtures.matrix import PID_ON_HOST
 from harness.kube import Kube, UnreachableError, from_kubeconfig
 from harness.permissions import ROLE, Right, manifest, missing, rights, rules
 
@@ -24,8 +25,6 @@ pytestmark = pytest.mark.embedded
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "checker"
 RULES = rules(creates=True, namespace="")
-LATE = "the exporter's PID on the host is"
-"""A machine that has started many processes has numbers too large for one row of the matrix."""
 TAKES_EFFECT_SECONDS = 30
 """The API server learns of changed roles as everybody does: by a watch."""
 
@@ -117,7 +116,7 @@ def test_a_run_passes_with_the_rights_of_the_plan(
     assert (results["run"]["narrowed"], results["leftovers"]) == ("", [])
     skips = {e["headline"] for e in results["results"] if e["outcome"] == "skip"}
     # What says nothing on simulated hardware, and what the driver cannot do as SEC-005 advises.
-    left_out = {skip for skip in skips if "simulated GPUs" not in skip and LATE not in skip}
+    left_out = {skip for skip in skips if "simulated GPUs" not in skip and PID_ON_HOST not in skip}
     assert left_out <= {"blocked by SEC-005"}
     assert "forbidden" not in path.read_text()
     assert "SIMULATED GPUs" in results["place"]
