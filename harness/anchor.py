@@ -79,12 +79,13 @@ def lease_values(run_id: str, namespace: str, anchor: Object | None, now: float)
             _RUN: run_id,
             _HOST: host_name(),
             _STARTED: moment(now),
-            **(_naming(anchor) if anchor is not None else {}),
+            **(naming(anchor) if anchor is not None else {}),
         },
     }
 
 
-def _naming(anchor: Object) -> dict[str, str]:
+def naming(anchor: Object) -> dict[str, str]:
+    """The annotations by which a Lease names the anchor that it belongs to."""
     return {_ANCHOR: f"{anchor['kind']}/{name_of(anchor)}", _ANCHOR_UID: uid_of(anchor)}
 
 
@@ -105,7 +106,7 @@ class Renewal(threading.Thread):
             ApiError: the API server refuses.
             UnreachableError: it does not answer.
         """
-        self._change(lambda lease: lease["metadata"]["annotations"].update(_naming(lease)))
+        self._change(lambda lease: lease["metadata"]["annotations"].update(naming(lease)))
 
     def run(self) -> None:
         """Renew until closed, or until the Lease is gone."""
@@ -189,6 +190,8 @@ class Candidate:
     run_id: str
     keep: str
     """Why it must stay; empty when it may go."""
+    alive: str = ""
+    """Whose run it is that goes on; empty when none does."""
 
     @property
     def kind(self) -> Kind:
@@ -233,6 +236,7 @@ def _lease_in(kube: Kube, namespace: Object) -> Object | None:
 def _judged(anchor: Object, lease: Object | None, now: float) -> Candidate:
     run_id = str((anchor["metadata"].get("labels") or {}).get(RUN_LABEL, ""))
     said = claimant(lease) if lease is not None else None
+    alive = ""
     if said is None:
         keep = "no Lease of a run names it"
     elif not said.names(anchor):
@@ -240,10 +244,8 @@ def _judged(anchor: Object, lease: Object | None, now: float) -> Candidate:
     elif said.run_id != run_id or name_of(anchor) != anchor_name(run_id):
         keep = f"its Lease is that of run {said.run_id}, its name and label are not"
     elif now < said.expires:
-        keep = (
-            f"run {run_id} of {said.holder}, begun {said.started}, lives: its Lease expires in"
-            f" {said.expires - now:.0f} s"
-        )
+        alive = f"run {run_id} of {said.holder}, begun {said.started}"
+        keep = f"{alive}, lives: its Lease expires in {said.expires - now:.0f} s"
     else:
         keep = ""
-    return Candidate(anchor, run_id, keep)
+    return Candidate(anchor, run_id, keep, alive)

@@ -46,6 +46,7 @@ READING = (
     _Step("PF-06", "driver_publishes_devices", reading.published_devices, ("PF-03",)),
     _Step("PF-07", "enough_devices_are_free", reading.free_devices, ("PF-06",)),
     _Step("PF-11", "nothing_is_left_of_earlier_runs", reading.leftovers, ("PF-01",)),
+    _Step("PF-16", "no_other_run_is_at_work", reading.others_at_work, ("PF-01",)),
     _Step("PF-13", "workload_image_is_named", reading.image),
 )
 TRYING = (

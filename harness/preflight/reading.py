@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from harness.anchor import candidates
+from harness.anchor import LEASE_SECONDS, Candidate, candidates
 from harness.finding import Blame, Finding, counted
 from harness.inventory import Pool, devices, driver_names, free_by_node, holders, partitions, pools
 from harness.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, name_of
 from harness.kube import ApiError
 from harness.observe import WaitTimeoutError, describe_name
 from harness.permissions import manifest, missing, rights, told, user
-from harness.preflight.context import Context, not_so
+from harness.preflight.context import Context, NotSo, not_so
 from harness.profile import ProfileError, choose
 from harness.versions import GROUP, VERSIONS, best
 
@@ -276,13 +276,7 @@ def free_devices(context: Context) -> None:
 def leftovers(context: Context) -> Finding | None:
     """Earlier runs SHOULD have left nothing."""
     where = context.options.namespace
-    try:
-        found = candidates(context.kube, where)
-    except ApiError as error:
-        if error.status == 403:
-            return None  # where the right is one that the run needs, PF-09 has said so
-        raise
-    left = sorted(describe_name(candidate.anchor) for candidate in found if not candidate.keep)
+    left = sorted(describe_name(other.anchor) for other in _others(context) if not other.keep)
     if not left:
         return None
     option = f" --dra-namespace {where}" if where else ""
@@ -293,6 +287,35 @@ def leftovers(context: Context) -> Finding | None:
         Blame.CLUSTER,
         next=f"pytest -m dra --dra-sweep{option} removes it",
     )
+
+
+def others_at_work(context: Context) -> Finding | None:
+    """No other run SHOULD be at work; in this run's --dra-namespace none MAY be."""
+    where = context.options.namespace
+    alive = sorted(other.alive for other in _others(context) if other.alive)
+    if not alive:
+        return None
+    finding = Finding(
+        f"another run is at work{f' in namespace {where}' if where else ''}: {'; '.join(alive)}",
+        "one run at a time",
+        "\n".join(alive),
+        Blame.CLUSTER,
+        next=("both give their objects the same names" if where else "both take the same GPUs")
+        + f": wait for its end; if it was killed, for at most {LEASE_SECONDS} s",
+    )
+    if where:
+        raise NotSo(finding)
+    return finding
+
+
+def _others(context: Context) -> list[Candidate]:
+    """What looks like other runs' anchors, as far as it may be seen."""
+    try:
+        return candidates(context.kube, context.options.namespace)
+    except ApiError as error:
+        if error.status == 403:
+            return []  # where the right is one that the run needs, PF-09 has said so
+        raise
 
 
 def image(context: Context) -> None:

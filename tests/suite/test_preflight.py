@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.anchor import RUN_LABEL, anchor_name, lease_values
+from harness.anchor import RUN_LABEL, anchor_name, lease_values, naming
 from harness.kinds import Object
 from harness.render import Manifests
 from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
@@ -183,17 +183,39 @@ def leave_anchor(cluster: FakeCluster, run_id: str, renewed: float) -> str:
 
 
 def test_leftovers_are_advice(tmp_path: Path) -> None:
-    """They are named, with the way to remove them; a run that goes on has left nothing."""
+    """They are named, with the way to remove them; a run that goes on is told."""
     cluster = FakeCluster()
     dead = leave_anchor(cluster, "20260101-000000-dead", renewed=1)
     alive = leave_anchor(cluster, "20260101-000000-beef", renewed=time.time())
     ended = run(cluster, tmp_path, *ONE)
     assert (ended.code, ended.red()) == (0, {}), ended.output
-    (case,) = [entry for entry in ended.results["results"] if entry["id"] == "PF-11"]
-    assert case["advice"]
-    assert case["headline"].startswith(f"PF-11 runs that were killed left namespace/{dead}, and")
-    assert "--dra-sweep removes it" in case["finding"]["next"]
+    left, at_work = (
+        entry for entry in ended.results["results"] if entry["id"] in ("PF-11", "PF-16")
+    )
+    assert (left["advice"], at_work["advice"]) == (True, True)
+    assert left["headline"].startswith(f"PF-11 runs that were killed left namespace/{dead}, and")
+    assert "--dra-sweep removes it" in left["finding"]["next"]
+    assert "PF-16 another run is at work: run 20260101-000000-beef of " in at_work["headline"]
     assert {f"Namespace/{name}" for name in (dead, alive)} <= set(cluster.left())
+
+
+def test_two_runs_in_one_namespace_are_one_too_many(tmp_path: Path) -> None:
+    """Their objects would have the same names: the second ends before it makes any."""
+    cluster = FakeCluster()
+    cluster.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
+    first = "20260101-000000-beef"
+    lease = Manifests(ROOT / "fixtures" / "manifests").one(
+        "lease.yaml.j2", lease_values(first, "team", None, time.time())
+    )
+    lease["metadata"]["labels"] = {RUN_LABEL: first}
+    lease = cluster.api.put(lease)
+    lease["metadata"]["annotations"].update(naming(lease))
+    cluster.api.put(lease)
+    before = cluster.left()
+    ended = run(cluster, tmp_path, *ONE, "--dra-namespace", "team")
+    assert (ended.code, ended.red()) == (10, {"PF-16": "error"}), ended.output
+    assert f"is at work in namespace team: run {first} of " in ended.output
+    assert cluster.left() == before
 
 
 def test_expectations_are_written_down_and_compared(tmp_path: Path) -> None:
