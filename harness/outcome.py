@@ -30,6 +30,10 @@ class Outcome(enum.StrEnum):
     """Not judged, for a named reason."""
 
 
+RULES = 2
+"""Of the verdict: one more whenever the same results would amount to another one."""
+
+
 class Verdict(enum.StrEnum):
     """What a run says about the driver."""
 
@@ -119,6 +123,10 @@ class Record:
     """What was measured, in the order in which it came."""
     environment: dict[str, Any] = field(default_factory=dict)
     """What is known about cluster, nodes and workloads besides the results; as JSON has it."""
+    rules: int = RULES
+    """By which the run was judged."""
+    verdict_then: Verdict | None = None
+    """What it was judged to be, if by other rules than these."""
 
     def add(self, result: Result) -> None:
         """Add one; the same case cannot end twice."""
@@ -161,7 +169,9 @@ class Record:
         return any(r.area == BASELINE_AREA and r.red for r in self.results)
 
     def verdict(self) -> Verdict:
-        """What the run says about the driver."""
+        """What the run says about the driver; of an earlier suite's run, what it said then."""
+        if self.verdict_then is not None:
+            return self.verdict_then
         checks, judged = self.checks(), self.judged()
         if any(r.outcome is Outcome.FAIL for r in judged):
             return Verdict.NONCONFORMANT

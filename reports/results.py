@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from harness.finding import Blame, Finding
-from harness.outcome import Outcome, Record, Result
+from harness.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.table import Table, TableError
 from reports.facts import Facts
 from reports.files import write_whole
@@ -47,6 +47,7 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "place": facts.place,
         "hardware": facts.hardware,
         "verdict": record.verdict().value,
+        "rules": record.rules,
         "exit_code": facts.exit_code,
         "run": {
             "id": facts.run_id,
@@ -156,7 +157,10 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
         interrupted=_get(run, "interrupted", str, "run."),
         tables=[_table_of(item) for item in content.get("tables") or []],
         environment=dict(content.get("environment") or {}),
+        rules=_as(int, content.get("rules", 1), "rules"),
     )
+    if record.rules != RULES:
+        record.verdict_then = _member(Verdict, content.get("verdict"), "verdict")
     _compare(content, record)
     try:
         started = datetime.fromisoformat(_get(run, "started", str, "run.")).timestamp()
@@ -192,8 +196,8 @@ def _compare(content: Mapping[str, Any], record: Record) -> None:
     for name, found in (("verdict", record.verdict().value), ("counts", counts)):
         if content.get(name) != found:
             raise ResultsError(
-                f"{name} is {content.get(name)!r}, but its results amount to {found!r}; it was"
-                " edited, or written by a suite with other rules"
+                f"{name} is {content.get(name)!r}, but its results amount to {found!r}: it was"
+                " edited"
             )
 
 
@@ -224,7 +228,7 @@ def _table_of(item: object) -> Table:
         raise ResultsError(str(error)) from error
 
 
-E = TypeVar("E", Blame, Outcome)
+E = TypeVar("E", Blame, Outcome, Verdict)
 
 
 def _member(kind: type[E], value: Any, where: str) -> E:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.finding import Blame, Finding
-from harness.outcome import Outcome, Record
+from harness.outcome import Outcome, Record, Verdict
 from harness.table import Table
 from reports import folder, results
 from reports.results import ResultsError
@@ -77,6 +77,17 @@ def test_a_newer_suite_may_say_more(tmp_path: Path) -> None:
     assert record.results == samples.record().results
 
 
+def test_a_verdict_by_other_rules_stands(tmp_path: Path) -> None:
+    """The run of an earlier suite stays what it was, and is still compared and written anew."""
+    document = results.document(samples.record(), samples.facts(tmp_path))
+    assert document["verdict"] == "nonconformant"
+    del document["rules"]
+    document["verdict"] = "inconclusive"
+    record, facts = results.parse(document, tmp_path)
+    assert record.verdict() is Verdict.INCONCLUSIVE
+    assert results.document(record, facts) == {**document, "rules": 1}
+
+
 def _without(*path: Any) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         *above, last = path
@@ -107,6 +118,7 @@ def _with(value: object, *path: Any) -> Callable[[Any], None]:
         (_with([], "run"), "run is \\[\\]; expected dict"),
         (_with(True, "exit_code"), "exit_code is True; expected int"),
         (_with("conformant", "verdict"), "verdict is 'conformant', but its results amount to"),
+        (_with("1", "rules"), "rules is '1'; expected int"),
         (_with("pass", "results", 3, "outcome"), "counts is .*, but its results amount to"),
         (_with("passed", "results", 0, "outcome"), r"results\[0\] \(ISO-001_a\[x\]\): outcome is"),
         (_without("results", 0, "sentence"), r"results\[0\] .*: sentence is missing"),
