@@ -94,11 +94,14 @@ def up(options: Options, progress: Progress) -> Cluster:
         ):
             kubeconfig = _start(plan, options.tied)
             api = _wait_for_api(plan, kubeconfig)
+            if options.fault:
+                _wait_for_nodes(plan, api)  # their folders are their own by then
+                set_fault(options.name, options.fault)
             for driver in drivers:
                 api.create(driver.objects(built, kubernetes))
-            _wait_until_ready(plan, api, drivers, kubernetes)
-        if options.fault:
-            set_fault(options.name, options.fault)
+            _wait_for_nodes(plan, api)
+            for driver in drivers:
+                _wait_for_driver(plan, api, driver, kubernetes, faulty=bool(options.fault))
     except _InUseError:
         raise  # it is somebody else's
     except BaseException:
@@ -431,22 +434,36 @@ def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
     return Api(kubeconfig)
 
 
-def _wait_until_ready(plan: Plan, api: Api, drivers: Sequence[Driver], kubernetes: Release) -> None:
-    """Wait for the nodes, then for the slices of each driver."""
+def _wait_for_nodes(plan: Plan, api: Api) -> None:
+    def ready(nodes: list[Object]) -> bool:
+        return _ready_nodes(nodes) == len(plan.nodes)
 
-    def alive() -> None:
-        _still_alive(plan)
+    api.wait("v1", "Node", ready, functools.partial(_still_alive, plan), START_SECONDS)
 
-    api.wait(
-        *("v1", "Node", lambda nodes: _ready_nodes(nodes) == len(plan.nodes), alive),
-        START_SECONDS,
+
+def _wait_for_driver(
+    plan: Plan, api: Api, driver: Driver, kubernetes: Release, *, faulty: bool
+) -> None:
+    """Wait for the devices of a driver.
+
+    What the reference driver publishes when it is faulty is its own affair: it has done so when
+    its pods are ready.
+    """
+    alive = functools.partial(_still_alive, plan)
+    if faulty and driver is reference.REFERENCE:
+        ready = functools.partial(_runs_on, len(plan.nodes), reference.NAMESPACE)
+        api.wait("apps/v1", "DaemonSet", ready, alive, START_SECONDS)
+        return
+    expected = sum(
+        node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
     )
-    for driver in drivers:
-        expected = sum(
-            node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
-        )
-        published = functools.partial(_has_published, driver.name, expected)
-        api.wait(kubernetes.dra_api, "ResourceSlice", published, alive, START_SECONDS)
+    published = functools.partial(_has_published, driver.name, expected)
+    api.wait(kubernetes.dra_api, "ResourceSlice", published, alive, START_SECONDS)
+
+
+def _runs_on(nodes: int, namespace: str, daemon_sets: list[Object]) -> bool:
+    found = [item for item in daemon_sets if item["metadata"]["namespace"] == namespace]
+    return bool(found) and all(item["status"].get("numberReady") == nodes for item in found)
 
 
 def _has_published(driver: str, devices: int, slices: list[Object]) -> bool:

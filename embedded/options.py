@@ -139,7 +139,7 @@ class Options:
     fault: str = _option(
         "",
         "NAME",
-        "make the reference driver misbehave once the cluster is ready, to see what the checks say"
+        "make the reference driver misbehave from its start on, to see what the checks say"
         " (default: it does not)",
     )
     kubernetes: str = _option("1.37", "MINOR", "the release of Kubernetes (default 1.37)")

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from embedded import cluster as embedded_cluster
-from embedded.drivers.reference import REFERENCE, set_fault
+from embedded.drivers.reference import NAMESPACE, REFERENCE, set_fault
 from tests.drivers.cluster import SLEEP, DriverCluster, running, state
 
 pytestmark = pytest.mark.embedded
 
-NAMESPACE = "dra-reference-driver"
 COMMON = ["/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidiactl"]
 
 

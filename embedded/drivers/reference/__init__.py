@@ -24,6 +24,8 @@ FAULTS: Mapping[str, str] = MappingProxyType(
 )
 """What `set_fault` takes, each with a sentence that says what the driver then does."""
 
+NAMESPACE = "dra-reference-driver"
+"""Where ``manifests.yaml`` puts it."""
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _FOLDER = Path("var/lib/kubelet/plugins") / DRIVER
 
