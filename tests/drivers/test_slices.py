@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -207,3 +207,26 @@ def test_no_slices_until_it_is_switched_off(
     switch(root, None)
     publisher.wake()
     api.wait(lambda: has(api, driver=DRIVER))
+
+
+def test_faults_of_what_is_published(api: ApiServer, publisher: Publisher, root: Path) -> None:
+    """One GPU twice, addresses in another spelling, no owner; each is put right afterwards."""
+
+    def switched(fault: str | None, seen: Callable[[dict[str, Any]], bool]) -> None:
+        switch(root, fault)
+        publisher.wake()
+        api.wait(lambda: any(seen(item) for item in api.slices.values()))
+
+    def addresses(item: dict[str, Any]) -> list[str]:
+        name = "resource.kubernetes.io/pciBusID"
+        return [device["attributes"][name]["string"] for device in item["spec"]["devices"]]
+
+    good = [gpu.pci for gpu in GPUS]
+    for fault, pci in (
+        ("published-twice", [*good, good[0]]),
+        ("pci-of-nvml", [f"0000{one}".upper() for one in good]),
+        (None, good),
+    ):
+        switched(fault, lambda item, pci=pci: addresses(item) == pci)  # type: ignore[misc]
+    switched("owned-by-nobody", lambda item: not item["metadata"]["ownerReferences"])
+    switched(None, lambda item: bool(item["metadata"]["ownerReferences"]))

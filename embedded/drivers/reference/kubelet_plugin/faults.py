@@ -29,6 +29,8 @@ class Point(enum.Enum):
 
     PUBLISH = enum.auto()
     """The entries of the ResourceSlice; None withdraws the slice."""
+    OWN = enum.auto()
+    """The owners of the ResourceSlice."""
     PREPARE = enum.auto()
     """The claim about to be prepared; raising refuses it."""
     INJECT = enum.auto()
@@ -69,6 +71,30 @@ def fault(name: str, point: Point) -> Callable[[Callable[..., Any]], Callable[..
 @fault("no-slices", Point.PUBLISH)
 def _no_slices(_devices: list[Any], _gpus: Sequence[Gpu]) -> None:
     """Registers with the kubelet, but publishes no ResourceSlice."""
+
+
+@fault("published-twice", Point.PUBLISH)
+def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the first GPU a second time, under another name."""
+    return [*devices, *({**first, "name": f"{first['name']}-again"} for first in devices[:1])]
+
+
+@fault("pci-of-nvml", Point.PUBLISH)
+def _pci_of_nvml(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes PCI addresses as NVML spells them: a domain of eight digits, in upper case."""
+    name = "resource.kubernetes.io/pciBusID"
+    spelled = []
+    for device in devices:
+        address = f"0000{device['attributes'][name]['string']}".upper()
+        attributes = {**device["attributes"], name: {"string": address}}
+        spelled.append({**device, "attributes": attributes})
+    return spelled
+
+
+@fault("owned-by-nobody", Point.OWN)
+def _owned_by_nobody(_owners: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes its ResourceSlice without an owner, so that it stays when the node goes."""
+    return []
 
 
 @fault("never-prepares", Point.PREPARE)

@@ -103,7 +103,7 @@ class Publisher:
 
     def _keep(self, version: str, slices: list[Object], devices: list[Object]) -> str:
         """Find the slice that is as it should be, or make it so; returns its name."""
-        owner = self._owner()
+        owners = self._faults.alter(Point.OWN, [self._owner()])
         pool: Object = {"name": self._node, "resourceSliceCount": 1}
         spec: Object = {
             "driver": DRIVER,
@@ -120,24 +120,26 @@ class Publisher:
             if (
                 _without_generation(item["spec"]) in accepted
                 and item["spec"]["pool"]["generation"] == newest
-                and item["metadata"].get("ownerReferences") == [owner]
+                and (item["metadata"].get("ownerReferences") or []) == owners
             ):
                 return str(item["metadata"]["name"])
         # Whoever changes a pool raises its generation: readers ignore the older ones.
         new = {**spec, "pool": {**pool, "generation": newest + 1}}
         base = next((one for one in slices if one["spec"]["pool"]["name"] == self._node), None)
-        item = self._write(version, base, owner, new)
+        item = self._write(version, base, owners, new)
         self._written = (spec, _without_generation(item["spec"]))
         return str(item["metadata"]["name"])
 
-    def _write(self, version: str, base: Object | None, owner: Object, spec: Object) -> Object:
+    def _write(
+        self, version: str, base: Object | None, owners: list[Object], spec: Object
+    ) -> Object:
         """Update a slice, or create one."""
         self._wait_for_turn()
         where = _path(version)
         if base:
             name = base["metadata"]["name"]
             log.info("updating ResourceSlice %s to generation %d", name, spec["pool"]["generation"])
-            metadata = {**base["metadata"], "ownerReferences": [owner]}
+            metadata = {**base["metadata"], "ownerReferences": owners}
             return self._api.request(
                 "PUT", f"{where}/{quote(name)}", {**base, "metadata": metadata, "spec": spec}
             )
@@ -150,7 +152,7 @@ class Publisher:
             {
                 "apiVersion": f"resource.k8s.io/{version}",
                 "kind": "ResourceSlice",
-                "metadata": {"generateName": name, "ownerReferences": [owner]},
+                "metadata": {"generateName": name, "ownerReferences": owners},
                 "spec": spec,
             },
         )
