@@ -84,6 +84,20 @@ def pools(slices: Iterable[Object], driver: str) -> list[Pool]:
     return found
 
 
+def current(slices: Iterable[Object], driver: str) -> list[Object]:
+    """The driver's slices that count: those of each pool's newest generation."""
+    mine = [item for item in slices if item["spec"]["driver"] == driver]
+    newest: dict[str, int] = {}
+    for item in mine:
+        pool = item["spec"]["pool"]
+        newest[pool["name"]] = max(newest.get(pool["name"], 0), int(pool["generation"]))
+    return [
+        item
+        for item in mine
+        if int(item["spec"]["pool"]["generation"]) == newest[item["spec"]["pool"]["name"]]
+    ]
+
+
 def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:
     """The driver's devices that the profile means, from each pool's newest generation."""
     return _devices(slices, driver, profile, profile.select_value)
@@ -99,16 +113,9 @@ def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
 def _devices(
     slices: Iterable[Object], driver: str, profile: Profile, selected: str
 ) -> list[Device]:
-    mine = [item for item in slices if item["spec"]["driver"] == driver]
-    newest: dict[str, int] = {}
-    for item in mine:
-        pool = item["spec"]["pool"]
-        newest[pool["name"]] = max(newest.get(pool["name"], 0), int(pool["generation"]))
     found = []
-    for item in mine:
+    for item in current(slices, driver):
         spec = item["spec"]
-        if int(spec["pool"]["generation"]) != newest[spec["pool"]["name"]]:
-            continue
         for device in spec.get("devices") or []:
             if _attribute(device, driver, profile.select_attribute) != selected:
                 continue

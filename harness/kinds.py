@@ -86,3 +86,9 @@ def namespace_of(obj: Object) -> str | None:
 def uid_of(obj: Object) -> str:
     """``metadata.uid``."""
     return str(obj["metadata"]["uid"])
+
+
+def has_labels(obj: Object, wanted: Mapping[str, str]) -> bool:
+    """Whether an object has each of some labels."""
+    labels = obj["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 from harness.anchor import LEASE_SECONDS, Candidate, candidates
 from harness.finding import Blame, Finding, counted
 from harness.inventory import Pool, devices, driver_names, free_by_node, holders, partitions, pools
-from harness.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, name_of
+from harness.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, has_labels, name_of
 from harness.kube import ApiError
 from harness.observe import WaitTimeoutError, describe_name
 from harness.permissions import manifest, missing, rights, told, user
@@ -209,7 +208,7 @@ def published_devices(context: Context) -> None:
                 "kubectl get resourceslices -o yaml",
             )
     if selector:
-        chosen = {name_of(node) for node in context.nodes if _has_labels(node, selector)}
+        chosen = {name_of(node) for node in context.nodes if has_labels(node, selector)}
         found = [device for device in found if device.node in chosen]
         if not found:
             shown = ",".join(f"{key}={value}" for key, value in selector.items())
@@ -235,11 +234,6 @@ def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
         if error.status == 403 and not needed:
             return ()
         raise
-
-
-def _has_labels(node: Object, wanted: Mapping[str, str]) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in wanted.items())
 
 
 def free_devices(context: Context) -> None:
