@@ -133,9 +133,9 @@ def rules(*, creates: bool, namespace: str, selects_nodes: bool = False) -> tupl
     if creates and not namespace:
         # Its namespaces have no names yet, so what it may do there it may do everywhere.
         return (*reading, *OBJECTS, *NAMESPACES)
-    beyond = (ALL_CLAIMS, DRIVER_PODS)
+    beyond = (ALL_CLAIMS, DRIVER_PODS, DRIVER_LOGS)
     if creates:
-        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond, DRIVER_LOGS)
+        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond)
     return (*reading, *beyond, *(IN_NAMESPACE[1:] if namespace else LEFT_BY_OTHERS))
 
 

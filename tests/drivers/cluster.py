@@ -42,6 +42,7 @@ class DriverCluster:
 
     def __init__(self, cluster: embedded_cluster.Cluster) -> None:
         self.name = cluster.name
+        self.kubeconfig = cluster.kubeconfig
         self._image = cluster.workload_image
         self._client = dynamic.DynamicClient(
             config.new_client_from_config(config_file=str(cluster.kubeconfig))

@@ -1,0 +1,1 @@
+"""ResourceSlices: what the driver tells the cluster of its GPUs."""

@@ -1,0 +1,143 @@
+"""The reference driver publishes wrong things, and the checks that only read find them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded import cluster as embedded_cluster
+from embedded.drivers.reference import set_fault
+from embedded.progress import Progress
+from suites.__main__ import checks
+from tests.drivers.cluster import DriverCluster
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+CHECKS = sorted(check.id for check in checks() if check.area == "slices")
+FAULTY = 2
+"""The node on which the driver misbehaves."""
+FAULTY_NODE = f"node-{FAULTY}"
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[DriverCluster]:
+    """A cluster of two nodes with the reference driver."""
+    options = embedded_cluster.Options(driver="reference", nodes=2)
+    with (
+        embedded_cluster.running(options, Progress()) as up,
+        closing(DriverCluster(up)) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def judge(driver: DriverCluster, tmp_path: Path) -> Callable[[], tuple[int, dict[str, Any]]]:
+    """Run the checks as an admin does; answers exit code and results that are not bare passes."""
+
+    def run() -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
+                *("--dra-cluster", "kubeconfig", "--dra-check", ",".join(CHECKS)),
+                *("--dra-output", tmp_path / "out", ROOT / "suites" / "slices"),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "KUBECONFIG": str(driver.kubeconfig)},
+            capture_output=True,
+            text=True,
+        )
+        (path,) = (tmp_path / "out").glob("*/results.json")
+        results = json.loads(path.read_text())["results"]
+        judged = [entry for entry in results if entry["area"] == "slices"]
+        assert {entry["id"] for entry in judged} == set(CHECKS), done.stdout
+        told = [entry for entry in judged if entry["outcome"] != "pass" or entry["advice"]]
+        return done.returncode, {entry["id"]: entry for entry in told}
+
+    return run
+
+
+@pytest.fixture
+def fault(driver: DriverCluster) -> Iterator[Callable[[str], None]]:
+    """Puts a fault in force on one node and waits until it shows; none is left at the end."""
+    root = embedded_cluster.node_root(driver.name, FAULTY)
+    before = published(driver)
+
+    def switch(name: str) -> None:
+        set_fault(root, name)
+        driver.wait_for_slices(lambda _: published(driver) != before)
+
+    yield switch
+    set_fault(root, None)
+    driver.wait_for_slices(lambda _: published(driver) == before)
+
+
+def published(driver: DriverCluster) -> list[Any]:
+    """What the slices say, whatever their names and generations."""
+    return sorted(
+        (
+            [
+                item["spec"]["nodeName"],
+                item["spec"]["devices"],
+                len(item["metadata"].get("ownerReferences") or []),
+            ]
+            for item in driver.slices
+        ),
+        key=lambda entry: str(entry[0]),
+    )
+
+
+def test_the_reference_driver_passes(judge: Any) -> None:
+    """With nothing to say."""
+    assert judge() == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "words"),
+    [
+        ("no-slices", "SLICE-001", f"runs on {FAULTY_NODE}, but no device of it"),
+        ("published-twice", "SLICE-009", f"gpu-0-again of {FAULTY_NODE} have the same UUID"),
+        ("pci-of-nvml", "SLICE-018", f"of {FAULTY_NODE} is '00000000:"),
+    ],
+)
+def test_a_fault_turns_its_check_red(
+    name: str, check: str, words: str, judge: Any, fault: Callable[[str], None]
+) -> None:
+    """That one only, and the driver is to blame."""
+    fault(name)
+    code, told = judge()
+    assert (code, {entry["id"]: entry["outcome"] for entry in told.values()}) == (
+        1,
+        {check: "fail"},
+    )
+    assert words in told[check]["headline"]
+    assert told[check]["finding"]["blame"] == "driver"
+
+
+def test_slices_that_nobody_owns_are_advice(judge: Any, fault: Callable[[str], None]) -> None:
+    """Nothing is wrong while the node is there."""
+    fault("owned-by-nobody")
+    code, told = judge()
+    assert (code, set(told)) == (0, {"SLICE-022"})
+    assert f"of {FAULTY_NODE} stays when the node goes" in told["SLICE-022"]["headline"]
+
+
+def test_devices_of_a_node_that_is_gone_are_found(judge: Any, driver: DriverCluster) -> None:
+    """What the advice before warns of. (The last test: the kubelet does not register again.)"""
+    set_fault(embedded_cluster.node_root(driver.name, FAULTY), "owned-by-nobody")
+    driver.wait_for_slices(lambda _: [owners for *_, owners in published(driver)] == [1, 0])
+    driver.kind("v1", "Node").delete(name=FAULTY_NODE)
+    driver.wait("v1", "Node", FAULTY_NODE, lambda node: node is None)
+    code, told = judge()
+    assert (code, set(told)) == (1, {"SLICE-002"})
+    assert (
+        f"there is no node {FAULTY_NODE}, and its slice publishes" in told["SLICE-002"]["headline"]
+    )
