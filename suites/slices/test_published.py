@@ -46,8 +46,8 @@ def test_every_node_of_the_driver_has_published_devices(published: Published) ->
         return
     first, others = min(lacking), len(lacking) - 1
     where = f"{first} and {counted(others, 'more node')}" if others else first
-    published.keep_driver_log(lacking)
-    published.refuse(
+    published.refuse_of(
+        lacking,
         f"the driver runs on {where}, but no device of {'them' if others else 'it'} is published",
         expected=f"a ResourceSlice with devices of each of {', '.join(sorted(pods))}",
         observed="\n".join(
@@ -69,7 +69,8 @@ def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     nodes = published.nodes.get()
     for item in published.slices:
         if node_of(item) and node_of(item) not in nodes:
-            published.refuse(
+            published.refuse_of(
+                {node_of(item)},
                 f"there is no node {node_of(item)}, and its slice publishes"
                 f" {counted(len(item['spec'].get('devices') or []), 'device')}",
                 expected=f"nodeName is one of {', '.join(sorted(nodes))}",
@@ -98,7 +99,8 @@ def test_no_gpu_is_published_twice(published: Published) -> None:
     for (what, value), same in devices.items():
         if len(same) > 1:
             shown = " and ".join(f"{gpu.name} of {gpu.node}" for gpu in same[:2])
-            published.refuse(
+            published.refuse_of(
+                {gpu.node for gpu in same},
                 f"{shown} have the same {what}: {short_uuid(value)}",
                 expected="one published device for each GPU",
                 observed="\n".join(f"{gpu.pool}/{gpu.name}: {what} {value}" for gpu in same),
@@ -118,25 +120,27 @@ def test_standard_attributes_are_well_formed(published: Published) -> None:
     found = list(_standard_attributes(published))
     if not found:
         raise UnsupportedError(f"the driver publishes none of {', '.join(FORMS)}")
-    for device, name, values in found:
+    for node, device, name, values in found:
         pattern, form = FORMS[name]
         wrong = [value for value in values if not pattern.fullmatch(str(value))]
         if wrong or not values:
-            published.refuse(
+            published.refuse_of(
+                {node},
                 f"{name} of {device} is {wrong[0] if wrong else 'empty'!r}",
                 expected=form,
                 observed=f"{name}: {', '.join(map(str, values))}",
             )
 
 
-def _standard_attributes(published: Published) -> Iterator[tuple[str, str, list[Any]]]:
-    """Device, attribute and values of each that is there."""
+def _standard_attributes(published: Published) -> Iterator[tuple[str, str, str, list[Any]]]:
+    """Node, device, attribute and values of each that is there."""
     for item in published.slices:
+        node = node_of(item)
         for device in item["spec"].get("devices") or []:
             for name in FORMS:
                 for value in (device.get("attributes", {}).get(name) or {}).values():
                     values = value if isinstance(value, list) else [value]
-                    yield f"{device['name']} of {node_of(item) or name_of(item)}", name, values
+                    yield node, f"{device['name']} of {node or name_of(item)}", name, values
 
 
 @check(
@@ -157,7 +161,8 @@ def test_slices_go_with_their_node(published: Published) -> None:
         node = nodes.get(node_of(item))
         if node is not None and uid_of(node) not in [owner["uid"] for owner in owners]:
             shown = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners)
-            published.refuse(
+            published.refuse_of(
+                {node_of(item)},
                 f"the ResourceSlice of {node_of(item)} stays when the node goes: it is owned by"
                 f" {shown or 'nothing'}",
                 expected=f"an ownerReference to Node {node_of(item)}, UID {uid_of(node)}",
