@@ -284,7 +284,8 @@ SPECS: tuple[Spec, ...] = (
         "",
         _text,
         "NAME|FILE",
-        "what is known about the driver: one of profiles/, or a file; default: by its name",
+        "what is known about the driver: one of profiles/, or a file (write =FILE); default: by its"
+        " name",
     ),
     Spec(
         "api",
@@ -370,7 +371,9 @@ SPECS: tuple[Spec, ...] = (
         "only print what would be created and run, and the rights that it takes; touches nothing",
     ),
     Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
-    Spec("output", "reports/out", _text, "DIR", "where reports go (default reports/out)"),
+    Spec(
+        "output", "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
+    ),
     Spec(
         "keep",
         "never",
