@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+import urllib3
+
 from embedded import artifacts, cgroups, requirements
 from embedded.api import Api, Object
 from embedded.binaries import RELEASES, RUNTIME, Release
@@ -40,6 +42,8 @@ from embedded.pki import Authority
 from embedded.progress import Progress
 
 START_SECONDS = 30
+WORD_SECONDS = 5
+"""So soon after a component's death there is word of it."""
 _MARK = ".starting"
 _NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 
@@ -90,7 +94,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         with (
             progress.step("starting the embedded cluster"),
             _starting(state),
-            _explained(state, options),
+            _explained(plan, options),
         ):
             kubeconfig = _start(plan, options.tied)
             api = _wait_for_api(plan, kubeconfig)
@@ -283,10 +287,11 @@ def logs(name: str) -> list[Path]:
 
 
 @contextmanager
-def _explained(state: Path, options: Options) -> Iterator[None]:
+def _explained(plan: Plan, options: Options) -> Iterator[None]:
     """Add what was asked of Kubernetes, and what the pods said, to why a cluster is not ready."""
     try:
-        yield
+        with _while_it_lives(plan):
+            yield
     except EmbeddedError as error:
         asked = [
             f"it was asked for {flag(name)} {value}"
@@ -299,7 +304,7 @@ def _explained(state: Path, options: Options) -> Iterator[None]:
         said = [
             f"{path.parts[-3].split('_')[1]}/{path.parts[-2]}:\n  "
             + "\n  ".join(path.read_text(errors="replace").splitlines()[-5:])
-            for path in sorted(state.glob("nodes/*/var/log/pods/*/*/*.log"))
+            for path in sorted(plan.state.glob("nodes/*/var/log/pods/*/*/*.log"))
         ]
         raise EmbeddedError("\n".join([str(error), *asked, *said])) from error
 
@@ -420,6 +425,19 @@ def _still_alive(plan: Plan) -> None:
         raise EmbeddedError(
             f"the embedded cluster ended while it started:\n{_end_of_its_log(plan.state)}"
         )
+
+
+@contextmanager
+def _while_it_lives(plan: Plan) -> Iterator[None]:
+    """Have a connection to the API server that broke be what broke it."""
+    try:
+        yield
+    except urllib3.exceptions.HTTPError as error:
+        deadline = time.monotonic() + WORD_SECONDS
+        while time.monotonic() < deadline:
+            _still_alive(plan)
+            time.sleep(0.05)
+        raise EmbeddedError(f"the API server broke a connection off: {error}") from error
 
 
 def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:

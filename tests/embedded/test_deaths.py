@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded import deaths
+from embedded import cluster, deaths
+from embedded.errors import EmbeddedError
+from embedded.options import Options
+from embedded.progress import Progress
 from tests import footprint
 
 RUN = Path(__file__).parents[2] / "run"
@@ -100,4 +103,23 @@ def test_a_run_ends_early_and_blames_the_cluster(component: str, said: str, tmp_
     assert said in told["headline"]
     assert "the end of" in told["body"] or component == "embedded.control_plane"
     assert not footprint.of_cluster(f"run-{running.pid}")
+    assert footprint.host() == before
+
+
+@pytest.mark.embedded
+def test_a_death_in_mid_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the start was waiting for; a connection that broke is no explanation."""
+    before, name = footprint.host(), f"dies-{os.getpid()}"
+
+    def kill_the_server(_driver: str, _devices: int, slices: list[object]) -> bool:
+        if slices:  # so the watch is at work
+            for pid, words in footprint.processes(name):
+                if words.split()[0].endswith("/kube-apiserver"):
+                    os.kill(pid, signal.SIGKILL)
+        return False
+
+    monkeypatch.setattr(cluster, "_has_published", kill_the_server)
+    with pytest.raises(EmbeddedError, match=r"kube-apiserver on control-plane was killed by sig"):
+        cluster.up(Options(nodes=1, name=name), Progress())
+    assert not footprint.of_cluster(name)
     assert footprint.host() == before
