@@ -393,7 +393,7 @@ def test_sigterm_leaves_reports_and_nothing_else(tmp_path: Path) -> None:
         "ALLOC-003[privileged] the run was ended by SIGTERM in the middle of this check"
     ]
     assert ended.results["counts"] == {"pass": 0, "fail": 0, "error": 1, "skip": CASES - 1}
-    assert len(ended.junit.findall(".//testcase")) == 14 + CASES + 2 + 3
+    assert len(ended.junit.findall(".//testcase")) == 15 + CASES + 2 + 3
 
 
 def test_a_lost_api_server_is_nobodys_failure_but_its_own(tmp_path: Path) -> None:
