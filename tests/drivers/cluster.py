@@ -204,10 +204,10 @@ def state(pod: Object) -> Object:
 
 
 @contextmanager
-def running(driver: str) -> Iterator[DriverCluster]:
-    """A cluster of one node with this driver, for the duration of a ``with`` block."""
+def running(driver: str, nodes: int = 1) -> Iterator[DriverCluster]:
+    """A cluster with this driver, for the duration of a ``with`` block."""
     name = f"{driver}-{os.getpid()}"
-    options = embedded_cluster.Options(driver=driver, nodes=1, name=name, tied=True)
+    options = embedded_cluster.Options(driver=driver, nodes=nodes, name=name, tied=True)
     try:
         with closing(DriverCluster(embedded_cluster.up(options, Progress()))) as cluster:
             yield cluster

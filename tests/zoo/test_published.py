@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pytest
 
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
-from embedded.progress import Progress
 from suites.__main__ import checks
-from tests.drivers.cluster import DriverCluster
+from tests.drivers.cluster import DriverCluster, running
 
 pytestmark = pytest.mark.embedded
 
@@ -31,11 +29,7 @@ FAULTY_NODE = f"node-{FAULTY}"
 @pytest.fixture(scope="module")
 def driver() -> Iterator[DriverCluster]:
     """A cluster of two nodes with the reference driver."""
-    options = embedded_cluster.Options(driver="reference", nodes=2)
-    with (
-        embedded_cluster.running(options, Progress()) as up,
-        closing(DriverCluster(up)) as cluster,
-    ):
+    with running("reference", nodes=2) as cluster:
         yield cluster
 
 
