@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from fixtures.plugin import Heeding
 from harness.kinds import POD, Object
 from tests.suite.fake_cluster import FakeCluster
 
@@ -184,3 +186,22 @@ def test_a_second_sigterm_ends_at_once_and_names_what_is_left(tmp_path: Path) ->
     assert running.returncode == 128 + signal.SIGTERM
     assert "SIGTERM again: ending at once" in printed
     assert "kubectl delete namespace dra-conformance-" in printed
+
+
+def test_an_interrupt_between_two_lines_is_shown() -> None:
+    """A signal can meet an instruction that has no line, and pytest breaks where it shows one."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    code = interrupted.__code__
+    nowhere = bytes([0xF8])  # an instruction of no line (PEP 657's table of locations)
+    interrupted.__code__ = code.replace(co_linetable=nowhere * (len(code.co_code) // 2))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        interrupted()
+    with pytest.raises(TypeError):
+        caught.getrepr()
+    conformance = SimpleNamespace(ending=False)
+    Heeding(conformance).pytest_keyboard_interrupt(caught)  # type: ignore[arg-type]
+    assert conformance.ending
+    assert "KeyboardInterrupt" in str(caught.getrepr())
