@@ -9,12 +9,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from fixtures.plugin import Heeding
 from harness.kinds import POD, Object
 from tests.suite.fake_cluster import FakeCluster
 
@@ -41,6 +39,11 @@ def test_it_comes(dra_run):
     Slow()
     dra_run.observer.wait("it", lambda: None, Budget("ever", 600), lambda: "")
 '''
+WITHOUT_LINES = """
+code = test_it_comes.__code__
+nowhere = bytes([0xF8])  # an instruction of no line, in the table of locations
+test_it_comes.__code__ = code.replace(co_linetable=nowhere * (len(code.co_code) // 2))
+"""
 WAITING = "waits"
 WAITING_POD: dict[str, Any] = {
     "apiVersion": "v1",
@@ -50,16 +53,22 @@ WAITING_POD: dict[str, Any] = {
 
 
 def start(
-    kubeconfig: Path, folder: Path, *arguments: str | Path, in_destructor: float = 0
+    kubeconfig: Path,
+    folder: Path,
+    *arguments: str | Path,
+    in_destructor: float = 0,
+    more: str = "",
+    ignored: str = "",
 ) -> subprocess.Popen[str]:
     """Start a check that waits for ever, some seconds of it where no exception gets out of."""
     checks = folder / "hanging" / "test_hanging.py"
     checks.parent.mkdir()
-    checks.write_text(HANGING.format(pod=WAITING_POD, waiting=WAITING, in_destructor=in_destructor))
+    hanging = HANGING.format(pod=WAITING_POD, waiting=WAITING, in_destructor=in_destructor)
+    checks.write_text(hanging + more)
     return subprocess.Popen(
         [
             # What a shell starts in the background would ignore Ctrl-C.
-            *("env", "--default-signal=INT"),
+            *("env", "--default-signal=INT", f"--ignore-signal={ignored}"),
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
             *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.scenarios"),
             *("--dra-image", "w", *arguments, checks),
@@ -143,18 +152,21 @@ def test_a_signal_ends_the_run_with_reports_and_nothing_left(
     assert "in the middle of this check" in red["headline"]
 
 
-def test_a_signal_in_a_destructor_ends_the_run_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_destructor_ends_the_run_all_the_same(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """Python drops the exception that it raises there: the signal comes again."""
     cluster = FakeCluster()
     with cluster.up(tmp_path) as kubeconfig:
         running = start(kubeconfig, tmp_path, in_destructor=30)
         await_pod(cluster)
         time.sleep(0.5)  # the answer has been read, and the destructor sleeps
-        running.send_signal(signal.SIGTERM)
+        running.send_signal(number)
         printed, _ = running.communicate(timeout=120)
     assert running.returncode == 2, printed
     assert cluster.left() == []
-    assert "SIGTERM again" not in printed
+    assert "again: ending" not in printed
 
 
 def test_ctrl_c_in_the_clean_up_names_what_is_left(tmp_path: Path) -> None:
@@ -188,20 +200,28 @@ def test_a_second_sigterm_ends_at_once_and_names_what_is_left(tmp_path: Path) ->
     assert "kubectl delete namespace dra-conformance-" in printed
 
 
-def test_an_interrupt_between_two_lines_is_shown() -> None:
-    """A signal can meet an instruction that has no line, and pytest breaks where it shows one."""
+def test_a_signal_may_meet_an_instruction_without_a_line(tmp_path: Path) -> None:
+    """Such a traceback pytest cannot show; the run ends as it does otherwise."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path, more=WITHOUT_LINES)
+        await_pod(cluster)
+        running.send_signal(signal.SIGINT)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 2, printed
+    assert "Traceback" not in printed
+    assert "KeyboardInterrupt" in printed
+    assert "keyboard" in reported(tmp_path)["run"]["interrupted"]
 
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
-    code = interrupted.__code__
-    nowhere = bytes([0xF8])  # an instruction of no line (PEP 657's table of locations)
-    interrupted.__code__ = code.replace(co_linetable=nowhere * (len(code.co_code) // 2))
-    with pytest.raises(KeyboardInterrupt) as caught:
-        interrupted()
-    with pytest.raises(TypeError):
-        caught.getrepr()
-    conformance = SimpleNamespace(ending=False)
-    Heeding(conformance).pytest_keyboard_interrupt(caught)  # type: ignore[arg-type]
-    assert conformance.ending
-    assert "KeyboardInterrupt" in str(caught.getrepr())
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """As nohup has it: the terminal goes, and the run goes on."""
+    cluster = FakeCluster()
+    with cluster.up(tmp_path) as kubeconfig:
+        running = start(kubeconfig, tmp_path, ignored="HUP")
+        await_pod(cluster)
+        running.send_signal(signal.SIGHUP)
+        running.send_signal(signal.SIGTERM)
+        printed, _ = running.communicate(timeout=120)
+    assert running.returncode == 2, printed
+    assert reported(tmp_path)["run"]["interrupted"] == "the run was ended by SIGTERM"
