@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from harness.anchor import Candidate, candidates
 from harness.check import Check, Impact
 from harness.features import State
 from harness.finding import Blame, Finding
 from harness.inventory import Device
 from harness.kinds import Object, name_of
-from harness.kube import Kube
+from harness.kube import ApiError, Kube
 from harness.options import Options
 from harness.permissions import Rule, rules
 from harness.plan import why_not
@@ -86,6 +88,16 @@ class Context:
     def creates(self) -> bool:
         """Whether the checks make any objects."""
         return any(check.creates(form) for check, form in self.made())
+
+    @cached_property
+    def others(self) -> list[Candidate]:
+        """What looks like other runs' anchors, as far as it may be seen; looked for once."""
+        try:
+            return candidates(self.kube, self.options.namespace)
+        except ApiError as error:
+            if error.status == 403:
+                return []  # where the right is one that the run needs, PF-09 has said so
+            raise
 
     def rules(self) -> tuple[Rule, ...]:
         """What the run may have to do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from harness.anchor import LEASE_SECONDS, Candidate, candidates
+from harness.anchor import LEASE_SECONDS
 from harness.finding import Blame, Finding, counted
 from harness.inventory import Pool, devices, driver_names, free_by_node, holders, partitions, pools
 from harness.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, has_labels, name_of
@@ -270,7 +270,7 @@ def free_devices(context: Context) -> None:
 def leftovers(context: Context) -> Finding | None:
     """Earlier runs SHOULD have left nothing."""
     where = context.options.namespace
-    left = sorted(describe_name(other.anchor) for other in _others(context) if not other.keep)
+    left = sorted(describe_name(other.anchor) for other in context.others if not other.keep)
     if not left:
         return None
     option = f" --dra-namespace {where}" if where else ""
@@ -286,7 +286,7 @@ def leftovers(context: Context) -> Finding | None:
 def others_at_work(context: Context) -> Finding | None:
     """No other run SHOULD be at work; in this run's --dra-namespace none MAY be."""
     where = context.options.namespace
-    alive = sorted(other.alive for other in _others(context) if other.alive)
+    alive = sorted(other.alive for other in context.others if other.alive)
     if not alive:
         return None
     finding = Finding(
@@ -300,16 +300,6 @@ def others_at_work(context: Context) -> Finding | None:
     if where:
         raise NotSo(finding)
     return finding
-
-
-def _others(context: Context) -> list[Candidate]:
-    """What looks like other runs' anchors, as far as it may be seen."""
-    try:
-        return candidates(context.kube, context.options.namespace)
-    except ApiError as error:
-        if error.status == 403:
-            return []  # where the right is one that the run needs, PF-09 has said so
-        raise
 
 
 def image(context: Context) -> None:

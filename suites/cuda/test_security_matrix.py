@@ -208,8 +208,8 @@ def need_row(row: Played, form: MatrixRow) -> None:
     Raises:
         UnmetError: it could not.
     """
-    if form.unsupported(row):
-        raise UnsupportedError(f"{form.unsupported(row)}")
+    if reason := form.unsupported(row):
+        raise UnsupportedError(reason)
     for role, security in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
         if security.user_namespace and role in row.members:
             try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fixtures.published import Published, node_of
+from harness.anchor import is_owned_by
 from harness.check import check
 from harness.finding import Blame, UnsupportedError, counted, short_uuid
 from harness.inventory import Device
@@ -159,7 +160,7 @@ def test_slices_go_with_their_node(published: Published) -> None:
     for item in of_nodes:
         owners = item["metadata"].get("ownerReferences") or []
         node = nodes.get(node_of(item))
-        if node is not None and uid_of(node) not in [owner["uid"] for owner in owners]:
+        if node is not None and not is_owned_by(item, node):
             shown = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners)
             published.refuse_of(
                 {node_of(item)},
