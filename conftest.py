@@ -2,5 +2,5 @@
 
 pytest_plugins = [
     "fixtures.plugin",
-    "fixtures.scenarios",
+    "fixtures.checks",
 ]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks import phases
 from benchmarks.phases import PhasesError, Timing
-from harness.outcome import Exit
-from harness.table import Table
+from harness.verdict.outcome import Exit
+from harness.verdict.table import Table
 from reports.results import ResultsError
 
 ROOT = Path(__file__).parents[1]

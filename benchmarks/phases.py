@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.table import Table
+from harness.verdict.table import Table
 from reports import results
 
 JOURNAL = "events.jsonl"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from harness.outcome import Exit
+from harness.verdict.outcome import Exit
 from reports import diff, folder, publish, results, summary
 from reports.junit import JUnitError
 from reports.publish import PublishError

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.finding import Blame, Finding
-from harness.options import OptionError, flag
-from harness.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
+from harness.checks.options import OptionError, flag
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
 from reports import results
 from reports.diff import Diff, compare, lines_of
 from reports.facts import Facts

@@ -6,9 +6,9 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.finding import counted, one_line
-from harness.outcome import Outcome, Record, Result
-from harness.table import Cell, Table
+from harness.verdict.finding import counted, one_line
+from harness.verdict.outcome import Outcome, Record, Result
+from harness.verdict.table import Cell, Table
 from reports.facts import Facts
 
 _RANK = {"pass": 0, "advice": 1, "skip": 2, "error": 3, "fail": 4}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.outcome import Record
+from harness.verdict.outcome import Record
 from reports.facts import Facts
 from reports.files import write_whole
 from reports.results import dumped

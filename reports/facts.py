@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
-from harness.outcome import Record
+from harness.verdict.outcome import Record
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.outcome import Record
+from harness.verdict.outcome import Record
 from reports import environment, html, junit, results
 from reports.facts import Facts
 

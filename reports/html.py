@@ -13,8 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.finding import sections
-from harness.outcome import (
+from harness.verdict.finding import sections
+from harness.verdict.outcome import (
     BASELINE_AREA,
     HYGIENE_AREA,
     PREFLIGHT_AREA,
@@ -24,7 +24,7 @@ from harness.outcome import (
     Verdict,
     undecided_areas,
 )
-from harness.table import Table
+from harness.verdict.table import Table
 from reports.facts import Facts
 from reports.files import write_whole
 from reports.text import clean

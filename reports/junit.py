@@ -14,7 +14,7 @@ from pathlib import Path
 
 import junit_xml
 
-from harness.outcome import Outcome, Record, Result
+from harness.verdict.outcome import Outcome, Record, Result
 from reports.facts import Facts
 from reports.files import write_whole
 from reports.text import clean

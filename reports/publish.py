@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.finding import counted
-from harness.outcome import Outcome
+from harness.verdict.finding import counted
+from harness.verdict.outcome import Outcome
 from reports import folder, html, junit, results
 from reports.files import write_whole
 

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from harness.finding import Blame, Finding
-from harness.outcome import RULES, Outcome, Record, Result, Verdict
-from harness.table import Table, TableError
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
+from harness.verdict.table import Table, TableError
 from reports.facts import Facts
 from reports.files import write_whole
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.finding import HEAD_CHARACTERS, one_line
-from harness.outcome import PREFLIGHT_AREA, Outcome, Record, Result, undecided_areas
+from harness.verdict.finding import HEAD_CHARACTERS, one_line
+from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result, undecided_areas
 from reports import html, results
 from reports.facts import Facts
 

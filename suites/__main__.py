@@ -11,7 +11,7 @@ import inspect
 import sys
 from pathlib import Path
 
-from harness.check import Check, check_of
+from harness.checks.check import Check, check_of
 
 SUITES = Path(__file__).parent
 LOCK = SUITES / "checks.lock"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedded import cluster
-from fixtures.matrix import PID_ON_HOST
+from suites.cuda.security_matrix import PID_ON_HOST
 from tests import footprint
 
 pytestmark = pytest.mark.embedded

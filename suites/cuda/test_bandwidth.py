@@ -6,12 +6,12 @@ unless it is a ratio of two measured in one process at the same time.
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from fixtures.scripted import ScriptedPlay, scenario
-from harness import causes
-from harness.check import check
-from harness.finding import UnsupportedError
-from harness.workload_report import WorkloadReport, told
+from harness.checks.check import check
+from harness.scenario.evidence import Played
+from harness.scenario.steps import ScriptedPlay, scenario
+from harness.scenario.workload_report import WorkloadReport, told
+from harness.verdict import causes
+from harness.verdict.finding import UnsupportedError
 
 BYTES = 1 << 30
 SIMULATED_BYTES = 16 << 20

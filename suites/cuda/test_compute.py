@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from fixtures.scripted import ScriptedPlay, scenario
-from harness import causes
-from harness.check import EVERY_DEVICE, check
-from harness.finding import Blame, counted, short_uuid
-from harness.workload_report import WorkloadReport, told
+from harness.checks.check import EVERY_DEVICE, check
+from harness.scenario.evidence import Played
+from harness.scenario.steps import ScriptedPlay, scenario
+from harness.scenario.workload_report import WorkloadReport, told
+from harness.verdict import causes
+from harness.verdict.finding import Blame, counted, short_uuid
 from suites.cuda.transfers import judge_read
 
 SIMULATED_BYTES = str(64 << 20)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from fixtures.scripted import Container, ScriptedPlay, scenario
-from harness.check import EVERY_DEVICE, check
-from harness.finding import UnsupportedError, counted, short_uuid
-from harness.inventory import Device
-from harness.workload_report import Gpu, NvmlGpu, WorkloadReport, told
+from harness.checks.check import EVERY_DEVICE, check
+from harness.cluster.inventory import Device
+from harness.scenario.evidence import Played
+from harness.scenario.steps import Container, ScriptedPlay, scenario
+from harness.scenario.workload_report import Gpu, NvmlGpu, WorkloadReport, told
+from harness.verdict.finding import UnsupportedError, counted, short_uuid
 from suites.cuda.transfers import attempt_of
 
 LEAST_MEMORY_FOR_CUDA = 0.95

@@ -6,12 +6,12 @@ Importers have an own PID that differs from the exporter's, or CUDA takes the on
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from fixtures.scripted import FOLDER, Container, ScriptedPlay, scenario
-from harness import causes
-from harness.check import Part, check
-from harness.finding import Blame, UnsupportedError
-from harness.workload_report import told
+from harness.checks.check import Part, check
+from harness.scenario.evidence import Played
+from harness.scenario.steps import FOLDER, Container, ScriptedPlay, scenario
+from harness.scenario.workload_report import told
+from harness.verdict import causes
+from harness.verdict.finding import Blame, UnsupportedError
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
 from suites.cuda.transfers import answer, attempt_of, judge_read, judge_seen, transfer_of
 

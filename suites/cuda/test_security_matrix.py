@@ -1,19 +1,19 @@
 """Which privileges CUDA IPC between containers really takes: none, as long as own PIDs differ.
 
 The field's lore asks for hostPID, or for hostIPC, privileged and IPC_LOCK. Each row of the matrix
-(fixtures/matrix.py) is a pair of processes; a check of its own for each row lets dashboards tell
-when one of them begins to behave differently.
+(`suites.cuda.security_matrix`) is a pair of processes; a check of its own for each row lets
+dashboards tell when one of them begins to behave differently.
 """
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from fixtures.matrix import EXPORTER, IMPORTER, RESTRICTED_MATRIX, ROWS, Matrix, MatrixRow
-from fixtures.scripted import ScriptedPlay, scenario
-from fixtures.security import Security
-from harness import causes
-from harness.check import check
-from harness.finding import (
+from harness.checks.check import check
+from harness.scenario.evidence import Played
+from harness.scenario.security import Security
+from harness.scenario.steps import ScriptedPlay, scenario
+from harness.scenario.workload_report import Process, Transfer, told
+from harness.verdict import causes
+from harness.verdict.finding import (
     Blame,
     FailedError,
     UndecidedError,
@@ -21,7 +21,14 @@ from harness.finding import (
     UnsupportedError,
     counted,
 )
-from harness.workload_report import Process, Transfer, told
+from suites.cuda.security_matrix import (
+    EXPORTER,
+    IMPORTER,
+    RESTRICTED_MATRIX,
+    ROWS,
+    Matrix,
+    MatrixRow,
+)
 from suites.cuda.transfers import answer
 
 INVALID_CONTEXT = 201

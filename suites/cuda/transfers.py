@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fixtures.account import Played
-from harness import causes
-from harness.workload_report import Attempt, Transfer, told
+from harness.scenario.evidence import Played
+from harness.scenario.workload_report import Attempt, Transfer, told
+from harness.verdict import causes
 
 
 def transfer_of(played: Played, role: str, path: str) -> Transfer:

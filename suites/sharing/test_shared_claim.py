@@ -1,6 +1,6 @@
 """Two pods share one claim of GPUs and pass GPU memory between each other by CUDA IPC.
 
-The scenario is played once a form (see ``fixtures/shared_claim.py``); each check judges its part:
+The scenario (`suites.sharing.shared_claim`) runs once a form; each check judges its part:
 
 * ``privileged``: as the original example has it, with host namespaces, privileged, a node folder;
 * ``hostpid``: unprivileged, with the host's PID namespace only;
@@ -18,8 +18,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from fixtures.account import Member
-from fixtures.shared_claim import (
+from harness.checks.check import check
+from harness.cluster.inventory import Device, is_allocated, results
+from harness.scenario.evidence import Member
+from harness.scenario.workload_report import Transfer, WorkloadReport
+from harness.verdict import causes
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError, counted, short_uuid
+from suites.sharing.shared_claim import (
     ANY_DRIVER_FORM,
     EQUAL_PIDS_FORM,
     HOSTPID_FORM,
@@ -28,11 +33,6 @@ from fixtures.shared_claim import (
     RESTRICTED_FORM,
     SharedClaim,
 )
-from harness import causes
-from harness.check import check
-from harness.finding import Blame, UnmetError, UnsupportedError, counted, short_uuid
-from harness.inventory import Device, is_allocated, results
-from harness.workload_report import Transfer, WorkloadReport
 
 SHARING_TWO = (PRIVILEGED_FORM, HOSTPID_FORM, RESTRICTED_FORM)
 SHARING = (*SHARING_TWO, ONE_GPU_FORM)

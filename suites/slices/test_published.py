@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from fixtures.published import Published, node_of
-from harness.anchor import is_owned_by
-from harness.check import check
-from harness.finding import Blame, UnsupportedError, counted, short_uuid
-from harness.inventory import Device
-from harness.kinds import name_of, uid_of
+from harness.checks.check import check
+from harness.cluster.anchor import is_owned_by
+from harness.cluster.inventory import Device
+from harness.cluster.kinds import name_of, uid_of
+from harness.scenario.published import Published, node_of
+from harness.verdict.finding import Blame, UnsupportedError, counted, short_uuid
 
 STANDARD = "resource.kubernetes.io"
 ADDRESS = r"([0-9a-f]{4}|[1-9a-f][0-9a-f]{4,7})"

@@ -16,9 +16,9 @@ import yaml
 from kubernetes import config, dynamic
 
 from embedded.cluster import Cluster
-from fixtures.matrix import PID_ON_HOST
-from harness.kube import Kube, UnreachableError, from_kubeconfig
-from harness.permissions import ROLE, Right, manifest, missing, rights, rules
+from harness.cluster.kube import Kube, UnreachableError, from_kubeconfig
+from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
+from suites.cuda.security_matrix import PID_ON_HOST
 
 pytestmark = pytest.mark.embedded
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from embedded.cluster import Cluster
-from harness.anchor import PREFIX, RUN_LABEL, moment
-from harness.kinds import CLAIM, LEASE, NAMESPACE, POD, Object, name_of, namespace_of
-from harness.kube import Kube, from_kubeconfig
+from harness.cluster.anchor import PREFIX, RUN_LABEL, moment
+from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, Object, name_of, namespace_of
+from harness.cluster.kube import Kube, from_kubeconfig
 
 pytestmark = pytest.mark.embedded
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.journal import Journal
-from harness.kube import Kube
-from harness.observe import Observer
+from harness.cluster.journal import Journal
+from harness.cluster.kube import Kube
+from harness.cluster.observe import Observer
 from tests.harness.fake_api import FakeApi, client, serving
 
 

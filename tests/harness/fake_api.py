@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes.client import Configuration
 
-from harness.kinds import KINDS, Kind, Object
-from harness.kube import Kube, Server
+from harness.cluster.kinds import KINDS, Kind, Object
+from harness.cluster.kube import Kube, Server
 
 GROUP = "resource.k8s.io"
 VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete"}

@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harness.kinds import KINDS, NAMESPACE, Object
-from harness.kube import Kube
-from harness.options import resolve
-from harness.outcome import Record
-from harness.run import Place, Run
+from harness.checks.options import resolve
+from harness.cluster.kinds import KINDS, NAMESPACE, Object
+from harness.cluster.kube import Kube
+from harness.scenario.run import Place, Run
+from harness.verdict.outcome import Record
 from tests.harness.fake_api import FakeApi
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"

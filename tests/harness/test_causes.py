@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import causes
-from harness.finding import Blame, Finding, body, headline
-from harness.kinds import Object
+from harness.cluster.kinds import Object
+from harness.verdict import causes
+from harness.verdict.finding import Blame, Finding, body, headline
 
 NOT_HELPFUL = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 GPU_NODE_MESSAGE = f"0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}"

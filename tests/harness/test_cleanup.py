@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness import anchor
-from harness.budgets import Budget
-from harness.cleanup import clean_up, delete_command
-from harness.finding import UnmetError
-from harness.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
-from harness.kube import Kube, UnreachableError
-from harness.outcome import Outcome, Result
-from harness.run import PRIVILEGED, RESTRICTED, Run
+from harness.cluster import anchor
+from harness.cluster.budgets import Budget
+from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
+from harness.cluster.kube import Kube, UnreachableError
+from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
+from harness.session.cleanup import clean_up, delete_command
+from harness.verdict.finding import UnmetError
+from harness.verdict.outcome import Outcome, Result
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import Controllers, a_run, thing
 

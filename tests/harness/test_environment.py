@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness import environment
-from harness.kinds import Object
+from harness.cluster.kinds import Object
+from harness.session import environment
 
 NODE: Object = {
     "apiVersion": "v1",

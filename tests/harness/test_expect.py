@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.expect import (
+from harness.cluster.features import State
+from harness.cluster.inventory import Device
+from harness.verdict.expect import (
     Expectations,
     ExpectationsError,
     Inventory,
@@ -19,10 +21,8 @@ from harness.expect import (
     outlived,
     written,
 )
-from harness.features import State
-from harness.finding import Blame, Finding
-from harness.inventory import Device
-from harness.outcome import Outcome, Record, Result, Verdict
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import Outcome, Record, Result, Verdict
 
 H100 = "NVIDIA H100 80GB HBM3"
 FOUND = Inventory(

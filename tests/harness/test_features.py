@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.features import GATES, State, find
-from harness.kube import Kube
+from harness.cluster.features import GATES, State, find
+from harness.cluster.kube import Kube
 from tests.harness.fake_api import FakeApi
 
 CONSUMABLE, ADMIN = "DRAConsumableCapacity", "DRAAdminAccess"

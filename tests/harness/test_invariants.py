@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.invariants import SETTLED_SECONDS, Invariants
-from harness.journal import Journal
-from harness.kinds import CLAIM, POD, SLICE, Object, namespace_of
-from harness.kube import Kube
-from harness.observe import Observer
-from harness.outcome import Outcome, Record, Result, Verdict
+from harness.cluster.journal import Journal
+from harness.cluster.kinds import CLAIM, POD, SLICE, Object, namespace_of
+from harness.cluster.kube import Kube
+from harness.cluster.observe import Observer
+from harness.verdict.invariants import SETTLED_SECONDS, Invariants
+from harness.verdict.outcome import Outcome, Record, Result, Verdict
 from tests.harness.fake_api import FakeApi
 
 DRIVER, OTHER_DRIVER = "gpu.nvidia.com", "gpu.example.com"

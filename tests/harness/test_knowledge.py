@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import causes
-from harness.budgets import Budgets
-from harness.check import Check, Force, Impact, Scenario, check, check_of
-from harness.finding import Blame
-from harness.inventory import devices, driver_names, free_by_node, partitions, pools
-from harness.kinds import Object
-from harness.profile import NO_POD, ProfileError, choose, load, load_all
-from harness.workload_report import (
+from harness.checks.check import Check, Force, Impact, Scenario, check, check_of
+from harness.cluster.budgets import Budgets
+from harness.cluster.inventory import devices, driver_names, free_by_node, partitions, pools
+from harness.cluster.kinds import Object
+from harness.cluster.profile import NO_POD, ProfileError, choose, load, load_all
+from harness.scenario.workload_report import (
     AfterGone,
     NvmlGpu,
     ReportError,
@@ -24,6 +22,8 @@ from harness.workload_report import (
     parse,
     parse_termination,
 )
+from harness.verdict import causes
+from harness.verdict.finding import Blame
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"

@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.kinds import CLAIM, CONFIG_MAP, POD, Object
-from harness.kube import ApiError, Kube, NoClusterError, UnreachableError, connect, from_kubeconfig
+from harness.cluster.kinds import CLAIM, CONFIG_MAP, POD, Object
+from harness.cluster.kube import (
+    ApiError,
+    Kube,
+    NoClusterError,
+    UnreachableError,
+    connect,
+    from_kubeconfig,
+)
 from tests.harness.fake_api import FakeApi, client, serving
 
 

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness.budgets import Budget
-from harness.check import EVERY_DEVICE, Impact, Scenario
-from harness.finding import UnmetError
-from harness.launcher import MOST_AT_A_TIME, Launcher, Turn
-from harness.observe import Observer, StoppedError
-from harness.run import Run
+from harness.checks.check import EVERY_DEVICE, Impact, Scenario
+from harness.cluster.budgets import Budget
+from harness.cluster.observe import Observer, StoppedError
+from harness.scenario.launcher import MOST_AT_A_TIME, Launcher, Turn
+from harness.scenario.run import Run
+from harness.verdict.finding import UnmetError
 
 SECONDS = 10
 NODE = "node-1"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from embedded.options import Options as EmbeddedOptions
-from harness.check import Impact
-from harness.options import SPECS, OptionError, flag, key, resolve, variable
+from harness.checks.check import Impact
+from harness.checks.options import SPECS, OptionError, flag, key, resolve, variable
 
 
 def test_without_anything_defaults_hold(tmp_path: Path) -> None:

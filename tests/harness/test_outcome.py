@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.finding import Blame, Finding, body, headline, one_line, sections, short_uuid
-from harness.outcome import HYGIENE_AREA, PREFLIGHT_AREA, Outcome, Record, Result, Verdict
+from harness.verdict.finding import Blame, Finding, body, headline, one_line, sections, short_uuid
+from harness.verdict.outcome import HYGIENE_AREA, PREFLIGHT_AREA, Outcome, Record, Result, Verdict
 
 PASS, FAIL, ERROR, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.SKIP
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.check import EVERY_DEVICE, Check, Force, Impact, Scenario
-from harness.options import resolve
-from harness.permissions import rights, rules
-from harness.plan import Plan, Planned, why_not
+from harness.checks.check import EVERY_DEVICE, Check, Force, Impact, Scenario
+from harness.checks.options import resolve
+from harness.session.permissions import rights, rules
+from harness.session.plan import Plan, Planned, why_not
 
 GOOD: dict[str, Any] = {"allowed": {Impact.NONE}, "visible_by": "cuda", "largest": 1}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import Check, Force, Impact, Scenario
-from harness.inventory import Device
-from harness.kube import Kube
-from harness.preflight.context import Context, NotSo
-from harness.preflight.reading import free_devices
-from harness.profile import load
-from harness.run import Run
+from harness.checks.check import Check, Force, Impact, Scenario
+from harness.cluster.inventory import Device
+from harness.cluster.kube import Kube
+from harness.cluster.profile import load
+from harness.scenario.run import Run
+from harness.session.preflight.context import Context, NotSo
+from harness.session.preflight.reading import free_devices
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fixtures.conformance import MANIFESTS
-from harness.kinds import Object
-from harness.render import Manifests, RenderError, admissible, merge_patch, tolerations_of
+from harness.cluster.kinds import Object
+from harness.cluster.render import Manifests, RenderError, admissible, merge_patch, tolerations_of
+from harness.session.session import MANIFESTS
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ name }}}\ndata: {{ data }}\n"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import causes
-from harness.kinds import NODE, SLICE, Object
-from harness.kube import Kube
-from harness.profile import load
-from harness.run import RESTRICTED, Run, Subject
+from harness.cluster.kinds import NODE, SLICE, Object
+from harness.cluster.kube import Kube
+from harness.cluster.profile import load
+from harness.scenario.run import RESTRICTED, Run, Subject
+from harness.verdict import causes
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
 from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE

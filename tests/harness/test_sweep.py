@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness import anchor
-from harness.budgets import Budgets
-from harness.kinds import LEASE, NAMESPACE, Object, name_of
-from harness.kube import Kube
-from harness.run import PRIVILEGED, RESTRICTED, Run
-from harness.sweep import Swept, sweep
+from harness.cluster import anchor
+from harness.cluster.budgets import Budgets
+from harness.cluster.kinds import LEASE, NAMESPACE, Object, name_of
+from harness.cluster.kube import Kube
+from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
+from harness.session.sweep import Swept, sweep
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import Controllers, a_run, thing
 

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from harness.outcome import Record
-from harness.table import Cell, Table, TableError
+from harness.verdict.outcome import Record
+from harness.verdict.table import Cell, Table, TableError
 
 TABLE = Table(
     "own-pids",

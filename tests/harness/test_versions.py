@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from harness.kinds import CLAIM, POD, Object
-from harness.versions import VERSIONS, best, from_server, served_as, to_server
+from harness.cluster.kinds import CLAIM, POD, Object
+from harness.cluster.versions import VERSIONS, best, from_server, served_as, to_server
 
 ASKED = {"deviceClassName": "c", "count": 2, "selectors": [{"cel": {"expression": "true"}}]}
 EITHER = {"name": "b", "firstAvailable": [{"name": "big", "deviceClassName": "c"}]}

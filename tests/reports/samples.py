@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.finding import Blame, Finding
-from harness.outcome import Outcome, Record, Result
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import Outcome, Record, Result
 from reports.facts import Facts
 
 FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)

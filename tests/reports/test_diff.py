@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.outcome import Outcome, Record
-from harness.table import Cell, Table
+from harness.verdict.outcome import Outcome, Record
+from harness.verdict.table import Cell, Table
 from reports import __main__, diff, folder
 from reports.diff import CellChange, Direction
 from tests.reports import samples

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.finding import Blame, Finding, body, headline, sections
-from harness.outcome import PREFLIGHT_AREA, Outcome, Record, Result
-from harness.table import Table
+from harness.verdict.finding import Blame, Finding, body, headline, sections
+from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result
+from harness.verdict.table import Table
 from reports import html
 from tests.reports import samples
 

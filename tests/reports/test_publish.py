@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.outcome import Outcome
+from harness.verdict.outcome import Outcome
 from reports import folder, publish, results
 from reports.publish import BEGIN, END, RESULTS, Identity, PublishError
 from tests.reports import samples

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.finding import Blame, Finding
-from harness.outcome import Outcome, Record, Verdict
-from harness.table import Table
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import Outcome, Record, Verdict
+from harness.verdict.table import Table
 from reports import folder, results
 from reports.results import ResultsError
 from tests.reports import samples

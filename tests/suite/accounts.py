@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fixtures.account import Claim, Member, Played
-from fixtures.evidence import Evidence
-from fixtures.matrix import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS, Matrix, MatrixRow
-from fixtures.security import Security
-from harness.finding import JudgementError
-from harness.inventory import Device
-from harness.workload_report import (
+from harness.cluster.inventory import Device
+from harness.scenario.evidence import Claim, Member, Played
+from harness.scenario.observed import Evidence
+from harness.scenario.security import Security
+from harness.scenario.workload_report import (
     AfterGone,
     Attempt,
     Bandwidth,
@@ -25,7 +23,9 @@ from harness.workload_report import (
     Transfer,
     WorkloadReport,
 )
+from harness.verdict.finding import JudgementError
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
+from suites.cuda.security_matrix import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS, Matrix, MatrixRow
 
 PRODUCT = "NVIDIA H100 80GB HBM3"
 DRIVER_VERSION = "580.159.04"

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from harness.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
+from harness.cluster.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
 from tests.harness.fake_api import FakeApi, serving
 
 DRIVER = "gpu.nvidia.com"

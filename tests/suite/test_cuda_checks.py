@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.account import Played
-from fixtures.evidence import Evidence
-from fixtures.matrix import EXPORTER, IMPORTER, Matrix, MatrixRow
-from harness.check import Check, Variant, check_of
-from harness.finding import (
+from harness.checks.check import Check, Variant, check_of
+from harness.scenario.evidence import Played
+from harness.scenario.observed import Evidence
+from harness.scenario.workload_report import AfterGone, NvmlGpu
+from harness.verdict.finding import (
     HEAD_CHARACTERS,
     Blame,
     FailedError,
@@ -26,7 +26,6 @@ from harness.finding import (
     UnmetError,
     headline,
 )
-from harness.workload_report import AfterGone, NvmlGpu
 from suites.cuda import (
     test_bandwidth,
     test_compute,
@@ -35,6 +34,7 @@ from suites.cuda import (
     test_security_matrix,
 )
 from suites.cuda.codes import OPEN, REFUSED
+from suites.cuda.security_matrix import EXPORTER, IMPORTER, Matrix, MatrixRow
 from tests.suite.accounts import (
     DEVICES,
     GOOD,

@@ -6,8 +6,8 @@ from dataclasses import fields
 
 import pytest
 
-from fixtures.matrix import NOT_RESTRICTED, ROWS
-from fixtures.security import EXAMPLE, RESTRICTED, Security
+from harness.scenario.security import EXAMPLE, RESTRICTED, Security
+from suites.cuda.security_matrix import NOT_RESTRICTED, ROWS
 
 
 def test_the_default_is_what_the_restricted_standard_wants() -> None:

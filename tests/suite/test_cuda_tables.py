@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.matrix import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS, Matrix
-from fixtures.tables import tables
-from harness.finding import Blame, Finding, UndecidedError
-from harness.run import Run
-from harness.table import Cell, Table
+from harness.scenario.run import Run
+from harness.verdict.finding import Blame, Finding, UndecidedError
+from harness.verdict.table import Cell, Table
+from suites.cuda.security_matrix import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS, Matrix
+from suites.cuda.tables import tables
 from tests.suite.accounts import (
     DEVICES,
     GOOD,

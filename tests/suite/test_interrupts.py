@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from harness.kinds import POD, Object
+from harness.cluster.kinds import POD, Object
 from tests.suite.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).parents[2]
 HANGING = '''
 import time
 
-from harness.budgets import Budget
-from harness.check import check
+from harness.cluster.budgets import Budget
+from harness.checks.check import check
 
 POD = {pod!r}
 
@@ -70,7 +70,7 @@ def start(
             # What a shell starts in the background would ignore Ctrl-C.
             *("env", "--default-signal=INT", f"--ignore-signal={ignored}"),
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
-            *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.scenarios"),
+            *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.checks"),
             *("--dra-image", "w", *arguments, checks),
         ],
         cwd=folder,

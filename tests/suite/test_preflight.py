@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.anchor import RUN_LABEL, anchor_name, lease_values, naming
-from harness.kinds import Object
-from harness.render import Manifests
+from harness.cluster.anchor import RUN_LABEL, anchor_name, lease_values, naming
+from harness.cluster.kinds import Object
+from harness.cluster.render import Manifests
 from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
 from tests.suite.test_shared_claim import ROOT, run, start
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.kinds import NODE, POD, SLICE, Object
+from harness.cluster.kinds import NODE, POD, SLICE, Object
 from suites.__main__ import checks
 from tests.suite.fake_cluster import DRIVER, FakeCluster
 from tests.suite.fake_cluster import NODE as NAME

@@ -1,0 +1,1 @@
+"""Checks as data, and the options that choose among them."""

@@ -1,0 +1,487 @@
+"""The options of a run, from command line, environment, ``dra.toml`` and defaults, in this order.
+
+A wrong value is refused before anything is created, with the option's name as it was given, the
+value, and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from embedded.options import Options as EmbeddedOptions
+from harness.checks.check import DEEPEST_LEVEL, Impact
+from harness.cluster.versions import VERSIONS
+from harness.verdict.expect import Expectations, ExpectationsError
+from harness.verdict.expect import load as load_expectations
+
+CONFIG_FILE = "dra.toml"
+CLUSTERS = ("auto", "kubeconfig", "embedded")
+APIS = ("auto", *VERSIONS)
+KEEPS = ("never", "failed", "always")
+ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL_VALUE = re.compile(f"({_LABEL_WORD})?")
+_LABEL_KEY = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_WORD}")
+
+
+class OptionError(Exception):
+    """An option has a wrong value; ``str()`` names it and says what would be right."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for, checked."""
+
+    cluster: str
+    context: str
+    driver: str
+    profile: str
+    api: str
+    level: int
+    allow: frozenset[Impact] | None
+    """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
+    check: tuple[str, ...]
+    expect: Expectations | None
+    """What must be there; None: nothing in particular."""
+    expect_write: Path | None
+    """Where to write down what is there."""
+    baseline: Path | None
+    """An earlier run's folder or results, to be measured by; None: none."""
+    node_selector: Mapping[str, str]
+    """Labels of the nodes to use; empty: all that have devices."""
+    namespace: str
+    """An existing namespace to work in; empty: new ones are made."""
+    image: str
+    image_pull_secret: str
+    """A secret of the pods' namespace to pull the workload image with; empty: none."""
+    pod_patch: Mapping[str, Any]
+    output: Path
+    keep: str
+    timeout_scale: float
+    plan: bool
+    """Only say what would be done."""
+    sweep: bool
+    """Only remove what earlier runs left."""
+    embedded_gpus: str
+    embedded_nodes: int | None
+    """None: as many as fit the other options."""
+    embedded_hardware: str
+    embedded_driver: str
+    embedded_fault: str
+    embedded_kubernetes: str
+    embedded_feature_gates: str
+    embedded_runtime_config: str
+    origins: Mapping[str, str]
+    """For each option where its value comes from."""
+
+    def allowed(self, *, own_cluster: bool) -> frozenset[Impact]:
+        """The impacts that checks may have."""
+        if self.allow is not None:
+            return self.allow | {Impact.NONE}
+        return frozenset(Impact) if own_cluster else frozenset({Impact.NONE})
+
+    def shown(self) -> dict[str, str]:
+        """Option to value and origin, for reports."""
+        values: dict[str, str] = {}
+        for field in fields(self):
+            if field.name != "origins":
+                value = getattr(self, field.name)
+                if field.name == "node_selector":
+                    value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
+                elif isinstance(value, frozenset | tuple):
+                    value = ",".join(sorted(str(item) for item in value))
+                origin = self.origins.get(field.name, "default")
+                values[flag(field.name)] = f"{value} ({origin})"
+        return values
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One option as it is spelled and read."""
+
+    name: str
+    default: Any
+    parse: Callable[[Any], Any]
+    metavar: str
+    """Empty: a switch, which takes no value on the command line."""
+    help: str
+
+
+def flag(name: str) -> str:
+    """The option on the command line."""
+    prefix = "--" if name.startswith("embedded_") else "--dra-"
+    return prefix + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The option as an environment variable."""
+    return f"DRA_{name.upper()}"
+
+
+def key(name: str) -> tuple[str, ...]:
+    """The option's place in ``dra.toml``."""
+    if name.startswith("embedded_"):
+        return ("embedded", name.removeprefix("embedded_").replace("_", "-"))
+    return (name.replace("_", "-"),)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text")
+    return value
+
+
+def _one_of(*allowed: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return str(value)
+
+    return parse
+
+
+def _level(value: Any) -> int:
+    try:
+        level = int(value)
+    except (TypeError, ValueError):
+        level = -1
+    if isinstance(value, bool) or not 0 <= level <= DEEPEST_LEVEL:
+        raise ValueError(f"expected a whole number from 0 to {DEEPEST_LEVEL}")
+    return level
+
+
+def _scale(value: Any) -> float:
+    try:
+        scale = float(value)
+    except (TypeError, ValueError):
+        scale = 0.0
+    if isinstance(value, bool) or not 0.01 <= scale <= 100:
+        raise ValueError("expected a number from 0.01 to 100")
+    return scale
+
+
+def _items(value: Any) -> list[str]:
+    parts = value if isinstance(value, list) else _text(value).split(",")
+    items = [_text(part).strip() for part in parts]
+    if not all(items):
+        raise ValueError("expected names separated by commas")
+    return items
+
+
+def _allow(value: Any) -> frozenset[Impact]:
+    items = _items(value)
+    wrong = [item for item in items if item not in ("none", *ALLOWABLE)]
+    if wrong or ("none" in items and len(items) > 1):
+        raise ValueError(f"expected none, or some of {', '.join(ALLOWABLE)} separated by commas")
+    return frozenset(Impact(item) for item in items if item != "none")
+
+
+def _checks(value: Any) -> tuple[str, ...]:
+    items = _items(value)
+    wrong = [item for item in items if not re.fullmatch(r"[A-Z]{2,8}-[0-9]{3}", item)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no check ID; expected IDs such as IPC-001")
+    return tuple(dict.fromkeys(items))
+
+
+def _switch(value: Any) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError("expected true or false")
+    return words[value.lower()]
+
+
+def _labels(value: Any) -> Mapping[str, str]:
+    if isinstance(value, Mapping):
+        pairs = [(str(key), _text(text)) for key, text in value.items()]
+    else:
+        parts = [item.partition("=") for item in _items(value)]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError("expected KEY=VALUE, several separated by commas")
+        pairs = [(key.strip(), text.strip()) for key, _, text in parts]
+    for label, text in pairs:
+        if not _LABEL_KEY.fullmatch(label) or not _LABEL_VALUE.fullmatch(text):
+            raise ValueError(f"{label}={text} is no label of a node")
+    return dict(pairs)
+
+
+def _name(value: Any) -> str:
+    if not _NAME.fullmatch(_text(value)):
+        raise ValueError("expected the name of an object: a-z, 0-9 and - within, at most 63")
+    return str(value)
+
+
+def _secret(value: Any) -> str:
+    parts = _text(value).split(".")
+    if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
+        raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
+    return str(value)
+
+
+def _expectations(value: Any) -> Expectations:
+    try:
+        return load_expectations(Path(_text(value)))
+    except ExpectationsError as error:
+        raise ValueError(str(error)) from error
+
+
+def _file_to_write(value: Any) -> Path:
+    path = Path(_text(value))
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError("expected a .yaml file")
+    if not path.parent.is_dir():
+        raise ValueError(f"expected a file in a folder that exists; {path.parent} does not")
+    return path
+
+
+def _run_of_before(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.exists():
+        raise ValueError("expected the folder of a run, or its results.json, that exists")
+    return path
+
+
+def _patch(value: Any) -> Mapping[str, Any]:
+    path = Path(_text(value))
+    try:
+        patch = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"expected a readable JSON or YAML file: {error}") from error
+    if not isinstance(patch, dict) or not set(patch) <= {"metadata", "spec"}:
+        raise ValueError("expected a merge patch for pods: an object with metadata and spec only")
+    return patch
+
+
+SPECS: tuple[Spec, ...] = (
+    Spec(
+        "cluster",
+        "auto",
+        _one_of(*CLUSTERS),
+        "|".join(CLUSTERS),
+        "which cluster: the kubeconfig's current context, else in-cluster credentials (auto), the"
+        " kubeconfig's only, or a cluster started on this machine for the run (embedded)",
+    ),
+    Spec("context", "", _text, "NAME", "a context of the kubeconfig other than its current one"),
+    Spec(
+        "driver",
+        "",
+        _text,
+        "NAME",
+        "the driver under test, such as gpu.nvidia.com; default: the one that publishes GPUs",
+    ),
+    Spec(
+        "profile",
+        "",
+        _text,
+        "NAME|FILE",
+        "what is known about the driver: one of profiles/, or a file (write =FILE); default: by its"
+        " name",
+    ),
+    Spec(
+        "api",
+        "auto",
+        _one_of(*APIS),
+        "|".join(APIS),
+        "the version of resource.k8s.io to use (default auto: the first of them that the cluster"
+        " serves)",
+    ),
+    Spec(
+        "level",
+        4,
+        _level,
+        "N",
+        "how deep: 0 read-only, 1 KEP-5970, 2 allocation and sharing, 3 feature-gated, 4 CUDA and"
+        " IPC, 5 node contract (default 4)",
+    ),
+    Spec(
+        "allow",
+        None,
+        _allow,
+        "IMPACT[,IMPACT]",
+        "what checks may do to the cluster: none, or some of exhaust, privileged, disrupt (default"
+        " none; all on the embedded cluster)",
+    ),
+    Spec("check", (), _checks, "ID[,ID]", "only these checks, and those that they build on"),
+    Spec(
+        "expect",
+        None,
+        _expectations,
+        "FILE",
+        "what must be there (nodes, GPUs, features, ...): what is missing fails; write =FILE",
+    ),
+    Spec(
+        "expect_write",
+        None,
+        _file_to_write,
+        "FILE",
+        "write down what is there now, for --dra-expect; write =FILE",
+    ),
+    Spec(
+        "baseline",
+        None,
+        _run_of_before,
+        "RUN",
+        "an earlier run's folder or results.json: a check that ends worse than there is a"
+        " regression (exit code 13); write =RUN",
+    ),
+    Spec(
+        "node_selector",
+        {},
+        _labels,
+        "KEY=VALUE[,...]",
+        "use only nodes with these labels (default: all that have devices)",
+    ),
+    Spec(
+        "namespace",
+        "",
+        _name,
+        "NAME",
+        "work in this namespace, which exists and is never deleted (default: new ones are made)",
+    ),
+    Spec("image", "", _text, "IMAGE", "the workload image, as the nodes can pull it"),
+    Spec(
+        "image_pull_secret",
+        "",
+        _secret,
+        "NAME",
+        "a secret of --dra-namespace to pull the workload image with",
+    ),
+    Spec(
+        "pod_patch",
+        {},
+        _patch,
+        "FILE",
+        "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
+    ),
+    Spec(
+        "plan",
+        False,
+        _switch,
+        "",
+        "only print what would be created and run, and the rights that it takes; touches nothing",
+    ),
+    Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
+    Spec(
+        "output", "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
+    ),
+    Spec(
+        "keep",
+        "never",
+        _one_of(*KEEPS),
+        "|".join(KEEPS),
+        "leave the run's objects in the cluster: never, when its part failed, or always",
+    ),
+    Spec("timeout_scale", 1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"),
+    *(
+        Spec(
+            f"embedded_{option.name}",
+            option.default,
+            option.metadata["parse"],
+            option.metadata["metavar"],
+            f"embedded cluster: {option.metadata['help']}",
+        )
+        for option in EmbeddedOptions.on_command_lines()
+    ),
+)
+
+
+def resolve(
+    given: Mapping[str, str | None], environment: Mapping[str, str], folder: Path
+) -> Options:
+    """The options of a run.
+
+    Args:
+        given: values of the command line by option name (``timeout_scale``); None where absent.
+        environment: the process's environment.
+        folder: the directory of invocation, in which ``dra.toml`` may lie.
+
+    Raises:
+        OptionError: a value is wrong.
+    """
+    table = _table(folder / CONFIG_FILE)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for spec in SPECS:
+        raw: Any = spec.default
+        shown, parse = "", False
+        if given.get(spec.name) is not None:
+            raw, shown, origin, parse = given[spec.name], flag(spec.name), "command line", True
+        elif environment.get(variable(spec.name)):
+            raw, origin, parse = environment[variable(spec.name)], "environment", True
+            shown = variable(spec.name)
+        elif key(spec.name) in table:
+            raw, origin, parse = table[key(spec.name)], CONFIG_FILE, True
+            shown = f"{CONFIG_FILE}: {'.'.join(key(spec.name))}"
+        if not parse:
+            values[spec.name] = raw
+            continue
+        origins[spec.name] = origin
+        try:
+            values[spec.name] = spec.parse(raw)
+        except ValueError as error:
+            raise OptionError(f"{shown}: {raw!r} is wrong: {error}") from error
+    values["output"] = folder / values["output"]
+    _check_together(values, origins)
+    return Options(**values, origins=origins)
+
+
+def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    embedded = values["cluster"] == "embedded"
+    if embedded and values["context"]:
+        raise OptionError(
+            f"{flag('context')} {values['context']}: the embedded cluster has no contexts;"
+            f" drop it or {flag('cluster')} embedded"
+        )
+    if embedded and values["sweep"]:
+        raise OptionError(
+            f"{flag('sweep')}: the embedded cluster is the run's own and has nothing of earlier"
+            f" runs in it; drop it, or {flag('cluster')} embedded"
+        )
+    if values["image_pull_secret"] and not values["namespace"]:
+        raise OptionError(
+            f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
+            " the namespace that the secret is in: the run's own are new and have none"
+        )
+    if values["plan"] and values["sweep"]:
+        raise OptionError(f"{flag('plan')} and {flag('sweep')}: choose one of them")
+    for name in origins:
+        on_command_line = origins[name] == "command line"
+        if name.startswith("embedded_") and on_command_line and not embedded:
+            raise OptionError(
+                f"{flag(name)} {values[name]}: only for the embedded cluster; add"
+                f" {flag('cluster')} embedded, or use ./run dra"
+            )
+
+
+def _table(path: Path) -> dict[tuple[str, ...], Any]:
+    """The keys of ``dra.toml`` with their values; no file, no keys."""
+    if not path.exists():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"{path}: cannot be read: {error}") from error
+    found: dict[tuple[str, ...], Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            found.update({(name, inner): inner_value for inner, inner_value in value.items()})
+        else:
+            found[(name,)] = value
+    known = [key(spec.name) for spec in SPECS]
+    for name_path in found:
+        if name_path not in known:
+            raise OptionError(
+                f"{path}: unknown key {'.'.join(name_path)}; there are"
+                f" {', '.join('.'.join(name) for name in known)}"
+            )
+    return found

@@ -1,0 +1,1 @@
+"""The cluster as the suite reaches it: API access, watching, objects, what a driver publishes."""

@@ -1,0 +1,188 @@
+"""What the driver publishes, and what of it is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kubernetes.utils.quantity import parse_quantity
+
+from harness.cluster.kinds import Object
+from harness.cluster.profile import Profile
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU as its driver published it."""
+
+    driver: str
+    pool: str
+    name: str
+    node: str
+    uuid: str
+    product: str
+    pci: str = ""
+    """``domain:bus:device.function``; empty where it is not published."""
+    compute_capability: str = ""
+    """``9.0``; empty where it is not published."""
+    memory: int | None = None
+    """Bytes."""
+    version: str = ""
+    """Of the GPU's own driver, where the profile knows the attribute."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What an allocation calls it."""
+        return (self.driver, self.pool, self.name)
+
+
+def driver_names(slices: Iterable[Object]) -> list[str]:
+    """The drivers that publish at least one device."""
+    return sorted({str(item["spec"]["driver"]) for item in slices if item["spec"].get("devices")})
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A driver's pool as its slices show it."""
+
+    name: str
+    generation: int
+    """The newest one."""
+    expected: int
+    """How many slices it has, as they say."""
+    seen: int
+    """How many of the newest generation there are."""
+    older: int
+    """How many slices of earlier generations there still are."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the scheduler can allocate from it, and nothing old is left."""
+        return self.seen == self.expected and not self.older
+
+    def __str__(self) -> str:
+        old = f", and {self.older} of older generations" if self.older else ""
+        return (
+            f"pool {self.name} has {self.seen} of {self.expected} slices of generation"
+            f" {self.generation}{old}"
+        )
+
+
+def pools(slices: Iterable[Object], driver: str) -> list[Pool]:
+    """The driver's pools by name."""
+    by_name: dict[str, list[Object]] = {}
+    for item in slices:
+        if item["spec"]["driver"] == driver:
+            pool = item["spec"]["pool"]
+            by_name.setdefault(str(pool["name"]), []).append(pool)
+    found = []
+    for name, seen in sorted(by_name.items()):
+        generation = max(int(pool["generation"]) for pool in seen)
+        newest = [pool for pool in seen if int(pool["generation"]) == generation]
+        expected = max(int(pool["resourceSliceCount"]) for pool in newest)
+        found.append(Pool(name, generation, expected, len(newest), len(seen) - len(newest)))
+    return found
+
+
+def current(slices: Iterable[Object], driver: str) -> list[Object]:
+    """The driver's slices that count: those of each pool's newest generation."""
+    mine = [item for item in slices if item["spec"]["driver"] == driver]
+    newest: dict[str, int] = {}
+    for item in mine:
+        pool = item["spec"]["pool"]
+        newest[pool["name"]] = max(newest.get(pool["name"], 0), int(pool["generation"]))
+    return [
+        item
+        for item in mine
+        if int(item["spec"]["pool"]["generation"]) == newest[item["spec"]["pool"]["name"]]
+    ]
+
+
+def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:
+    """The driver's devices that the profile means, from each pool's newest generation."""
+    return _devices(slices, driver, profile, profile.select_value)
+
+
+def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
+    """How many parts of GPUs the driver publishes as devices of their own."""
+    if not profile.partition_value:
+        return 0
+    return len(_devices(slices, driver, profile, profile.partition_value))
+
+
+def _devices(
+    slices: Iterable[Object], driver: str, profile: Profile, selected: str
+) -> list[Device]:
+    found = []
+    for item in current(slices, driver):
+        spec = item["spec"]
+        for device in spec.get("devices") or []:
+            if _attribute(device, driver, profile.select_attribute) != selected:
+                continue
+            uuid = _attribute(device, driver, profile.uuid_attribute)
+            product = _attribute(device, driver, profile.product_attribute)
+            node, pool = str(spec.get("nodeName") or ""), str(spec["pool"]["name"])
+            capability = _attribute(device, driver, profile.capability_attribute)
+            found.append(
+                Device(
+                    driver,
+                    pool,
+                    str(device["name"]),
+                    node,
+                    uuid,
+                    product,
+                    pci=_attribute(device, driver, profile.pci_attribute),
+                    # Published as a semantic version: 9.0.0.
+                    compute_capability=".".join(capability.split(".")[:2]),
+                    memory=_capacity(device, driver, profile.memory_capacity),
+                    version=_attribute(device, driver, profile.version_attribute),
+                )
+            )
+    return sorted(found, key=lambda device: (device.node, device.pool, device.name))
+
+
+def _attribute(device: Object, driver: str, name: str) -> str:
+    """An attribute's value as text; unqualified names belong to the driver's own domain."""
+    attributes = device.get("attributes") or {}
+    value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}
+    return str(next(iter(value.values()), ""))
+
+
+def _capacity(device: Object, driver: str, name: str) -> int | None:
+    """A capacity in its unit; None where it is not published."""
+    capacities = device.get("capacity") or {}
+    value = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
+    return None if value is None else int(parse_quantity(value))
+
+
+def results(claim: Object) -> list[Object]:
+    """What was allocated to a claim; nothing while it is not."""
+    allocation = (claim.get("status") or {}).get("allocation") or {}
+    return list((allocation.get("devices") or {}).get("results") or [])
+
+
+def is_allocated(claim: Object) -> bool:
+    """Whether a claim has an allocation."""
+    return bool((claim.get("status") or {}).get("allocation"))
+
+
+def holders(claims: Iterable[Object]) -> dict[tuple[str, str, str], str]:
+    """Allocated devices, each with the claim (``namespace/name``) that has it to itself."""
+    held: dict[tuple[str, str, str], str] = {}
+    for claim in claims:
+        owner = f"{claim['metadata'].get('namespace')}/{claim['metadata']['name']}"
+        for result in results(claim):
+            if not result.get("adminAccess"):
+                held[(result["driver"], result["pool"], result["device"])] = owner
+    return held
+
+
+def free_by_node(found: Iterable[Device], claims: Iterable[Object]) -> dict[str, list[Device]]:
+    """The free devices of each node that has any devices."""
+    held = holders(claims)
+    nodes: dict[str, list[Device]] = {}
+    for device in found:
+        free = nodes.setdefault(device.node, [])
+        if device.key not in held:
+            free.append(device)
+    return nodes

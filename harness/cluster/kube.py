@@ -1,0 +1,532 @@
+"""The one door to the API server.
+
+Of the official client only the loading of credentials, proxy and TLS settings is used. Objects
+stay the JSON that the server sent, because typed models drop unknown fields and so hide what a
+conformance suite looks for; streams are split here, because the client's own splitting loses a
+last line without a newline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
+
+from harness import __version__
+from harness.cluster.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
+from harness.cluster.versions import SHAPE, from_server, served_as, to_server
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+WATCH_SECONDS = 240
+SERVICE_ACCOUNT_TRIES = 5
+IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class NoClusterError(Exception):
+    """There is no cluster to talk to.
+
+    Attributes:
+        detail: what was tried.
+    """
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+class UnreachableError(Exception):
+    """The API server does not answer; ``str()`` names its address and the cause."""
+
+
+class ApiError(Exception):
+    """The API server refused.
+
+    Attributes:
+        status: the HTTP status.
+        reason: the machine-readable reason, such as ``AlreadyExists`` or ``Expired``.
+        message: the server's sentence.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class Stream(Protocol):
+    """An answer that keeps coming, which another thread may end."""
+
+    def lines(self) -> Iterator[bytes]:
+        """Each line without its newline, the last one too when it has none."""
+
+    def close(self) -> None:
+        """End it; ``lines`` returns soon after."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Which cluster, for the head of a report."""
+
+    address: str
+    source: str
+    """Where the credentials come from: a kubeconfig's path, or ``in-cluster``."""
+    context: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One change that was asked for and not refused."""
+
+    method: str
+    obj: Object
+    """What was created or updated as it is then, what was deleted as it was known."""
+
+    def __str__(self) -> str:
+        where = namespace_of(self.obj)
+        kind = str(self.obj["kind"]).lower()
+        place = f" in {where}" if where else ""
+        return f"{self.method} {kind}/{name_of(self.obj)}{place} (UID {uid_of(self.obj)})"
+
+
+class _HttpStream:
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+        self._closed = False
+
+    def lines(self) -> Iterator[bytes]:
+        rest = b""
+        try:
+            for chunk in self._response.stream(65536):
+                rest += chunk
+                *whole, rest = rest.split(b"\n")
+                yield from whole
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # ValueError and OSError: the socket was shut down by close() in another thread.
+            if not self._closed:
+                raise UnreachableError(f"the answer broke off: {error}") from error
+        finally:
+            self._response.close()
+        if rest and not self._closed:
+            yield rest
+
+    def close(self) -> None:
+        self._closed = True
+        try:
+            # Closing alone does not wake a thread that reads.
+            self._response.shutdown()
+        except (RuntimeError, OSError, ValueError):
+            self._response.close()
+
+
+class Kube:
+    """Requests to one API server, safe to use from several threads.
+
+    Objects of Dynamic Resource Allocation are in the shape of v1 on this side, whatever the server
+    serves (`harness.cluster.versions`).
+    """
+
+    def __init__(
+        self,
+        configuration: Any,
+        server: Server,
+        run_id: str = "",
+        reload: Callable[[], Any] | None = None,
+    ) -> None:
+        """Talk to a server.
+
+        Args:
+            configuration: address, credentials, proxy and TLS settings.
+            server: what to call it.
+            run_id: named in the User-Agent of every request.
+            reload: reads the configuration anew, for credentials that have expired.
+        """
+        self._configuration = configuration
+        self._pool = _pool(configuration)
+        self._reload = reload
+        self._credentials = threading.Lock()
+        self._heard: tuple[float, float] | None = None
+        self.writes: list[Write] = []
+        """Every change that was made through this door, oldest first."""
+        self._agent = f"dra-conformance/{__version__}" + (f" run/{run_id}" if run_id else "")
+        self.server = server
+        self.dra_api = SHAPE
+        """The version of ``resource.k8s.io`` to use of those that the server serves."""
+
+    # Objects
+
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Create a rendered object; unknown fields are refused, so a wrong template is loud.
+
+        With ``dry_run`` the server does everything but store it: it answers what would be stored.
+
+        A new namespace has its default ServiceAccount a moment later; the server itself waits
+        for it for a second or two, so asking again is enough.
+        """
+        kind, namespace = kind_of(obj), namespace_of(obj)
+        query = {"fieldValidation": "Strict", "dryRun": "All" if dry_run else ""}
+        for attempt in range(SERVICE_ACCOUNT_TRIES):
+            try:
+                created = self._json(
+                    "POST",
+                    self._path(kind, namespace),
+                    query,
+                    body=to_server(obj, self.dra_api),
+                )
+                if not dry_run:
+                    self._note_write("create", created)
+                return from_server(created)
+            except ApiError as error:
+                missing = error.status == 403 and "error looking up service account" in str(error)
+                if not missing or attempt == SERVICE_ACCOUNT_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        """One object; `ApiError` with status 404 when there is none."""
+        return from_server(self._json("GET", self._path(kind, namespace, name)))
+
+    def list(
+        self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> tuple[list[Object], str]:
+        """All objects of a kind, and the resource version from which a watch goes on."""
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        answer = self._json("GET", self._path(kind, namespace), query)
+        api_version = served_as(kind, self.dra_api).api_version
+        items = [
+            from_server({"apiVersion": api_version, "kind": kind.name, **item})
+            for item in answer.get("items") or []
+        ]
+        return items, str(answer["metadata"].get("resourceVersion", ""))
+
+    def update(self, obj: Object) -> Object:
+        """Replace an object as it was read; `ApiError` with status 409 if it has changed since."""
+        path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
+        updated = self._json("PUT", path, body=to_server(obj, self.dra_api))
+        self._note_write("update", updated)
+        return from_server(updated)
+
+    def delete(self, obj: Object, *, grace_seconds: int | None = None) -> bool:
+        """Delete exactly this object, by its UID; False when it is gone already."""
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid_of(obj)},
+            "propagationPolicy": "Background",
+        }
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
+        try:
+            self._json("DELETE", path, body=options)
+        except ApiError as error:
+            if error.status == 404 or (error.status == 409 and "UID in precondition" in str(error)):
+                return False
+            raise
+        self._note_write("delete", obj)
+        return True
+
+    def server_time(self) -> float:
+        """The API server's clock, in seconds since 1970; to a second, as its answers tell it."""
+        if self._heard is None:
+            self.document("/version")
+        if self._heard is None:
+            return time.time()  # something in between takes the Date header away
+        said, at = self._heard
+        return said + time.monotonic() - at
+
+    # Streams
+
+    def watch(
+        self, kind: Kind, namespace: str | None, resource_version: str, *, labels: str = ""
+    ) -> Stream:
+        """Changes of a collection since ``resource_version``, one JSON document a line.
+
+        They are as the server sends them: `harness.cluster.versions.from_server` is for the reader.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "labelSelector": labels,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        return self._stream(self._path(kind, namespace), query, read_seconds=WATCH_SECONDS + 10)
+
+    def follow_log(self, pod: Object, container: str) -> Stream:
+        """A container's log from its start, as it is written."""
+        path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
+        return self._stream(path, {"container": container, "follow": "true"}, read_seconds=None)
+
+    def log(self, pod: Object, container: str, *, since_seconds: int | None = None) -> str:
+        """A container's log as far as it is written."""
+        path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
+        query = {"container": container}
+        if since_seconds is not None:
+            query["sinceSeconds"] = str(since_seconds)
+        response = self._request("GET", path, query)
+        return response.data.decode("utf-8", "replace")
+
+    def document(self, path: str) -> Object:
+        """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""
+        return self._json("GET", path)
+
+    def clock(self) -> tuple[float, float]:
+        """The server's clock in seconds since 1970, and how far it may be off what it says.
+
+        It is told in whole seconds, at some moment of the request.
+        """
+        before = time.time()
+        response = self._request("GET", "/version", {})
+        took = time.time() - before
+        said = _date_of(response)
+        if said is None:
+            raise ApiError(response.status, "NoDate", "the answer has no Date header")
+        return said + 0.5, 0.5 + took
+
+    # Inside
+
+    def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
+        return served_as(kind, self.dra_api).path(namespace, name)
+
+    def _note_write(self, method: str, obj: Object) -> None:
+        if "uid" not in obj["metadata"]:
+            return  # a review: it is answered, not stored
+        self.writes.append(Write(method, obj))
+
+    def _json(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> Object:
+        response = self._request(method, path, query or {}, body=body)
+        answer = json.loads(response.data)
+        if not isinstance(answer, dict):
+            raise ApiError(response.status, "NotAnObject", f"{path} answered no JSON object")
+        return answer
+
+    def _stream(self, path: str, query: Mapping[str, str], read_seconds: float | None) -> Stream:
+        return _HttpStream(
+            self._request("GET", path, query, read_seconds=read_seconds, stream=True)
+        )
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: Any = None,
+        read_seconds: float | None = READ_SECONDS,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        given = {key: value for key, value in query.items() if value}
+        url = path + (f"?{urlencode(given)}" if given else "")
+        payload = None if body is None else json.dumps(body).encode()
+        used = self._configuration
+        response = self._send(method, url, payload, read_seconds, preload=not stream)
+        if response.status == 401 and self._renewed_credentials(used):
+            response.drain_conn()
+            response = self._send(method, url, payload, read_seconds, preload=not stream)
+        if response.status >= 400:
+            raise _refusal(response)
+        return response
+
+    def _renewed_credentials(self, used: Any) -> bool:
+        """Read the credentials anew, unless another thread has done so since they were used."""
+        with self._credentials:
+            if self._configuration is not used:
+                return True
+            if self._reload is None:
+                return False
+            try:
+                self._configuration = self._reload()
+            except NoClusterError:
+                return False
+            self._pool = _pool(self._configuration)
+            return True
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        payload: bytes | None,
+        read_seconds: float | None,
+        *,
+        preload: bool,
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"User-Agent": self._agent, "Accept": "application/json, */*"}
+        token = self._configuration.auth_settings().get("BearerToken")
+        if token is not None:
+            headers["Authorization"] = token["value"]
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            response = self._pool.request(
+                method,
+                self._configuration.host.rstrip("/") + url,
+                body=payload,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+                # Only what cannot have reached the server is sent twice, and what the server
+                # asked to be sent again.
+                retries=urllib3.Retry(
+                    total=5,
+                    connect=2,
+                    read=0,
+                    redirect=0,
+                    other=0,
+                    status=3,
+                    status_forcelist={429},
+                    allowed_methods=None,
+                    raise_on_status=False,
+                ),
+                preload_content=preload,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            host = self._configuration.host
+            raise UnreachableError(f"{host} does not answer: {_cause(error)}") from error
+        said = _date_of(response)
+        if said is not None:
+            self._heard = (said, time.monotonic())
+        return response
+
+
+def _date_of(response: urllib3.BaseHTTPResponse) -> float | None:
+    """When an answer was given by the server's clock; None where it does not say."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _pool(configuration: Any) -> urllib3.PoolManager:
+    configuration.connection_pool_maxsize = 64
+    pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
+    return pool
+
+
+def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
+    raw = response.data if response.data is not None else b""
+    try:
+        status = json.loads(raw)
+        reason, message = str(status.get("reason", "")), str(status.get("message", ""))
+    except (ValueError, AttributeError):
+        reason, message = "", raw.decode("utf-8", "replace").strip()
+    return ApiError(response.status, reason, message or f"HTTP status {response.status}")
+
+
+def _cause(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    text = str(reason if reason is not None else error)
+    # urllib3 puts its connection object before the sentence.
+    return re.sub(r"^(<.*>|\w+\(.*\)): ", "", text)
+
+
+# Connecting
+
+
+def connect(source: str, context: str, run_id: str) -> Kube:
+    """The cluster that the user means.
+
+    Args:
+        source: ``kubeconfig``, or ``auto``: a kubeconfig, else in-cluster credentials.
+        context: a context of the kubeconfig; empty for its current one.
+        run_id: named in the User-Agent of every request.
+
+    Raises:
+        NoClusterError: there is none, or what was named cannot be used. A kubeconfig that is set
+            but unusable is an error, never a reason to try another source.
+    """
+    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    default = Path.home() / ".kube" / "config"
+    if named or default.exists() or context:
+        return from_kubeconfig(named or [default], context, run_id)
+    if source == "auto" and IN_CLUSTER_TOKEN.exists() and os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return from_pod(run_id)
+    tried = "KUBECONFIG is not set, there is no ~/.kube/config"
+    if source == "auto":
+        tried += ", and this is not a pod with a service account"
+    raise NoClusterError(
+        "no cluster is configured; `./run dra` starts one of its own on this machine", tried
+    )
+
+
+def from_kubeconfig(paths: list[Path], context: str, run_id: str) -> Kube:
+    """The cluster of a kubeconfig's context.
+
+    Raises:
+        NoClusterError: the kubeconfig or its context cannot be used.
+    """
+    spelled = os.pathsep.join(str(path) for path in paths)
+    configuration = Configuration()
+    try:
+        for path in paths:
+            if not path.exists():
+                raise NoClusterError(f"no cluster: the kubeconfig {path} does not exist")
+        contexts, current = list_kube_config_contexts(config_file=spelled)
+        names = sorted(str(entry["name"]) for entry in contexts)
+        if context and context not in names:
+            raise NoClusterError(
+                f"--dra-context {context}: no such context in {spelled}; there are"
+                f" {', '.join(names)}"
+            )
+        load_kube_config(
+            config_file=spelled,
+            context=context or None,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise NoClusterError(
+            f"no cluster: the kubeconfig {spelled} cannot be used: {error}"
+        ) from error
+    name = context or str((current or {}).get("name", ""))
+
+    def reload() -> Any:
+        # The same context and server as before, whatever is the current one by now.
+        again = from_kubeconfig(paths, name, run_id)._configuration
+        if again.host != configuration.host:
+            raise NoClusterError(f"context {name} of {spelled} is now at {again.host}")
+        return again
+
+    return Kube(configuration, Server(str(configuration.host), spelled, name), run_id, reload)
+
+
+def from_pod(run_id: str) -> Kube:
+    """The cluster that this process runs in, by its pod's service account."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except (ConfigException, OSError) as error:
+        raise NoClusterError(
+            f"no cluster: the in-cluster credentials cannot be used: {error}"
+        ) from error
+
+    def reload() -> Any:
+        return from_pod(run_id)._configuration
+
+    return Kube(configuration, Server(str(configuration.host), "in-cluster"), run_id, reload)
+
+
+def host_name() -> str:
+    """This machine, for reports."""
+    return socket.gethostname()

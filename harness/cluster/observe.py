@@ -1,0 +1,366 @@
+"""What the cluster does, as it does it.
+
+One list and watch a kind and namespace for the whole run; every change is journaled. Waiting is a
+question about what has been seen, asked again at each change, never a sleep. What was seen last of
+an object stays known after its deletion, because the end of a container is often seen only then.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from harness.cluster.budgets import Budget
+from harness.cluster.journal import Journal
+from harness.cluster.kinds import Kind, Object, name_of, namespace_of, uid_of
+from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
+from harness.cluster.versions import from_server
+
+T = TypeVar("T")
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+
+
+class WaitTimeoutError(Exception):
+    """What was awaited did not come; ``str()`` says what, how long, and what was seen instead."""
+
+    def __init__(self, what: str, budget: Budget, seen: str) -> None:
+        super().__init__(
+            f"{what} not within {budget.seconds:g} s (budget {budget.name}); seen: {seen}"
+        )
+        self.what = what
+        self.budget = budget
+        self.seen = seen
+
+
+class StoppedError(Exception):
+    """The run ends; nobody waits any longer."""
+
+
+@dataclass
+class Seen:
+    """One object as last seen."""
+
+    obj: Object
+    gone: bool = False
+    at: float = field(default_factory=time.time)
+
+
+class Observer:
+    """Lists and watches, and answers questions about what it saw."""
+
+    def __init__(
+        self, kube: Kube, journal: Journal, is_foreign: Callable[[Object], bool] = lambda _: False
+    ) -> None:
+        """Observe through a server, into a journal.
+
+        Args:
+            kube: the server.
+            journal: gets every change.
+            is_foreign: whether an object is none of the run's business but for what it holds: of
+                those only the last state is kept, and the journal gets an extract.
+        """
+        self._kube = kube
+        self._is_foreign = is_foreign
+        self._journal = journal
+        self._changed = threading.Condition()
+        self._seen: dict[tuple[str, str], Seen] = {}
+        self._versions: dict[tuple[str, str], list[Object]] = {}
+        self._trouble: dict[str, str] = {}
+        self._silent: set[str] = set()
+        """What cannot be watched because the API server does not answer."""
+        self._watchers: list[_Watcher] = []
+        self._listeners: list[Callable[[list[tuple[Object, bool]]], None]] = []
+        self._stopped = False
+
+    def observe(self, kind: Kind, namespace: str | None = None, *, labels: str = "") -> None:
+        """Begin to watch a kind, in one namespace or (None) in the whole cluster.
+
+        Args:
+            kind: what to watch.
+            namespace: where; a kind is watched in the whole cluster or in namespaces, not both.
+            labels: a selector; then this is the kind's only watch.
+
+        Raises:
+            ApiError: the first list, or the first watch, is refused.
+            UnreachableError: the API server does not answer.
+        """
+        watcher = _Watcher(self, self._kube, kind, namespace, labels)
+        watcher.begin()
+        with self._changed:
+            self._watchers.append(watcher)
+        watcher.start()
+
+    def listen(self, listener: Callable[[list[tuple[Object, bool]]], None]) -> None:
+        """Have a function called with what is seen, from now on and at first with what there is.
+
+        It gets what was seen at the same time, each object with whether it is gone, in the order of
+        the history of each kind. It is called by the watches' threads.
+        """
+        with self._changed:
+            self._listeners.append(listener)
+            present = [(seen.obj, seen.gone) for seen in self._seen.values()]
+        listener(present)
+
+    def observes(self, kind: Kind) -> bool:
+        """Whether a kind is watched in the whole cluster."""
+        with self._changed:
+            return any(watcher.is_of_cluster(kind) for watcher in self._watchers)
+
+    def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
+        """What exists now of a kind, as far as it is watched."""
+        with self._changed:
+            return [
+                seen.obj
+                for (name, _), seen in self._seen.items()
+                if name == kind.name
+                and not seen.gone
+                and (namespace is None or namespace_of(seen.obj) == namespace)
+            ]
+
+    def last(self, obj: Object) -> Seen:
+        """An object as last seen; as it was given when no news has come."""
+        with self._changed:
+            return self._seen.get((str(obj["kind"]), uid_of(obj))) or Seen(obj)
+
+    def versions(self, obj: Object) -> list[Object]:
+        """Every state in which an object was seen, oldest first."""
+        with self._changed:
+            return list(self._versions.get((str(obj["kind"]), uid_of(obj)), ()))
+
+    def known(self, obj: Object) -> None:
+        """Take an object from an answer of the API server, so that it need not be seen first."""
+        with self._changed:
+            self._seen.setdefault((str(obj["kind"]), uid_of(obj)), Seen(obj))
+            self._changed.notify_all()
+
+    def wait(
+        self,
+        what: str,
+        ready: Callable[[], T | None],
+        budget: Budget,
+        seen: Callable[[], str],
+    ) -> T:
+        """Wait until ``ready`` answers something.
+
+        Args:
+            what: what is awaited, as the subject of a sentence ("the claim's allocation").
+            ready: asked at each change; None means not yet. It may raise to end the wait.
+            budget: how long at most.
+            seen: says, when time is up, what was seen instead.
+
+        Raises:
+            WaitTimeoutError: it did not come in time.
+            StoppedError: the run ends.
+        """
+        deadline = time.monotonic() + budget.seconds
+        with self._changed:
+            while True:
+                if self._stopped:
+                    raise StoppedError(f"the run was stopped while waiting for {what}")
+                answer = ready()
+                if answer is not None:
+                    return answer
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            text = "; ".join([seen(), *self._trouble.values()])
+        raise WaitTimeoutError(what, budget, text)
+
+    def reachable(self) -> bool:
+        """Whether the API server answers, as far as the watches know."""
+        with self._changed:
+            return not self._silent
+
+    def poke(self) -> None:
+        """Have all waiting questions asked again: something they ask about has changed."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def stop_waits(self) -> None:
+        """End every present and future wait with `StoppedError`."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def resume_waits(self) -> None:
+        """Allow waits again, for the clean-up of a run that was stopped."""
+        with self._changed:
+            self._stopped = False
+
+    def close(self) -> None:
+        """End all watches."""
+        self.stop_waits()
+        with self._changed:
+            watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.close()
+
+    # Called by the watchers
+
+    def take(self, changes: Sequence[tuple[str, Object]]) -> None:
+        """Take what was seen at the same time."""
+        foreign = [self._is_foreign(obj) for _, obj in changes]
+        with self._changed:
+            for (change, obj), is_foreign in zip(changes, foreign, strict=True):
+                obj["metadata"].pop("managedFields", None)
+                key = (str(obj["kind"]), uid_of(obj))
+                gone = change == "DELETED"
+                if is_foreign and gone:
+                    self._seen.pop(key, None)
+                else:
+                    self._seen[key] = Seen(obj, gone=gone)
+                if not is_foreign:
+                    self._versions.setdefault(key, []).append(obj)
+            listeners = list(self._listeners)
+            self._changed.notify_all()
+        for (change, obj), is_foreign in zip(changes, foreign, strict=True):
+            told = _extract(obj) if is_foreign else obj
+            self._journal.write("object", change=change, object=told)
+        for listener in listeners:
+            listener([(obj, change == "DELETED") for change, obj in changes])
+
+    def take_list(self, kind: Kind, namespace: str | None, items: Iterable[Object]) -> None:
+        """A fresh list is the truth: what it lacks is gone."""
+        listed = list(items)
+        present = {uid_of(item) for item in listed}
+        changes = [
+            ("DELETED", obj) for obj in self.objects(kind, namespace) if uid_of(obj) not in present
+        ]
+        for item in listed:
+            with self._changed:
+                known = self._seen.get((kind.name, uid_of(item)))
+            version = item["metadata"].get("resourceVersion")
+            if known is None or known.obj["metadata"].get("resourceVersion") != version:
+                changes.append(("LISTED", item))
+        self.take(changes)
+
+    def note_trouble(self, where: str, text: str | None, *, silent: bool = False) -> None:
+        with self._changed:
+            if text is None:
+                self._trouble.pop(where, None)
+            else:
+                self._trouble[where] = text
+            if silent:
+                self._silent.add(where)
+            else:
+                self._silent.discard(where)
+            self._changed.notify_all()
+        if text is not None:
+            self._journal.write("trouble", where=where, text=text)
+
+
+class _Watcher(threading.Thread):
+    """Keeps one collection known."""
+
+    def __init__(
+        self, observer: Observer, kube: Kube, kind: Kind, namespace: str | None, labels: str
+    ) -> None:
+        where = kind.plural + (f" in {namespace}" if namespace else "")
+        super().__init__(name=f"watch {where}", daemon=True)
+        self._observer = observer
+        self._kube = kube
+        self._kind = kind
+        self._namespace = namespace
+        self._labels = labels
+        self._where = where
+        self._version = ""
+        self._ended = threading.Event()
+        self._stream: Stream | None = None
+        """The latest one."""
+        self._begun: Stream | None = None
+        """One that is open and not yet read."""
+
+    def is_of_cluster(self, kind: Kind) -> bool:
+        """Whether it watches a kind in the whole cluster."""
+        return self._kind == kind and self._namespace is None
+
+    def begin(self) -> None:
+        """Learn the present state, and see that it may be watched from there."""
+        self._list()
+        self._begun = self._stream = self._open()
+
+    def _list(self) -> None:
+        items, self._version = self._kube.list(self._kind, self._namespace, labels=self._labels)
+        self._observer.take_list(self._kind, self._namespace, items)
+
+    def run(self) -> None:
+        """Watch until closed; list again whenever the server has forgotten the version."""
+        retry = FIRST_RETRY_SECONDS
+        while not self._ended.is_set():
+            try:
+                if not self._version:
+                    self._list()
+                began = time.monotonic()
+                self._watch()
+                retry = FIRST_RETRY_SECONDS
+                if time.monotonic() - began < FIRST_RETRY_SECONDS:
+                    self._ended.wait(FIRST_RETRY_SECONDS)
+            except (ApiError, UnreachableError) as error:
+                if self._ended.is_set():
+                    return
+                if isinstance(error, ApiError) and error.status in (404, 410):
+                    # 404: the namespace is gone; then the list says that all in it are.
+                    self._version = ""
+                self._observer.note_trouble(
+                    self._where,
+                    f"the watch of {self._where} failed: {error}",
+                    silent=isinstance(error, UnreachableError),
+                )
+                self._ended.wait(retry)
+                retry = min(retry * 2, LAST_RETRY_SECONDS)
+
+    def close(self) -> None:
+        """End the watch and wait for the thread."""
+        self._ended.set()
+        if self._stream is not None:
+            self._stream.close()
+        self.join(timeout=LAST_RETRY_SECONDS)
+
+    def _open(self) -> Stream:
+        return self._kube.watch(self._kind, self._namespace, self._version, labels=self._labels)
+
+    def _watch(self) -> None:
+        stream = self._begun or self._open()
+        self._begun, self._stream = None, stream
+        self._observer.note_trouble(self._where, None)
+        if self._ended.is_set():
+            stream.close()
+            return
+        for line in stream.lines():
+            try:
+                change = json.loads(line)
+            except ValueError:
+                if self._ended.is_set():
+                    return
+                raise UnreachableError("the watch sent a line that is not JSON") from None
+            obj = change["object"]
+            if change["type"] == "ERROR":
+                raise ApiError(
+                    int(obj.get("code", 500)), obj.get("reason", ""), obj.get("message", "")
+                )
+            self._version = obj["metadata"]["resourceVersion"]
+            if change["type"] != "BOOKMARK":
+                self._observer.take([(change["type"], from_server(obj))])
+
+
+def describe_name(obj: Object) -> str:
+    """``pod/NAME``, as a person writes it."""
+    return f"{str(obj['kind']).lower()}/{name_of(obj)}"
+
+
+def _extract(obj: Object) -> Object:
+    """Of an object of others no more than who it is and what it holds."""
+    kept = ("name", "namespace", "uid", "resourceVersion")
+    status = obj.get("status") or {}
+    return {
+        "kind": obj["kind"],
+        "metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]},
+        "status": {key: status[key] for key in ("allocation", "reservedFor") if key in status},
+    }

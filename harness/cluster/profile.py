@@ -1,0 +1,199 @@
+"""What is known about one driver: its class, its attributes, how its devices show themselves.
+
+Nothing but the name has to be known: what a profile does not say, nothing is judged by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.cluster.yaml_file import Field, YamlFileError, read
+
+SCHEMA = "dra-conformance/profile/v1"
+VISIBLE_BY = ("cuda", "devnode", "env", "unknown")
+UNKNOWN = "unknown"
+DEFAULT = "default"
+"""The profile of a driver that no other one knows."""
+NO_POD = "dra-conformance.io/no-pod-of-any-driver"
+"""A selector that no pod fits: where the driver's pods are is not known."""
+EXPECT = ("prepared", "refused")
+ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version")
+"""What a profile may know the names of; memory is a capacity, the others are attributes."""
+
+
+class ProfileError(Exception):
+    """A profile cannot be used; ``str()`` names file, line and cause."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Opaque parameters that a claim can have for the driver."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    refused: bool
+    """The driver has to refuse to prepare a claim with them."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A driver's profile; what is not known is empty."""
+
+    name: str
+    title: str
+    drivers: tuple[str, ...]
+    device_class: str
+    """Empty: the class that is called as the driver, or the only one that speaks of it."""
+    select_attribute: str
+    """A device is one of those to test if this attribute …"""
+    select_value: str
+    """… has this value; both empty: every device of the driver is."""
+    uuid_attribute: str
+    product_attribute: str
+    pci_attribute: str
+    capability_attribute: str
+    memory_capacity: str
+    version_attribute: str
+    """The version of the GPUs' own driver (of the kernel), not of the DRA driver."""
+    partition_value: str
+    """What ``select_attribute`` is for a part of a GPU (MIG)."""
+    visible_by: str
+    """How a container has a device: one of `VISIBLE_BY`."""
+    tolerations: tuple[Mapping[str, Any], ...]
+    plugin_selector: str
+    """Labels of the driver's pods on the nodes, for its log."""
+    plugin_container: str
+    configurations: tuple[Configuration, ...] = ()
+
+
+def load(path: Path) -> Profile:
+    """Read a profile.
+
+    Raises:
+        ProfileError: it cannot be read, lacks something, or has something unknown.
+    """
+    try:
+        return read("profile", path, _profile)
+    except YamlFileError as error:
+        raise ProfileError(str(error)) from error
+
+
+def _profile(document: Field) -> Profile:
+    fields = document.table(
+        ("schema", "name", "title"),
+        (
+            *("drivers", "class", "select", "attributes", "visible-by", "tolerations", "plugin"),
+            "configurations",
+        ),
+    )
+    if fields["schema"].text() != SCHEMA:
+        fields["schema"].wrong(f"schema is not {SCHEMA}")
+    select = _texts(fields, "select", ("attribute", "value"), ("partition",))
+    attributes = _texts(fields, "attributes", (), ATTRIBUTES)
+    plugin = _texts(fields, "plugin", ("selector", "container"))
+    visible_by = fields["visible-by"].one_of(VISIBLE_BY) if "visible-by" in fields else UNKNOWN
+    configurations = fields["configurations"].items() if "configurations" in fields else []
+    return Profile(
+        name=fields["name"].text(),
+        title=fields["title"].text(),
+        drivers=tuple(item.text() for item in _items(fields, "drivers")),
+        device_class=fields["class"].text() if "class" in fields else "",
+        select_attribute=select.get("attribute", ""),
+        select_value=select.get("value", ""),
+        uuid_attribute=attributes.get("uuid", ""),
+        product_attribute=attributes.get("product", ""),
+        pci_attribute=attributes.get("pci", ""),
+        capability_attribute=attributes.get("compute-capability", ""),
+        memory_capacity=attributes.get("memory", ""),
+        version_attribute=attributes.get("version", ""),
+        partition_value=select.get("partition", ""),
+        visible_by=visible_by,
+        tolerations=tuple(item.object() for item in _items(fields, "tolerations")),
+        plugin_selector=plugin.get("selector", NO_POD),
+        plugin_container=plugin.get("container", ""),
+        configurations=tuple(_configuration(item) for item in configurations),
+    )
+
+
+def _items(fields: Mapping[str, Field], name: str) -> list[Field]:
+    return fields[name].items() if name in fields else []
+
+
+def _texts(
+    fields: Mapping[str, Field],
+    name: str,
+    needed: Iterable[str] = (),
+    optional: Iterable[str] = (),
+) -> dict[str, str]:
+    if name not in fields:
+        return {}
+    return {key: field.text() for key, field in fields[name].table(needed, optional).items()}
+
+
+def _configuration(item: Field) -> Configuration:
+    fields = item.table(("name", "expect", "parameters"))
+    parameters = fields["parameters"].object()
+    for key in ("apiVersion", "kind"):
+        if key not in parameters:
+            fields["parameters"].wrong(f"{key} is missing: the driver knows parameters by it")
+    return Configuration(
+        name=fields["name"].text(),
+        parameters=parameters,
+        refused=fields["expect"].one_of(EXPECT) == "refused",
+    )
+
+
+def load_all(folder: Path) -> list[Profile]:
+    """Every profile of a folder, by file name."""
+    return [load(path) for path in sorted(folder.glob("*.yaml"))]
+
+
+def named(wanted: str, folder: Path) -> Profile:
+    """The profile that the user named, by name or as a file.
+
+    Raises:
+        ProfileError: there is none.
+    """
+    path = Path(wanted)
+    if path.suffix in (".yaml", ".yml"):
+        return load(path)
+    path = folder / f"{wanted}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(found.stem for found in folder.glob("*.yaml")))
+        raise ProfileError(f"no profile {wanted!r}; there are {known}, or give a .yaml file")
+    return load(path)
+
+
+def choose(wanted: str, folder: Path, drivers: Iterable[str]) -> tuple[Profile, str]:
+    """The driver under test, of those that publish devices, and its profile.
+
+    Args:
+        wanted: what the user named; empty: the profile that knows one of the drivers, or
+            `DEFAULT` for one that none knows.
+        folder: where the profiles are.
+        drivers: who publishes devices; the one that the user named, if so.
+
+    Raises:
+        ProfileError: there is no such profile, or several drivers may be meant.
+    """
+    published = sorted(set(drivers))
+    if wanted:
+        profile = named(wanted, folder)
+        known = [driver for driver in published if driver in profile.drivers]
+    else:
+        profiles = load_all(folder)
+        known = [d for d in published if any(d in profile.drivers for profile in profiles)]
+        fitting = [profile for profile in profiles if set(profile.drivers) & set(known)]
+        profile = fitting[0] if len(known) == 1 else named(DEFAULT, folder)
+    # A driver that no profile knows is meant when it is the only one: it may be nobody's GPU
+    # driver, but that is for the user to see in the run's first line.
+    meant = known or published
+    if len(meant) != 1:
+        raise ProfileError(
+            f"several drivers publish devices: {', '.join(published)}; choose one with"
+            f" --dra-driver {meant[0] if meant else 'NAME'}"
+        )
+    return profile, meant[0]

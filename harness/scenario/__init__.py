@@ -1,0 +1,1 @@
+"""Scenarios: creating claims and pods, waiting for what they do, keeping what they left."""

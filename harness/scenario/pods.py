@@ -1,0 +1,145 @@
+"""Pods as the suite sees them: what their container does, and what it left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from harness.cluster.kinds import POD, Object
+from harness.cluster.kube import ApiError, UnreachableError
+from harness.scenario.run import Run
+from harness.verdict import causes
+from harness.verdict.finding import Blame, Finding, JudgementError, judge
+
+EVIDENCE_LINES = 12
+"""Of events and of the driver's log, beside a finding."""
+
+_HOPELESS_WAITING = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+}
+_WRAPPINGS = re.compile(
+    r"failed to create containerd task: |failed to create shim task: |OCI runtime create failed: "
+    r"|runc create failed: |unable to start container process: |error during container init: "
+)
+"""What each layer of the runtime puts before the layer below, which knows what happened."""
+_NEVER_STARTED = {"StartError", "ContainerCannotRun"}
+_CRASHED = "CrashLoopBackOff"
+
+
+def container_state(pod: Object, container: str = "") -> dict[str, Any]:
+    """The state of a pod's container, such as ``{"running": {…}}``; empty before it has one.
+
+    The container's state is known a second before the pod's phase follows it.
+
+    Args:
+        pod: the pod.
+        container: which; the first one where no name is given.
+    """
+    name = container or pod["spec"]["containers"][0]["name"]
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return next((dict(s.get("state") or {}) for s in statuses if s.get("name", name) == name), {})
+
+
+def termination(pod: Object, container: str = "") -> dict[str, Any] | None:
+    """How a pod's container ended; None while it has not."""
+    return container_state(pod, container).get("terminated")
+
+
+def has_started(pod: Object, container: str = "") -> bool:
+    """Whether a pod's container runs or ran."""
+    state = container_state(pod, container)
+    terminated = state.get("terminated")
+    if terminated is not None:
+        return terminated.get("reason") not in _NEVER_STARTED
+    return "running" in state or (state.get("waiting") or {}).get("reason") == _CRASHED
+
+
+def cannot_start(pod: Object, events: list[Object], container: str = "") -> JudgementError | None:
+    """Why a pod's container will never start, once that is certain."""
+    role = container or pod["spec"]["containers"][0]["name"]
+    state = container_state(pod, role)
+    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    if waiting.get("reason") in _HOPELESS_WAITING:
+        said = f"{waiting['reason']}: {waiting.get('message', '')}"
+    elif terminated.get("reason") in _NEVER_STARTED:
+        said = f"{terminated['reason']}: {terminated.get('message', '')}"
+    elif (pod.get("status") or {}).get("phase") == "Failed" and not terminated:
+        status = pod["status"]
+        said = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
+    else:
+        return None
+    cause = causes.of_text(said) or causes.of_events(events)
+    return judge(
+        Finding(
+            head=f"the {role}'s container cannot start: {_WRAPPINGS.sub('', said)}",
+            expected="the container starts",
+            observed=said,
+            blame=cause.blame if cause else Blame.KUBELET,
+            likely=cause.text if cause else "",
+            next=cause.next if cause else "",
+        )
+    )
+
+
+def describe(pod: Object, container: str = "") -> str:
+    """What a pod is at, in a few words."""
+    status = pod.get("status") or {}
+    state = container_state(pod, container)
+    for kind in ("terminated", "waiting", "running"):
+        if kind in state:
+            detail = state[kind].get("reason") or ""
+            code = f" {state[kind]['exitCode']}" if kind == "terminated" else ""
+            message = state[kind].get("message") or ""
+            return " ".join(f"container {kind} {detail}{code} {message[:200]}".split())
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return f"not scheduled: {condition.get('message') or condition.get('reason')}"
+    node = (pod.get("spec") or {}).get("nodeName")
+    return f"scheduled on {node}, no container yet" if node else "not scheduled"
+
+
+def describe_events(events: list[Object]) -> list[str]:
+    """Events as lines, warnings first cut to what fits a screen."""
+    lines = []
+    for event in events:
+        count = event.get("count") or 1
+        times = f" (x{count})" if count > 1 else ""
+        who = (event.get("source") or {}).get("component") or event.get("reportingComponent") or ""
+        about = (event.get("involvedObject") or {}).get("name", "")
+        text = " ".join(str(event.get("message") or "").split())
+        if event.get("type") == "Warning":
+            lines.append(f"{who} {event.get('reason')}{times} {about}: {text[:400]}")
+    return lines
+
+
+def driver_log(
+    run: Run, *, nodes: Collection[str], about: Sequence[str], seconds: int | None = None
+) -> list[str]:
+    """What the driver's pods say that may explain something: the last of its lines.
+
+    Args:
+        run: the run.
+        nodes: the nodes on which it happened; empty: any.
+        about: words that a line of interest has; those that tell of errors have it anyway.
+        seconds: how long ago it began; None: whenever.
+    """
+    profile = run.subject.profile
+    lines: list[str] = []
+    try:
+        pods, _ = run.kube.list(POD, labels=profile.plugin_selector)
+        for pod in pods:
+            if not nodes or pod["spec"].get("nodeName") in nodes:
+                log = run.kube.log(pod, profile.plugin_container, since_seconds=seconds)
+                lines += [line for line in log.splitlines() if _tells(line, about)]
+    except (ApiError, UnreachableError) as error:
+        return [f"(cannot be read: {error})"]
+    return [line[:400] for line in lines[-EVIDENCE_LINES:]]
+
+
+def _tells(line: str, about: Sequence[str]) -> bool:
+    concerned = any(word in line for word in about)
+    return line.startswith(("E", "F")) or concerned or "error" in line.lower()

@@ -1,0 +1,380 @@
+"""One run against one cluster: what it knows, what it created, and how it leaves."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import INTERNAL_SERVER_ERROR
+from pathlib import Path
+from typing import Any
+
+from harness.checks.check import Impact
+from harness.checks.options import Options
+from harness.cluster.anchor import (
+    RUN_LABEL,
+    Renewal,
+    anchor_name,
+    lease_values,
+    owner_reference,
+)
+from harness.cluster.budgets import Budgets
+from harness.cluster.features import State
+from harness.cluster.inventory import Device, devices, holders
+from harness.cluster.journal import Journal
+from harness.cluster.kinds import (
+    CLAIM,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    SLICE,
+    Object,
+    kind_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from harness.cluster.kube import ApiError, Kube, UnreachableError
+from harness.cluster.observe import Observer
+from harness.cluster.profile import Profile
+from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
+from harness.verdict import causes
+from harness.verdict.causes import Cause
+from harness.verdict.finding import UnmetError
+from harness.verdict.invariants import Invariants
+from harness.verdict.outcome import Record
+
+SCENARIO_LABEL = "dra-conformance.io/scenario"
+RESTRICTED = "restricted"
+PRIVILEGED = "privileged"
+
+
+def new_run_id() -> str:
+    """A name for a run: sorts by time, fits into labels and names of objects."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the places a run can be in, for the first line of every report."""
+
+    kind: str
+    """``embedded``, ``kubeconfig`` or ``in-cluster``."""
+    description: str
+    hardware: str
+    """``simulated``, ``real``, or ``the cluster's`` where the suite cannot know."""
+    own: bool
+    """Whether the run started the cluster."""
+    image: str = ""
+    """A workload image that its nodes have."""
+    driver: str = ""
+    """The driver that it was brought up with."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The driver under test, found by preflight."""
+
+    driver: str
+    profile: Profile
+    api_version: str
+    """Of resource.k8s.io, as the run uses it."""
+    image: str
+    slots: Mapping[str, int]
+    """Free devices of each node at the start."""
+    features: Mapping[str, State] = field(default_factory=dict)
+    """Feature gates of the API server (`harness.cluster.features.GATES`)."""
+
+
+class Run:
+    """A run's connections and possessions."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        options: Options,
+        manifests: Path,
+        kube: Kube,
+        place: Place,
+        record: Record,
+    ) -> None:
+        self.id = run_id
+        self.options = options
+        self.folder = options.output / run_id
+        self.kube = kube
+        self.place = place
+        self.budgets = Budgets(options.timeout_scale)
+        self.journal = Journal(self.folder / "events.jsonl")
+        self.observer = Observer(kube, self.journal, self._is_foreign)
+        self.record = record
+        self.started = time.time()
+        self._manifests = Manifests(manifests)
+        self._subject: Subject | None = None
+        self._namespaces: dict[str, Object] = {}
+        self._opening = threading.Lock()
+        self._anchor: Object | None = None
+        self._renewal: Renewal | None = None
+        self._invariants: Invariants | None = None
+        self.created: list[Object] = []
+        """Everything created, oldest first."""
+        self.unanswered: list[Object] = []
+        """What the API server was asked to create and did not say whether it did."""
+        self.borrowed: dict[str, str] = {}
+        """What is not the run's and a check may change all the same: UID to reason."""
+        self.measured: dict[str, Any] = {}
+        """What scenarios found out that goes into the report's tables, by the table."""
+        self.chores: dict[str, Callable[[], None]] = {}
+        """What clean-up has to do once the pods are gone, unless it was done before."""
+
+    @property
+    def subject(self) -> Subject:
+        """The driver under test; only after preflight."""
+        if self._subject is None:
+            raise RuntimeError("preflight has not found a driver")
+        return self._subject
+
+    @subject.setter
+    def subject(self, subject: Subject) -> None:
+        self._subject = subject
+
+    def has_subject(self) -> bool:
+        """Whether preflight has found a driver."""
+        return self._subject is not None
+
+    def allowed(self) -> frozenset[Impact]:
+        """The impacts that checks of this run may have."""
+        return self.options.allowed(own_cluster=self.place.own)
+
+    def devices(self) -> list[Device]:
+        """What the driver publishes now."""
+        slices = self.observer.objects(SLICE)
+        return devices(slices, self.subject.driver, self.subject.profile)
+
+    def free(self, reserved: Mapping[str, tuple[str, int]]) -> dict[str, int]:
+        """How many devices of each node nobody holds now, as far as the run may know.
+
+        Args:
+            reserved: node and number of devices that scenarios being played may use, by the
+                scenario's name, whether they hold them at this moment or not.
+        """
+        free = dict(self.subject.slots)
+        for node, devices_of_node in reserved.values():
+            free[node] = free.get(node, 0) - devices_of_node
+        own = {name_of(namespace) for namespace in self.namespaces()}
+        left = holders(
+            claim
+            for claim in self.observer.objects(CLAIM)
+            if claim["metadata"].get("namespace") in own
+            and claim["metadata"].get("labels", {}).get(SCENARIO_LABEL) not in reserved
+        )
+        for device in self.devices():
+            if device.key in left:
+                free[device.node] = free.get(device.node, 0) - 1
+        return free
+
+    # Objects
+
+    def observe_cluster(self) -> None:
+        """See what others do, as far as it may be seen: all claims, and the nodes.
+
+        What may not be seen of the whole cluster is watched in the run's namespaces.
+        """
+        for kind in (CLAIM, NODE):
+            try:
+                self.observer.observe(kind)
+            except (ApiError, UnreachableError) as error:
+                self.journal.write("trouble", where=f"{kind.plural} of all", text=str(error))
+
+    def judge_invariants(self) -> Invariants:
+        """Judge from now on, by all that is seen, what must hold all through the run."""
+        if self._invariants is None:
+            self._invariants = Invariants(
+                self.kube,
+                self.journal,
+                self.subject.driver,
+                self.is_mine,
+                true_history=self.observer.observes(CLAIM),
+            )
+            self.observer.listen(self._invariants.saw)
+            self._invariants.start()
+        return self._invariants
+
+    def open_namespace(self, standard: str) -> str:
+        """The run's namespace that enforces a Pod Security Standard; made when first asked for.
+
+        With ``--dra-namespace`` it is that one, whatever it enforces.
+        """
+        with self._opening:
+            anchor = self._open_anchor()
+            if self.confined_to:
+                return self.confined_to
+            if standard not in self._namespaces:
+                name = f"{name_of(anchor)}-{standard}"
+                values = {"name": name, "standard": standard}
+                self._namespaces[standard] = self.create(self.render("namespace.yaml.j2", values))
+                self._observe_namespace(name)
+            return name_of(self._namespaces[standard])
+
+    @property
+    def confined_to(self) -> str:
+        """The namespace that exists and that the run keeps to; empty when it makes its own."""
+        return self.options.namespace
+
+    @property
+    def anchor(self) -> Object | None:
+        """What owns everything of the run; None while there is nothing."""
+        return self._anchor
+
+    def _open_anchor(self) -> Object:
+        if self._anchor is not None:
+            return self._anchor
+        if self.confined_to:
+            lease = self._create_lease(self.confined_to, None)
+            self._anchor = lease
+            self._observe_namespace(self.confined_to)
+        else:
+            self.observer.observe(NAMESPACE, labels=f"{RUN_LABEL}={self.id}")
+            values = {"name": anchor_name(self.id), "standard": RESTRICTED}
+            self._anchor = self.create(self.render("namespace.yaml.j2", values))
+            lease = self._create_lease(name_of(self._anchor), self._anchor)
+        self._renewal = Renewal(self.kube, self.journal, lease)
+        if self.confined_to:
+            self._renewal.name_itself()
+        self._renewal.start()
+        return self._anchor
+
+    def _create_lease(self, namespace: str, anchor: Object | None) -> Object:
+        values = lease_values(self.id, namespace, anchor, self.kube.server_time())
+        return self.create(self.render("lease.yaml.j2", values))
+
+    def _observe_namespace(self, name: str) -> None:
+        for kind in (POD, CLAIM, EVENT):
+            if not self.observer.observes(kind):
+                self.observer.observe(kind, name)
+
+    def stop_renewing(self) -> None:
+        """Let the Lease expire; what is left then may be swept."""
+        if self._renewal is not None:
+            self._renewal.close()
+
+    def close(self) -> None:
+        """End everything that goes on beside the run."""
+        self.stop_renewing()
+        self.observer.close()
+        if self._invariants is not None:
+            self._invariants.close()
+        self.journal.close()
+
+    def namespaces(self) -> list[Object]:
+        """The namespaces that the run made, its anchor first."""
+        own = [self._anchor] if self._anchor is not None and not self.confined_to else []
+        return [*own, *self._namespaces.values()]
+
+    def is_mine(self, obj: Object) -> bool:
+        """Whether an object is the run's own: by its namespace, UID, owner, or label."""
+        namespace = namespace_of(obj)
+        if namespace is not None and not self.confined_to:
+            return namespace in {name_of(own) for own in self.namespaces()}
+        if (obj["metadata"].get("labels") or {}).get(RUN_LABEL) == self.id:
+            return True
+        # What controllers make of the run's objects has no label of the run.
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
+        mine = {uid_of(own) for own in self.created}
+        return not mine.isdisjoint([uid_of(obj), *owners])
+
+    def render(self, template: str, values: Mapping[str, Any]) -> Object:
+        """An object from a template; a pod so that the cluster admits it, with the user's patch."""
+        obj = self._manifests.one(template, values)
+        if obj["kind"] != POD.name:
+            return obj
+        pod = admissible(
+            obj,
+            tolerations=tolerations_of(self._nodes_with_devices()),
+            node_selector=self.options.node_selector,
+            image_pull_secret=self.options.image_pull_secret,
+        )
+        patched: Object = merge_patch(pod, self.options.pod_patch)
+        return patched
+
+    def _nodes_with_devices(self) -> list[Object]:
+        """As far as nodes may be seen; else what the profile says has to do."""
+        if not self.has_subject():
+            return []
+        used = {device.node for device in self.devices()}
+        return [node for node in self.observer.objects(NODE) if name_of(node) in used]
+
+    def _is_foreign(self, obj: Object) -> bool:
+        if obj["kind"] == NODE.name:
+            return True
+        namespace = namespace_of(obj)
+        in_sight = namespace is None or namespace == self.confined_to
+        return not in_sight and not self.is_mine(obj)
+
+    def create(self, obj: Object) -> Object:
+        """Create an object of the run, and note its UID on disk before it is used.
+
+        It gets the run's label, and what is not in a namespace of the run gets its anchor as owner.
+
+        Raises:
+            ApiError: the API server refuses.
+            UnreachableError: it does not answer.
+            UnmetError: it is an object of the cluster, and the run is confined to a namespace.
+        """
+        obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
+        self._give_owner(obj)
+        self.journal.possess("creating", kind=obj["kind"], name=name_of(obj), ns=namespace_of(obj))
+        # Ctrl-C and a lost answer can come at any point in between.
+        self.unanswered.append(obj)
+        try:
+            created = self.kube.create(obj)
+        except ApiError as error:
+            if error.status < INTERNAL_SERVER_ERROR:
+                self.unanswered.remove(obj)
+            raise
+        self.created.append(created)
+        self.unanswered.remove(obj)
+        self.journal.possess("created", object=created)
+        self.observer.known(created)
+        return created
+
+    def _give_owner(self, obj: Object) -> None:
+        """Have Kubernetes remove an object with the anchor, unless its namespace does that."""
+        anchor = self._anchor
+        of_cluster = not kind_of(obj).namespaced
+        if of_cluster and self.confined_to:
+            raise UnmetError(
+                f"not allowed: it creates a {obj['kind']} of the whole cluster, and"
+                f" --dra-namespace keeps the run to {self.confined_to}"
+            )
+        if anchor is not None and (of_cluster or self.confined_to):
+            obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]
+
+    def events_of(self, *objects: Object) -> list[Object]:
+        """The events about objects, oldest first."""
+        uids = {obj["metadata"]["uid"] for obj in objects}
+        events = [
+            event
+            for event in self.observer.objects(EVENT)
+            if (event.get("involvedObject") or {}).get("uid") in uids
+        ]
+        return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
+
+    def cause_of(self, *objects: Object) -> Cause | None:
+        """The likely cause why objects do not get on: what events tell, or who is silent."""
+        found = causes.of_events(self.events_of(*objects))
+        if found is causes.TAINTED:
+            # The scheduler does not say which; nodes that are not Ready have taints, too.
+            lost = [causes.of_node(node) for node in self._nodes_with_devices()]
+            return next((cause for cause in lost if cause is not None), found)
+        nodes = {name_of(node): node for node in self.observer.objects(NODE)}
+        for obj in objects:
+            if found is None and obj["kind"] == POD.name:
+                pod = self.observer.last(obj).obj
+                node = nodes.get(str((pod.get("spec") or {}).get("nodeName")))
+                found = causes.of_silence(pod, self.events_of(pod), node)
+        return found

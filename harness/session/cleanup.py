@@ -1,0 +1,268 @@
+"""Leaving the cluster as it was: pods before claims before namespaces, then an audit.
+
+The driver must still be there for the pods' end, so nothing is forced and no finalizer is
+touched: what does not go is named.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.cluster.budgets import Budget
+from harness.cluster.kinds import (
+    CLAIM,
+    LEASE,
+    NAMESPACE,
+    POD,
+    Kind,
+    Object,
+    kind_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from harness.cluster.kube import ApiError, Kube, UnreachableError
+from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError, describe_name
+from harness.scenario.run import Run
+from harness.verdict.finding import Blame, Finding, counted
+from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result
+
+NOTHING_LEFT = "Nothing of the run MUST be left in the cluster."
+NOTHING_FOREIGN = "The run MUST have changed nothing in the cluster that it did not create."
+
+
+def clean_up(run: Run) -> list[Result]:
+    """Delete what the run created and audit what it did.
+
+    Never raises for what the cluster does; the results are the audit's cases.
+    """
+    began = time.monotonic()
+    run.observer.resume_waits()
+    _await_server(run)
+    _find_unanswered(run)
+    removal = Removal(run.kube, run.observer, run.budgets.clean_up)
+    removal.delete(POD, run.created)
+    _do_chores(run, removal.trouble)
+    removal.delete_all(run.created, last=run.anchor)
+    run.stop_renewing()
+    left = removal.left(sorted(run.created, key=_causes_first))
+    run.record.leftovers.extend(left)
+    return [
+        _nothing_left(run, left, removal.trouble, time.monotonic() - began),
+        _nothing_foreign(run),
+    ]
+
+
+def delete_command(run: Run) -> str:
+    """What removes the run by hand; empty when there is nothing."""
+    owner = run.anchor
+    if owner is None:
+        return ""
+    # Kubernetes removes what the anchor owns.
+    where = f" --namespace {namespace_of(owner)}" if namespace_of(owner) else ""
+    return f"kubectl delete {owner['kind'].lower()} {name_of(owner)}{where}"
+
+
+@dataclass
+class Removal:
+    """Deletes objects by their UID and sees to it that they go, in an order that lets them."""
+
+    kube: Kube
+    observer: Observer
+    budget: Budget
+    """For all that is waited for together: what does not go holds up the rest, too."""
+    trouble: list[str] = field(default_factory=list)
+    """What went wrong, as sentences."""
+    _lost: bool = False
+    _waited: float = 0.0
+
+    def delete_all(self, objects: Iterable[Object], last: Object | None) -> None:
+        """Delete pods, then claims, then what else is in namespaces, then what is the cluster's.
+
+        Args:
+            objects: what to delete.
+            last: what goes after all of it, with the Lease that names it: as long as anything is
+                left, a sweep finds its way to it.
+        """
+        kept_back = set() if last is None else {uid_of(last)}
+        rest = [
+            obj for obj in objects if uid_of(obj) not in kept_back and obj["kind"] != LEASE.name
+        ]
+        self.delete(POD, rest)
+        self.delete(CLAIM, rest)
+        inside = [
+            o for o in rest if kind_of(o).namespaced and o["kind"] not in (POD.name, CLAIM.name)
+        ]
+        for obj in inside:
+            self._delete(obj)
+        for obj in rest:
+            if not kind_of(obj).namespaced and obj["kind"] != NAMESPACE.name:
+                self._delete(obj)
+        namespaces = [obj for obj in rest if obj["kind"] == NAMESPACE.name]
+        if last is not None and not self.left(obj for obj in rest if obj not in namespaces):
+            # Namespaces with nothing in them go; to wait for that first takes seconds.
+            namespaces.append(last)
+        deleted = [obj for obj in namespaces if self._delete(obj)]
+        self._await_gone([obj for obj in deleted if obj["kind"] == NAMESPACE.name])
+
+    def delete(self, kind: Kind, objects: Iterable[Object]) -> None:
+        """Delete the objects of a kind, which the observer watches, and wait for their end."""
+        deleted = [obj for obj in objects if obj["kind"] == kind.name and self._delete(obj)]
+        self._await_gone(deleted)
+
+    def left(self, objects: Iterable[Object]) -> list[str]:
+        """Which of them still exist, asked of the API server itself."""
+        return [text for obj in objects if (text := self._still_there(obj))]
+
+    def _delete(self, obj: Object) -> bool:
+        """Ask for an object's end; False when there is nothing to wait for."""
+        if self._lost or self.observer.last(obj).gone:
+            return False
+        try:
+            return self.kube.delete(obj)
+        except ApiError as error:
+            self.trouble.append(f"{describe_name(obj)}: {error}")
+        except UnreachableError as error:
+            self._lose(error)
+        return False
+
+    def _await_gone(self, objects: list[Object]) -> None:
+        def gone() -> bool | None:
+            return all(self.observer.last(obj).gone for obj in objects) or None
+
+        left = Budget(self.budget.name, max(0.0, self.budget.seconds - self._waited))
+        began = time.monotonic()
+        try:
+            self.observer.wait("the end of the run's objects", gone, left, lambda: "")
+        except (WaitTimeoutError, StoppedError):
+            return  # the audit names what is left
+        finally:
+            self._waited += time.monotonic() - began
+
+    def _still_there(self, obj: Object) -> str:
+        """A description of an object that is left; empty when it is gone."""
+        if self.observer.last(obj).gone:
+            return ""
+        found = obj
+        if not self._lost:
+            try:
+                found = self.kube.get(kind_of(obj), name_of(obj), namespace_of(obj))
+            except ApiError as error:
+                if error.status == 404:
+                    return ""
+                self.trouble.append(f"{describe_name(obj)}: {error}")
+            except UnreachableError as error:
+                self._lose(error)
+        return _named(found) if uid_of(found) == uid_of(obj) else ""
+
+    def _lose(self, error: UnreachableError) -> None:
+        # Every further request would only take as long to fail.
+        self._lost = True
+        self.trouble.append(str(error))
+
+
+# The audit
+
+
+def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float) -> Result:
+    finding = None
+    if left:
+        finding = Finding(
+            head=f"{counted(len(left), 'object')} of the run left: {left[0]}",
+            expected="none",
+            observed="\n".join([*left, *trouble]),
+            blame=Blame.CLUSTER,
+            likely="a finalizer is not removed, the kubelet of the node has stopped, or the API"
+            " server was not reachable",
+            next=f"{delete_command(run)} (or --dra-sweep, once its Lease has expired)",
+        )
+    return _case("HYGIENE-001", "nothing_is_left", NOTHING_LEFT, finding, seconds)
+
+
+def _nothing_foreign(run: Run) -> Result:
+    """Every change went through one door, which has noted them all."""
+    mine = {uid_of(obj) for obj in run.created} | set(run.borrowed)
+    inside = {name_of(namespace) for namespace in run.namespaces()}
+
+    def is_mine(obj: Object) -> bool:
+        # What controllers made of the run's objects counts; a label, which can be copied, does not.
+        owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
+        return namespace_of(obj) in inside or not mine.isdisjoint([uid_of(obj), *owners])
+
+    foreign = [str(write) for write in run.kube.writes if not is_mine(write.obj)]
+    finding = None
+    if foreign:
+        finding = Finding(
+            head=f"the run changed what is not its own: {foreign[0]}",
+            expected="changes of objects that the run created, only",
+            observed="\n".join(foreign),
+            blame=Blame.SUITE,
+            likely="a fault of this suite",
+        )
+    return _case("HYGIENE-002", "nothing_foreign_is_changed", NOTHING_FOREIGN, finding, 0.0)
+
+
+def _case(
+    case_id: str, name: str, sentence: str, finding: Finding | None, seconds: float
+) -> Result:
+    result = Result(
+        case=f"{case_id}_{name}",
+        id=case_id,
+        area=HYGIENE_AREA,
+        outcome=Outcome.PASS,
+        sentence=sentence,
+        seconds=seconds,
+    )
+    return result if finding is None else result.ended(Outcome.ERROR, finding)
+
+
+def _await_server(run: Run) -> None:
+    """Give an API server that does not answer a while to come back."""
+    try:
+        run.observer.wait(
+            "the API server",
+            lambda: run.observer.reachable() or None,
+            run.budgets.partner,
+            lambda: "it does not answer",
+        )
+    except (StoppedError, WaitTimeoutError) as error:
+        run.journal.write("trouble", where="clean-up", text=str(error))
+
+
+def _find_unanswered(run: Run) -> None:
+    """What was asked for without an answer may be there: its name carries the run's ID."""
+    for obj in run.unanswered:
+        try:
+            found = run.kube.get(kind_of(obj), name_of(obj), namespace_of(obj))
+        except (ApiError, UnreachableError):
+            continue
+        known = uid_of(found) in {uid_of(other) for other in run.created}
+        if run.is_mine(found) and not known:
+            run.created.append(found)
+            run.journal.possess("created", object=found)
+    run.unanswered.clear()
+
+
+def _do_chores(run: Run, trouble: list[str]) -> None:
+    for name, chore in list(run.chores.items()):
+        try:
+            chore()
+        except (ApiError, StoppedError, UnreachableError, WaitTimeoutError) as error:
+            trouble.append(f"{name}: {error}")
+            run.record.leftovers.append(name)
+
+
+def _causes_first(obj: Object) -> int:
+    """A namespace is left because a claim is, and that because a pod is."""
+    kinds = (POD.name, CLAIM.name)
+    kind = str(obj["kind"])
+    return kinds.index(kind) if kind in kinds else len(kinds) + (kind == NAMESPACE.name)
+
+
+def _named(obj: Object) -> str:
+    where = namespace_of(obj)
+    text = describe_name(obj) + (f" in {where}" if where else "")
+    finalizers = obj["metadata"].get("finalizers") or (obj.get("spec") or {}).get("finalizers")
+    return text + (f" (finalizers: {', '.join(finalizers)})" if finalizers else "")

@@ -1,0 +1,152 @@
+"""The cluster that a run works on: one that exists, or one of its own while it lasts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from harness.checks.options import Options
+from harness.cluster.kube import (
+    ApiError,
+    Kube,
+    NoClusterError,
+    UnreachableError,
+    connect,
+    from_kubeconfig,
+)
+from harness.cluster.versions import GROUP, best
+from harness.scenario.run import Place
+from harness.verdict.finding import Blame, Finding
+
+
+class Clusters:
+    """Finds or starts the cluster that options ask for, and ends what it started."""
+
+    def __init__(self, options: Options, run_id: str, on_death: Callable[[], None]) -> None:
+        """Nothing is asked of any cluster yet.
+
+        Args:
+            options: which cluster.
+            run_id: what requests name as their sender.
+            on_death: called, by another thread, when a component of an embedded cluster ended
+                by itself.
+        """
+        self._options = options
+        self._run_id = run_id
+        self._on_death = on_death
+        self._deaths: list[str] = []
+        """What components of the embedded cluster ended by themselves, and how."""
+        self._terminal = -1
+        """Where to say so; only with an embedded cluster."""
+        self._until_the_end = ExitStack()
+
+    def connect(self) -> tuple[Kube, Place]:
+        """A connection to the cluster, started if it is the run's own.
+
+        Raises:
+            NoClusterError: there is none, or it could not be started.
+        """
+        if self._options.cluster == "embedded":
+            return self._start_embedded()
+        kube = connect(self._options.cluster, self._options.context, self._run_id)
+        server = kube.server
+        kind = "in-cluster" if server.source == "in-cluster" else "kubeconfig"
+        context = f", context {server.context}" if server.context else ""
+        return kube, Place(
+            kind=kind,
+            description=f"cluster {server.address} ({server.source}{context})",
+            hardware="the cluster's",
+            own=False,
+        )
+
+    def told(self) -> str:
+        """Which cluster it would be, for a plan: at most its version and its API are asked for."""
+        if self._options.cluster == "embedded":
+            return "an embedded cluster of this run's own"
+        try:
+            kube, place = self.connect()
+        except NoClusterError as error:
+            return str(error)
+        try:
+            version = kube.document("/version")["gitVersion"]
+            group = kube.document(f"/apis/{GROUP}")
+        except (ApiError, UnreachableError) as error:
+            return f"{place.description}: {error}"
+        served = [str(entry["version"]) for entry in group.get("versions") or []]
+        api = best(served) or f"no version that the suite can use ({', '.join(served)})"
+        return f"{place.description}, Kubernetes {version}, {GROUP} {api}"
+
+    def _start_embedded(self) -> tuple[Kube, Place]:
+        try:
+            # Only when asked for: the packages that it needs are not needed for other clusters.
+            from embedded import cluster, drivers, errors, progress  # noqa: PLC0415
+        except ImportError as error:
+            raise NoClusterError(
+                f"the embedded cluster needs packages that are not installed ({error});"
+                " `./run dra` installs them"
+            ) from error
+        # While a check is made, pytest keeps what is written to itself.
+        self._terminal = os.dup(sys.stdout.fileno())
+        self._until_the_end.callback(os.close, self._terminal)
+        asked = cluster.Options(
+            gpus=self._options.embedded_gpus,
+            nodes=self._options.embedded_nodes,
+            hardware=self._options.embedded_hardware,
+            driver=self._options.embedded_driver,
+            fault=self._options.embedded_fault,
+            kubernetes=self._options.embedded_kubernetes,
+            feature_gates=self._options.embedded_feature_gates,
+            runtime_config=self._options.embedded_runtime_config,
+        )
+        try:
+            running = self._until_the_end.enter_context(
+                cluster.running(asked, progress.Progress(), self._component_died)
+            )
+        except errors.EmbeddedError as error:
+            raise NoClusterError(f"the embedded cluster cannot be started: {error}") from error
+        kube = from_kubeconfig([running.kubeconfig], "", self._run_id)
+        return kube, Place(
+            kind="embedded",
+            description=running.description,
+            hardware=running.hardware,
+            own=True,
+            image=running.workload_image,
+            driver=drivers.DRIVERS[asked.driver.split(",")[0]].name,
+        )
+
+    def _component_died(self, text: str) -> None:
+        """Say so at once; called by a thread of the embedded cluster's."""
+        self._deaths.append(text)
+        os.write(self._terminal, f"\nDIED     {text}\n".encode())
+        self._on_death()
+
+    def death(self) -> Finding | None:
+        """What to say of everything that was not judged before a component died, if one did."""
+        if not self._deaths:
+            return None
+        return Finding(
+            head=f"the embedded cluster broke: {self._deaths[0].splitlines()[0]}",
+            expected="a cluster that runs for as long as the run does",
+            observed="\n".join(self._deaths),
+            blame=Blame.CLUSTER,
+            next="the same command again; if it dies again, the end of its log says why",
+        )
+
+    def none_found(self, error: NoClusterError) -> Finding:
+        """What to say where there is no cluster."""
+        return Finding(
+            head=str(error),
+            expected="a cluster with a DRA driver",
+            observed=error.detail or str(error),
+            blame=Blame.CLUSTER,
+            next="put right what the message names, and run the same command again"
+            if self._options.cluster == "embedded"
+            else "`./run dra` starts a cluster of its own on this machine, with simulated GPUs;"
+            " for a cluster that exists set KUBECONFIG, or name a context with --dra-context",
+        )
+
+    def close(self) -> None:
+        """End the cluster, if it was started here."""
+        self._until_the_end.close()

@@ -1,0 +1,259 @@
+"""What a run may have to do in a cluster, as rights that RBAC can give, and nothing more.
+
+This is the only list of them: preflight asks for each, ``--dra-plan`` prints the manifest, and a
+test compares it with the requests that a run makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from harness.cluster.kinds import (
+    ACCESS_REVIEW,
+    CLAIM,
+    CONFIG_MAP,
+    DEVICE_CLASS,
+    EVENT,
+    LEASE,
+    NAMESPACE,
+    NODE,
+    POD,
+    SLICE,
+    SUBJECT_REVIEW,
+    Kind,
+)
+from harness.cluster.kube import Kube
+from harness.verdict.finding import counted
+
+ROLE = "dra-conformance"
+REVIEWS_AT_A_TIME = 8
+_ACCOUNT = "system:serviceaccount:"
+_OF_OWN = ("create", "get", "list", "watch", "delete")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Verbs on one resource, with the reason."""
+
+    kind: Kind
+    verbs: tuple[str, ...]
+    why: str
+    anywhere: bool = False
+    """In the whole cluster; else in the run's namespaces, or in ``--dra-namespace``."""
+    subresource: str = ""
+    needed: bool = True
+    """Without it the run says less, but it runs."""
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core's."""
+        return self.kind.api_version.rpartition("/")[0]
+
+    @property
+    def resource(self) -> str:
+        """As RBAC spells it: ``pods/log``."""
+        return self.kind.plural + (f"/{self.subresource}" if self.subresource else "")
+
+
+@dataclass(frozen=True)
+class Right:
+    """One verb of a rule, in one place."""
+
+    verb: str
+    rule: Rule
+    namespace: str
+    """Empty: in the whole cluster."""
+
+    def __str__(self) -> str:
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.verb} {self.rule.resource}{where}"
+
+
+READING = (
+    Rule(SLICE, ("list", "watch"), "what drivers publish", anywhere=True),
+    Rule(DEVICE_CLASS, ("list",), "what devices are asked for with", anywhere=True),
+    Rule(CLAIM, ("list",), "which devices others hold", anywhere=True),
+)
+"""What every run reads."""
+
+NODES = Rule(
+    *(NODE, ("list", "watch"), "labels, taints, images and health of the nodes with devices"),
+    anywhere=True,
+    needed=False,
+)
+ALL_CLAIMS = Rule(
+    CLAIM, ("watch",), "what others hold while the run goes on", anywhere=True, needed=False
+)
+DRIVER_PODS = Rule(POD, ("list",), "where the driver's pods are", anywhere=True, needed=False)
+DRIVER_LOGS = Rule(
+    *(POD, ("get",), "what the driver's pods say"), anywhere=True, subresource="log", needed=False
+)
+
+OBJECTS = (
+    Rule(CLAIM, _OF_OWN, "the claims of the checks"),
+    Rule(POD, _OF_OWN, "the pods of the checks"),
+    Rule(POD, ("get",), "what the pods of the checks, and the driver's, say", subresource="log"),
+    Rule(CONFIG_MAP, ("create", "get", "delete"), "what the pods of the checks are told"),
+    Rule(EVENT, ("list", "watch"), "why a pod does not start"),
+    Rule(LEASE, ("create", "get", "update"), "what says that the run lives"),
+)
+"""For runs that make pods."""
+
+NAMESPACES = (
+    Rule(NAMESPACE, _OF_OWN, "the run's own namespaces, and those left by others", anywhere=True),
+)
+"""For runs that make their namespaces."""
+
+IN_NAMESPACE = (
+    Rule(LEASE, ("delete",), "the end of the run, which owns its objects by it"),
+    Rule(LEASE, ("list",), "what other runs left", needed=False),
+)
+"""For runs in a namespace that exists."""
+
+LEFT_BY_OTHERS = (
+    Rule(NAMESPACE, ("list",), "what other runs left", anywhere=True, needed=False),
+    Rule(LEASE, ("get",), "whether these runs live", needed=False),
+)
+"""For runs that only read."""
+
+
+def rules(*, creates: bool, namespace: str, selects_nodes: bool = False) -> tuple[Rule, ...]:
+    """The rules of a run.
+
+    Args:
+        creates: whether it makes any objects.
+        namespace: the one to work in; empty when the run makes its own.
+        selects_nodes: whether it is to use nodes with certain labels only.
+    """
+    nodes = (Rule(NODE, ("list",), "which nodes to use", anywhere=True),) if selects_nodes else ()
+    reading = (*READING, *nodes, NODES)
+    if creates and not namespace:
+        # Its namespaces have no names yet, so what it may do there it may do everywhere.
+        return (*reading, *OBJECTS, *NAMESPACES)
+    beyond = (ALL_CLAIMS, DRIVER_PODS, DRIVER_LOGS)
+    if creates:
+        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond)
+    return (*reading, *beyond, *(IN_NAMESPACE[1:] if namespace else LEFT_BY_OTHERS))
+
+
+def rights(of: Iterable[Rule], namespace: str) -> Iterator[Right]:
+    """Each right that rules give, once: as needed, if one of them needs it."""
+    seen: set[tuple[str, str, str]] = set()
+    for rule in sorted(of, key=lambda rule: not rule.needed):
+        where = "" if rule.anywhere else namespace
+        for verb in rule.verbs:
+            if (verb, rule.resource, where) not in seen:
+                seen.add((verb, rule.resource, where))
+                yield Right(verb, rule, where)
+
+
+# Asking
+
+
+def missing(kube: Kube, wanted: Iterable[Right]) -> list[Right]:
+    """The rights that the user of this run does not have, as the API server sees it."""
+    asked = list(wanted)
+    with ThreadPoolExecutor(REVIEWS_AT_A_TIME, thread_name_prefix="review") as pool:
+        given = list(pool.map(lambda right: _has(kube, right), asked))
+    return [right for right, has in zip(asked, given, strict=True) if not has]
+
+
+def _has(kube: Kube, right: Right) -> bool:
+    attributes = {
+        "verb": right.verb,
+        "group": right.rule.group,
+        "resource": right.rule.kind.plural,
+        "subresource": right.rule.subresource,
+        "namespace": right.namespace,
+    }
+    review = {
+        "apiVersion": ACCESS_REVIEW.api_version,
+        "kind": ACCESS_REVIEW.name,
+        "metadata": {},
+        "spec": {"resourceAttributes": {key: text for key, text in attributes.items() if text}},
+    }
+    return bool(kube.create(review)["status"].get("allowed"))
+
+
+def user(kube: Kube) -> str:
+    """Who the API server takes this run for."""
+    review = {
+        "apiVersion": SUBJECT_REVIEW.api_version,
+        "kind": SUBJECT_REVIEW.name,
+        "metadata": {},
+    }
+    return str(kube.create(review)["status"]["userInfo"].get("username", ""))
+
+
+def told(lacking: list[Right]) -> str:
+    """Missing rights in a line."""
+    shown = ", ".join(str(right) for right in lacking[:3])
+    return shown + (f" and {counted(len(lacking) - 3, 'more right')}" if len(lacking) > 3 else "")
+
+
+# Giving
+
+
+def manifest(of: Iterable[Rule], namespace: str, name: str = "") -> str:
+    """The RBAC objects that give exactly these rights.
+
+    Args:
+        of: the rules.
+        namespace: the one to work in; empty when the run makes its own.
+        name: who gets the rights; empty when that is not known: then a comment says how.
+    """
+    all_rules = list(of)
+    cluster = [rule for rule in all_rules if rule.anywhere or not namespace]
+    local = [rule for rule in all_rules if not rule.anywhere and namespace]
+    documents = [_role("ClusterRole", "", cluster), _binding("ClusterRole", "", name)]
+    if local:
+        documents += [_role("Role", namespace, local), _binding("Role", namespace, name)]
+    return "---\n".join(documents)
+
+
+def _role(kind: str, namespace: str, of: list[Rule]) -> str:
+    lines = [
+        *("apiVersion: rbac.authorization.k8s.io/v1", f"kind: {kind}", "metadata:"),
+        *(f"  name: {ROLE}", *([f"  namespace: {namespace}"] if namespace else []), "rules:"),
+    ]
+    for rule in of:
+        optional = "" if rule.needed else " (can be left out: findings then say less)"
+        lines += [
+            f"  # {rule.why}{optional}",
+            f'  - apiGroups: ["{rule.group}"]',
+            f"    resources: [{rule.resource}]",
+            f"    verbs: [{', '.join(rule.verbs)}]",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _binding(kind: str, namespace: str, name: str) -> str:
+    if not name:
+        option = f" --namespace={namespace}" if namespace else ""
+        return (
+            f"# Give it to whom runs the checks (or with --serviceaccount=NAMESPACE:NAME):\n"
+            f"#   kubectl create {kind.lower()}binding {ROLE} --{kind.lower()}={ROLE}"
+            f" --user=NAME{option}\n"
+        )
+    subject = [f"    name: {_quoted(name)}", "    apiGroup: rbac.authorization.k8s.io"]
+    if name.startswith(_ACCOUNT):
+        where, _, account = name.removeprefix(_ACCOUNT).partition(":")
+        subject = [f"    name: {account}", f"    namespace: {where}"]
+    return "\n".join(
+        [
+            *("apiVersion: rbac.authorization.k8s.io/v1", f"kind: {kind}Binding", "metadata:"),
+            *(f"  name: {ROLE}", *([f"  namespace: {namespace}"] if namespace else [])),
+            *("roleRef:", "  apiGroup: rbac.authorization.k8s.io", f"  kind: {kind}"),
+            *(f"  name: {ROLE}", "subjects:"),
+            f"  - kind: {'ServiceAccount' if name.startswith(_ACCOUNT) else 'User'}",
+            *subject,
+            "",
+        ]
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,182 @@
+"""What a run would do, told without doing it (``--dra-plan``)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.checks.check import EVERY_DEVICE, Check, Impact, Scenario
+from harness.checks.options import Options, flag
+from harness.cluster.profile import UNKNOWN
+from harness.scenario.launcher import MOST_AT_A_TIME
+from harness.scenario.run import PRIVILEGED, RESTRICTED
+from harness.session.permissions import manifest, rules
+from harness.verdict.finding import UNSUPPORTED, counted
+
+WIDTH = 100
+INDENT = " " * 11
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One check in one form."""
+
+    check: Check
+    form: str | None
+    skipped: str
+    """Why it would be skipped; empty when it would be made."""
+
+    @property
+    def name(self) -> str:
+        """As reports spell it."""
+        return self.check.id + (f"[{self.form}]" if self.form else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of these checks with these options would do."""
+
+    options: Options
+    place: str
+    driver: str
+    checks: tuple[Planned, ...]
+    narrowed: str = ""
+    """Why some checks of the catalogue are not among them."""
+
+    def made(self) -> list[Planned]:
+        """The checks that would be made."""
+        return [planned for planned in self.checks if not planned.skipped]
+
+    def scenarios(self) -> list[Scenario]:
+        """What would be played, each once, in the order of the checks."""
+        played = (planned.check.scenario_of(planned.form) for planned in self.made())
+        return list({one.name: one for one in played if one is not None}.values())
+
+    def rbac(self) -> str:
+        """The manifest of the rights that the run takes."""
+        needed = rules(
+            creates=bool(self.scenarios()),
+            namespace=self.options.namespace,
+            selects_nodes=bool(self.options.node_selector),
+        )
+        return manifest(needed, self.options.namespace)
+
+    def lines(self) -> Iterator[str]:
+        """All of it, for the terminal; the manifest is the end of it."""
+        made = self.made()
+        skipped = [planned for planned in self.checks if planned.skipped]
+        yield f"PLAN     {len(made)} checks to make, {len(skipped)} to skip; nothing was touched"
+        yield f"PLACE    {self.place}"
+        yield f"DRIVER   {self.driver}"
+        if self.narrowed:
+            yield f"PART     {self.narrowed}"
+        for check in {planned.check.id: planned.check for planned in made}.values():
+            forms = [planned.form for planned in made if planned.check.id == check.id]
+            yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
+            yield from _wrapped(check.sentence)
+        for reason in dict.fromkeys(planned.skipped for planned in skipped):
+            names = [planned.name for planned in skipped if planned.skipped == reason]
+            yield f" SKIP    {reason}:"
+            yield from _wrapped(", ".join(names))
+        yield from self._created()
+        yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
+        yield "---"
+        yield from self.rbac().splitlines()
+
+    def _created(self) -> Iterator[str]:
+        scenarios = self.scenarios()
+        if not scenarios:
+            yield "CREATE   nothing: these checks only read"
+            return
+        yield (
+            f"PLAY     {counted(len(scenarios), 'scenario')}, at most {MOST_AT_A_TIME} at a time,"
+            " never with more devices than are free:"
+        )
+        yield from (f"         {_scenario(one)}" for one in scenarios)
+        privileged = any(one.impact is Impact.PRIVILEGED for one in scenarios)
+        if self.options.namespace:
+            yield f"CREATE   in namespace {self.options.namespace}, which exists and stays:"
+            yield "         a Lease dra-conformance-RUN, which says how long the run lives"
+        else:
+            standards = [RESTRICTED, *([PRIVILEGED] if privileged else [])]
+            yield "CREATE   namespaces, deleted at the end:"
+            yield "         dra-conformance-RUN (a Lease in it says how long the run lives)"
+            for standard in standards:
+                yield (
+                    f"         dra-conformance-RUN-{standard} (enforces the Pod Security Standard"
+                    f" {standard})"
+                )
+            yield "         and in them:"
+        yield "         claims for the devices of the scenarios"
+        yield "         pods with these claims, and config maps that tell them what was allocated"
+        yield "         for preflight: a pod that never starts, and one a node that pulls the image"
+        if privileged:
+            yield "         among the pods: privileged ones, with host namespaces and a folder in"
+            yield "         /tmp of the node"
+        own = self.options.cluster == "embedded"
+        unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
+        yield f"IMAGE    {self.options.image or unnamed}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _named(check: Check, forms: Sequence[str | None]) -> str:
+    names = [form for form in forms if form is not None]
+    return f"{check.id}_{check.name}" + (f"[{', '.join(names)}]" if names else "")
+
+
+def _impact(check: Check, forms: Sequence[str | None]) -> str:
+    impacts = dict.fromkeys(check.impact_of(form).value for form in forms)
+    scenarios = [one.name for form in forms if (one := check.scenario_of(form)) is not None]
+    names = [name for name in dict.fromkeys(scenarios) if name not in forms]
+    judges = f", judges {', '.join(names)}" if names else ""
+    return f"impact {', '.join(impacts)}{judges}"
+
+
+def _scenario(scenario: Scenario) -> str:
+    takes = f"{counted(scenario.devices, 'device')} of one node"
+    if scenario.most >= EVERY_DEVICE:
+        takes = f"every free device of one node, {scenario.devices} at least"
+    elif scenario.most > scenario.devices:
+        takes = f"{scenario.devices} to {scenario.most} devices of one node"
+    alone = ", nothing else at the same time" if scenario.alone else ""
+    return f"{scenario.name}: impact {scenario.impact.value}, {takes}{alone}"
+
+
+def why_not(
+    check: Check,
+    form: str | None,
+    *,
+    allowed: Collection[Impact],
+    visible_by: str | None,
+    largest: int | None,
+) -> str:
+    """Why a run cannot make a check in a form, whatever comes of others; empty when it can.
+
+    Args:
+        check: the check.
+        form: its form.
+        allowed: the impacts that checks may have.
+        visible_by: how the driver's devices show themselves; None where that is not known yet.
+        largest: the most devices that one node has free; None where that is not known yet.
+    """
+    impact = check.impact_of(form)
+    if impact not in allowed:
+        return f"not allowed: impact {impact.value}; {flag('allow')} {impact.value} allows it"
+    needs = check.needs_of(form)
+    missing = [need for need in needs if visible_by is not None and need != visible_by]
+    if missing:
+        known = f"these are by {visible_by}"
+        if visible_by == UNKNOWN:
+            known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
+        return f"{UNSUPPORTED} needs devices visible by {missing[0]}; {known}"
+    wanted = check.devices_of(form)
+    if largest is not None and wanted > largest:
+        return (
+            f"{UNSUPPORTED} needs {counted(wanted, 'free device')} on one node; the most that one"
+            f" has is {largest}"
+        )
+    return ""

@@ -1,0 +1,166 @@
+"""What must be so before the first check: each step a case of the report.
+
+All steps that can be made are made, so that one run names all that is missing. First comes what is
+only read; what has to be tried, with namespaces and pods of the run, is when all of that is well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.checks.check import Check
+from harness.cluster.kube import ApiError, UnreachableError
+from harness.scenario.run import Run, Subject
+from harness.session.preflight import reading, trying
+from harness.session.preflight.context import Context, NotSo
+from harness.verdict import causes
+from harness.verdict.expect import Inventory
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Result
+
+RIGHTS = "PF-09"
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step; its function's docstring is the sentence, what it answers is advice."""
+
+    id: str
+    name: str
+    make: Callable[[Context], Finding | None]
+    after: tuple[str, ...] = ()
+    """Steps without which this one says nothing."""
+
+
+READING = (
+    _Step("PF-01", "api_server_answers", reading.api),
+    _Step("PF-14", "clocks_agree", reading.clocks, ("PF-01",)),
+    _Step("PF-02", "resource_api_is_served", reading.resource_api, ("PF-01",)),
+    _Step(RIGHTS, "rights_suffice", reading.permissions, ("PF-01",)),
+    _Step("PF-03", "driver_and_profile_are_known", reading.driver, ("PF-02",)),
+    _Step("PF-04", "device_class_exists", reading.device_class, ("PF-03",)),
+    _Step("PF-05", "pools_are_complete", reading.complete_pools, ("PF-03",)),
+    _Step("PF-06", "driver_publishes_devices", reading.published_devices, ("PF-03",)),
+    _Step("PF-07", "enough_devices_are_free", reading.free_devices, ("PF-06",)),
+    _Step("PF-11", "nothing_is_left_of_earlier_runs", reading.leftovers, ("PF-01",)),
+    _Step("PF-16", "no_other_run_is_at_work", reading.others_at_work, ("PF-01",)),
+    _Step("PF-13", "workload_image_is_named", reading.image),
+)
+TRYING = (
+    _Step("PF-10", "namespaces_admit_pods", trying.admission),
+    _Step("PF-08", "device_class_matches_devices", trying.matching_class, ("PF-10",)),
+    _Step("PF-15", "workload_image_can_be_pulled", trying.pulled_image, ("PF-10",)),
+)
+
+
+class Preflight:
+    """Asks the cluster whether a run makes sense."""
+
+    def __init__(
+        self, run: Run, checks: Sequence[tuple[Check, str | None]], profiles: Path
+    ) -> None:
+        self._context = Context(run, checks, profiles)
+
+    @property
+    def kubernetes(self) -> str:
+        """The API server's version, once known."""
+        return self._context.kubernetes
+
+    def steps(self) -> list[Result]:
+        """Make every step; the run's subject is set when all went well.
+
+        A step that needs an earlier one that failed is a skip that names it.
+        """
+        results: list[Result] = []
+        for step in READING:
+            results.append(self._step(step, _first(results, step.after), results))
+        red = _first(results, [result.id for result in results])
+        if red is None:
+            # Before there are namespaces: those are watched only where the whole is not.
+            self._context.run.observe_cluster()
+        if self._context.creates():
+            for step in TRYING:
+                results.append(self._step(step, red or _first(results, step.after), results))
+        if all(result.outcome is Outcome.PASS for result in results):
+            self._context.run.subject = self._subject()
+        return results
+
+    @property
+    def hardware(self) -> str:
+        """``simulated`` or ``real`` where the nodes of an embedded cluster say so."""
+        return self._context.hardware
+
+    def inventory(self) -> Inventory:
+        """What there is, once all went well."""
+        context = self._context
+        return Inventory(
+            kubernetes=context.kubernetes,
+            driver=context.driver,
+            devices=context.devices,
+            driver_versions=tuple(sorted({d.version for d in context.devices if d.version})),
+            partitions=context.partitions,
+            features=context.features,
+        )
+
+    def _subject(self) -> Subject:
+        context = self._context
+        profile = context.the_profile()
+        return Subject(
+            driver=context.driver,
+            # Whoever asks for devices asks by the class that was found.
+            profile=replace(profile, device_class=context.device_class),
+            api_version=context.kube.dra_api,
+            image=context.image,
+            slots=context.free or {},
+            features=context.features,
+        )
+
+    def _step(self, step: _Step, blocker: str | None, earlier: list[Result]) -> Result:
+        began = time.monotonic()
+        result = Result(
+            case=f"{step.id}_{step.name}",
+            id=step.id,
+            area=PREFLIGHT_AREA,
+            outcome=Outcome.PASS,
+            sentence=(step.make.__doc__ or "").strip(),
+        )
+        if blocker is not None:
+            return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {blocker}")
+        advice: Finding | None = None
+        try:
+            advice = step.make(self._context)
+        except NotSo as error:
+            finding = error.finding
+        except UnreachableError as error:
+            finding = Finding(
+                str(error),
+                "the API server answers",
+                str(error),
+                Blame.CLUSTER,
+                next="see whether the API server runs and can be reached from here",
+            )
+        except ApiError as error:
+            if error.status == 403 and _first(earlier, [RIGHTS]):
+                return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {RIGHTS}")
+            finding = causes.refusal(
+                f"the API server refuses: {error}",
+                "the request is allowed",
+                error,
+                "see what the message names; --dra-plan prints the rights that a run takes",
+            )
+        else:
+            if advice is None:
+                return replace(result, seconds=time.monotonic() - began)
+            finding = advice
+        outcome = Outcome.FAIL if finding.blame is Blame.DRIVER else Outcome.ERROR
+        result = replace(result, seconds=time.monotonic() - began)
+        return result.ended(Outcome.PASS if advice else outcome, finding)
+
+
+def _first(results: Iterable[Result], ids: Iterable[str]) -> str | None:
+    """The first of some steps that did not pass."""
+    wanted = set(ids)
+    return next((r.id for r in results if r.id in wanted and r.outcome is not Outcome.PASS), None)

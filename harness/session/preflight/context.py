@@ -1,0 +1,118 @@
+"""What the steps of preflight share: what they are told, and what they found out so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from harness.checks.check import Check, Impact
+from harness.checks.options import Options
+from harness.cluster.anchor import Candidate, candidates
+from harness.cluster.features import State
+from harness.cluster.inventory import Device
+from harness.cluster.kinds import Object, name_of
+from harness.cluster.kube import ApiError, Kube
+from harness.cluster.profile import Profile
+from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
+from harness.session.permissions import Rule, rules
+from harness.session.plan import why_not
+from harness.verdict.finding import Blame, Finding
+
+
+class NotSo(Exception):  # noqa: N818 - a finding on its way, no error
+    """What a step asks for is not so."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.head)
+        self.finding = finding
+
+
+def not_so(
+    head: str, expected: str, blame: Blame, next_step: str = "", observed: str = ""
+) -> NotSo:
+    """A finding that ends the run."""
+    return NotSo(Finding(head, expected, observed or head, blame, next=next_step))
+
+
+@dataclass
+class Context:
+    """A run before its first check."""
+
+    run: Run
+    checks: Sequence[tuple[Check, str | None]]
+    """Those that are planned, each with its form."""
+    profiles: Path
+    kubernetes: str = ""
+    driver: str = ""
+    profile: Profile | None = None
+    device_class: str = ""
+    nodes: tuple[Object, ...] = ()
+    devices: tuple[Device, ...] = ()
+    hardware: str = ""
+    """What all nodes with devices say of their GPUs: ``simulated``, ``real``, or nothing."""
+    partitions: int = 0
+    free: dict[str, int] | None = None
+    """How many devices of each node nobody holds; None: not known yet."""
+    image: str = ""
+    features: Mapping[str, State] = field(default_factory=dict)
+
+    @property
+    def kube(self) -> Kube:
+        """The cluster."""
+        return self.run.kube
+
+    @property
+    def options(self) -> Options:
+        """What was asked for."""
+        return self.run.options
+
+    def the_profile(self) -> Profile:
+        """The driver's profile; only after the step that finds it."""
+        if self.profile is None:
+            raise RuntimeError("a step was made before the one that it builds on")
+        return self.profile
+
+    def made(self) -> list[tuple[Check, str | None]]:
+        """The checks that the run will make, as far as is known by now."""
+        allowed = self.run.allowed()
+        visible_by = self.profile.visible_by if self.profile is not None else None
+        largest = max(self.free.values(), default=0) if self.free is not None else None
+        return [
+            (check, form)
+            for check, form in self.checks
+            if not why_not(check, form, allowed=allowed, visible_by=visible_by, largest=largest)
+        ]
+
+    def creates(self) -> bool:
+        """Whether the checks make any objects."""
+        return any(check.creates(form) for check, form in self.made())
+
+    @cached_property
+    def others(self) -> list[Candidate]:
+        """What looks like other runs' anchors, as far as it may be seen; looked for once."""
+        try:
+            return candidates(self.kube, self.options.namespace)
+        except ApiError as error:
+            if error.status == 403:
+                return []  # where the right is one that the run needs, PF-09 has said so
+            raise
+
+    def rules(self) -> tuple[Rule, ...]:
+        """What the run may have to do."""
+        return rules(
+            creates=self.creates(),
+            namespace=self.options.namespace,
+            selects_nodes=bool(self.options.node_selector),
+        )
+
+    def standards(self) -> list[str]:
+        """The Pod Security Standards of the namespaces that the checks need."""
+        privileged = any(check.impact_of(form) is Impact.PRIVILEGED for check, form in self.made())
+        return [RESTRICTED, PRIVILEGED] if privileged else [RESTRICTED]
+
+    def used_nodes(self) -> list[Object]:
+        """The nodes with devices under test, as far as nodes may be seen."""
+        used = {device.node for device in self.devices}
+        return [node for node in self.nodes if name_of(node) in used]

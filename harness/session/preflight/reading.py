@@ -1,0 +1,322 @@
+"""The steps that only read: the API server, rights, driver, devices, what others left and hold."""
+
+from __future__ import annotations
+
+import time
+
+from harness.cluster.anchor import LEASE_SECONDS
+from harness.cluster.inventory import (
+    Pool,
+    devices,
+    driver_names,
+    free_by_node,
+    holders,
+    partitions,
+    pools,
+)
+from harness.cluster.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, has_labels, name_of
+from harness.cluster.kube import ApiError
+from harness.cluster.observe import WaitTimeoutError, describe_name
+from harness.cluster.profile import ProfileError, choose
+from harness.cluster.versions import GROUP, VERSIONS, best
+from harness.session.permissions import manifest, missing, rights, told, user
+from harness.session.preflight.context import Context, NotSo, not_so
+from harness.verdict.finding import Blame, Finding, counted
+
+CLOCKS_SECONDS = 60.0
+"""Reports order what this machine did and what the cluster did by two clocks."""
+HARDWARE_LABEL = "dra-conformance.io/hardware"
+"""What nodes of an embedded cluster say of their GPUs, so that nobody takes them for real ones."""
+RBAC_FILE = "rbac.yaml"
+PUSH = (
+    "push the workload image to a registry that the nodes pull from (./run push REGISTRY/NAME), and"
+    " name it: --dra-image REGISTRY/NAME; ./run dra needs none"
+)
+
+
+def api(context: Context) -> None:
+    """The API server MUST answer."""
+    context.kubernetes = str(context.kube.document("/version")["gitVersion"])
+
+
+def clocks(context: Context) -> None:
+    """The clocks of the API server and of this machine MUST agree."""
+    told_time, unsure = context.kube.clock()
+    off = told_time - time.time()
+    if abs(off) - unsure > CLOCKS_SECONDS:
+        raise not_so(
+            f"the API server's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this"
+            " machine's",
+            f"at most {CLOCKS_SECONDS:.0f} s",
+            Blame.CLUSTER,
+            "let both take the time from NTP (timedatectl status tells what this machine does)",
+        )
+
+
+def resource_api(context: Context) -> None:
+    """The API group resource.k8s.io MUST be served in a version that the suite can use."""
+    try:
+        group = context.kube.document(f"/apis/{GROUP}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        versions: list[str] = []
+    else:
+        versions = [str(entry["version"]) for entry in group.get("versions") or []]
+    asked = context.options.api
+    found = best(versions) if asked == "auto" else best({asked} & set(versions))
+    if found is None:
+        served = ", ".join(versions) or "no version of it"
+        wanted = ", ".join(VERSIONS) if asked == "auto" else f"{asked} (--dra-api)"
+        raise not_so(
+            f"the cluster does not serve {GROUP} in {wanted}; it serves {served}",
+            f"{GROUP} in {wanted}",
+            Blame.CLUSTER,
+            "--dra-api auto takes the best version that is served"
+            if best(versions)
+            else "upgrade the cluster to Kubernetes 1.34 or later, which serves v1; before,"
+            " enable the feature gate DynamicResourceAllocation and the API's beta version",
+        )
+    context.kube.dra_api = found
+
+
+def permissions(context: Context) -> Finding | None:
+    """The run's user MUST have every right that the planned checks take."""
+    namespace = context.options.namespace
+    lacking = missing(context.kube, rights(context.rules(), namespace))
+    if not lacking:
+        return None
+    blocking = [right for right in lacking if right.rule.needed]
+    who = user(context.kube)
+    file = context.run.folder / RBAC_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(manifest(context.rules(), namespace, who), encoding="utf-8")
+    shown = blocking or lacking
+    finding = Finding(
+        f"{who or 'the user'} may not {told(shown)}",
+        "every right that --dra-plan lists",
+        "\n".join(f"may not {right}: {right.rule.why}" for right in lacking),
+        Blame.CLUSTER,
+        next=f"have an administrator give the rights: kubectl apply -f {file}",
+    )
+    if blocking:
+        raise not_so(finding.head, finding.expected, finding.blame, finding.next, finding.observed)
+    return finding
+
+
+def driver(context: Context) -> None:
+    """A driver MUST publish devices; a profile tells what is known about it."""
+    context.run.observer.observe(SLICE)
+    slices = context.run.observer.objects(SLICE)
+    published = driver_names(slices)
+    wanted = context.options.driver or context.run.place.driver
+    if not published or (wanted and wanted not in published):
+        found = ", ".join(published) or "nobody"
+        subject = f"driver {wanted}" if wanted else "no driver"
+        silent = sorted({str(item["spec"]["driver"]) for item in slices} - set(published))
+        empty = f" (slices without devices: {', '.join(silent)})" if silent else ""
+        raise not_so(
+            f"{subject} publishes {'no ' if wanted else ''}devices; published by: {found}{empty}",
+            "at least one ResourceSlice with devices",
+            Blame.DRIVER,
+            "kubectl get resourceslices; see the log of the driver's pods on the nodes",
+        )
+    try:
+        context.profile, context.driver = choose(
+            context.options.profile, context.profiles, [wanted] if wanted else published
+        )
+    except ProfileError as error:
+        raise not_so(
+            str(error),
+            "one driver under test, and its profile",
+            Blame.SUITE,
+            "--dra-driver NAME chooses the driver under test, --dra-profile its profile",
+        ) from error
+
+
+def device_class(context: Context) -> None:
+    """The driver's DeviceClass MUST exist."""
+    classes, _ = context.kube.list(DEVICE_CLASS)
+    names = sorted(name_of(item) for item in classes)
+    wanted = context.the_profile().device_class
+    if not wanted:
+        about = [name_of(item) for item in classes if _speaks_of(item, context.driver)]
+        wanted = context.driver if context.driver in names or len(about) != 1 else about[0]
+    if wanted not in names:
+        raise not_so(
+            f"there is no DeviceClass {wanted}; there are {', '.join(names) or 'none'}",
+            "the DeviceClass that the driver's installation brings",
+            Blame.DRIVER,
+            "install the driver's chart completely; a class of another name stands in the profile"
+            " (--dra-profile=FILE, class)",
+        )
+    context.device_class = wanted
+
+
+def _speaks_of(device_class: Object, driver: str) -> bool:
+    """Whether a class names a driver at all; what its selectors select, only allocation tells."""
+    return f'"{driver}"' in str(device_class.get("spec")) or f"'{driver}'" in str(
+        device_class.get("spec")
+    )
+
+
+def complete_pools(context: Context) -> None:
+    """Each pool of the driver MUST have all slices of its newest generation, and no others."""
+
+    def found() -> list[Pool]:
+        return pools(context.run.observer.objects(SLICE), context.driver)
+
+    def complete() -> bool | None:
+        return all(pool.complete for pool in found()) or None
+
+    try:
+        context.run.observer.wait(
+            "the driver's complete pools", complete, context.run.budgets.observe, lambda: ""
+        )
+    except WaitTimeoutError as error:
+        wrong = [str(pool) for pool in found() if not pool.complete]
+        raise not_so(
+            wrong[0] if wrong else "the driver's pools change all the time",
+            "all slices of each pool's newest generation, and no older ones, for"
+            f" {error.budget.seconds:g} s",
+            Blame.DRIVER,
+            "kubectl get resourceslices -o yaml; see the log of the driver's pods",
+            "\n".join(wrong),
+        ) from error
+
+
+def published_devices(context: Context) -> None:
+    """The driver MUST publish devices of the kind under test, with what identifies them."""
+    profile = context.the_profile()
+    slices = context.run.observer.objects(SLICE)
+    selector = context.options.node_selector
+    context.nodes = _nodes(context, needed=bool(selector))
+    found = devices(slices, context.driver, profile)
+    context.partitions = partitions(slices, context.driver, profile)
+    if not found:
+        raise not_so(
+            f"driver {context.driver} publishes no device whose attribute"
+            f" {profile.select_attribute} is {profile.select_value}",
+            f"devices with {profile.select_attribute} = {profile.select_value}",
+            Blame.DRIVER,
+            "kubectl get resourceslices -o yaml",
+        )
+    known = [
+        (what, name)
+        for what, name in (("uuid", profile.uuid_attribute), ("product", profile.product_attribute))
+        if name
+    ]
+    for device in found:
+        lacking = [name for what, name in known if not getattr(device, what)]
+        if lacking or not device.node:
+            raise not_so(
+                f"device {device.name} is published without {(lacking or ['its node'])[0]}",
+                "every device with a node and with what identifies it",
+                Blame.DRIVER,
+                "kubectl get resourceslices -o yaml",
+            )
+    if selector:
+        chosen = {name_of(node) for node in context.nodes if has_labels(node, selector)}
+        found = [device for device in found if device.node in chosen]
+        if not found:
+            shown = ",".join(f"{key}={value}" for key, value in selector.items())
+            raise not_so(
+                f"no node with devices has the labels {shown} (--dra-node-selector)",
+                "at least one",
+                Blame.SUITE,
+                f"kubectl get nodes -l {shown}",
+            )
+    context.devices = tuple(found)
+    told = {
+        (node["metadata"].get("labels") or {}).get(HARDWARE_LABEL, "")
+        for node in context.used_nodes()
+    }
+    context.hardware = told.pop() if len(told) == 1 else ""
+
+
+def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
+    """All nodes; none where the run may not list them and need not."""
+    try:
+        return tuple(context.kube.list(NODE)[0])
+    except ApiError as error:
+        if error.status == 403 and not needed:
+            return ()
+        raise
+
+
+def free_devices(context: Context) -> None:
+    """A node MUST have as many free devices as the smallest check takes.
+
+    Those that take more are skipped, each with this reason.
+    """
+    claims, _ = context.kube.list(CLAIM)
+    free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
+    needed = min((c.devices_of(form) for c, form in context.made() if c.creates(form)), default=0)
+    context.free = free
+    if max(free.values(), default=0) >= needed:
+        return
+    held = holders(claims)
+    shown = ", ".join(f"{count} on {node}" for node, count in sorted(free.items()))
+    by_claim: dict[str, list[str]] = {}
+    for device in context.devices:
+        if device.key in held:
+            by_claim.setdefault(held[device.key], []).append(f"{device.name} on {device.node}")
+    names = sorted(by_claim)
+    others = f" and {counted(len(names) - 3, 'more claim')}" if len(names) > 3 else ""
+    holding = f"; held by {', '.join(names[:3])}{others}" if names else "; no claim holds any"
+    raise not_so(
+        f"the checks need {counted(needed, 'free device')} on one node; free are {shown}{holding}",
+        f"{counted(needed, 'free device')} of {context.driver} on one node",
+        Blame.CLUSTER,
+        "wait until they are given back, or use other nodes (--dra-node-selector)"
+        if names
+        else "use nodes with more devices (--dra-node-selector), or fewer checks (--dra-check)",
+        "\n".join(f"claim {claim} holds {', '.join(have)}" for claim, have in by_claim.items()),
+    )
+
+
+def leftovers(context: Context) -> Finding | None:
+    """Earlier runs SHOULD have left nothing."""
+    where = context.options.namespace
+    left = sorted(describe_name(other.anchor) for other in context.others if not other.keep)
+    if not left:
+        return None
+    option = f" --dra-namespace {where}" if where else ""
+    return Finding(
+        f"runs that were killed left {', '.join(left)}, and what it owns",
+        "nothing of a run whose Lease has expired",
+        "\n".join(left),
+        Blame.CLUSTER,
+        next=f"pytest -m dra --dra-sweep{option} removes it",
+    )
+
+
+def others_at_work(context: Context) -> Finding | None:
+    """No other run SHOULD be at work; in this run's --dra-namespace none MAY be."""
+    where = context.options.namespace
+    alive = sorted(other.alive for other in context.others if other.alive)
+    if not alive:
+        return None
+    finding = Finding(
+        f"another run is at work{f' in namespace {where}' if where else ''}: {'; '.join(alive)}",
+        "one run at a time",
+        "\n".join(alive),
+        Blame.CLUSTER,
+        next=("both give their objects the same names" if where else "both take the same GPUs")
+        + f": wait for its end; if it was killed, for at most {LEASE_SECONDS} s",
+    )
+    if where:
+        raise NotSo(finding)
+    return finding
+
+
+def image(context: Context) -> None:
+    """The workload image MUST be known for checks that run a workload."""
+    context.image = context.options.image or context.run.place.image
+    if not context.image and context.creates():
+        raise not_so(
+            "no workload image is named that the cluster's nodes can pull",
+            "--dra-image IMAGE",
+            Blame.CLUSTER,
+            PUSH,
+        )

@@ -1,0 +1,257 @@
+"""The steps that try something, once all that can be read is well: namespaces and small pods.
+
+What they make belongs to the run and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.cluster.features import find
+from harness.cluster.inventory import is_allocated, results
+from harness.cluster.kinds import POD, Object, name_of
+from harness.cluster.kube import ApiError
+from harness.cluster.observe import WaitTimeoutError
+from harness.cluster.render import tolerations_of
+from harness.scenario.run import PRIVILEGED, RESTRICTED
+from harness.session.preflight.context import Context, NotSo, not_so
+from harness.session.preflight.reading import PUSH
+from harness.verdict import causes
+from harness.verdict.finding import Blame
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+PROBE = "preflight"
+NODES_TO_PULL_ON = 4
+"""On how many nodes at most the image is tried: with more, one stands for the others."""
+_NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
+
+
+def admission(context: Context) -> None:
+    """The run's namespaces MUST admit pods such as the checks make."""
+    for standard in context.standards():
+        namespace = context.run.open_namespace(standard)
+        # One that was there before may enforce what it likes: the pod below tells whether it fits.
+        made = [item for item in context.run.namespaces() if name_of(item) == namespace]
+        enforced = [(item["metadata"].get("labels") or {}).get(ENFORCE, "gone") for item in made]
+        if enforced not in ([], [standard]):
+            raise not_so(
+                f"namespace {namespace} was made to enforce Pod Security {standard}, and does not:"
+                f" {ENFORCE} is {enforced[0]}",
+                f"{ENFORCE}: {standard}",
+                Blame.CLUSTER,
+                "a policy of the cluster changes the labels of new namespaces: exempt those that"
+                " begin with dra-conformance-, or name one that is fit (--dra-namespace)",
+            )
+        pod = _pod(
+            *(context, "pod-image.yaml.j2", standard),
+            image=context.image or "none",
+            as_large_as_checks=True,  # quotas and LimitRanges must have room for those
+        )
+        try:
+            context.kube.create(pod, dry_run=True)
+        except ApiError as error:
+            raise NotSo(
+                causes.refusal(
+                    f"the cluster does not admit a pod under Pod Security {standard}: {error}",
+                    "pods such as the checks make are admitted",
+                    error,
+                    "see what refuses it (quota, limits, an admission policy);"
+                    " --dra-pod-patch=FILE changes every pod of the run",
+                )
+            ) from error
+    context.features = find(context.kube, context.run.open_namespace(RESTRICTED))
+
+
+def matching_class(context: Context) -> None:
+    """The DeviceClass MUST select devices of the driver."""
+    run = context.run
+    namespace = run.open_namespace(RESTRICTED)
+    claim = run.create(
+        run.render(
+            "claim.yaml.j2",
+            {
+                "name": PROBE,
+                "namespace": namespace,
+                "device_class": context.device_class,
+                "requests": ["device"],
+                "selectors": [],
+            },
+        )
+    )
+    pod = run.create(
+        _pod(context, "pod-class.yaml.j2", RESTRICTED, claim=PROBE, image=context.image or "none")
+    )
+
+    def allocated() -> Object | None:
+        # Not only the last state: the kubelet has turned the pod away a moment later, and with
+        # it goes the allocation.
+        return next(filter(is_allocated, run.observer.versions(claim)), None)
+
+    try:
+        seen = run.observer.wait(
+            "a device of the class",
+            allocated,
+            run.budgets.observe,
+            lambda: _unschedulable(run.observer.last(pod).obj),
+        )
+    except WaitTimeoutError as error:
+        raise _no_device(context, error) from error
+    finally:
+        for obj in (pod, claim):
+            run.kube.delete(obj)
+    drivers = sorted({str(result["driver"]) for result in results(seen)})
+    if drivers != [context.driver]:
+        raise not_so(
+            f"DeviceClass {context.device_class} gives devices of {', '.join(drivers)}, not of"
+            f" {context.driver}",
+            f"a device of {context.driver}",
+            Blame.CLUSTER,
+            "name the class of the driver in a profile (--dra-profile=FILE, class)",
+        )
+    _await_release(context, claim)
+
+
+def _no_device(context: Context, error: WaitTimeoutError) -> NotSo:
+    """The finding that nothing was allocated: by the class's fault, or by others'."""
+    said = error.seen
+    if "cannot allocate all claims" in said:
+        return not_so(
+            f"DeviceClass {context.device_class} matches none of the free devices of"
+            f" {context.driver}",
+            "a device that its selectors match",
+            Blame.DRIVER,
+            f"compare its selectors (kubectl get deviceclass {context.device_class} -o yaml) with"
+            " the devices (kubectl get resourceslices -o yaml)",
+            said,
+        )
+    cause = causes.of_scheduler(said)
+    return not_so(
+        f"no device of DeviceClass {context.device_class} was allocated: {said}",
+        f"an allocation within {error.budget.seconds:g} s",
+        cause.blame if cause else Blame.SCHEDULER,
+        cause.next if cause else "see the log of kube-scheduler",
+        said,
+    )
+
+
+def _unschedulable(pod: Object) -> str:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] != "True":
+            return str(condition.get("message") or condition.get("reason"))
+    node = pod["spec"].get("nodeName")
+    return f"the pod is scheduled on {node}" if node else "the scheduler says nothing about the pod"
+
+
+def _await_release(context: Context, claim: Object) -> None:
+    """Let the device be free again for the first check; that it stays is not judged here."""
+    try:
+        context.run.observer.wait(
+            "the end of preflight's claim",
+            lambda: context.run.observer.last(claim).gone or None,
+            context.run.budgets.observe,
+            lambda: "",
+        )
+    except WaitTimeoutError:
+        context.run.journal.write("trouble", text="preflight's claim is not released")
+
+
+def pulled_image(context: Context) -> None:
+    """The nodes with devices MUST be able to pull the workload image."""
+    if not context.image or context.image == context.run.place.image:
+        return  # nothing runs, or the place was brought up with it
+    run = context.run
+    having = {name_of(node) for node in context.nodes if _has_image(node, context.image)}
+    free = context.free or {}
+    lacking = sorted(node for node, count in free.items() if count and node not in having)
+    pods = [
+        run.create(
+            _pod(
+                *(context, "pod-image.yaml.j2", RESTRICTED),
+                name=f"{PROBE}-{number}",
+                image=context.image,
+                node=node,
+            )
+        )
+        for number, node in enumerate(lacking[:NODES_TO_PULL_ON])
+    ]
+    for pod in pods:
+        _await_pull(context, pod)
+    for pod in pods:
+        run.kube.delete(pod)
+
+
+def _await_pull(context: Context, pod: Object) -> None:
+    run, node = context.run, pod["spec"]["nodeName"]
+
+    def decided() -> Mapping[str, Any] | None:
+        status = run.observer.last(pod).obj.get("status") or {}
+        for container in status.get("containerStatuses") or []:
+            state: Mapping[str, Any] = container.get("state") or {}
+            waiting = state.get("waiting") or {}
+            if "waiting" not in state or waiting.get("reason") in _NOT_PULLED:
+                return state
+        return {} if status.get("phase") == "Failed" else None
+
+    try:
+        state = run.observer.wait(
+            f"the workload image on {node}",
+            decided,
+            run.budgets.pull,
+            lambda: _events(context, pod),
+        )
+    except WaitTimeoutError as error:
+        raise not_so(
+            f"node {node} has not pulled {context.image} within {error.budget.seconds:g} s",
+            "the image is pulled",
+            Blame.CLUSTER,
+            "let the nodes pull it before (a DaemonSet), or give more time: --dra-timeout-scale",
+            error.seen,
+        ) from error
+    waiting = state.get("waiting") or {}
+    if waiting:
+        said = f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+        # kubelet's second word on it, that it waits before it tries again, says no reason.
+        why = _events(context, pod) if "back-off" in said.lower() else said
+        raise not_so(
+            f"{node} cannot pull the workload image {context.image}: {why}",
+            "an image that the nodes can pull",
+            Blame.CLUSTER,
+            PUSH,
+            f"{said}\n{_events(context, pod)}".strip(),
+        )
+
+
+def _events(context: Context, pod: Object) -> str:
+    events = [str(event.get("message") or "") for event in context.run.events_of(pod)]
+    told = [text for text in events if "Failed to pull" in text] or events
+    return told[-1] if told else "no event"
+
+
+def _has_image(node: Object, image: str) -> bool:
+    """Whether a node says that it has an image; it does not tell of all that it has."""
+    names = {
+        str(name)
+        for item in (node.get("status") or {}).get("images") or []
+        for name in item.get("names") or []
+    }
+    # A name without a registry stands there behind the one that the runtime takes for it.
+    return any(name == image or name.endswith(f"/{image}") for name in names)
+
+
+def _pod(context: Context, template: str, standard: str, **values: Any) -> Object:
+    given = {
+        "name": PROBE,
+        "namespace": context.run.open_namespace(standard),
+        "node": "",
+        "as_large_as_checks": False,
+        "privileged": standard == PRIVILEGED,
+        "tolerations": [
+            *(dict(item) for item in context.the_profile().tolerations),
+            *tolerations_of(context.used_nodes()),
+        ],
+        **values,
+    }
+    pod = context.run.render(f"preflight/{template}", given)
+    assert pod["kind"] == POD.name
+    return pod

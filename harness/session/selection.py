@@ -1,0 +1,129 @@
+"""Which checks a run makes, and what can be told of them before any cluster is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from embedded.options import gpus_of_nodes
+from harness.checks.check import Check, Impact
+from harness.checks.options import OptionError, Options, flag
+from harness.cluster.profile import ProfileError, load_all, named
+from harness.session.plan import Plan, Planned, why_not
+
+CATALOGUE = Path("suites") / "checks.lock"
+PROFILES = "profiles"
+Chosen = tuple[Check, str | None, tuple[str, int | None]]
+"""A check, its form, and the file and line that it stands in."""
+
+
+class Selection:
+    """The checks that options ask for."""
+
+    def __init__(self, options: Options, root: Path) -> None:
+        self._options = options
+        self._root = root
+        self._driver: tuple[str, str | None] = ("", None)
+        self.checks: list[Chosen] = []
+        """In the order in which they are made."""
+        self.narrowed = ""
+        """Why they are not all of the catalogue; empty when they are."""
+
+    def choose(self, checks: list[Check]) -> set[str]:
+        """The IDs of the checks to make: those asked for, and those that they build on.
+
+        Raises:
+            OptionError: a check or a profile was asked for that there is not.
+        """
+        self._driver = self._driver_of_options()
+        known = {check.id: check for check in checks}
+        unknown = [name for name in self._options.check if name not in known]
+        if unknown:
+            raise OptionError(
+                f"{flag('check')} {unknown[0]}: there is no such check; there are"
+                f" {', '.join(sorted(known))}"
+            )
+        asked = list(self._options.check) or list(known)
+        chosen: set[str] = set()
+        while asked:
+            name = asked.pop()
+            if name not in chosen and name in known:
+                chosen.add(name)
+                asked += known[name].after
+        return {name for name in chosen if known[name].level <= self._options.level}
+
+    def settle(self, checks: list[Chosen]) -> None:
+        """Note what is to be made, and why it is less than everything."""
+        self.checks = checks
+        lock = self._root / CATALOGUE
+        if lock.exists():
+            lines = lock.read_text(encoding="utf-8").splitlines()
+            catalogue = {line.split()[0] for line in lines if line and not line.startswith("#")}
+            missing = sorted(catalogue - self.ids())
+            if missing:
+                self.narrowed = f"not selected: {', '.join(missing)}"
+
+    def ids(self) -> set[str]:
+        """The IDs of the checks."""
+        return {check.id for check, _, _ in self.checks}
+
+    def plan(self, place: str) -> Plan:
+        """What a run at a place would do, as far as the options tell."""
+        own = self._options.cluster == "embedded"
+        return Plan(
+            self._options,
+            place,
+            self._driver[0],
+            self.foreseen(self._options.allowed(own_cluster=own)),
+            self.narrowed,
+        )
+
+    def foreseen(self, allowed: Collection[Impact]) -> tuple[Planned, ...]:
+        """The checks, with why they would be skipped as far as the options tell."""
+        _, visible_by = self._driver
+        largest = self._largest_of_options()
+        return tuple(
+            Planned(
+                check,
+                form,
+                why_not(check, form, allowed=allowed, visible_by=visible_by, largest=largest),
+            )
+            for check, form, _ in self.checks
+        )
+
+    def _largest_of_options(self) -> int | None:
+        """The most devices that one node will have; None where only the cluster knows."""
+        options = self._options
+        if options.cluster != "embedded" or options.embedded_hardware != "simulated":
+            return None
+        nodes = gpus_of_nodes(options.embedded_gpus)
+        return max(sum(gpus.count for gpus in node) for node in nodes)
+
+    def _driver_of_options(self) -> tuple[str, str | None]:
+        """The driver as far as options tell, and how its devices show themselves if known."""
+        name, wanted = self._options.driver or self._embedded_driver(), self._options.profile
+        try:
+            profiles = load_all(self._root / PROFILES)
+            profile = next((p for p in profiles if name in p.drivers), None)
+            if wanted:
+                profile = named(wanted, self._root / PROFILES)
+        except ProfileError as error:
+            shown = f"{flag('profile')} {wanted}: " if wanted else ""
+            raise OptionError(f"{shown}{error}") from error
+        if profile is None:
+            who = name or "the one that publishes devices, found when the run starts"
+            return f"{who}; what it supports is not known yet", None
+        shown = name or ", ".join(profile.drivers)
+        return f"{shown} (profile {profile.name})", profile.visible_by
+
+    def _embedded_driver(self) -> str:
+        """The driver that an embedded cluster is brought up with; empty for other clusters."""
+        if self._options.cluster != "embedded":
+            return ""
+        try:
+            # Only when asked for: other clusters do without the packages that it needs.
+            from embedded.drivers import DRIVERS  # noqa: PLC0415
+        except ImportError:
+            return ""
+        driver = DRIVERS.get(self._options.embedded_driver.split(",")[0])
+        return driver.name if driver is not None else ""

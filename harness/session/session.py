@@ -1,0 +1,375 @@
+"""A conformance run from its options to its exit code; pytest calls it, it calls the harness."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from harness.checks.check import Check, Scenario
+from harness.checks.options import Options, flag
+from harness.cluster.budgets import Budgets
+from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
+from harness.scenario.run import Place, Run, new_run_id
+from harness.session import environment
+from harness.session.cleanup import clean_up, delete_command
+from harness.session.clusters import Clusters
+from harness.session.judgement import Ending, interrupted, judged, not_made
+from harness.session.plan import why_not
+from harness.session.preflight import Preflight
+from harness.session.selection import PROFILES, Chosen, Selection
+from harness.session.sweep import sweep
+from harness.verdict.expect import Inventory, excused, outlived, written
+from harness.verdict.expect import judged as judged_inventory
+from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
+from reports import baseline, folder, summary
+from reports.facts import Facts
+from suites.cuda.tables import tables
+
+MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
+SERVER_ANSWERS = Result(
+    case="PF-01_api_server_answers",
+    id="PF-01",
+    area=PREFLIGHT_AREA,
+    outcome=Outcome.PASS,
+    sentence="The API server MUST answer.",
+)
+"""What fails where there is no cluster to make the other steps of preflight on."""
+COMPONENTS_LIVE = Result(
+    case="CLUSTER-001_components_stay_alive",
+    id="CLUSTER-001",
+    area="cluster",
+    outcome=Outcome.PASS,
+    sentence="The embedded cluster's components MUST live as long as the run does.",
+)
+
+
+class Sayer(Protocol):
+    """Where the run says what it does."""
+
+    def write_line(self, line: str) -> None:
+        """Write one line."""
+
+    def flush(self) -> None:
+        """Let it be read now."""
+
+
+class Conformance:
+    """One run of the checks."""
+
+    def __init__(
+        self, options: Options, *, root: Path, invoked_in: Path, junit: str | None
+    ) -> None:
+        """Nothing is asked of any cluster yet.
+
+        Args:
+            options: what was asked for.
+            root: the suite's own folder.
+            invoked_in: the directory of invocation.
+            junit: where JUnit goes if not into the run's folder.
+
+        Raises:
+            OptionError: the run of ``--dra-baseline`` cannot be read.
+        """
+        self.options = options
+        self.run_id = new_run_id()
+        self.folder = options.output / self.run_id
+        self.junit = invoked_in / junit if junit else self.folder / "junit.xml"
+        self.record = Record(environment={"suite": environment.suite(root)})
+        self.selection = Selection(options, root)
+        self.current: Chosen | None = None
+        """The check that is being made."""
+        self.spent = 0.0
+        """Seconds that the present check has taken so far, its fixtures included."""
+        self.ended_by = ""
+        """The signal that ended the run."""
+        self.ending = False
+        """Whether no further check is made: reports are written, and the cluster is cleaned up."""
+        self.summary: list[str] = []
+        self.swept: Exit | None = None
+        """How a run ended that was only to sweep."""
+        self._baseline = baseline.load(options.baseline)
+        self._root = root
+        self._began = time.time()
+        self._place: Place | None = None
+        self._run: Run | None = None
+        self._preflight: Preflight | None = None
+        self._clusters = Clusters(options, self.run_id, self._component_died)
+        self._sayer: Sayer | None = None
+
+    # Selection
+
+    def plan(self, chosen: list[Chosen]) -> None:
+        """Note what is to be made."""
+        self.selection.settle(chosen)
+        self.record.narrowed = self.selection.narrowed
+
+    def tell_plan(self) -> None:
+        """Say what would be done; of a cluster at most its version and API are asked for."""
+        self.say("")
+        for line in self.selection.plan(self._clusters.told()).lines():
+            self.say(line)
+
+    # Start
+
+    def say_with(self, sayer: Sayer) -> None:
+        """Where to say what happens."""
+        self._sayer = sayer
+
+    def say(self, line: str) -> None:
+        """Say it, if anybody listens."""
+        if self._sayer is not None:
+            self._sayer.write_line(line)
+            self._sayer.flush()  # into a pipe, too, and before an end at once
+
+    def start(self) -> bool:
+        """Find the cluster and ask whether a run makes sense; False when it makes none."""
+        try:
+            kube, place = self._clusters.connect()
+        except NoClusterError as error:
+            finding = self._clusters.none_found(error)
+            self.record.add(SERVER_ANSWERS.ended(Outcome.ERROR, finding))
+            return False
+        self._place = place
+        self._run = Run(
+            run_id=self.run_id,
+            options=self.options,
+            manifests=MANIFESTS,
+            kube=kube,
+            place=place,
+            record=self.record,
+        )
+        self.say(f"\n{'PLACE  ' if place.own else 'CLUSTER'}  {self._first_line()}")
+        # By what --dra-plan knows, too: a run must not want more rights than the plan tells of.
+        foreseen = self.selection.foreseen(self._run.allowed())
+        checks = [(planned.check, planned.form) for planned in foreseen if not planned.skipped]
+        self._preflight = Preflight(self._run, checks, self._root / PROFILES)
+        for result in self._preflight.steps():
+            self.record.add(result)
+        self.record.environment.update(environment.cluster(self._run))
+        if not self._run.has_subject():
+            return False
+        self._run.judge_invariants()
+        if not place.own:
+            place = replace(place, hardware=self._preflight.hardware or place.hardware)
+            self._place = self._run.place = place
+            self.say(f"PLACE    {self._first_line()}")
+        self._compare(self._preflight.inventory())
+        return True
+
+    def _compare(self, found: Inventory) -> None:
+        """Judge what is there by what must be, or write it down, as asked."""
+        expected, path = self.options.expect, self.options.expect_write
+        if expected is not None:
+            for result in judged_inventory(expected, found):
+                self.record.add(result)
+        if path is not None:
+            path.write_text(written(found, expected.known if expected else ()), encoding="utf-8")
+            self.say(
+                f"WRITTEN  {path}: what is there now; {flag('expect')}={path} compares with it"
+            )
+
+    @property
+    def run(self) -> Run:
+        """The run; only after a preflight that passed."""
+        if self._run is None:
+            raise RuntimeError("the run was not started")
+        return self._run
+
+    def _component_died(self) -> None:
+        """End all waits; called by a thread of the embedded cluster's."""
+        if self._run is not None:
+            self._run.observer.stop_waits()
+
+    # Instead of a run
+
+    def sweep(self) -> None:
+        """Only remove what runs that were killed left in the cluster, and say what."""
+        try:
+            kube, place = self._clusters.connect()
+            self.say(f"\nPLACE    {place.description}")
+            found = sweep(kube, Budgets(self.options.timeout_scale), self.options.namespace)
+        except (ApiError, NoClusterError, UnreachableError) as error:
+            self.say(f"ERROR    {error}")
+            self.swept = Exit.PREFLIGHT
+            return
+        for line in found.lines():
+            self.say(line)
+        self.swept = Exit.LEFTOVERS if found.left else Exit.OK
+
+    # Checks
+
+    def reason_to_skip(self, check: Check, variant: str | None) -> str:
+        """Why a check cannot be made now; empty when it can."""
+        if death := self._clusters.death():
+            return f"not run: {death.head}"
+        reason = self._reason_against(check, variant)
+        if reason:
+            return reason
+        for earlier in check.after:
+            result = self.record.of(earlier, variant) or self.record.of(earlier, None)
+            if result is None or result.outcome is Outcome.PASS:
+                continue
+            if result.outcome is not Outcome.SKIP or result.finding is not None:
+                return f"blocked by {earlier}"  # red, or it would be but for a known issue
+            if result.headline.startswith("blocked by"):
+                return result.headline  # the first cause, not the chain to it
+        return ""
+
+    def _reason_against(self, check: Check, variant: str | None) -> str:
+        """Why a check cannot be made in this run, whatever comes of others."""
+        subject = self.run.subject
+        return why_not(
+            check,
+            variant,
+            allowed=self.run.allowed(),
+            visible_by=subject.profile.visible_by,
+            largest=max(subject.slots.values(), default=0),
+        )
+
+    def scenarios(self) -> list[Scenario]:
+        """What has to be played for the planned checks, in their order."""
+        return [
+            scenario
+            for check, variant, _ in self.selection.checks
+            if (scenario := check.scenario_of(variant)) is not None
+            and not self._reason_against(check, variant)
+        ]
+
+    def conclude(self, chosen: Chosen, ending: Ending) -> Result:
+        """Note how a check ended."""
+        result = judged(chosen, ending, self._clusters.death(), self.spent)
+        if self.options.expect is not None:
+            result = excused(result, self.options.expect.known, dt.datetime.now(dt.UTC).date())
+        self.spent = 0.0
+        self.record.add(result)
+        return result
+
+    # End
+
+    def finish(self, pytest_code: int) -> int:
+        """Clean up, write reports, and answer the exit code."""
+        if pytest_code == 2 and not self.record.interrupted:
+            self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
+        self._note_what_was_not_made()
+        self._note_death()
+        if self._run is not None:
+            for table in tables(self._run):
+                self.record.add_table(table)
+        if self.options.expect is not None:
+            for result in list(outlived(self.record, self.options.expect.known)):
+                self.record.add(result)
+        kept = ""
+        run = self._run
+        try:
+            if run is not None:
+                kept = self._leave(run)
+            self._clusters.close()
+        except KeyboardInterrupt:
+            ended = (self.record.interrupted, "the clean-up was ended before its end")
+            self.record.interrupted = "; ".join(filter(None, ended))
+            self.record.leftovers.append(self.possessions())
+        if self._baseline is not None and not self.record.interrupted:
+            ids = self.selection.ids()
+            self.record.add(self._baseline.judge(self.record, self.folder, ids))
+        code = self.record.exit_code(pytest_code)
+        facts = self._facts(code, kept)
+        folder.write(self.record, facts)
+        self.summary = list(summary.lines(self.record, facts))
+        return code
+
+    def possessions(self) -> str:
+        """What the run has in the cluster, with the command that removes it."""
+        if self._run is None or self._run.anchor is None:
+            return "nothing"
+        return f"the run's objects; remove them with: {delete_command(self._run)}"
+
+    def _leave(self, run: Run) -> str:
+        """Clean up, unless asked not to; the command that does it then."""
+        keep = self.options.keep
+        red = any(r.red for r in self.record.checks())
+        kept = ""
+        has_something = bool(run.created or run.unanswered)
+        if self._clusters.death():
+            pass  # the cluster ends with the run, and a broken one does not clean up after itself
+        elif has_something and (keep == "always" or (keep == "failed" and red)):
+            kept = delete_command(run)
+        elif has_something:
+            for result in clean_up(run):
+                self.record.add(result)
+        if run.has_subject():
+            for result in run.judge_invariants().results():
+                self.record.add(result)
+        run.close()
+        return kept
+
+    def _note_what_was_not_made(self) -> None:
+        """Every planned check is in the report exactly once."""
+        steps = [r for r in self.record.results if r.area == PREFLIGHT_AREA]
+        red = [r.id for r in steps if r.red]
+        why = self.record.interrupted or (f"preflight: {', '.join(red)}" if red else "")
+        for chosen in self.selection.checks:
+            check, form, _ = chosen
+            if self.record.of(check.id, form) is not None:
+                continue
+            if self.current == chosen and self.record.interrupted:
+                self.record.add(interrupted(chosen, self.record.interrupted, self.spent))
+            else:
+                self.record.add(not_made(chosen, why or "the run was ended before"))
+
+    def _note_death(self) -> None:
+        """A component's death is in the report, whichever check it met."""
+        finding = self._clusters.death()
+        if finding is not None:
+            self.record.add(COMPONENTS_LIVE.ended(Outcome.ERROR, finding))
+
+    def _facts(self, code: int, kept: str) -> Facts:
+        run, place = self._run, self._place
+        subject = run.subject if run is not None and run.has_subject() else None
+        products: Iterable[str] = ()
+        if run is not None and subject is not None:
+            products = sorted({device.product for device in run.devices()})
+        return Facts(
+            run_id=self.run_id,
+            place=self._first_line(),
+            hardware=place.hardware if place else "none",
+            kubernetes=self._preflight.kubernetes if self._preflight else "",
+            server=run.kube.server.address if run else "",
+            dra_api=subject.api_version if subject else "",
+            driver=subject.driver if subject else "",
+            profile=subject.profile.name if subject else "",
+            product=", ".join(products),
+            started=self._began,
+            seconds=time.time() - self._began,
+            exit_code=code,
+            options=self.options.shown(),
+            folder=self.folder,
+            junit=self.junit,
+            host=host_name(),
+            kept=kept,
+            properties={
+                f"feature.{gate}": state.value
+                for gate, state in (subject.features if subject else {}).items()
+            },
+        )
+
+    def _first_line(self) -> str:
+        if self._place is None:
+            return "no cluster"
+        hardware = {
+            "simulated": "SIMULATED GPUs: says nothing about CUDA on hardware",
+            "real": "real GPUs",
+        }.get(self._place.hardware, "the cluster's GPUs")
+        return f"{self._place.description}{self._found()}; {hardware}"
+
+    def _found(self) -> str:
+        """What preflight found out about a cluster that the run did not start."""
+        place, run, preflight = self._place, self._run, self._preflight
+        if place is None or place.own or preflight is None or run is None or not run.has_subject():
+            return ""
+        found = preflight.inventory()
+        version, profile = found.kubernetes, run.subject.profile.name
+        return f", Kubernetes {version}, driver {found.driver} (profile {profile}), {found.gpus()}"

@@ -1,0 +1,116 @@
+"""Removing what a run that was killed left in a cluster.
+
+Only what `harness.cluster.anchor` says to be an expired run's own is removed, and what hangs on it.
+It goes as in the clean-up of a run: by UID, pods before claims before namespaces, no finalizer
+touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.cluster.anchor import RUN_LABEL, Candidate, candidates, is_owned_by
+from harness.cluster.budgets import Budgets
+from harness.cluster.journal import Journal
+from harness.cluster.kinds import (
+    CLAIM,
+    EVENT,
+    KINDS,
+    LEASE,
+    NAMESPACE,
+    POD,
+    Object,
+    name_of,
+    namespace_of,
+)
+from harness.cluster.kube import Kube
+from harness.cluster.observe import Observer, describe_name
+from harness.session.cleanup import Removal
+
+_SWEPT_INSIDE = (POD, CLAIM)
+"""What has to go before the namespace that it is in; the namespace takes the rest along."""
+_SWEPT_ALONE = tuple(
+    kind for kind in KINDS.values() if kind.namespaced and kind not in (EVENT, LEASE)
+)
+"""What a run can own where it had no namespace of its own."""
+
+
+@dataclass
+class Swept:
+    """What a sweep did; each a line for people."""
+
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """What looks like a run's and is not to be removed, with the reason."""
+    left: list[str] = field(default_factory=list)
+    """What should have gone and did not."""
+
+    def lines(self) -> Iterator[str]:
+        """All of it."""
+        yield from (f"REMOVED  {text}" for text in self.removed)
+        yield from (f"KEPT     {text}" for text in self.kept)
+        yield from (f"LEFT     {text}" for text in self.left)
+        if not (self.removed or self.kept or self.left):
+            yield "SWEPT    there is nothing of any run"
+
+
+def sweep(kube: Kube, budgets: Budgets, namespace: str = "") -> Swept:
+    """Remove what runs have left whose Lease has expired.
+
+    Args:
+        kube: the cluster.
+        budgets: how long to wait for the end of things.
+        namespace: the namespace that those runs were confined to; empty: they made their own.
+
+    Raises:
+        ApiError: the API server refuses to list.
+        UnreachableError: it does not answer.
+    """
+    swept = Swept()
+    for candidate in candidates(kube, namespace):
+        what = _named(candidate.anchor)
+        if candidate.keep:
+            swept.kept.append(f"{what}: {candidate.keep}")
+            continue
+        left, trouble = _remove(kube, budgets, candidate)
+        if left:
+            swept.left += [*left, *trouble]
+        else:
+            swept.removed.append(f"{what} of run {candidate.run_id}, and what it owned")
+    return swept
+
+
+def _remove(kube: Kube, budgets: Budgets, candidate: Candidate) -> tuple[list[str], list[str]]:
+    """Remove an anchor; answers what is left, and what went wrong."""
+    observer = Observer(kube, Journal(None))
+    try:
+        owned = _owned(kube, observer, candidate)
+        removal = Removal(kube, observer, budgets.clean_up)
+        removal.delete_all(owned, last=candidate.anchor)
+        return removal.left([*owned, candidate.anchor]), removal.trouble
+    finally:
+        observer.close()
+
+
+def _owned(kube: Kube, observer: Observer, candidate: Candidate) -> list[Object]:
+    """What hangs on an anchor, and is watched from now on where its end has to be awaited."""
+    anchor, mine = candidate.anchor, f"{RUN_LABEL}={candidate.run_id}"
+    if candidate.kind is LEASE:
+        where = namespace_of(anchor)
+        for kind in _SWEPT_INSIDE:
+            observer.observe(kind, where)
+        listed = [obj for kind in _SWEPT_ALONE for obj in kube.list(kind, where, labels=mine)[0]]
+        return [obj for obj in listed if is_owned_by(obj, anchor)]
+    observer.observe(NAMESPACE, labels=mine)
+    owned = [obj for obj in observer.objects(NAMESPACE) if is_owned_by(obj, anchor)]
+    for namespace in list(owned):
+        for kind in _SWEPT_INSIDE:
+            observer.observe(kind, name_of(namespace))
+    # What else of the cluster the anchor owns, Kubernetes removes with it.
+    return [*(obj for kind in _SWEPT_INSIDE for obj in observer.objects(kind)), *owned]
+
+
+def _named(anchor: Object) -> str:
+    where = namespace_of(anchor)
+    return describe_name(anchor) + (f" in {where}" if where else "")

@@ -1,0 +1,483 @@
+"""Likely causes: what an error, event or silence usually means, who has to act, and the next step.
+
+CUDA's codes are those measured on hardware (NVIDIA driver 580.159.04, H100): 201 when exporter and
+importer have the same own PID, 1 for freed memory or a GPU that is not in the container, 400 when
+the exporting process is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.cluster.kinds import Object
+from harness.verdict.finding import Blame, Finding
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A likely cause."""
+
+    text: str
+    blame: Blame
+    next: str = ""
+
+
+_CUDA: Mapping[int, Cause] = {
+    1: Cause(
+        "the GPU that holds the memory is not in the importing container, or the memory was freed"
+        " before (CUDA error 1)",
+        Blame.DRIVER,
+        "compare the GPUs that both containers report with the claim's allocation",
+    ),
+    2: Cause(
+        "the GPU is out of memory (CUDA error 2): somebody else uses it",
+        Blame.CLUSTER,
+        "see with nvidia-smi on the node who uses the GPU outside of DRA",
+    ),
+    100: Cause(
+        "CUDA is there but no GPU is (CUDA error 100): the device node /dev/nvidiaN is missing in"
+        " the container, or its device cgroup forbids it",
+        Blame.DRIVER,
+        "look at the CDI specification that the driver wrote for the claim on the node",
+    ),
+    201: Cause(
+        "CUDA takes the importing process for the exporting one (CUDA error 201), although their"
+        " own PIDs differ",
+        Blame.DRIVER,
+        "note the version of the GPU's kernel driver: this was not seen on 580.159.04",
+    ),
+    222: Cause(
+        "the workload's kernels are too new for this GPU driver (CUDA error 222); the driver under"
+        " test is not to blame",
+        Blame.WORKLOAD,
+        "build the workload image with an older PTX version",
+    ),
+    400: Cause(
+        "the process that exported the memory is gone (CUDA error 400)",
+        Blame.WORKLOAD,
+        "see in the producer's log why it ended",
+    ),
+}
+
+EQUAL_OWN_PIDS = Cause(
+    "both processes have the same own PID, so CUDA takes the importer for the exporter (CUDA error"
+    " 201); namespaces do not matter, the number does",
+    Blame.SUITE,
+    "start one of the two with another PID: see the finding about PIDs in README.md",
+)
+
+_LIBCUDA = Cause(
+    "the dynamic loader does not find libcuda.so.1 in the container: the CDI specification lacks"
+    " the library's mount or its ldcache hook, or the hook did not run",
+    Blame.DRIVER,
+    "look in the claim's CDI specification for the update-ldcache hook and the mount of libcuda",
+)
+
+_UNRESOLVED = Cause(
+    "the workload needs a CUDA function that this GPU driver does not have",
+    Blame.WORKLOAD,
+    "build the workload image for the GPU driver's CUDA version",
+)
+
+_NODE_AUTHORIZER = r"forbidden: User \W*system:node:|no relationship found between node"
+"""How the API server's node authorizer refuses something to a kubelet."""
+
+_UNREACHABLE = (
+    "no such host|i/o timeout|connection refused|network is unreachable|TLS handshake|x509"
+)
+TAINTED = Cause(
+    "the nodes with devices have taints that the pod does not tolerate",
+    Blame.CLUSTER,
+    "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints shows them;"
+    " --dra-pod-patch or the profile can add tolerations",
+)
+
+_ALREADY_SCHEDULED = "Scheduled"
+_NOT_SCHEDULED = "FailedScheduling"
+
+_EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), cause)
+    for pattern, cause in (
+        # What refuses an object: the API server's own words.
+        (
+            r"(exceeded|failed) quota",
+            Cause(
+                "a quota of the namespace refuses the object",
+                Blame.CLUSTER,
+                "raise the ResourceQuota that the message names, or work in another namespace with"
+                " --dra-namespace",
+            ),
+        ),
+        (
+            r"violates PodSecurity",
+            Cause(
+                "the namespace's Pod Security Standard refuses the pod",
+                Blame.CLUSTER,
+                "see which fields the message names; --dra-pod-patch can change them",
+            ),
+        ),
+        (
+            r"failed calling webhook|failed to call webhook",
+            Cause(
+                "an admission webhook of the cluster cannot be reached, so its objects are refused",
+                Blame.CLUSTER,
+                "mend the webhook that the message names, or exempt the run's namespaces from it",
+            ),
+        ),
+        (
+            r"admission webhook|ValidatingAdmissionPolicy|denied the request|denied request",
+            Cause(
+                "an admission policy of the cluster refuses the object",
+                Blame.CLUSTER,
+                "the message says what the policy wants; --dra-pod-patch can change pods, or exempt"
+                " the run's namespaces from the policy",
+            ),
+        ),
+        (
+            r"(maximum|minimum) (cpu|memory).* per (Container|Pod)",
+            Cause(
+                "a LimitRange of the namespace refuses the pod's requests or limits",
+                Blame.CLUSTER,
+                "--dra-pod-patch can change the pods' resources",
+            ),
+        ),
+        # What the node's part of DRA says.
+        (
+            r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+            Cause(
+                "the driver is not registered with the node's kubelet: its pod does not run there,"
+                " or its registration failed",
+                Blame.DRIVER,
+                "see the driver's pod on the node, and the kubelet's folder plugins_registry",
+            ),
+        ),
+        (
+            r"FailedPrepareDynamicResources.*(DeadlineExceeded|deadline exceeded)",
+            Cause(
+                "the driver did not answer the kubelet's request to prepare the claim in time",
+                Blame.DRIVER,
+                "read the driver's log on the node: what does it wait for?",
+            ),
+        ),
+        (
+            rf"FailedPrepareDynamicResources(?!.*({_NODE_AUTHORIZER}))",
+            Cause(
+                "the driver refused or failed to prepare the claim on the node",
+                Blame.DRIVER,
+                "read the driver's log on the node; its message is in the event",
+            ),
+        ),
+        (
+            rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})",
+            Cause(
+                "the API server refused the claim to the kubelet, as its node authorizer had not"
+                " seen yet that a pod of the node uses it; the driver was not asked",
+                Blame.CLUSTER,
+                "run it again; the kubelet itself tries again at the pod's next sync (60 to 90 s)",
+            ),
+        ),
+        (
+            r"unresolvable CDI device|CDI device injection failed",
+            Cause(
+                "the container runtime does not find the CDI device that the driver named: the"
+                " driver wrote no CDI specification, or not where the runtime looks",
+                Blame.DRIVER,
+                "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
+            ),
+        ),
+        # The image.
+        (
+            r"Unable to retrieve some image pull secrets",
+            Cause(
+                "the secret to pull the image with is not in the pod's namespace",
+                Blame.CLUSTER,
+                "--dra-image-pull-secret names a secret of the namespace of --dra-namespace",
+            ),
+        ),
+        (
+            r"Failed to pull image.*(401|403|[Uu]nauthorized|denied|authorization failed)",
+            Cause(
+                "the registry refuses the workload image to the node",
+                Blame.CLUSTER,
+                "give the nodes access to it, or name a secret with --dra-image-pull-secret",
+            ),
+        ),
+        (
+            rf"(Failed to pull|failed to resolve|Back-off pulling).*({_UNREACHABLE})",
+            Cause(
+                "the node does not reach the registry of the workload image: name resolution, a"
+                " firewall or network policy, a proxy, or a certificate that it does not trust",
+                Blame.CLUSTER,
+                "pull the image on the node by hand (crictl pull), or push it to a registry that"
+                " the nodes reach and name it with --dra-image",
+            ),
+        ),
+        (
+            r"ErrImagePull|ImagePullBackOff|ErrImageNeverPull|InvalidImageName|Failed to pull",
+            Cause(
+                "the node cannot pull the workload image",
+                Blame.CLUSTER,
+                "push the image where the nodes can pull it and name it with --dra-image",
+            ),
+        ),
+        # What the scheduler says.
+        (
+            rf"{_NOT_SCHEDULED}.*CEL runtime error",
+            Cause(
+                "a selector of the claim or its DeviceClass asks for an attribute that a device"
+                " does not have",
+                Blame.SUITE,
+                "compare the expression in the message with kubectl get resourceslices -o yaml; the"
+                " profile names the attributes",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*device class \S+ does not exist",
+            Cause(
+                "the DeviceClass that the claim names is gone",
+                Blame.CLUSTER,
+                "kubectl get deviceclasses; install the driver's chart completely",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*untolerated taint.*node\.kubernetes\.io/(not-ready|unreachable)",
+            Cause(
+                "no node is Ready: the taints in the message are those of nodes that are not",
+                Blame.CLUSTER,
+                "kubectl describe nodes says why they are not Ready",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*(untolerated taint|had taint)",
+            TAINTED,
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*(cannot allocate all claims|resourceclaim)",
+            Cause(
+                "the scheduler finds no node with enough free devices that match the claim",
+                Blame.CLUSTER,
+                "see which claims hold devices: kubectl get resourceclaims --all-namespaces",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*node affinity/selector",
+            Cause(
+                "no node fits the pod's node selector",
+                Blame.CLUSTER,
+                "compare --dra-node-selector with kubectl get nodes --show-labels",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*were unschedulable",
+            Cause(
+                "the nodes with devices are cordoned",
+                Blame.CLUSTER,
+                "kubectl uncordon NODE, or wait until its maintenance has ended",
+            ),
+        ),
+        (
+            rf"{_NOT_SCHEDULED}.*Insufficient (cpu|memory|ephemeral-storage)",
+            Cause(
+                "the nodes with devices have too little CPU or memory left for the pod",
+                Blame.CLUSTER,
+                "free some, or ask for less with --dra-pod-patch",
+            ),
+        ),
+        (
+            _NOT_SCHEDULED,
+            Cause(
+                "no node takes the pod; the message says why",
+                Blame.CLUSTER,
+                "--dra-pod-patch can add tolerations and resources",
+            ),
+        ),
+        # What the node says.
+        (
+            r"NodeNotReady|Node is not ready|NodeStatusUnknown",
+            Cause(
+                "the pod's node is not Ready any more",
+                Blame.CLUSTER,
+                "kubectl describe node NODE says since when and why",
+            ),
+        ),
+        (
+            r"FailedCreatePodSandBox.*[Nn]etwork ?[Pp]olic",
+            Cause(
+                "the node's network plugin cannot set up the network policies of the pod",
+                Blame.CLUSTER,
+                "see the log of the network plugin on the node",
+            ),
+        ),
+        (
+            r"FailedCreatePodSandBox|FailedMount|NetworkNotReady",
+            Cause(
+                "the node cannot set the pod up, before any device is involved",
+                Blame.CLUSTER,
+                "the message is the kubelet's: kubectl describe pod, and the kubelet's log",
+            ),
+        ),
+        (
+            r"error running createContainer hook.*permission denied",
+            Cause(
+                "a pod with a user namespace of its own may not reach the driver's hook: the"
+                " kubelet makes its folder for plugins with mode 0750, and the hook lies in it",
+                Blame.DRIVER,
+                "pods without hostUsers: false start; let the driver keep its hook where everybody"
+                " may execute it",
+            ),
+        ),
+        (
+            r"failed to create containerd task|failed to create shim|OCI runtime",
+            Cause(
+                "the container runtime cannot start the container; with a claim the usual reason is"
+                " a device node, mount or hook of the CDI specification that does not work",
+                Blame.DRIVER,
+                "the runtime's message is in the event",
+            ),
+        ),
+        (
+            r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
+            Cause(
+                "somebody or something has evicted the pod",
+                Blame.CLUSTER,
+                "kubectl get events of the namespace says who; run again when the node is calm",
+            ),
+        ),
+    )
+)
+
+SCHEDULER_SILENT = Cause(
+    "no scheduler has said anything about the pod: it is stopped, far behind, or not responsible",
+    Blame.SCHEDULER,
+    "kubectl --namespace kube-system get pods and leases; is kube-scheduler alive?",
+)
+KUBELET_STOPPED = Cause(
+    "the node's kubelet has stopped: it does not tell the API server any more how the node is",
+    Blame.KUBELET,
+    "see on the node whether the kubelet runs: systemctl status kubelet",
+)
+KUBELET_SILENT = Cause(
+    "the pod is scheduled, but the node's kubelet has said nothing about it",
+    Blame.KUBELET,
+    "see on the node whether the kubelet runs and reaches the API server",
+)
+NODE_NOT_READY = Cause(
+    "the pod's node is not Ready",
+    Blame.CLUSTER,
+    "kubectl describe node NODE says why",
+)
+
+
+def of_cuda(error: Mapping[str, Any] | None, *, equal_own_pids: bool = False) -> Cause | None:
+    """The likely cause of a workload's error.
+
+    What the workload takes for a fault of its own is never blamed on anybody else.
+    """
+    if not error:
+        return None
+    cause = _of_cuda(error, equal_own_pids)
+    if error.get("blame") == "workload" and (cause is None or cause.blame is not Blame.WORKLOAD):
+        return Cause("the workload itself is at fault", Blame.WORKLOAD)
+    return cause
+
+
+def _of_cuda(error: Mapping[str, Any], equal_own_pids: bool) -> Cause | None:
+    text, code = str(error.get("text") or ""), error.get("code")
+    if "libcuda.so.1" in text and re.search(r"cannot open|not found|No such file", text):
+        return _LIBCUDA
+    if "undefined symbol" in text:
+        return _UNRESOLVED
+    if code == 201 and equal_own_pids:
+        return EQUAL_OWN_PIDS
+    if isinstance(code, int) and code in _CUDA:
+        return _CUDA[code]
+    return None
+
+
+def of_events(events: Iterable[Object]) -> Cause | None:
+    """The likely cause that events tell of: the first rule that any of them fits.
+
+    What the scheduler said before it found a node after all is no cause.
+    """
+    listed = list(events)
+    scheduled = {_about(event) for event in listed if event.get("reason") == _ALREADY_SCHEDULED}
+    lines = [
+        f"{event.get('reason', '')}: {event.get('message', '')}"
+        for event in listed
+        if event.get("reason") != _NOT_SCHEDULED or _about(event) not in scheduled
+    ]
+    return next(
+        (cause for pattern, cause in _EVENTS if any(pattern.search(line) for line in lines)), None
+    )
+
+
+def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> Finding:
+    """What to say of something that the API server refused.
+
+    Args:
+        head: the first line.
+        expected: what should have been.
+        error: the refusal.
+        otherwise: the next step where its words name no known cause.
+    """
+    cause = of_text(str(error))
+    return Finding(
+        head,
+        expected,
+        str(error),
+        Blame.CLUSTER,
+        likely=cause.text if cause else "",
+        next=cause.next if cause else otherwise,
+    )
+
+
+def of_scheduler(message: str) -> Cause | None:
+    """The likely cause that a pod's condition PodScheduled tells of."""
+    return of_text(f"{_NOT_SCHEDULED}: {message}")
+
+
+def _about(event: Object) -> str:
+    return str((event.get("involvedObject") or {}).get("uid"))
+
+
+def of_text(text: str) -> Cause | None:
+    """The likely cause that a refusal of the API server or a container's state tells of."""
+    return next((cause for pattern, cause in _EVENTS if pattern.search(text)), None)
+
+
+def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:
+    """The likely cause when a pod does not get on and nobody says why.
+
+    Args:
+        pod: as it is now.
+        events: about the pod.
+        node: its node, if it has one that may be seen.
+    """
+    status = pod.get("status") or {}
+    if not (pod.get("spec") or {}).get("nodeName"):
+        judged = any(c["type"] == "PodScheduled" for c in status.get("conditions") or [])
+        return None if judged or list(events) else SCHEDULER_SILENT
+    lost = of_node(node)
+    if lost is not None:
+        return lost
+    heard = status.get("containerStatuses") or any(_is_by_kubelet(event) for event in events)
+    return None if heard else KUBELET_SILENT
+
+
+def of_node(node: Object | None) -> Cause | None:
+    """Why nothing runs on a node; None when it is Ready, or cannot be seen."""
+    ready = _condition(node, "Ready")
+    return {"Unknown": KUBELET_STOPPED, "False": NODE_NOT_READY}.get(str(ready.get("status")))
+
+
+def _condition(obj: Object | None, name: str) -> Mapping[str, Any]:
+    conditions = ((obj or {}).get("status") or {}).get("conditions") or []
+    return next((c for c in conditions if c["type"] == name), {})
+
+
+def _is_by_kubelet(event: Object) -> bool:
+    source = (event.get("source") or {}).get("component")
+    return "kubelet" in (source, event.get("reportingComponent"))

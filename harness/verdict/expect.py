@@ -1,0 +1,324 @@
+"""What must be there: a skip or a smaller cluster is then no pass, but a failure.
+
+A file says it (``--dra-expect``), and today's can be written down (``--dra-expect-write``). It also
+carries known issues: a check that is allowed to fail until a day, and that must still fail.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.cluster.features import GATES, State
+from harness.cluster.inventory import Device
+from harness.cluster.yaml_file import Field, YamlFileError, read
+from harness.verdict.finding import Blame, Finding, counted, one_line
+from harness.verdict.outcome import EXPECTATIONS_AREA, Outcome, Record, Result
+
+SCHEMA = "dra-conformance/expect/v1"
+_KNOWN = "known issue"
+NEXT = "put right what is missing, or write down what is meant to be: --dra-expect-write=FILE"
+
+
+class ExpectationsError(Exception):
+    """A file of expectations cannot be used; ``str()`` names file, line and cause."""
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """A check that may fail until a day."""
+
+    check: str
+    form: str | None
+    """None: in every form."""
+    url: str
+    until: dt.date
+    """The last day on which it may."""
+    outcome: Outcome
+
+    @property
+    def name(self) -> str:
+        """As reports spell it."""
+        return self.check + (f"[{self.form}]" if self.form else "")
+
+    def covers(self, result: Result) -> bool:
+        """Whether it is about this result's check, whatever its outcome."""
+        return result.id == self.check and self.form in (None, result.variant)
+
+    def excuses(self, result: Result, today: dt.date) -> bool:
+        """Whether it takes the red off this result."""
+        return self.covers(result) and result.outcome is self.outcome and today <= self.until
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What must be there; what is None is not judged."""
+
+    path: Path
+    kubernetes: str | None = None
+    """How its version begins, as ``v1.37``."""
+    driver: str | None = None
+    driver_version: str | None = None
+    """Of the GPUs' own driver, as the devices tell it."""
+    nodes: Mapping[str, Mapping[str, int]] | None = None
+    """How many GPUs of which product each node has."""
+    partitions: int | None = None
+    """How many parts of GPUs (MIG) there are in all."""
+    features: tuple[str, ...] = ()
+    """Feature gates that must be on; none: not judged."""
+    known: tuple[KnownIssue, ...] = ()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is there, as preflight found it."""
+
+    kubernetes: str
+    driver: str
+    devices: tuple[Device, ...]
+    driver_versions: tuple[str, ...]
+    """Of the GPUs' own driver; several where nodes differ, none where the driver tells none."""
+    partitions: int
+    features: Mapping[str, State]
+
+    def nodes(self) -> dict[str, dict[str, int]]:
+        """How many GPUs of which product each node has."""
+        found: dict[str, Counter[str]] = {}
+        for device in self.devices:
+            found.setdefault(device.node, Counter())[device.product or "unknown"] += 1
+        return {node: dict(sorted(products.items())) for node, products in sorted(found.items())}
+
+    def gpus(self) -> str:
+        """All of them, in a few words."""
+        products = Counter(device.product or "unknown product" for device in self.devices)
+        shown = ", ".join(f"{number} x {product}" for product, number in sorted(products.items()))
+        return f"{counted(len(self.nodes()), 'node')} with {shown}"
+
+
+# Files
+
+
+def load(path: Path) -> Expectations:
+    """Read a file of expectations.
+
+    Raises:
+        ExpectationsError: it cannot be read, or says something that cannot be expected.
+    """
+    try:
+        return read("expectations", path, lambda field: _expectations(path, field))
+    except YamlFileError as error:
+        raise ExpectationsError(str(error)) from error
+
+
+def _expectations(path: Path, document: Field) -> Expectations:
+    fields = document.table(
+        ("schema",), ("kubernetes", "driver", "nodes", "partitions", "features", "known")
+    )
+    if fields["schema"].text() != SCHEMA:
+        fields["schema"].wrong(f"schema is not {SCHEMA}")
+    driver = fields["driver"].table((), ("name", "version")) if "driver" in fields else {}
+    nodes: dict[str, dict[str, int]] | None = None
+    if "nodes" in fields:
+        nodes = {
+            node: {product: count.count() for product, count in products.mapping().items()}
+            for node, products in fields["nodes"].mapping().items()
+        }
+    return Expectations(
+        path=path,
+        kubernetes=fields["kubernetes"].text() if "kubernetes" in fields else None,
+        driver=driver["name"].text() if "name" in driver else None,
+        driver_version=driver["version"].text() if "version" in driver else None,
+        nodes=nodes,
+        partitions=fields["partitions"].count() if "partitions" in fields else None,
+        features=tuple(item.one_of(GATES) for item in _items(fields, "features")),
+        known=tuple(_known(item) for item in _items(fields, "known")),
+    )
+
+
+def _items(fields: Mapping[str, Field], name: str) -> list[Field]:
+    return fields[name].items() if name in fields else []
+
+
+def _known(item: Field) -> KnownIssue:
+    fields = item.table(("check", "url", "until"), ("outcome",))
+    check, _, form = fields["check"].text().partition("[")
+    if form and not form.endswith("]"):
+        fields["check"].wrong("expected an ID, or an ID and a form such as ISO-003[restricted]")
+    outcome = fields["outcome"].one_of(("fail", "error")) if "outcome" in fields else "fail"
+    return KnownIssue(
+        check=check,
+        form=form.removesuffix("]") or None,
+        url=fields["url"].text(),
+        until=fields["until"].date(),
+        outcome=Outcome(outcome),
+    )
+
+
+def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
+    """A file of expectations that says what is there now, with the known issues of an older one."""
+    driver = {"name": inventory.driver}
+    if len(inventory.driver_versions) == 1:
+        driver["version"] = inventory.driver_versions[0]
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        # Not the patch release: that is for somebody to narrow down who means it.
+        "kubernetes": ".".join(inventory.kubernetes.split(".")[:2]),
+        "driver": driver,
+        "nodes": inventory.nodes(),
+        "partitions": inventory.partitions,
+        "features": [name for name, state in inventory.features.items() if state is State.ON],
+        "known": [
+            {
+                "check": issue.name,
+                "url": issue.url,
+                "until": issue.until,
+                "outcome": issue.outcome.value,
+            }
+            for issue in known
+        ],
+    }
+    head = "# What must be there. Take out what may change; see docs/running.md.\n"
+    return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+
+
+# Judging what is there
+
+
+def judged(expected: Expectations, found: Inventory) -> Iterator[Result]:
+    """A case for everything that the file speaks of."""
+    sentence = f"The cluster MUST be as {expected} says."
+    for case_id, name, wanted, find in (
+        ("EXP-001", "kubernetes_is_as_expected", expected.kubernetes, _kubernetes),
+        ("EXP-002", "driver_is_as_expected", expected.driver, _driver),
+        ("EXP-003", "gpus_driver_is_as_expected", expected.driver_version, _driver_version),
+        ("EXP-004", "gpus_are_as_expected", expected.nodes, _gpus),
+        ("EXP-005", "partitions_are_as_expected", expected.partitions, _partitions),
+        ("EXP-006", "features_are_on_as_expected", expected.features or None, _features),
+    ):
+        if wanted is not None:
+            yield _result(f"{case_id}_{name}", case_id, sentence, find(expected, found))
+
+
+def _kubernetes(expected: Expectations, found: Inventory) -> Finding | None:
+    wanted = expected.kubernetes or ""
+    if f"{found.kubernetes}.".startswith(f"{wanted}."):
+        return None
+    head = f"Kubernetes is {found.kubernetes or 'of unknown version'}, not {wanted}"
+    return _missing(head, wanted, found.kubernetes)
+
+
+def _driver(expected: Expectations, found: Inventory) -> Finding | None:
+    if expected.driver == found.driver:
+        return None
+    head = f"the driver is {found.driver}, not {expected.driver}"
+    return _missing(head, str(expected.driver), found.driver)
+
+
+def _driver_version(expected: Expectations, found: Inventory) -> Finding | None:
+    if found.driver_versions == (expected.driver_version,):
+        return None
+    shown = ", ".join(found.driver_versions) or "not told by the devices"
+    head = f"the version of the GPUs' driver is {shown}, not {expected.driver_version}"
+    return _missing(head, str(expected.driver_version), shown)
+
+
+def _gpus(expected: Expectations, found: Inventory) -> Finding | None:
+    """Fewer or others are a finding; more, too: a file that says less than there is, is old."""
+    there, wanted = found.nodes(), expected.nodes or {}
+    wrong = [
+        f"{node} has {_products(there.get(node, {}))}, not {_products(wanted.get(node, {}))}"
+        for node in sorted({*there, *wanted})
+        if there.get(node, {}) != wanted.get(node, {})
+    ]
+    if not wrong:
+        return None
+    more = f"; {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return _missing(wrong[0] + more, json.dumps(wanted), json.dumps(there))
+
+
+def _partitions(expected: Expectations, found: Inventory) -> Finding | None:
+    if expected.partitions == found.partitions:
+        return None
+    head = f"there are {counted(found.partitions, 'partition')} (MIG), not {expected.partitions}"
+    return _missing(head, str(expected.partitions), str(found.partitions))
+
+
+def _features(expected: Expectations, found: Inventory) -> Finding | None:
+    states = {name: found.features.get(name, State.UNKNOWN) for name in expected.features}
+    wrong = [f"{name} is {state.value}" for name, state in states.items() if state is not State.ON]
+    if not wrong:
+        return None
+    head = f"not every expected feature is on: {', '.join(wrong)}"
+    return _missing(head, ", ".join(expected.features), ", ".join(wrong))
+
+
+def _products(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} x {product}" for product, number in counts.items()) or "no GPUs"
+
+
+def _missing(head: str, expected: str, observed: str) -> Finding:
+    return Finding(head, expected, observed or "nothing", Blame.CLUSTER, next=NEXT)
+
+
+# Known issues
+
+
+def excused(result: Result, known: Iterable[KnownIssue], today: dt.date) -> Result:
+    """A result as it counts: one that a known issue covers is a skip that says all of it."""
+    for issue in known:
+        if issue.excuses(result, today):
+            told = f"{_KNOWN} until {issue.until} ({issue.url}): {result.headline}"
+            return replace(result, outcome=Outcome.SKIP, headline=one_line(told, 500))
+        if issue.covers(result) and result.outcome is issue.outcome and result.finding:
+            late = f"known issue {issue.url}, accepted until {issue.until} only"
+            likely = "; ".join(filter(None, (result.finding.likely, late)))
+            return replace(result, finding=replace(result.finding, likely=likely))
+    return result
+
+
+def outlived(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
+    """A case for each known issue that this run can judge; it fails when its check passes."""
+    for issue in known:
+        about = [result for result in record.results if issue.covers(result)]
+        there = any(_KNOWN in result.headline or result.red for result in about)
+        passed = any(result.outcome is Outcome.PASS for result in about)
+        if not there and not passed:
+            continue  # not selected, or blocked: the check's own skip says so
+        finding = None
+        if not there:
+            finding = Finding(
+                f"{issue.name} passes, though {issue.url} is a known issue of it",
+                "the check fails as the known issue says",
+                "it passes",
+                Blame.CLUSTER,
+                likely="the issue is solved",
+                next=f"take {issue.name} out of the known issues",
+            )
+        form = issue.check + (f"-{issue.form}" if issue.form else "")
+        case = f"EXP-007_known_issue_is_still_there[{form}]"
+        sentence = "A check with a known issue MUST still fail, or the entry MUST go."
+        yield _result(case, "EXP-007", sentence, finding, form)
+
+
+def _result(
+    case: str, case_id: str, sentence: str, finding: Finding | None, variant: str | None = None
+) -> Result:
+    result = Result(
+        case=case,
+        id=case_id,
+        area=EXPECTATIONS_AREA,
+        outcome=Outcome.PASS,
+        sentence=sentence,
+        variant=variant,
+    )
+    return result if finding is None else result.ended(Outcome.FAIL, finding)

@@ -1,0 +1,509 @@
+"""What must hold all through a run, whatever is being checked, judged by everything that is seen.
+
+An invariant must not cry wolf. What is seen of one kind in one watch of the whole cluster is a true
+history, so a device in two allocations at a time counts at once; seen through several watches it
+counts when a fresh look confirms it. What controllers and drivers mend by themselves counts only
+when nothing has changed for `SETTLED_SECONDS` and a fresh look confirms it. What is not the run's,
+or of another driver than the one under test, is told as a warning and fails nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.cluster.inventory import results
+from harness.cluster.journal import Journal
+from harness.cluster.kinds import CLAIM, POD, SLICE, Object, name_of, namespace_of, uid_of
+from harness.cluster.kube import ApiError, Kube, UnreachableError
+from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import INVARIANTS_AREA, Outcome, Result
+
+SETTLED_SECONDS = 30.0
+"""How long nothing may have changed before something that mends itself counts."""
+
+RETRY_SECONDS = 5.0
+"""When to look again after the API server did not answer."""
+
+DeviceKey = tuple[str, str, str]
+"""Driver, pool and name of a device: what an allocation calls it."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """One way in which an invariant does not hold."""
+
+    text: str
+    """What is wrong, in one line."""
+    observed: str
+    mine: bool
+    """Whether it concerns the run's own objects, or the driver under test."""
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """One thing that must hold all the time."""
+
+    id: str
+    name: str
+    sentence: str
+    blame: Blame
+    """Who has to act when it does not."""
+    likely: str
+    next: str
+    nothing_to_judge: str
+
+
+ONE_ALLOCATION = Invariant(
+    "INV-001",
+    "device_is_in_one_allocation",
+    "A device MUST NOT be in two allocations at the same time, unless one has admin access or they"
+    " are distinct shares of it.",
+    Blame.SCHEDULER,
+    "two schedulers, or one that lost its memory of what it allocated",
+    "kubectl get resourceclaims --all-namespaces -o yaml shows who has which device",
+    "no allocation was seen",
+)
+LIVING_USERS = Invariant(
+    "INV-002",
+    "claim_is_reserved_for_living_pods",
+    f"A claim MUST NOT be reserved for a pod that has been gone for {SETTLED_SECONDS:g} s.",
+    Blame.CLUSTER,
+    "the claim controller of kube-controller-manager does not run, or is far behind",
+    "see the log of kube-controller-manager",
+    "no claim of the run was reserved for a pod",
+)
+WHOLE_POOLS = Invariant(
+    "INV-003",
+    "pools_are_whole",
+    "A pool MUST NOT stay incomplete: the slices of its newest generation are as many as each of"
+    " them says, none is of an older generation, and no device is in two of them.",
+    Blame.DRIVER,
+    "the driver does not bring its ResourceSlices to an end: it crashed, or two instances publish"
+    " the same pool",
+    "kubectl get resourceslices -o yaml; see the driver's log",
+    "no ResourceSlice was seen",
+)
+INVARIANTS = (ONE_ALLOCATION, LIVING_USERS, WHOLE_POOLS)
+
+
+# What is wrong with what is there
+
+
+@dataclass(frozen=True)
+class _Share:
+    claim: Object
+    request: str
+    share: str
+
+
+class Allocations:
+    """Who has which device now."""
+
+    def __init__(self) -> None:
+        self._of_claim: dict[str, set[DeviceKey]] = {}
+        self._of_device: dict[DeviceKey, list[_Share]] = {}
+
+    def take(self, claim: Object, *, gone: bool) -> set[DeviceKey]:
+        """Take a claim as it is now; answers the devices that it has."""
+        uid = uid_of(claim)
+        for key in self._of_claim.pop(uid, ()):
+            self._of_device[key] = [s for s in self._of_device[key] if uid_of(s.claim) != uid]
+        held: set[DeviceKey] = set()
+        for result in () if gone else results(claim):
+            if result.get("adminAccess"):
+                continue
+            key = (str(result["driver"]), str(result["pool"]), str(result["device"]))
+            share = _Share(claim, str(result.get("request")), str(result.get("shareID") or ""))
+            self._of_device.setdefault(key, []).append(share)
+            held.add(key)
+        if held:
+            self._of_claim[uid] = held
+        return held
+
+    def clash(self, key: DeviceKey) -> tuple[_Share, _Share] | None:
+        """Two allocations that cannot both have a device, if there are."""
+        holders = self._of_device.get(key, [])
+        for number, one in enumerate(holders):
+            for other in holders[number + 1 :]:
+                same_claim = uid_of(one.claim) == uid_of(other.claim)  # that is one allocation
+                shares = one.share and other.share and one.share != other.share
+                if not same_claim and not shares:
+                    return one, other
+        return None
+
+
+def pool_problem(slices: Iterable[Object]) -> str:
+    """What is wrong with the slices of one pool; empty when it is whole."""
+    listed = list(slices)
+    newest = max((_generation(item) for item in listed), default=0)
+    current = [item for item in listed if _generation(item) == newest]
+    counts = sorted({int(item["spec"]["pool"]["resourceSliceCount"]) for item in current})
+    names = [str(device["name"]) for s in current for device in s["spec"].get("devices") or []]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if len(counts) > 1:
+        return f"its slices of generation {newest} say that there are {counts[0]}, and {counts[-1]}"
+    if counts and len(current) != counts[0]:
+        return f"{len(current)} of {counts[0]} slices of generation {newest} are there"
+    if len(current) < len(listed):
+        old = len(listed) - len(current)
+        return f"{old} of its slices are older than generation {newest}"
+    if twice:
+        return f"device {twice[0]} is in it twice"
+    return ""
+
+
+def _generation(item: Object) -> int:
+    return int(item["spec"]["pool"]["generation"])
+
+
+def _version(obj: Object) -> str:
+    return f"{uid_of(obj)}@{obj['metadata'].get('resourceVersion')}"
+
+
+def _claim_name(claim: Object) -> str:
+    return f"{namespace_of(claim)}/{name_of(claim)}"
+
+
+# Over time
+
+
+@dataclass
+class _Suspicion:
+    breach: Breach
+    evidence: frozenset[str]
+    """The objects that it rests on, each with its version."""
+    since: float
+
+
+@dataclass
+class _Book:
+    """What is known about one invariant."""
+
+    judged: bool = False
+    suspicions: dict[Hashable, _Suspicion] = field(default_factory=dict)
+    breaches: dict[Hashable, Breach] = field(default_factory=dict)
+
+
+class Invariants:
+    """Judges what an observer sees, while it sees it.
+
+    Args:
+        kube: for the fresh look at what is suspicious.
+        journal: gets every breach.
+        driver: the one under test.
+        is_mine: whether an object is the run's own.
+        true_history: whether all claims come through one watch.
+        clock: seconds that pass steadily.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        journal: Journal,
+        driver: str,
+        is_mine: Callable[[Object], bool],
+        *,
+        true_history: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kube = kube
+        self._journal = journal
+        self._driver = driver
+        self._is_mine = is_mine
+        self._true_history = true_history
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._ended = False
+        self._books = {invariant.id: _Book() for invariant in INVARIANTS}
+        self._allocations = Allocations()
+        self._claims: dict[str, Object] = {}
+        """The run's own: others' pods are not watched."""
+        self._pods: set[str] = set()
+        self._slices: dict[str, Object] = {}
+        self._thread = threading.Thread(target=self._run, name="invariants", daemon=True)
+
+    def saw(self, changes: Iterable[tuple[Object, bool]]) -> None:
+        """Take objects that were seen at the same time, each with whether it is gone."""
+        with self._changed:
+            touched: set[DeviceKey] = set()
+            pools: set[tuple[str, str]] = set()
+            for obj, gone in changes:
+                if obj["kind"] == CLAIM.name:
+                    touched |= self._take_claim(obj, gone=gone)
+                elif obj["kind"] == POD.name:
+                    (self._pods.discard if gone else self._pods.add)(uid_of(obj))
+                elif obj["kind"] == SLICE.name:
+                    pools |= self._take_slice(obj, gone=gone)
+            self._judge_devices(touched)
+            self._judge_users()
+            for driver, pool in pools:
+                self._judge_pool(driver, pool)
+            self._changed.notify_all()
+
+    def start(self) -> None:
+        """Confirm, from now on, what stays suspicious."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Confirm nothing more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def confirm_what_is_due(self) -> None:
+        """Look afresh at what has been suspicious long enough."""
+        now = self._clock()
+        with self._changed:
+            due = [
+                (invariant, key, suspicion)
+                for invariant in INVARIANTS
+                for key, suspicion in self._books[invariant.id].suspicions.items()
+                if now - suspicion.since >= self._patience(invariant)
+            ]
+        for invariant, key, suspicion in due:
+            try:
+                confirmed = self._still(invariant, key)
+            except (ApiError, UnreachableError):
+                confirmed = None
+            with self._changed:
+                book = self._books[invariant.id]
+                if book.suspicions.get(key) is not suspicion:
+                    continue  # something has changed meanwhile
+                if confirmed is None:
+                    suspicion.since = now + RETRY_SECONDS  # nobody knows: look again later
+                else:
+                    del book.suspicions[key]
+                    if confirmed:
+                        self._note(invariant, key, suspicion.breach)
+                    self._changed.notify_all()
+
+    def results(self) -> list[Result]:
+        """Each invariant as a case of the report."""
+        with self._changed:
+            return [_result(invariant, self._books[invariant.id]) for invariant in INVARIANTS]
+
+    # Taking
+
+    def _take_claim(self, claim: Object, *, gone: bool) -> set[DeviceKey]:
+        if gone:
+            self._claims.pop(uid_of(claim), None)
+        elif self._is_mine(claim):
+            self._claims[uid_of(claim)] = claim
+        held = self._allocations.take(claim, gone=gone)
+        if held:
+            self._books[ONE_ALLOCATION.id].judged = True
+        suspected = self._books[ONE_ALLOCATION.id].suspicions
+        return held | {key for key in suspected if isinstance(key, tuple)}
+
+    def _take_slice(self, item: Object, *, gone: bool) -> set[tuple[str, str]]:
+        before = self._slices.pop(uid_of(item), None)
+        if not gone:
+            self._slices[uid_of(item)] = item
+            self._books[WHOLE_POOLS.id].judged = True
+        return {
+            (str(known["spec"]["driver"]), str(known["spec"]["pool"]["name"]))
+            for known in (before, item)
+            if known is not None
+        }
+
+    # Judging what is there now
+
+    def _judge_devices(self, keys: Iterable[DeviceKey]) -> None:
+        for key in keys:
+            breach, evidence = self._clash(self._allocations, key)
+            self._suspect(ONE_ALLOCATION, key, breach, evidence)
+
+    def _clash(self, found: Allocations, key: DeviceKey) -> tuple[Breach | None, frozenset[str]]:
+        clash = found.clash(key)
+        if clash is None:
+            return None, frozenset()
+        one, other = clash
+        driver, pool, device = key
+        names = " and ".join(sorted({_claim_name(one.claim), _claim_name(other.claim)}))
+        breach = Breach(
+            text=f"device {device} of pool {pool} is allocated twice: to {names}",
+            observed="\n".join(
+                f"{_claim_name(s.claim)}, request {s.request}: {driver}/{pool}/{device}"
+                for s in clash
+            ),
+            mine=self._is_mine(one.claim) or self._is_mine(other.claim),
+        )
+        return breach, frozenset((_version(one.claim), _version(other.claim)))
+
+    def _judge_users(self) -> None:
+        book = self._books[LIVING_USERS.id]
+        found: dict[Hashable, tuple[Breach, frozenset[str]]] = {}
+        for claim in self._claims.values():
+            for user in _users(claim):
+                book.judged = True
+                if user["uid"] not in self._pods:
+                    key = (uid_of(claim), user["uid"])
+                    found[key] = (_dead_user(claim, user), frozenset((_version(claim),)))
+        for pair in [*book.suspicions, *found]:
+            breach, evidence = found.get(pair, (None, frozenset()))
+            self._suspect(LIVING_USERS, pair, breach, evidence)
+
+    def _judge_pool(self, driver: str, pool: str) -> None:
+        slices = _of_pool(self._slices.values(), driver, pool)
+        breach = self._broken_pool(slices, driver, pool)
+        evidence = frozenset(_version(item) for item in slices)
+        self._suspect(WHOLE_POOLS, (driver, pool), breach, evidence)
+
+    def _broken_pool(self, slices: list[Object], driver: str, pool: str) -> Breach | None:
+        problem = pool_problem(slices)
+        if not problem:
+            return None
+        return Breach(
+            text=f"pool {pool} of {driver} is not whole: {problem}",
+            observed="\n".join(
+                f"slice {name_of(s)}: generation {_generation(s)}, of"
+                f" {s['spec']['pool']['resourceSliceCount']},"
+                f" {len(s['spec'].get('devices') or [])} devices"
+                for s in slices
+            ),
+            mine=driver == self._driver,
+        )
+
+    # Suspicions
+
+    def _suspect(
+        self,
+        invariant: Invariant,
+        key: Hashable,
+        breach: Breach | None,
+        evidence: frozenset[str],
+    ) -> None:
+        book = self._books[invariant.id]
+        if breach is None:
+            book.suspicions.pop(key, None)
+        elif invariant is ONE_ALLOCATION and self._true_history:
+            self._note(invariant, key, breach)
+        else:
+            known = book.suspicions.get(key)
+            if known is None or known.evidence != evidence:
+                book.suspicions[key] = _Suspicion(breach, evidence, self._clock())
+
+    def _note(self, invariant: Invariant, key: Hashable, breach: Breach) -> None:
+        book = self._books[invariant.id]
+        if key not in book.breaches:
+            book.breaches[key] = breach
+            self._journal.write("breach", invariant=invariant.id, text=breach.text)
+
+    @staticmethod
+    def _patience(invariant: Invariant) -> float:
+        return 0.0 if invariant is ONE_ALLOCATION else SETTLED_SECONDS
+
+    def _still(self, invariant: Invariant, key: Any) -> bool:
+        """Whether a breach is there when one looks afresh."""
+        if invariant is ONE_ALLOCATION:
+            return self._still_clashes(key)
+        if invariant is WHOLE_POOLS:
+            listed, _ = self._kube.list(SLICE)
+            return bool(pool_problem(_of_pool(listed, *key)))
+        claim_uid, pod_uid = key
+        with self._changed:
+            claim = self._claims.get(claim_uid)
+        if claim is None:
+            return False
+        seen = self._get_or_none(claim)
+        user = next((u for u in _users(seen or {}) if u["uid"] == pod_uid), None)
+        if seen is None or uid_of(seen) != claim_uid or user is None:
+            return False
+        where = {"namespace": namespace_of(claim), "name": user["name"]}
+        pod = self._get_or_none({"kind": POD.name, "metadata": where})
+        return pod is None or uid_of(pod) != pod_uid
+
+    def _still_clashes(self, key: DeviceKey) -> bool:
+        with self._changed:
+            clash = self._allocations.clash(key)
+        if clash is None:
+            return False
+        fresh = Allocations()
+        for claim in {uid_of(s.claim): s.claim for s in clash}.values():
+            seen = self._get_or_none(claim)
+            if seen is not None and uid_of(seen) == uid_of(claim):
+                fresh.take(seen, gone=False)
+        return fresh.clash(key) is not None
+
+    def _get_or_none(self, obj: Object) -> Object | None:
+        kind = CLAIM if obj["kind"] == CLAIM.name else POD
+        try:
+            return self._kube.get(kind, name_of(obj), namespace_of(obj))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._ended and (left := self._seconds_left()) != 0:
+                    self._changed.wait(left)
+                if self._ended:
+                    return
+            self.confirm_what_is_due()
+
+    def _seconds_left(self) -> float | None:
+        """Until the next suspicion is due; None when there is none."""
+        now = self._clock()
+        left = [
+            max(0.0, suspicion.since + self._patience(invariant) - now)
+            for invariant in INVARIANTS
+            for suspicion in self._books[invariant.id].suspicions.values()
+        ]
+        return min(left, default=None)
+
+
+def _users(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    users = (claim.get("status") or {}).get("reservedFor") or []
+    return [user for user in users if user.get("resource") == "pods"]
+
+
+def _dead_user(claim: Object, user: Mapping[str, Any]) -> Breach:
+    return Breach(
+        text=f"claim {_claim_name(claim)} is reserved for pod {user['name']}, which is gone",
+        observed=f"status.reservedFor of {_claim_name(claim)}: {user}",
+        mine=True,
+    )
+
+
+def _of_pool(slices: Iterable[Object], driver: str, pool: str) -> list[Object]:
+    return [
+        item
+        for item in slices
+        if (item["spec"]["driver"], item["spec"]["pool"]["name"]) == (driver, pool)
+    ]
+
+
+def _result(invariant: Invariant, book: _Book) -> Result:
+    result = Result(
+        case=f"{invariant.id}_{invariant.name}",
+        id=invariant.id,
+        area=INVARIANTS_AREA,
+        outcome=Outcome.PASS,
+        sentence=invariant.sentence,
+        force="MUST",
+    )
+    mine = [breach for breach in book.breaches.values() if breach.mine]
+    if not book.breaches:
+        if book.judged:
+            return result
+        return replace(result, outcome=Outcome.SKIP, headline=invariant.nothing_to_judge)
+    told = mine or list(book.breaches.values())
+    finding = Finding(
+        head=told[0].text,
+        expected=invariant.sentence,
+        observed="\n".join(breach.observed for breach in told),
+        blame=invariant.blame,
+        likely=invariant.likely,
+        next=invariant.next,
+    )
+    outcome = Outcome.FAIL if invariant.blame is Blame.DRIVER else Outcome.ERROR
+    # What is not the run's, nor the driver's under test, is worth telling but no failure.
+    return result.ended(outcome if mine else Outcome.PASS, finding)

@@ -1,0 +1,217 @@
+"""What came of the checks, and the verdict and exit code that follow from it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.verdict.finding import UNSUPPORTED, Finding, body, headline
+from harness.verdict.table import Table
+
+PREFLIGHT_AREA = "preflight"
+HYGIENE_AREA = "hygiene"
+INVARIANTS_AREA = "invariants"
+EXPECTATIONS_AREA = "expectations"
+BASELINE_AREA = "baseline"
+AGAIN = "the same command again"
+
+
+class Outcome(enum.StrEnum):
+    """How one check ended."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    """The driver broke the contract."""
+    ERROR = "error"
+    """The suite, the cluster or the environment is at fault."""
+    SKIP = "skip"
+    """Not judged, for a named reason."""
+
+
+RULES = 2
+"""Of the verdict: one more whenever the same results would amount to another one."""
+
+
+class Verdict(enum.StrEnum):
+    """What a run says about the driver."""
+
+    CONFORMANT = "conformant"
+    PARTIAL = "partial"
+    NONCONFORMANT = "nonconformant"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of a run and of `./run report`; 2 to 5 are pytest's own."""
+
+    OK = 0
+    FAILED = 1
+    INTERRUPTED = 2
+    INTERNAL = 3
+    USAGE = 4
+    PREFLIGHT = 10
+    LEFTOVERS = 11
+    INCONCLUSIVE = 12
+    REGRESSION = 13
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case of a report: a check in one form, a preflight step, or the clean-up's audit."""
+
+    case: str
+    """The name in JUnit."""
+    area: str
+    outcome: Outcome
+    sentence: str
+    headline: str = ""
+    """The first line, for everything that did not pass."""
+    body: str = ""
+    finding: Finding | None = None
+    advice: bool = False
+    """A SHOULD was breached: passed, with something to read."""
+    id: str = ""
+    variant: str | None = None
+    force: str = ""
+    level: int | None = None
+    source: str = ""
+    file: str = ""
+    line: int | None = None
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        silent = self.outcome is not Outcome.PASS or self.advice
+        if silent and not self.headline.strip():
+            raise ValueError(f"{self.case}: outcome {self.outcome.value} without a reason")
+
+    @property
+    def red(self) -> bool:
+        """Whether it is neither passed nor skipped."""
+        return self.outcome in (Outcome.FAIL, Outcome.ERROR)
+
+    def ended(self, outcome: Outcome, finding: Finding, rerun: str = AGAIN) -> Result:
+        """The same case with a finding to tell.
+
+        Args:
+            outcome: how it ended; passed with a finding is advice.
+            finding: why it is not simply passed.
+            rerun: how to make just this again.
+        """
+        return replace(
+            self,
+            outcome=outcome,
+            advice=outcome is Outcome.PASS,
+            finding=finding,
+            headline=headline(self.id, self.variant, finding),
+            body=body(finding, self.sentence, rerun),
+        )
+
+
+@dataclass
+class Record:
+    """All results of a run, in the order in which they came."""
+
+    results: list[Result] = field(default_factory=list)
+    narrowed: str = ""
+    """Why not every check was selected; empty when all were."""
+    leftovers: list[str] = field(default_factory=list)
+    interrupted: str = ""
+    """What ended the run before its end."""
+    tables: list[Table] = field(default_factory=list)
+    """What was measured, in the order in which it came."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What is known about cluster, nodes and workloads besides the results; as JSON has it."""
+    rules: int = RULES
+    """By which the run was judged."""
+    verdict_then: Verdict | None = None
+    """What it was judged to be, if by other rules than these."""
+
+    def add(self, result: Result) -> None:
+        """Add one; the same case cannot end twice."""
+        if any(result.case == other.case for other in self.results):
+            raise ValueError(f"{result.case} has two results")
+        self.results.append(result)
+
+    def add_table(self, table: Table) -> None:
+        """Add one; a name stands for one table."""
+        if any(table.name == other.name for other in self.tables):
+            raise ValueError(f"there are two tables {table.name}")
+        self.tables.append(table)
+
+    def of(self, check_id: str, variant: str | None) -> Result | None:
+        """The result of a check in one form."""
+        for result in self.results:
+            if result.id == check_id and result.variant == variant:
+                return result
+        return None
+
+    def checks(self) -> list[Result]:
+        """The results of checks, without preflight, invariants, audit and baseline."""
+        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA, BASELINE_AREA)
+        return [r for r in self.results if r.area not in others]
+
+    def judged(self) -> list[Result]:
+        """What says something about the driver: the checks and the run-wide invariants."""
+        return [*self.checks(), *(r for r in self.results if r.area == INVARIANTS_AREA)]
+
+    def count(self, outcome: Outcome) -> int:
+        """How many checks ended so."""
+        return sum(result.outcome is outcome for result in self.checks())
+
+    def preflight_failed(self) -> bool:
+        """Whether the run ended before its first check."""
+        return any(r.area == PREFLIGHT_AREA and r.red for r in self.results)
+
+    def regressed(self) -> bool:
+        """Whether something is worse than in the run that this one was compared with."""
+        return any(r.area == BASELINE_AREA and r.red for r in self.results)
+
+    def verdict(self) -> Verdict:
+        """What the run says about the driver; of an earlier suite's run, what it said then."""
+        if self.verdict_then is not None:
+            return self.verdict_then
+        checks, judged = self.checks(), self.judged()
+        if any(r.outcome is Outcome.FAIL for r in judged):
+            return Verdict.NONCONFORMANT
+        decided = any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in checks)
+        if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not decided:
+            return Verdict.INCONCLUSIVE
+        if any(r.outcome is Outcome.ERROR for r in judged):
+            return Verdict.INCONCLUSIVE
+        skipped = any(r.outcome is Outcome.SKIP for r in checks)
+        return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT
+
+    def exit_code(self, pytest_code: int) -> int:
+        """The first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
+        if pytest_code in (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE) or pytest_code > Exit.USAGE:
+            return pytest_code
+        if self.preflight_failed():
+            return Exit.PREFLIGHT
+        verdict = self.verdict()
+        if verdict is Verdict.NONCONFORMANT:
+            return Exit.FAILED
+        if verdict is Verdict.INCONCLUSIVE:
+            return Exit.INCONCLUSIVE
+        if self.regressed():
+            return Exit.REGRESSION
+        if self.leftovers or any(r.area == HYGIENE_AREA and r.red for r in self.results):
+            return Exit.LEFTOVERS
+        return pytest_code  # 1 when something failed that is no check
+
+
+def undecided_areas(checks: Iterable[Result]) -> list[str]:
+    """Areas in which nothing was found out, though something can be here.
+
+    No check of them passed and none failed, and not all were skipped as unsupported.
+    """
+    areas: dict[str, list[Result]] = {}
+    for result in checks:
+        areas.setdefault(result.area, []).append(result)
+    return sorted(
+        area
+        for area, results in areas.items()
+        if not any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in results)
+        if not all(r.headline.startswith(UNSUPPORTED) for r in results)
+    )
