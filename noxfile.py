@@ -9,11 +9,18 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests"]
 
 
+def found(session: nox.Session, *git: str) -> list[str]:
+    """List the files that a command of git names."""
+    return str(session.run("git", *git, external=True, silent=True, log=False)).split()
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting, lint and types."""
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
+    session.run("shellcheck", *found(session, "grep", "-l", "^#!/bin/sh"))
+    session.run("codespell")
     session.run("mypy")
 
 
