@@ -50,7 +50,7 @@ def compute_on_all(play: ScriptedPlay) -> None:
     id="CUDA-004",
     force="MUST",
     level=4,
-    source="behaviours ISO-3; CUDA: kernels on several devices of one process",
+    source="CUDA-4",
     variants=(compute_on_one, compute_on_two, compute_on_all),
     needs=("cuda",),
 )
@@ -116,7 +116,7 @@ def neighbours(play: ScriptedPlay) -> None:
     id="CUDA-005",
     force="MUST",
     level=4,
-    source="behaviours SHARE-4; CUDA: processes have address spaces of their own",
+    source="CUDA-5, SHARE-4",
     scenario=neighbours,
     needs=("cuda",),
 )
@@ -133,7 +133,7 @@ def test_two_pods_compute_on_one_gpu_at_once(played: Played) -> None:
     id="ISO-009",
     force="MUST",
     level=4,
-    source="behaviours ISO-4: no residue of another process's memory",
+    source="ISO-9",
     scenario=neighbours,
     after=("CUDA-005",),
     needs=("cuda",),

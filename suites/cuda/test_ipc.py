@@ -49,7 +49,7 @@ def attempts(play: ScriptedPlay) -> None:
     id="IPC-020",
     force="MUST",
     level=4,
-    source="behaviours IPC-1; cuda.h: cuIpcOpenMemHandle",
+    source="IPC-20",
     variants=tuple(Part(name, attempts) for name in OPEN),
     needs=("cuda",),
 )
@@ -84,7 +84,7 @@ def test_what_another_pod_exports_can_be_opened(played: Played, form: Part) -> N
     id="IPC-021",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; cuda.h: cuIpcOpenMemHandle; measured (580.159.04, H100)",
+    source="IPC-21",
     variants=tuple(Part(name, attempts) for name in REFUSED),
     needs=("cuda",),
 )
@@ -111,7 +111,7 @@ def test_what_cannot_be_shared_is_refused(played: Played, form: Part) -> None:
     id="IPC-022",
     force="SHOULD",
     level=4,
-    source="behaviours IPC-9; measured (580.159.04, H100, H200): suites/cuda/codes.py",
+    source="IPC-9, IPC-22",
     variants=tuple(Part(name, attempts) for name in (*OPEN, *REFUSED, *RECORDED)),
     needs=("cuda",),
 )
@@ -158,7 +158,7 @@ def exporters_end(play: ScriptedPlay) -> None:
     id="IPC-008",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; measured: 400 (580.159.04, H100)",
+    source="IPC-8",
     scenario=exporters_end,
     needs=("cuda",),
 )
@@ -200,7 +200,7 @@ def exporter_gone(play: ScriptedPlay) -> None:
     id="IPC-016",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; measured: a mapping outlives its exporter (580.159.04, H100)",
+    source="IPC-16",
     scenario=exporter_gone,
     needs=("cuda",),
 )
@@ -268,7 +268,7 @@ def several_importers(play: ScriptedPlay) -> None:
     id="IPC-017",
     force="MUST",
     level=4,
-    source="behaviours IPC-1, SHARE-4",
+    source="IPC-1, SHARE-4",
     scenario=several_importers,
     needs=("cuda",),
 )
@@ -302,7 +302,7 @@ def large_memory(play: ScriptedPlay) -> None:
     id="IPC-018",
     force="MUST",
     level=4,
-    source="behaviours IPC-1",
+    source="IPC-1",
     scenario=large_memory,
     needs=("cuda",),
 )
@@ -340,7 +340,7 @@ def both_directions(play: ScriptedPlay) -> None:
     id="IPC-019",
     force="MUST",
     level=4,
-    source="behaviours IPC-4",
+    source="IPC-4",
     scenario=both_directions,
     needs=("cuda",),
 )

@@ -45,7 +45,7 @@ def user_namespace(play: ScriptedPlay) -> None:
     id="SEC-005",
     force="SHOULD",
     level=4,
-    source="KEP-127 user namespaces; NVIDIA's driver 0.4.1 cannot: docs/findings.md",
+    source="SEC-9",
     scenario=user_namespace,
     needs=("cuda",),
 )
@@ -74,7 +74,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
     id="SEC-001",
     force="MUST",
     level=4,
-    source="behaviours SEC-1, IPC-2; measured: own PIDs decide (580.159.04, H100 and H200)",
+    source="SEC-1, SEC-5, IPC-2, IPC-3",
     variants=ROWS,
     needs=("cuda",),
 )
@@ -115,7 +115,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow
     id="SEC-002",
     force="MUST",
     level=4,
-    source="behaviours SEC-2, SEC-5; Kubernetes Pod Security Standards",
+    source="SEC-2",
     variants=ROWS,
     after=("SEC-001",),
     needs=("cuda",),
@@ -183,7 +183,7 @@ def _yes(on: bool) -> str:
     id="SEC-004",
     force="MUST",
     level=2,
-    source="behaviours SEC-4; Kubernetes Pod Security Standards: restricted",
+    source="SEC-4",
     scenario=RESTRICTED_MATRIX,
     needs=("cuda",),
 )

@@ -35,7 +35,7 @@ FORMS = {
     id="SLICE-001",
     force="MUST",
     level=0,
-    source="KEP-5970 behaviour 2; behaviours SLICE-1; ROCm/gpu-operator#609",
+    source="SLICE-1, SLICE-6",
 )
 def test_every_node_of_the_driver_has_published_devices(published: Published) -> None:
     """Of each node on which the driver runs, it MUST publish a ResourceSlice with at least one
@@ -63,7 +63,7 @@ def test_every_node_of_the_driver_has_published_devices(published: Published) ->
     id="SLICE-002",
     force="MUST",
     level=0,
-    source="KEP-4381: nodeName of a ResourceSlice; behaviours SLICE-2",
+    source="SLICE-2",
 )
 def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     """A ResourceSlice of one node's devices MUST name a node that exists."""
@@ -83,7 +83,7 @@ def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     id="SLICE-009",
     force="MUST",
     level=0,
-    source="behaviours SLICE-9; KEP-4381: the scheduler allocates what is published",
+    source="SLICE-9",
 )
 def test_no_gpu_is_published_twice(published: Published) -> None:
     """Two whole GPUs MUST NOT have the same UUID, nor the same PCI address on one node: each would
@@ -112,7 +112,7 @@ def test_no_gpu_is_published_twice(published: Published) -> None:
     id="SLICE-018",
     force="MUST",
     level=0,
-    source="behaviours SLICE-18; k8s.io/dynamic-resource-allocation/deviceattribute; KEP-6072",
+    source="SLICE-18",
 )
 def test_standard_attributes_are_well_formed(published: Published) -> None:
     """Standard attributes of devices (PCI address, PCIe root, NUMA node) MUST have the form that
@@ -148,7 +148,7 @@ def _standard_attributes(published: Published) -> Iterator[tuple[str, str, str, 
     id="SLICE-022",
     force="SHOULD",
     level=0,
-    source="KEP-4381; k8s.io/dynamic-resource-allocation/resourceslice: owner; behaviours SLICE-2",
+    source="SLICE-22",
 )
 def test_slices_go_with_their_node(published: Published) -> None:
     """A ResourceSlice of one node's devices SHOULD be owned by that Node, so that it goes when the
