@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from building.errors import EmbeddedError
+from building.progress import Progress
 from embedded import cluster
 from embedded.drivers.reference import FAULTS
-from embedded.errors import EmbeddedError
 from embedded.layout import states
 from embedded.options import DEFAULT_NAME, Options, flag
-from embedded.progress import Progress
 
 
 def main(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes import config, dynamic
 
-from embedded.errors import EmbeddedError
+from building.errors import EmbeddedError
 
 WATCH_SECONDS = 2
 """How long one watch lasts before the caller looks whether the cluster still lives."""

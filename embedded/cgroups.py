@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedded.errors import EmbeddedError
+from building.errors import EmbeddedError
 
 ROOT = Path("/sys/fs/cgroup")
 GONE_SECONDS = 10

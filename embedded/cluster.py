@@ -23,23 +23,24 @@ from typing import IO
 
 import urllib3
 
-from embedded import artifacts, cgroups, requirements
+from building import artifacts
+from building.binaries import RELEASES, RUNTIME, Release
+from building.errors import EmbeddedError
+from building.progress import Progress
+from embedded import cgroups, requirements
 from embedded.api import Api, Object
-from embedded.binaries import RELEASES, RUNTIME, Release
 from embedded.deaths import known, told
 from embedded.drivers import DRIVERS, reference
 from embedded.drivers.driver import Driver
-from embedded.errors import EmbeddedError
 from embedded.hardware import real
 from embedded.hardware.artifact import HARDWARE
-from embedded.images.pause import PAUSE_IMAGE
-from embedded.images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
 from embedded.layout import API_SERVICE, CONTROL_PLANE, Gpus, NodePlan, Plan, states
 from embedded.machine import answers, environment, unshared
 from embedded.options import DEFAULT_NAME, DEFAULT_NODES, flag, gpus_of_nodes, switches
 from embedded.options import Options as Options  # noqa: PLC0414 - part of this module's API
 from embedded.pki import Authority
-from embedded.progress import Progress
+from images.pause import PAUSE_IMAGE
+from images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
 
 START_SECONDS = 30
 WORD_SECONDS = 5

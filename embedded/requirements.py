@@ -15,9 +15,10 @@ from pathlib import Path
 
 from pyroute2 import IPRoute, NetlinkError
 
-from embedded import bundle, cgroups
-from embedded.artifacts import cache
-from embedded.errors import EmbeddedError
+from building import bundle
+from building.artifacts import cache
+from building.errors import EmbeddedError
+from embedded import cgroups
 from embedded.layout import states
 from embedded.machine import MachineError, environment, run, unshared
 

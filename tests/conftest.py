@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from building.artifacts import Artifact, BuildError, obtain
+from building.progress import Progress
 
 if TYPE_CHECKING:
     from embedded.cluster import Cluster
@@ -22,11 +26,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def obtained() -> Callable[[Artifact], Path]:
+    """The directory of an artifact, built if it is not there.
+
+    What takes packages that this machine's apt sources do not have (arm64's, on an Ubuntu without
+    its ports) skips the test.
+    """
+
+    def get(artifact: Artifact) -> Path:
+        try:
+            return obtain([artifact], Progress())[artifact.name]
+        except BuildError as error:
+            if "apt got no" in str(error):
+                pytest.skip("this machine's apt sources have nothing for another architecture")
+            raise
+
+    return get
+
+
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A cluster of one node with the NVIDIA driver and four simulated GPUs, for the session."""
     # Not above: `pytest -m dra` reads this file where the embedded cluster is not installed.
     from embedded import cluster as embedded_cluster  # noqa: PLC0415
-    from embedded.progress import Progress  # noqa: PLC0415
 
     with embedded_cluster.running(embedded_cluster.Options(nodes=1), Progress()) as running:
         yield running

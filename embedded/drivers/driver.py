@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from embedded.artifacts import Artifact
-from embedded.binaries import Release
+from building.artifacts import Artifact
+from building.binaries import Release
 
 Object = dict[str, Any]
 

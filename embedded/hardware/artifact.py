@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded.artifacts import Artifact, Build
+from building.artifacts import Artifact, Build
+from building.toolchain import CUDA_HEADERS, ZIG, zig_command, zig_environment
 from embedded.hardware import generate
 from embedded.hardware.products import DRIVER_VERSION
-from embedded.toolchain import CUDA_HEADERS, ZIG, zig_command, zig_environment
 
 _HERE = Path(__file__).parent
 _KERNELS = _HERE.parents[1] / "workload" / "kernels.cu"

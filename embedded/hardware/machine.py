@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.errors import EmbeddedError
+from building.errors import EmbeddedError
 from embedded.hardware.products import CUDA_VERSION, DRIVER_VERSION, PRODUCTS, Product
 
 MAJOR = 195

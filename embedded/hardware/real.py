@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedded.errors import EmbeddedError
+from building.errors import EmbeddedError
 from embedded.hardware.artifact import LIBRARIES, PROGRAMS
 
 _VERSION = Path("/proc/driver/nvidia/version")

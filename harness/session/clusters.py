@@ -81,7 +81,8 @@ class Clusters:
     def _start_embedded(self) -> tuple[Kube, Place]:
         try:
             # Only when asked for: the packages that it needs are not needed for other clusters.
-            from embedded import cluster, drivers, errors, progress  # noqa: PLC0415
+            from building import errors, progress  # noqa: PLC0415
+            from embedded import cluster, drivers  # noqa: PLC0415
         except ImportError as error:
             raise NoClusterError(
                 f"the embedded cluster needs packages that are not installed ({error});"

@@ -10,8 +10,8 @@ from typing import Any
 
 from kubernetes import client, config, dynamic
 
+from building.progress import Progress
 from embedded import cluster as embedded_cluster
-from embedded.progress import Progress
 
 Object = dict[str, Any]
 

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from embedded.artifacts import obtain
-from embedded.images.reference import REFERENCE_PROTOCOL
-from embedded.progress import Progress
+from building.artifacts import obtain
+from building.progress import Progress
+from embedded.drivers.reference.image import REFERENCE_PROTOCOL
 from tests.drivers.api_server import ApiServer
 from tests.drivers.node import Node
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from building.errors import EmbeddedError
 from embedded.drivers.reference import FAULTS, set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import (
@@ -17,7 +18,6 @@ from embedded.drivers.reference.kubelet_plugin.faults import (
     Point,
     switch,
 )
-from embedded.errors import EmbeddedError
 from tests.drivers.api_server import SECONDS
 from tests.drivers.node import Node
 

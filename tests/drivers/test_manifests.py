@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from embedded.binaries import RELEASES
+from building.binaries import RELEASES
 from embedded.drivers import DRIVERS
 from embedded.drivers.reference import REFERENCE
+from embedded.drivers.reference.image import IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin import DRIVER
-from embedded.images.reference import IMAGE_NAME
 
 
 def objects(minor: str = "1.37") -> dict[str, Any]:

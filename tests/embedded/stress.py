@@ -17,10 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+from building.errors import EmbeddedError
+from building.progress import Progress
 from embedded import cluster
-from embedded.errors import EmbeddedError
 from embedded.options import Options
-from embedded.progress import Progress
 from tests import footprint
 
 ROOT = Path(__file__).parents[2]

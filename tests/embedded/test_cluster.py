@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from kubernetes import config, dynamic
 
+from building.errors import EmbeddedError
+from building.progress import Progress
 from embedded import cluster as embedded_cluster
-from embedded.errors import EmbeddedError
 from embedded.options import Options
-from embedded.progress import Progress
 from tests import footprint
 
 pytestmark = pytest.mark.embedded

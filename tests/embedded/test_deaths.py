@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from building.errors import EmbeddedError
+from building.progress import Progress
 from embedded import cluster, deaths
-from embedded.errors import EmbeddedError
 from embedded.options import Options
-from embedded.progress import Progress
 from tests import footprint
 
 RUN = Path(__file__).parents[2] / "run"

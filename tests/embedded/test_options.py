@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from building.binaries import KUBERNETES
+from building.errors import EmbeddedError
+from building.progress import Progress
 from embedded import __main__ as command
 from embedded import cluster as embedded_cluster
-from embedded.binaries import KUBERNETES
 from embedded.drivers import DRIVERS
-from embedded.errors import EmbeddedError
 from embedded.hardware import machine, real
 from embedded.layout import Gpus, NodePlan, Plan, states
 from embedded.options import Options, gpus_of_nodes, switches
-from embedded.progress import Progress
 
 H100, RTX_4090 = "NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 4090"
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
-from embedded import artifacts, cluster, requirements
-from embedded.artifacts import Artifact, Build, BuildError
-from embedded.errors import EmbeddedError
+from building import artifacts
+from building.artifacts import Artifact, Build, BuildError
+from building.errors import EmbeddedError
+from building.progress import Progress
+from embedded import cluster, requirements
 from embedded.machine import MachineError
-from embedded.progress import Progress
 
 GIB = 1 << 30
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from embedded.artifacts import cache, obtain
+from building.artifacts import cache, obtain
+from building.progress import Progress
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE
 from embedded.hardware.products import H100
-from embedded.images.kernels import KERNELS, PTX
-from embedded.images.workload import PYTHON, WORKLOAD_PYTHON
-from embedded.progress import Progress
+from images.kernels import KERNELS, PTX
+from images.workload import PYTHON, WORKLOAD_PYTHON
 from tests.hardware.machines import Machine, NewMachine
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from embedded.artifacts import Build, obtain
+from building.artifacts import Build, obtain
+from building.progress import Progress
 from embedded.hardware import generate
 from embedded.hardware.artifact import HARDWARE, LIBRARIES, PROGRAMS
 from embedded.hardware.products import DRIVER_VERSION
-from embedded.images import elf
-from embedded.progress import Progress
+from images import elf
 
 NOT_SUPPORTED = 801
 

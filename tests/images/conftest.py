@@ -1,4 +1,4 @@
-"""Fixtures: the built images, and their content."""
+"""Fixtures: images built again, and their content."""
 
 from __future__ import annotations
 
@@ -9,28 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.artifacts import Artifact, Build, BuildError, obtain
-from embedded.images.pause import ARCHIVE
-from embedded.progress import Progress
-
-
-@pytest.fixture(scope="session")
-def obtained() -> Callable[[Artifact], Path]:
-    """The directory of an artifact, built if it is not there.
-
-    What takes packages that this machine's apt sources do not have (arm64's, on an Ubuntu without
-    its ports) skips the test.
-    """
-
-    def get(artifact: Artifact) -> Path:
-        try:
-            return obtain([artifact], Progress())[artifact.name]
-        except BuildError as error:
-            if "apt got no" in str(error):
-                pytest.skip("this machine's apt sources have nothing for another architecture")
-            raise
-
-    return get
+from building.artifacts import Artifact, Build
+from images.pause import ARCHIVE
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.architecture import ARM64
-from embedded.artifacts import Artifact, Build, BuildError
-from embedded.images import apt, elf
+from building.architecture import ARM64
+from building.artifacts import Artifact, Build, BuildError
+from images import apt, elf
 from tests.images.test_images import AARCH64
 
 Again = Callable[[Artifact], Path]

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from embedded.architecture import AMD64, ARM64, Architecture
-from embedded.artifacts import Artifact, cache
+from building.architecture import AMD64, ARM64, Architecture
+from building.artifacts import Artifact, cache
+from embedded.drivers.nvidia.image import NVIDIA_DRIVER_IMAGE, NVIDIA_DRIVER_IMAGE_NAME
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE, LIBRARIES
 from embedded.hardware.products import DRIVER_VERSION
-from embedded.images import elf, oci
-from embedded.images.nvidia_driver import NVIDIA_DRIVER_IMAGE, NVIDIA_DRIVER_IMAGE_NAME
-from embedded.images.pause import ARCHIVE, PAUSE_IMAGE
-from embedded.images.pause import NAME as PAUSE_NAME
-from embedded.images.workload import (
+from images import elf, oci
+from images.pause import ARCHIVE, PAUSE_IMAGE
+from images.pause import NAME as PAUSE_NAME
+from images.workload import (
     ENTRYPOINT,
     PYTHON,
     WORKLOAD_BASE,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.artifacts import Artifact
-from embedded.images.kernels import KERNELS, NVRTC, PTX, compile_ptx, old_head
+from building.artifacts import Artifact
+from images.kernels import KERNELS, NVRTC, PTX, compile_ptx, old_head
 
 
 def test_ptx_is_for_old_drivers(obtained: Callable[[Artifact], Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.images import oci
+from images import oci
 
 
 def tree(root: Path, names: tuple[str, ...]) -> Path:

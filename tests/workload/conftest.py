@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.artifacts import obtain
-from embedded.images.workload import WORKLOAD_PYTHON
-from embedded.progress import Progress
+from building.artifacts import obtain
+from building.progress import Progress
+from images.workload import WORKLOAD_PYTHON
 from tests.hardware.conftest import (  # noqa: F401 - fixtures that these use
     driver_root,
     new_machine,

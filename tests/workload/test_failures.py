@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.artifacts import Build, obtain
-from embedded.progress import Progress
-from embedded.toolchain import ZIG, zig_command, zig_environment
+from building.artifacts import Build, obtain
+from building.progress import Progress
+from building.toolchain import ZIG, zig_command, zig_environment
 from tests.workload.processes import Node, Workload
 
 SIZE = "8388608"

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
+from building.artifacts import obtain
+from building.binaries import KUBELET_PROTOCOL
+from building.progress import Progress
 from embedded import cluster as embedded_cluster
-from embedded.artifacts import obtain
-from embedded.binaries import KUBELET_PROTOCOL
 from embedded.drivers.nvidia import NVIDIA
-from embedded.images import oci
-from embedded.images.cpython import SITE_PACKAGES
-from embedded.images.workload import PYTHON, WORKLOAD_IMAGE
 from embedded.layout import SIMULATED_GPUS
-from embedded.progress import Progress
+from images import oci
+from images.cpython import SITE_PACKAGES
+from images.workload import PYTHON, WORKLOAD_IMAGE
 from tests.zoo.breaks import RUNS, Run
 from tests.zoo.relay import relay
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from embedded.artifacts import Artifact, Build
-from embedded.binaries import HELM, Release
+from building.artifacts import Artifact, Build
+from building.binaries import HELM, Release
 from embedded.drivers.driver import Driver, Object
-from embedded.images.example import EXAMPLE_DRIVER, EXAMPLE_IMAGE, VERSION
+from embedded.drivers.example.image import EXAMPLE_DRIVER, EXAMPLE_IMAGE, VERSION
 
 NAMESPACE = "dra-example-driver"
 

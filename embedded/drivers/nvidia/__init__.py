@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from embedded.artifacts import Artifact, Build
-from embedded.binaries import HELM, NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION, Release
+from building.artifacts import Artifact, Build
+from building.binaries import HELM, NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION, Release
 from embedded.drivers.driver import Driver, Object
-from embedded.images.nvidia_driver import NVIDIA_DRIVER_IMAGE
+from embedded.drivers.nvidia.image import NVIDIA_DRIVER_IMAGE
 
 NAMESPACE = "dra-driver-nvidia-gpu"
 

@@ -12,12 +12,12 @@ from types import MappingProxyType
 
 import yaml
 
-from embedded.artifacts import Artifact
-from embedded.binaries import Release
+from building.artifacts import Artifact
+from building.binaries import Release
+from building.errors import EmbeddedError
 from embedded.drivers.driver import Driver, Object
+from embedded.drivers.reference.image import REFERENCE_IMAGE
 from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
-from embedded.errors import EmbeddedError
-from embedded.images.reference import REFERENCE_IMAGE
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {name: fault.sentence for name, fault in faults.FAULTS.items()}

@@ -1,0 +1,177 @@
+"""The compilers and headers that builds use instead of the machine's own.
+
+All come as pinned and hashed packages, so that a build gives the same bytes on every machine and
+its results run with any glibc from 2.28 on, whatever the machine that built them has.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from building.architecture import AMD64, Architecture
+from building.artifacts import Artifact, Build, BuildError, cache, obtain, wheels
+from building.progress import Progress
+
+PINS = Path(__file__).parent / "pins"
+
+OLDEST_GLIBC = "2.28"
+"""That of Debian 10 and RHEL 8: nothing that is built refers to a newer symbol."""
+
+GO_VERSION = (1, 26, 6)
+"""The oldest Go toolchain that builds the pinned Kubernetes."""
+
+
+def zig_command(
+    build: Build, language: str = "cc", architecture: Architecture = AMD64
+) -> list[str]:
+    """The compiler as leading words of a command line; the build must need `ZIG`.
+
+    Args:
+        build: the build whose ``needs`` has the compiler.
+        language: ``cc`` for C, ``c++`` for C++ (its runtime library is linked statically).
+        architecture: what to compile for.
+    """
+    target = f"{architecture.triplet}.{OLDEST_GLIBC}"
+    return [str(build.needs["zig"] / "zig"), language, "-target", target]
+
+
+def zig_environment(build: Build) -> dict[str, str]:
+    """Where the compiler keeps its caches: never in the home directory.
+
+    glibc's start files and libc++ are compiled once for all builds (they are keyed by content).
+    """
+    return {
+        "ZIG_GLOBAL_CACHE_DIR": str(cache() / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(build.scratch / "zig-local"),
+    }
+
+
+def go_binary(progress: Progress | None = None) -> Path:
+    """A ``go`` that is new enough: the one on PATH, else the pinned one, fetched if need be.
+
+    Raises:
+        BuildError: the pinned toolchain could not be fetched.
+    """
+    installed = shutil.which("go")
+    if installed and _fits(_go_version(installed)):
+        return Path(installed)
+    return obtain([GO], progress or Progress())["go"] / "bin" / "go"
+
+
+def go(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:
+    """``go ARGUMENTS`` in the folder of a module, with caches of our own and exactly the pins.
+
+    Args:
+        build: the running build.
+        module: the folder with ``go.mod`` and ``go.sum``.
+        *arguments: what go is to do.
+        **environment: variables beside those that every build has.
+
+    Raises:
+        BuildError: go could not do it.
+    """
+    build.run(
+        go_binary(),
+        *arguments,
+        cwd=module,
+        env={
+            "GOFLAGS": "-mod=readonly",
+            "GOTOOLCHAIN": "local",
+            "GOCACHE": str(cache() / "go" / "build"),
+            "GOMODCACHE": str(cache() / "go" / "modules"),
+            "CGO_ENABLED": "0",
+            **environment,
+        },
+    )
+
+
+def go_build(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:
+    """``go build ARGUMENTS``, as `go` does it, without paths of this machine in the result."""
+    go(build, module, "build", "-trimpath", "-buildvcs=false", *arguments, **environment)
+
+
+def go_package(build: Build, module: Path, name: str) -> Path:
+    """The read-only folder of a module that another one requires, fetched if need be.
+
+    Args:
+        build: the running build.
+        module: the folder with the other's ``go.mod`` and ``go.sum``.
+        name: the required module's path, such as ``k8s.io/kubelet``.
+
+    Raises:
+        BuildError: it is not required, or could not be fetched.
+    """
+    found = re.search(rf"{re.escape(name)} (v\S+)", (module / "go.mod").read_text())
+    if not found:
+        raise BuildError(f"{module / 'go.mod'} does not require {name}")
+    go(build, module, "mod", "download", name)
+    return cache() / "go" / "modules" / f"{name}@{found[1]}"
+
+
+def _go_version(binary: str) -> tuple[int, ...]:
+    """``(1, 26, 8)`` for ``go version go1.26.8 linux/amd64``; empty when it cannot be told."""
+    try:
+        # GOTOOLCHAIN: the version of this very binary, not of one that it would fetch.
+        answer = subprocess.run(
+            ["env", "GOTOOLCHAIN=local", binary, "version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ()
+    found = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?\b", answer)
+    return tuple(int(part or 0) for part in found.groups()) if found else ()
+
+
+def _fits(version: Sequence[int]) -> bool:
+    return tuple(version) >= GO_VERSION
+
+
+def _promote(build: Build, folder: str, binaries: Sequence[str]) -> None:
+    """Make the package's folder the artifact itself, with its programs executable."""
+    package = build.out / folder
+    for item in sorted(package.iterdir()):
+        item.rename(build.scratch / item.name)
+    for item in sorted(build.out.iterdir()):
+        shutil.rmtree(item)
+    for item in sorted(build.scratch.iterdir()):
+        if item.suffix != ".whl" and not item.name.startswith("__"):
+            item.rename(build.out / item.name)
+    for binary in binaries:
+        for path in sorted(build.out.glob(binary)):
+            path.chmod(0o755)
+
+
+def _unpack_zig(build: Build) -> None:
+    wheels("zig", PINS / "zig.txt").build(build)
+    _promote(build, "ziglang", ["zig"])
+
+
+def _unpack_go(build: Build) -> None:
+    wheels("go", PINS / "go.txt").build(build)
+    _promote(build, "go", ["bin/*", "pkg/tool/*/*"])
+
+
+def _cuda_headers(build: Build) -> None:
+    wheels("cuda-headers", PINS / "cuda-headers.txt").build(build)
+    merged = build.scratch / "include"
+    for folder in sorted(build.out.glob("nvidia/*/include")):
+        shutil.copytree(folder, merged, dirs_exist_ok=True)
+    for item in sorted(build.out.iterdir()):
+        shutil.rmtree(item)
+    merged.rename(build.out / "include")
+
+
+ZIG = Artifact("zig", (PINS / "zig.txt", "2"), _unpack_zig, minutes=0.3)
+"""A directory with the ``zig`` binary and its ``lib``."""
+
+GO = Artifact("go", (PINS / "go.txt", "2"), _unpack_go, minutes=0.3)
+"""A directory with ``bin/go``; wanted only through `go_binary`."""
+
+CUDA_HEADERS = Artifact("cuda-headers", (PINS / "cuda-headers.txt", "2"), _cuda_headers)
+"""A directory with ``include/``: ``cuda.h``, ``cudaProfiler.h``, ``nvml.h`` and their like."""

@@ -1,0 +1,89 @@
+"""``./run bundle``: make an air-gapped bundle."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from building.binaries import KUBERNETES, RELEASES
+from building.errors import EmbeddedError
+from building.progress import Progress
+from delivery.bundle.write import write
+from embedded.drivers import DRIVERS
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_LEAST = 1 << 20
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="./run bundle", description=__doc__)
+    parser.add_argument(
+        "--output", default=Path("dist"), type=Path, metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--part-size", default="45M", metavar="SIZE", help="the most of one part; default: 45M"
+    )
+    parser.add_argument(
+        "--embedded-driver",
+        default="nvidia",
+        metavar="NAME[,NAME]",
+        help=f"of {', '.join(DRIVERS)}; default: nvidia",
+    )
+    parser.add_argument(
+        "--embedded-kubernetes",
+        default=KUBERNETES.minor,
+        metavar="MINOR[,MINOR]",
+        help=f"of {', '.join(RELEASES)}; default: {KUBERNETES.minor}",
+    )
+    options = parser.parse_args(arguments)
+    progress = Progress()
+    try:
+        written = write(
+            options.output,
+            part_size(options.part_size),
+            _chosen("--embedded-driver", options.embedded_driver, tuple(DRIVERS)),
+            [
+                RELEASES[minor]
+                for minor in _chosen(
+                    "--embedded-kubernetes", options.embedded_kubernetes, tuple(RELEASES)
+                )
+            ],
+            progress,
+        )
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except EmbeddedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for path in (*written.parts, written.checksums, written.installer):
+        print(f"{path.stat().st_size:>12,}  {path}")
+    print(f"{written.size:>12,}  in all. On the other machine: sh {written.installer.name} DIR")
+    return 0
+
+
+def part_size(text: str) -> int:
+    """Bytes from a number with K, M or G behind it (powers of 1024).
+
+    Raises:
+        EmbeddedError: it is none, or less than 1M.
+    """
+    found = re.fullmatch(r"(\d+)([KMG]?)", text)
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if size < _LEAST:
+        raise EmbeddedError(f"--part-size {text!r}: give a size of at least 1M, such as 45M")
+    return size
+
+
+def _chosen(option: str, text: str, allowed: tuple[str, ...]) -> list[str]:
+    for value in (names := text.split(",")):
+        if value not in allowed:
+            raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

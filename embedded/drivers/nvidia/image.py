@@ -1,0 +1,74 @@
+"""The image of the NVIDIA DRA driver: upstream's, rebuilt without its registry.
+
+What must be where is taken from ``deployments/container/Dockerfile`` of the driver's module.
+Upstream puts its programs on a base with a static bash and busybox; here bash, coreutils and
+findutils of the building machine do their part.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from building.artifacts import Artifact, Build
+from building.binaries import NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION
+from images import host, oci
+from images.pause import ARCHIVE
+
+NVIDIA_DRIVER_IMAGE_NAME = (
+    f"localhost/dra-conformance/dra-driver-nvidia-gpu:v{NVIDIA_DRIVER_VERSION}"
+)
+
+_OWN = ("gpu-kubelet-plugin", "nvidia-cdi-hook", "kubelet-plugin-prestart.sh")
+_PROGRAMS = (
+    # bash runs both containers' commands; kubelet-plugin-prestart.sh calls the others, cp, sed and
+    # mount only where the chart's maskNvidiaDriverParams is set.
+    *("bash", "basename", "cat", "cp", "date", "env", "find", "head", "ln", "ls", "mkdir", "mount"),
+    *("readlink", "rm", "sed", "sleep", "true"),
+)
+
+
+def _build(build: Build) -> None:
+    root = host.Root(build.scratch / "root")
+    root.programs(map(host.MACHINE.program, _PROGRAMS))
+    (root.path / "usr/bin/sh").symlink_to("bash")
+    for name in _OWN:
+        target = root.path / "usr/bin" / name
+        shutil.copyfile(build.needs["nvidia-driver"] / "bin" / name, target)
+        target.chmod(0o755)
+    # NVML and nvidia-smi come from the driver's root at run time, all else from here.
+    root.glibc()
+    root.libraries(*(root.path / "usr/bin" / name for name in _OWN if not name.endswith(".sh")))
+    root.write({"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:x:0:\n"})
+    (root.path / "root").mkdir()
+    layer = oci.layer(root.path, build.scratch / "layer.tar")
+    image = oci.Image(
+        NVIDIA_DRIVER_IMAGE_NAME,
+        (layer,),
+        env={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "NVIDIA_DISABLE_REQUIRE": "true",
+            "NVIDIA_VISIBLE_DEVICES": "all",
+            "NVIDIA_DRIVER_CAPABILITIES": "utility",
+        },
+        labels={
+            "org.opencontainers.image.title": "DRA Driver for NVIDIA GPUs",
+            "version": f"v{NVIDIA_DRIVER_VERSION}",
+            host.PACKAGES_LABEL: root.packages(),
+        },
+    )
+    oci.write(build.out / ARCHIVE, [image])
+
+
+NVIDIA_DRIVER_IMAGE = Artifact(
+    "nvidia-driver-image",
+    (
+        Path(__file__),
+        Path(oci.__file__),
+        Path(host.__file__),
+        host.glibc_digest(),
+    ),
+    _build,
+    needs=(NVIDIA_DRIVER,),
+)
+"""A directory with `ARCHIVE`."""

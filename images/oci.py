@@ -1,0 +1,276 @@
+"""Writes OCI image layouts as tar archives: no daemon, no build tool, the same bytes every time.
+
+Format: OCI image specification 1.1 (image layout, index, manifest, configuration, uncompressed tar
+layers). Names go where containerd's import looks for them. Archives are reproducible: entries are
+sorted, all times are 0, everything belongs to root, and a mode says only whether a file can be
+executed; a directory with the sticky bit (``/tmp``) stays writable for everyone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from building.architecture import AMD64, Architecture
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_NAME = "io.containerd.image.name"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: a tar archive and its digest (of blob and content alike: it is not compressed)."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an image is, as its configuration says it."""
+
+    name: str
+    """Full reference, such as ``localhost/dra-conformance/pause:1``."""
+    layers: tuple[Layer, ...]
+    """From the lowest to the topmost."""
+    architecture: Architecture = AMD64
+    entrypoint: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = "0:0"
+    working_directory: str = "/"
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def layer(root: Path, archive: Path) -> Layer:
+    """Pack a directory tree as a layer.
+
+    Args:
+        root: directory whose content becomes the image's root.
+        archive: file to write.
+    """
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in _tree(root):
+            entry = _entry(path, str(path.relative_to(root)))
+            if entry.isreg():
+                with path.open("rb") as content:
+                    tar.addfile(entry, content)
+            else:
+                tar.addfile(entry)
+    return _layer_of(archive)
+
+
+def write(archive: Path, images: Sequence[Image]) -> None:
+    """Write one archive with all images; layers that they share are stored once."""
+    blobs = _Blobs()
+    manifests = [blobs.image(image) for image in images]
+    _write(archive, blobs, manifests)
+
+
+def add_layer(base: Path, base_name: str, added: Layer, name: str, archive: Path) -> None:
+    """Write an archive with one image: an existing one, by a new name, with a layer on top.
+
+    Raises:
+        KeyError: the base archive has no image of that name.
+    """
+    blobs = _Blobs()
+    with tarfile.open(base) as tar:
+        described = _named(tar)[base_name]
+        manifest = json.loads(_blob(tar, described["digest"]))
+        config = json.loads(_blob(tar, manifest["config"]["digest"]))
+        for lower in manifest["layers"]:
+            blobs.contents[lower["digest"]] = _blob(tar, lower["digest"])
+    config["rootfs"]["diff_ids"].append(added.digest)
+    layers = [*manifest["layers"], blobs.layer(added)]
+    _write(archive, blobs, [blobs.manifest(name, config, layers)])
+
+
+def digests(archive: Path) -> dict[str, str]:
+    """The digest of each image's manifest, by the image's name."""
+    with tarfile.open(archive) as tar:
+        return {name: described["digest"] for name, described in _named(tar).items()}
+
+
+def index(archives: Sequence[Path], name: str) -> tuple[str, bytes]:
+    """An index of the images that have one name in several archives, one for each architecture.
+
+    Returns:
+        Its media type and its content. It tells a node's runtime which manifest is for it.
+
+    Raises:
+        KeyError: an archive has no image of that name.
+    """
+    manifests = []
+    for archive in archives:
+        with tarfile.open(archive) as tar:
+            described = _named(tar)[name]
+        # The annotations say how the image is called here, which is nobody's concern elsewhere.
+        manifests.append({key: value for key, value in described.items() if key != "annotations"})
+    content = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
+    return _INDEX, json.dumps(content, indent=1, sort_keys=True).encode()
+
+
+def config(archive: Path, name: str) -> dict[str, Any]:
+    """The configuration of one image of an archive, as stored.
+
+    Raises:
+        KeyError: the archive has no image of that name.
+    """
+    with tarfile.open(archive) as tar:
+        manifest = json.loads(_blob(tar, _named(tar)[name]["digest"]))
+        found: dict[str, Any] = json.loads(_blob(tar, manifest["config"]["digest"]))
+    return found
+
+
+@contextmanager
+def blobs(archive: Path, name: str) -> Iterator[tuple[bytes, Callable[[str], IO[bytes]]]]:
+    """The manifest of one image of an archive, and what opens the blobs that it names by digest.
+
+    Raises:
+        KeyError: the archive has no image of that name.
+    """
+    with tarfile.open(archive) as tar:
+        yield _blob(tar, _named(tar)[name]["digest"]), functools.partial(_open_blob, tar)
+
+
+class _Blobs:
+    """The content-addressed part of a layout, collected before it is written."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes | Path] = {}
+
+    def image(self, image: Image) -> dict[str, Any]:
+        configuration = {
+            "architecture": image.architecture.name,
+            "os": "linux",
+            "created": "1970-01-01T00:00:00Z",
+            "config": {
+                "Entrypoint": list(image.entrypoint),
+                "Env": [f"{key}={value}" for key, value in image.env.items()],
+                "User": image.user,
+                "WorkingDir": image.working_directory,
+                "Labels": dict(image.labels),
+            },
+            "rootfs": {"type": "layers", "diff_ids": [item.digest for item in image.layers]},
+        }
+        return self.manifest(image.name, configuration, [self.layer(item) for item in image.layers])
+
+    def layer(self, item: Layer) -> dict[str, Any]:
+        self.contents[item.digest] = item.path
+        return {"mediaType": _LAYER, "digest": item.digest, "size": item.size}
+
+    def manifest(
+        self, name: str, configuration: dict[str, Any], layers: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": self._json(_CONFIG, configuration),
+            "layers": layers,
+        }
+        annotations = {_NAME: name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
+        return {
+            **self._json(_MANIFEST, manifest),
+            "platform": {key: configuration[key] for key in ("architecture", "os")},
+            "annotations": annotations,
+        }
+
+    def _json(self, media_type: str, value: object) -> dict[str, Any]:
+        content = json.dumps(value, indent=1, sort_keys=True).encode()
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        self.contents[digest] = content
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+
+def _write(archive: Path, blobs: _Blobs, manifests: list[dict[str, Any]]) -> None:
+    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        _add(tar, "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
+        for digest, content in sorted(blobs.contents.items()):
+            _add(tar, "blobs/" + digest.replace(":", "/"), content)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+    entry = tarfile.TarInfo(name)
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content) as stream:
+        entry.size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        tar.addfile(entry, stream)
+
+
+def _layer_of(archive: Path) -> Layer:
+    with archive.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Layer(archive, f"sha256:{digest}", archive.stat().st_size)
+
+
+def _named(tar: tarfile.TarFile) -> dict[str, dict[str, Any]]:
+    """The index's descriptors of manifests, by image name."""
+    index = json.loads(_read(tar, "index.json"))
+    return {item["annotations"][_NAME]: item for item in index["manifests"]}
+
+
+def _blob(tar: tarfile.TarFile, digest: str) -> bytes:
+    return _open_blob(tar, digest).read()
+
+
+def _open_blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
+    return _open(tar, "blobs/" + digest.replace(":", "/"))
+
+
+def _read(tar: tarfile.TarFile, name: str) -> bytes:
+    return _open(tar, name).read()
+
+
+def _open(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    stream: IO[bytes] | None = tar.extractfile(name)
+    if stream is None:
+        raise KeyError(name)
+    return stream
+
+
+def _tree(root: Path) -> Iterator[Path]:
+    """Everything below a directory, parents first, in an order that no file system decides."""
+    for child in sorted(_children(root)):
+        yield child
+        if child.is_dir() and not child.is_symlink():
+            yield from _tree(child)
+
+
+def _children(directory: Path) -> Iterable[Path]:
+    return (Path(entry.path) for entry in os.scandir(directory))
+
+
+def _entry(path: Path, name: str) -> tarfile.TarInfo:
+    """The header of one entry; only what the content is about survives of its metadata.
+
+    Raises:
+        ValueError: it is neither file, directory nor symbolic link.
+    """
+    entry = tarfile.TarInfo(name)
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
+    elif stat.S_ISDIR(status.st_mode):
+        entry.type = tarfile.DIRTYPE
+        entry.mode = 0o1777 if status.st_mode & stat.S_ISVTX else 0o755
+    elif stat.S_ISREG(status.st_mode):
+        entry.size = status.st_size
+        entry.mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+    else:
+        raise ValueError(f"{path}: an image holds files, directories and symbolic links only")
+    return entry
