@@ -21,20 +21,22 @@ hook that is missing or broken is seen."""
 PROGRAMS = Path("usr/bin")
 """Where ``nvidia-smi`` lies below the driver root."""
 
-_CUDA_SOURCES = (
+CUDA_SOURCES = (
     "machine.c",
     "devices.c",
-    "contexts.c",
     "memory.c",
-    "copies.c",
-    "ipc.c",
+    "contexts.c",
+    "allocate.c",
     "objects.c",
     "streams.c",
+    "copies.c",
+    "ipc.c",
     "modules.c",
     "launch.c",
     "errors.c",
     "entry_points.c",
 )
+"""The C files of ``libcuda`` in the order of their calls: each calls only those before it."""
 _NVML_SOURCES = ("machine.c", "nvml.c")
 _FLAGS = (
     *("-O2", "-g0", "-fPIC", "-fvisibility=hidden", "-fno-sanitize=all"),
@@ -79,14 +81,14 @@ def _build(build: Build) -> None:
     )
     (build.scratch / "kernel_names.inc").write_text("".join(f"ENTRY({name})\n" for name in names))
     (build.scratch / "cuda_stubs.c").write_text(
-        generate.stubs(cuda - _defined(_CUDA_SOURCES, "cu"), generate.CUDA_NOT_SUPPORTED)
+        generate.stubs(cuda - _defined(CUDA_SOURCES, "cu"), generate.CUDA_NOT_SUPPORTED)
     )
     cc(
         *("-std=c++17", "-nostdinc++", "-fno-exceptions", "-fno-rtti", f"-I{_KERNELS.parent}"),
         *("-c", _HERE / "kernels.cpp", "-o", build.scratch / "kernels.o"),
         language="c++",
     )
-    sources = [_HERE / name for name in _CUDA_SOURCES]
+    sources = [_HERE / name for name in CUDA_SOURCES]
     library("libcuda.so", [*sources, build.scratch / "cuda_stubs.c", build.scratch / "kernels.o"])
     (libraries / "libcuda.so").symlink_to("libcuda.so.1")
 

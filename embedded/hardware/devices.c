@@ -108,17 +108,6 @@ CUresult CUDAAPI cuInit(unsigned int Flags) {
   return usable ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
 }
 
-// When the process exits by itself, others must find its memory gone at once. One that was killed
-// drops its locks; who looks at the GPU next removes what it left.
-__attribute__((destructor)) static void process_ends(void) {
-  if (!ready || forked) return;
-  for (int i = 0; i < device_count; i++) {
-    if (devices[i].process_lock < 0) continue;
-    allocation_process_ends(&devices[i].gpu, memory_process_key());
-    (void)machine_used_memory(&devices[i].gpu);
-  }
-}
-
 // cuda.h: the version of CUDA that the driver supports, 1000 * major + 10 * minor. Needs no cuInit.
 CUresult CUDAAPI cuDriverGetVersion(int *driverVersion) {
   struct driver driver;

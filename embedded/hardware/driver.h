@@ -1,4 +1,7 @@
 // What the parts of the simulated libcuda share. Nothing here is seen from outside.
+//
+// The parts stand here in the order of their calls: each calls only those above it. Files that are
+// not listed (allocate.c, copies.c, ipc.c, …) define only what cuda.h declares.
 #pragma once
 
 #include <stdbool.h>
@@ -40,29 +43,6 @@ int device_ordinal(const struct device *device);
 // All injected devices, visible or not.
 struct device *injected_devices(int *count);
 
-// ---------------------------------------------------------------- contexts.c
-
-struct context {
-  struct context *next;
-  struct device *device;
-  unsigned flags;
-  int references;       // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
-  bool primary;
-  bool destroyed;
-  CUresult sticky;      // a fault of a kernel: every later call in the context returns it
-  uint64_t peers;       // bit <minor>: peer access enabled
-  size_t limits[CU_LIMIT_MAX];
-};
-
-// The calling thread's current context, if it can be used.
-CUresult context_current(struct context **context);
-#define REQUIRE_CONTEXT(name)                                \
-  struct context *name;                                      \
-  do {                                                       \
-    CUresult no_context_ = context_current(&name);           \
-    if (no_context_ != CUDA_SUCCESS) return no_context_;     \
-  } while (0)
-
 // ---------------------------------------------------------------- memory.c
 
 enum memory_kind {
@@ -89,10 +69,15 @@ void memory_lock(void);
 void memory_unlock(void);
 // The known range that holds the address, or NULL.
 struct memory *memory_at(CUdeviceptr address);
+// The same, or the next one behind the address.
+struct memory *memory_from(CUdeviceptr address);
 // The range that some context of device `importer` has opened of this allocation on `device`.
 struct memory *memory_imported(struct allocation_id id, const struct device *device,
                                const struct device *importer);
-// Map an allocation's file and enter it into the table. Closes the file. NULL: no address space.
+// Enter a range that is mapped already into the table. NULL: no memory.
+struct memory *memory_enter(struct memory what);
+// Map an allocation's file, or new memory of the process's own (-1), and enter it into the table.
+// Closes the file. NULL: no address space.
 struct memory *memory_map(struct memory what, int file);
 // Unmap a range and forget it; an own allocation is freed.
 void memory_drop(struct memory *memory);
@@ -100,6 +85,29 @@ void memory_drop(struct memory *memory);
 void memory_drop_all_of(const struct context *context);
 // The key by which files name this process.
 uint64_t memory_process_key(void);
+
+// ---------------------------------------------------------------- contexts.c
+
+struct context {
+  struct context *next;
+  struct device *device;
+  unsigned flags;
+  int references;       // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
+  bool primary;
+  bool destroyed;
+  CUresult sticky;      // a fault of a kernel: every later call in the context returns it
+  uint64_t peers;       // bit <minor>: peer access enabled
+  size_t limits[CU_LIMIT_MAX];
+};
+
+// The calling thread's current context, if it can be used.
+CUresult context_current(struct context **context);
+#define REQUIRE_CONTEXT(name)                                \
+  struct context *name;                                      \
+  do {                                                       \
+    CUresult no_context_ = context_current(&name);           \
+    if (no_context_ != CUDA_SUCCESS) return no_context_;     \
+  } while (0)
 
 // ---------------------------------------------------------------- objects.c
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import filecmp
+import re
 from pathlib import Path
 
 import pytest
 
 from building.artifacts import Build, obtain
 from building.progress import Progress
+from embedded import hardware
 from embedded.hardware import generate
-from embedded.hardware.artifact import HARDWARE, LIBRARIES, PROGRAMS
+from embedded.hardware.artifact import CUDA_SOURCES, HARDWARE, LIBRARIES, PROGRAMS
 from embedded.hardware.products import DRIVER_VERSION
 from images import elf
 
@@ -82,6 +84,41 @@ def test_a_second_build_is_the_same(driver_root: Path, tmp_path: Path) -> None:
     assert files(out) == files(driver_root)
     for path in files(out):
         assert filecmp.cmp(out / path, driver_root / path, shallow=False), path
+
+
+# ---------------------------------------------------------------- the sources
+
+
+def test_calls_between_the_files_of_libcuda_go_one_way() -> None:
+    """No file calls a function of one behind it in the list, neither itself nor by a macro."""
+    folder = Path(hardware.__file__).parent
+
+    def code(name: str) -> str:
+        return re.sub(r"//.*", "", (folder / name).read_text())
+
+    def calls(text: str) -> set[str]:
+        return set(re.findall(r"\b(\w+)\(", text))
+
+    macros = {
+        name: calls(body)
+        for name, body in re.findall(r"#define (\w+)\(.*?\)((?:.*\\\n)*.*)", code("driver.h"))
+    }
+    function = re.compile(r"^(?!static\b)\w[\w *]*?\b(\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
+    place = {
+        name: index
+        for index, file in enumerate(CUDA_SOURCES)
+        for name in function.findall(code(file))
+    }
+    assert place["cuInit"] == CUDA_SOURCES.index("devices.c")
+    assert macros["REQUIRE_CONTEXT"] == {"context_current"}
+    upwards = [
+        (file, name)
+        for index, file in enumerate(CUDA_SOURCES)
+        for called in calls(code(file))
+        for name in (called, *macros.get(called, ()))
+        if place.get(name, -1) > index
+    ]
+    assert upwards == []
 
 
 # ---------------------------------------------------------------- generated parts
