@@ -15,8 +15,6 @@ from tests.hardware.machines import Machine, NewMachine
 UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, INSUFFICIENT_SIZE = 1, 2, 3, 6, 7
 VERSION_MISMATCH = 25
 
-FIELDS = "index uuid name pci.bus_id memory.total memory.used memory.free driver_version"
-
 
 def smi(machine: Machine, *arguments: str, **environment: str) -> tuple[int, list[str]]:
     """Run nvidia-smi: its exit code and the lines of its output."""
@@ -39,56 +37,32 @@ def test_list(machine: Machine) -> None:
     )
 
 
-def test_query(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--query-gpu=index", "--format=csv"], "--format=csv"), (["--topo"], "--topo")],
+)
+def test_wrong_arguments(machine: Machine, arguments: list[str], named: str) -> None:
+    assert smi(machine, *arguments) == (
+        2,
+        [
+            f"Invalid combination of input arguments: '{named}'.",
+            "Simulated: nvidia-smi [-L | --list-gpus | --version]",
+        ],
+    )
+
+
+def test_overview(machine: Machine) -> None:
     process = machine.ready(ordinal=1)
     assert process("alloc", 3 << 20)[0] == 0
-    fields = "index,uuid,name,pci.bus_id,memory.total,memory.used,driver_version"
-    code, lines = smi(machine, f"--query-gpu={fields}", "--format=csv")
+    code, (heading, *lines) = smi(machine)
     assert code == 0
+    assert f"Driver Version: {DRIVER_VERSION}   CUDA Version: 13.0" in heading
+    assert "simulated" in heading
     first, second = machine.gpus
     assert lines == [
-        "index, uuid, name, pci.bus_id, memory.total [MiB], memory.used [MiB], driver_version",
-        f"0, {first.uuid}, {H100.name}, 00000000:18:00.0, 81559 MiB, 0 MiB, {DRIVER_VERSION}",
-        f"1, {second.uuid}, {H100.name}, 00000000:2A:00.0, 81559 MiB, 3 MiB, {DRIVER_VERSION}",
+        f"GPU 0: {H100.name} (UUID: {first.uuid}) | 00000000:18:00.0 | 0MiB / 81559MiB",
+        f"GPU 1: {H100.name} (UUID: {second.uuid}) | 00000000:2A:00.0 | 3MiB / 81559MiB",
     ]
-    short = smi(machine, "--query-gpu=memory.used,index", "--format=csv,noheader,nounits")
-    assert short == (0, ["0, 0", "3, 1"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--query-gpu=index,fan.speed", "--format=csv"],
-            f'Field "fan.speed" is not a valid field to query. Simulated fields: {FIELDS}',
-        ),
-        (
-            ["--query-gpu=index", "--format=xml"],
-            '"--format=xml" is not valid: csv, optionally with noheader and nounits.',
-        ),
-        (
-            ["--query-gpu=index"],
-            "Invalid combination of input arguments: '--query-gpu without --format=csv'.",
-        ),
-        (["--topo"], "Invalid combination of input arguments: '--topo'."),
-    ],
-)
-def test_wrong_arguments(machine: Machine, arguments: list[str], message: str) -> None:
-    code, lines = smi(machine, *arguments)
-    assert (code, lines[0]) == (2, message)
-
-
-def test_table(machine: Machine) -> None:
-    code, lines = smi(machine)
-    assert code == 0
-    assert f"Driver Version: {DRIVER_VERSION}   CUDA Version: 13.0" in lines[0]
-    assert "simulated" in lines[0]
-    rows = [line for line in lines if H100.name in line]
-    assert ["00000000:2A:00.0" in row and "0MiB /   81559MiB" in row for row in rows] == [
-        False,
-        True,
-    ]
-    assert len({len(line) for line in lines[1:]}) == 1
 
 
 def test_without_driver_library_and_gpu(new_machine: NewMachine) -> None:
