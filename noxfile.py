@@ -8,6 +8,9 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "tests"]
 
+C_FILES = ("ls-files", "*.c", "*.cpp", "*.cu", "*.h")
+SHELL_FILES = ("grep", "-l", "^#!/bin/sh")
+
 
 def found(session: nox.Session, *git: str) -> list[str]:
     """List the files that a command of git names."""
@@ -16,10 +19,11 @@ def found(session: nox.Session, *git: str) -> list[str]:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Formatting, lint and types."""
+    """Formatting, lint, spelling and types."""
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("shellcheck", *found(session, "grep", "-l", "^#!/bin/sh"))
+    session.run("clang-format", "--dry-run", "--Werror", *found(session, *C_FILES))
+    session.run("shellcheck", *found(session, *SHELL_FILES))
     session.run("codespell")
     session.run("mypy")
 
@@ -29,6 +33,7 @@ def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
     """Format everything by tool."""
     session.run("ruff", "format", ".")
     session.run("ruff", "check", "--fix", ".")
+    session.run("clang-format", "-i", *found(session, *C_FILES))
 
 
 @nox.session

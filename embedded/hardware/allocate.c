@@ -17,9 +17,9 @@ static CUresult allocate_device(struct context *context, CUdeviceptr *pointer, s
       allocation_create(&device->gpu, id, size, &device->process_lock, &file);
   struct memory *memory = NULL;
   if (state == ALLOCATION_LIVE) {
-    memory = memory_map((struct memory){.kind = MEMORY_DEVICE, .size = size, .context = context,
-                                        .device = device, .id = id},
-                        file);
+    struct memory what = {MEMORY_DEVICE, .size = size, .context = context, .device = device};
+    what.id = id;
+    memory = memory_map(what, file);
     if (!memory) allocation_remove(&device->gpu, id);
   } else if (state == ALLOCATION_FAILED) {
     fprintf(stderr, "simulated GPU hardware: cannot allocate in %s: %s\n", device->gpu.directory,
@@ -35,10 +35,9 @@ static CUresult allocate_device(struct context *context, CUdeviceptr *pointer, s
 // Memory that belongs to no GPU's budget.
 static CUresult allocate_host(struct context *context, enum memory_kind kind, void **pointer,
                               size_t size) {
-  struct memory *memory =
-      memory_map((struct memory){.kind = kind, .size = size, .context = context,
-                                 .device = kind == MEMORY_MANAGED ? context->device : NULL},
-                 -1);
+  struct device *device = kind == MEMORY_MANAGED ? context->device : NULL;
+  struct memory what = {kind, .size = size, .context = context, .device = device};
+  struct memory *memory = memory_map(what, -1);
   if (!memory) return CUDA_ERROR_OUT_OF_MEMORY;
   *pointer = memory->base;
   return CUDA_SUCCESS;

@@ -93,15 +93,14 @@ CUresult CUDAAPI cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dstContext, CUdevi
 }
 
 // Set `count` elements; the pointer must be aligned to an element, as cuda.h demands.
-#define SET(type)                                                                       \
-  static CUresult set_##type(CUdeviceptr to, type value, size_t count) {                \
-    REQUIRE_CONTEXT(context);                                                           \
-    if (!count) return CUDA_SUCCESS;                                                    \
-    if (to % sizeof value || count > SIZE_MAX / sizeof value ||                         \
-        !covers(to, count * sizeof value))                                              \
-      return CUDA_ERROR_INVALID_VALUE;                                                  \
-    for (type *next = (type *)to, *end = next + count; next < end; next++) *next = value; \
-    return CUDA_SUCCESS;                                                                \
+#define SET(type)                                                                                  \
+  static CUresult set_##type(CUdeviceptr to, type value, size_t count) {                           \
+    REQUIRE_CONTEXT(context);                                                                      \
+    if (!count) return CUDA_SUCCESS;                                                               \
+    if (to % sizeof value || count > SIZE_MAX / sizeof value || !covers(to, count * sizeof value)) \
+      return CUDA_ERROR_INVALID_VALUE;                                                             \
+    for (type *next = (type *)to, *end = next + count; next < end; next++) *next = value;          \
+    return CUDA_SUCCESS;                                                                           \
   }
 SET(uint8_t)
 SET(uint16_t)

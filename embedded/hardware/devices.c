@@ -16,9 +16,7 @@ static int device_count;
 static struct device *visible[MACHINE_MAX_GPUS];  // by ordinal
 static int visible_count;
 
-CUresult driver_ready(void) {
-  return ready && !forked ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED;
-}
+CUresult driver_ready(void) { return ready && !forked ? CUDA_SUCCESS : CUDA_ERROR_NOT_INITIALIZED; }
 
 struct device *device_of(CUdevice ordinal) {
   return ordinal >= 0 && ordinal < visible_count ? visible[ordinal] : NULL;
@@ -118,9 +116,9 @@ CUresult CUDAAPI cuDriverGetVersion(int *driverVersion) {
 
 // ---------------------------------------------------------------- cuda.h, "Device Management"
 
-#define REQUIRE_DEVICE(name, ordinal)                        \
-  REQUIRE_DRIVER();                                          \
-  struct device *name = device_of(ordinal);                  \
+#define REQUIRE_DEVICE(name, ordinal)       \
+  REQUIRE_DRIVER();                         \
+  struct device *name = device_of(ordinal); \
   if (!name) return CUDA_ERROR_INVALID_DEVICE
 
 CUresult CUDAAPI cuDeviceGetCount(int *count) {

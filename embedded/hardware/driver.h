@@ -28,10 +28,10 @@ struct device {
 
 // Success once cuInit succeeded in this very process, else CUDA_ERROR_NOT_INITIALIZED.
 CUresult driver_ready(void);
-#define REQUIRE_DRIVER()                                     \
-  do {                                                       \
-    CUresult not_ready_ = driver_ready();                    \
-    if (not_ready_ != CUDA_SUCCESS) return not_ready_;       \
+#define REQUIRE_DRIVER()                               \
+  do {                                                 \
+    CUresult not_ready_ = driver_ready();              \
+    if (not_ready_ != CUDA_SUCCESS) return not_ready_; \
   } while (0)
 
 // The device of an ordinal (after CUDA_VISIBLE_DEVICES), or NULL.
@@ -92,21 +92,21 @@ struct context {
   struct context *next;
   struct device *device;
   unsigned flags;
-  int references;       // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
+  int references;  // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
   bool primary;
   bool destroyed;
-  CUresult sticky;      // a fault of a kernel: every later call in the context returns it
-  uint64_t peers;       // bit <minor>: peer access enabled
+  CUresult sticky;  // a fault of a kernel: every later call in the context returns it
+  uint64_t peers;   // bit <minor>: peer access enabled
   size_t limits[CU_LIMIT_MAX];
 };
 
 // The calling thread's current context, if it can be used.
 CUresult context_current(struct context **context);
-#define REQUIRE_CONTEXT(name)                                \
-  struct context *name;                                      \
-  do {                                                       \
-    CUresult no_context_ = context_current(&name);           \
-    if (no_context_ != CUDA_SUCCESS) return no_context_;     \
+#define REQUIRE_CONTEXT(name)                            \
+  struct context *name;                                  \
+  do {                                                   \
+    CUresult no_context_ = context_current(&name);       \
+    if (no_context_ != CUDA_SUCCESS) return no_context_; \
   } while (0)
 
 // ---------------------------------------------------------------- objects.c

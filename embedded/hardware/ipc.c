@@ -18,9 +18,9 @@ struct handle {
   unsigned char ignored[8];
   unsigned char pid[4];  // the exporter's own PID as it sees itself, little endian
   unsigned char ignored_too[12];
-  unsigned char uuid[16];     // 24: the exporting GPU
-  unsigned char number[8];    // 40: the allocation or event among its process's
-  unsigned char process[8];   // 48: the exporting process
+  unsigned char uuid[16];    // 24: the exporting GPU
+  unsigned char number[8];   // 40: the allocation or event among its process's
+  unsigned char process[8];  // 48: the exporting process
   unsigned char ignored_last[8];
 };
 _Static_assert(sizeof(struct handle) == CU_IPC_HANDLE_SIZE, "a handle has 64 bytes");
@@ -95,18 +95,16 @@ static CUresult open_again(struct memory *memory, const struct context *context,
 
 static CUresult open_first(struct device *device, struct allocation_id id, struct context *context,
                            CUdeviceptr *pointer) {
-  size_t size;
+  struct memory what = {MEMORY_IMPORTED, .context = context, .device = device, .id = id};
+  what.references = 1;
   int file;
-  CUresult refused = refusal(allocation_open(&device->gpu, id, &size, &file));
+  CUresult refused = refusal(allocation_open(&device->gpu, id, &what.size, &file));
   if (refused != CUDA_SUCCESS) return refused;
   if (!reachable(device, context)) {
     close(file);
     return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   }
-  struct memory *memory =
-      memory_map((struct memory){.kind = MEMORY_IMPORTED, .size = size, .context = context,
-                                 .device = device, .id = id, .references = 1},
-                 file);
+  struct memory *memory = memory_map(what, file);
   if (!memory) return CUDA_ERROR_MAP_FAILED;
   *pointer = (CUdeviceptr)memory->base;
   return CUDA_SUCCESS;
@@ -122,8 +120,7 @@ CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle opaque
   if (result != CUDA_SUCCESS) return result;
   memory_lock();
   struct memory *known = memory_imported(id, device, context->device);
-  result = known ? open_again(known, context, pdptr)
-                 : open_first(device, id, context, pdptr);
+  result = known ? open_again(known, context, pdptr) : open_first(device, id, context, pdptr);
   memory_unlock();
   return result;
 }

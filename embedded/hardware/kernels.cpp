@@ -102,9 +102,12 @@ struct Launcher<Kernel> {
 }  // namespace
 
 extern "C" const struct kernel kernels[] = {
-#define ENTRY(name)                                                                  \
-  {#name, int(Launcher<&Thread::name>::count), Launcher<&Thread::name>::placed.offsets, \
-   Launcher<&Thread::name>::sizes, Launcher<&Thread::name>::placed.bytes,            \
+#define ENTRY(name)                         \
+  {#name,                                   \
+   int(Launcher<&Thread::name>::count),     \
+   Launcher<&Thread::name>::placed.offsets, \
+   Launcher<&Thread::name>::sizes,          \
+   Launcher<&Thread::name>::placed.bytes,   \
    &Launcher<&Thread::name>::run},
 #include "kernel_names.inc"  // generated: ENTRY(fill) ENTRY(verify) …
 #undef ENTRY

@@ -51,14 +51,12 @@ static bool read_settings(const char *path, const struct setting *settings, void
 }
 
 #define GPU ((struct gpu *)into)
-#define TEXT(field)                                                     \
-  static void set_##field(void *into, const char *value) {              \
-    snprintf(GPU->field, sizeof GPU->field, "%s", value);               \
+#define TEXT(field)                                        \
+  static void set_##field(void *into, const char *value) { \
+    snprintf(GPU->field, sizeof GPU->field, "%s", value);  \
   }
-#define NUMBER(field)                                                   \
-  static void set_##field(void *into, const char *value) {              \
-    GPU->field = strtoull(value, NULL, 0);                              \
-  }
+#define NUMBER(field) \
+  static void set_##field(void *into, const char *value) { GPU->field = strtoull(value, NULL, 0); }
 TEXT(name)
 TEXT(uuid)
 TEXT(peer_group)

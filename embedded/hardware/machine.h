@@ -19,10 +19,10 @@
 #define MACHINE_MAX_GPUS 64
 
 struct gpu {
-  int minor;               // N of /dev/nvidiaN
-  char directory[256];     // .../gpu<minor>
-  char name[96];           // "NVIDIA H100 80GB HBM3"
-  char uuid[48];           // "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+  int minor;            // N of /dev/nvidiaN
+  char directory[256];  // .../gpu<minor>
+  char name[96];        // "NVIDIA H100 80GB HBM3"
+  char uuid[48];        // "GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
   unsigned char uuid_bytes[16];
   unsigned pci_domain, pci_bus, pci_device;
   unsigned pci_device_id;     // device << 16 | vendor
@@ -35,7 +35,7 @@ struct gpu {
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
-  int keeps_memory;  // a fault: allocations hold what earlier ones of their size left
+  int keeps_memory;         // a fault: allocations hold what earlier ones of their size left
 };
 
 struct driver {

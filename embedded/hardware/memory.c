@@ -105,8 +105,8 @@ static size_t pages(size_t size) { return (size + PAGE - 1) / PAGE * PAGE; }
 
 // Addresses for `size` bytes and the page without access behind them.
 static char *reserve(size_t size) {
-  char *base = mmap(NULL, pages(size) + PAGE, PROT_NONE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char *base =
+      mmap(NULL, pages(size) + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return base == MAP_FAILED ? NULL : base;
 }
 

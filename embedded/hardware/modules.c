@@ -75,7 +75,7 @@ static CUresult check_ptx(const char *text, const struct gpu *gpu) {
 
 static CUresult examine(const char *image, const struct gpu *gpu, enum image_kind *kind,
                         size_t *size) {
-  if (memcmp(image, "\x7f" "ELF", 4) == 0) {
+  if (memcmp(image, "\177ELF", 4) == 0) {
     if (little_endian(image + 0x12, 2) != ELF_MACHINE_CUDA) return CUDA_ERROR_INVALID_IMAGE;
     *kind = IMAGE_CUBIN;
     *size = elf_size(image);

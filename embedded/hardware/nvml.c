@@ -36,9 +36,9 @@ static const struct gpu *gpu_of(nvmlDevice_t handle) {
     if (gpu == &gpus[i]) return gpu;
   return NULL;
 }
-#define REQUIRE_GPU(name, handle, output)                          \
-  REQUIRE_INIT();                                                  \
-  const struct gpu *name = gpu_of(handle);                         \
+#define REQUIRE_GPU(name, handle, output)  \
+  REQUIRE_INIT();                          \
+  const struct gpu *name = gpu_of(handle); \
   if (!name || !(output)) return NVML_ERROR_INVALID_ARGUMENT
 
 static nvmlReturn_t give_handle(unsigned index, nvmlDevice_t *device) {
@@ -225,8 +225,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t 
   pci->pciSubSystemId = gpu->pci_subsystem_id;
   snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, NVML_DEVICE_PCI_BUS_ID_LEGACY_FMT,
            pci->domain & 0xffff, pci->bus & 0xff, pci->device & 0xff);
-  snprintf(pci->busId, sizeof pci->busId, NVML_DEVICE_PCI_BUS_ID_FMT, pci->domain,
-           pci->bus & 0xff, pci->device & 0xff);
+  snprintf(pci->busId, sizeof pci->busId, NVML_DEVICE_PCI_BUS_ID_FMT, pci->domain, pci->bus & 0xff,
+           pci->device & 0xff);
   return NVML_SUCCESS;
 }
 
@@ -246,8 +246,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetArchitecture(nvmlDevice_t device,
     const char *name;
     nvmlDeviceArchitecture_t value;
   } architectures[] = {
-      {"Turing", NVML_DEVICE_ARCH_TURING}, {"Ampere", NVML_DEVICE_ARCH_AMPERE},
-      {"Ada Lovelace", NVML_DEVICE_ARCH_ADA}, {"Hopper", NVML_DEVICE_ARCH_HOPPER},
+      {"Turing", NVML_DEVICE_ARCH_TURING},       {"Ampere", NVML_DEVICE_ARCH_AMPERE},
+      {"Ada Lovelace", NVML_DEVICE_ARCH_ADA},    {"Hopper", NVML_DEVICE_ARCH_HOPPER},
       {"Blackwell", NVML_DEVICE_ARCH_BLACKWELL},
   };
   *arch = NVML_DEVICE_ARCH_UNKNOWN;
@@ -356,8 +356,7 @@ nvmlReturn_t DECLDIR nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t d
 }
 
 // On hardware it depends on the board where two GPUs meet; here all have the CPU between them.
-nvmlReturn_t DECLDIR nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1,
-                                                         nvmlDevice_t device2,
+nvmlReturn_t DECLDIR nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1, nvmlDevice_t device2,
                                                          nvmlGpuTopologyLevel_t *pathInfo) {
   REQUIRE_GPU(one, device1, pathInfo);
   const struct gpu *other = gpu_of(device2);
