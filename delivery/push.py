@@ -8,22 +8,28 @@ digest of an index, from which each node takes the image of its own.
 from __future__ import annotations
 
 import argparse
-import functools
-import hashlib
-import json
+import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from building import artifacts, bundle
 from building.architecture import AMD64, ARCHITECTURES, Architecture
+from building.binaries import PUSH
 from building.errors import EmbeddedError
 from building.progress import Progress
-from delivery import credentials
-from delivery.registry import Blob, Reference, Repository
 from images import oci
 from images.pause import ARCHIVE
 from images.workload import WORKLOAD_IMAGE_NAME, image_for
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?P<repository>(?P<host>[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)(?:/{_COMPONENT})+)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?"
+)
+"""The grammar of the CNCF project distribution."""
 
 
 def main(arguments: list[str]) -> int:
@@ -47,31 +53,47 @@ def main(arguments: list[str]) -> int:
     progress = Progress()
     try:
         architectures = chosen(options.arch)
-        reference = Reference.parse(options.reference)
-        repository = Repository(
-            reference.host,
-            reference.name,
-            credentials.find(reference.host),
-            insecure=options.insecure,
-        )
-        repository.connect()  # better now than after minutes of building
+        repository, tag = parse(options.reference)
+        program = artifacts.obtain([PUSH], progress)[PUSH.name] / "push"
+        command = [str(program), *(["--insecure"] if options.insecure else [])]
+        command += [f"{repository}:{tag}"]
+        run(command)  # is it allowed? Better asked now than after minutes of building
         images = [image_for(architecture) for architecture in architectures]
         built = artifacts.obtain(images, progress)
         archives = [built[image.name] / ARCHIVE for image in images]
-        digest = push(archives, WORKLOAD_IMAGE_NAME, repository, reference.tag, progress)
+        digest = push(archives, WORKLOAD_IMAGE_NAME, command)
     except KeyboardInterrupt:
         print("interrupted; pushed again, it goes on with what is missing", file=sys.stderr)
         return 130
     except EmbeddedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    progress.say(f"pushed {reference}; for the suite:")
-    print(f"--dra-image {reference.host}/{reference.name}@{digest}")
+    except subprocess.CalledProcessError:
+        return 1  # it has said why
+    progress.say(f"pushed {repository}:{tag}; for the suite:")
+    print(f"--dra-image {repository}@{digest}")
     return 0
 
 
+def parse(reference: str) -> tuple[str, str]:
+    """Take ``REGISTRY/NAME[:TAG]`` apart into repository, with its registry, and tag.
+
+    Raises:
+        EmbeddedError: it is none, or names no registry.
+    """
+    found = _REFERENCE.fullmatch(reference)
+    # As Docker tells a registry from the first folder of a name.
+    if not found or not (re.search(r"[.:]", found["host"]) or found["host"] == "localhost"):
+        raise EmbeddedError(
+            f"{reference!r} is no REGISTRY/NAME[:TAG]: give a registry's host name with a dot or a"
+            " port, a name in small letters, and a tag if you like, such as"
+            " registry.example.com/dra/workload:1"
+        )
+    return found["repository"], found["tag"] or "latest"
+
+
 def chosen(text: str) -> list[Architecture]:
-    """The architectures of ``--arch``, each once.
+    """Find the architectures of ``--arch``, each once.
 
     Raises:
         EmbeddedError: the image cannot be assembled for one of them, or not in this tree.
@@ -88,55 +110,32 @@ def chosen(text: str) -> list[Architecture]:
     return [ARCHITECTURES[name] for name in names]
 
 
-def push(
-    archives: Sequence[Path], name: str, repository: Repository, tag: str, progress: Progress
-) -> str:
+def push(archives: Sequence[Path], name: str, command: Sequence[str]) -> str:
     """Push an image of OCI archives; blobs that the repository has are not sent again.
 
     Args:
         archives: one for each architecture; of several an index is pushed, too.
         name: the image's, in each of the archives.
-        repository: where to.
-        tag: of the manifest, or of the index.
-        progress: where to say what is going on.
+        command: the program `PUSH`, and where to.
 
     Returns:
         The digest of what has the tag.
 
     Raises:
-        EmbeddedError: the registry did not take it.
+        subprocess.CalledProcessError: the registry did not take it; the program has said why.
     """
-    manifests = [_send(archive, name, repository, progress) for archive in archives]
-    media_type, content = manifests[0]
-    if len(archives) > 1:
-        for its_type, manifest in manifests:
-            repository.put_manifest(_digest(manifest), its_type, manifest)
-        media_type, content = oci.index(archives, name)
-    repository.put_manifest(tag, media_type, content)
-    return _digest(content)
+    with tempfile.TemporaryDirectory(dir=artifacts.cache()) as folder:
+        oci.unpack(archives, name, Path(folder))
+        return run([*command, folder])
 
 
-def _send(
-    archive: Path, name: str, repository: Repository, progress: Progress
-) -> tuple[str, bytes]:
-    """Push the blobs of one image; returns its manifest's media type and content."""
-    with oci.blobs(archive, name) as (content, opened):
-        manifest = json.loads(content)
-        described = [manifest["config"], *manifest["layers"]]
-        for number, item in enumerate(described, 1):
-            digest, size = item["digest"], item["size"]
-            what = f"blob {number}/{len(described)}, {size / 1e6:.1f} MB"
-            if repository.has_blob(digest):
-                progress.say(f"{what}: there already")
-                continue
-            with progress.step(f"{what}: sending"):
-                repository.put_blob(Blob(digest, size, functools.partial(opened, digest)))
-            progress.say(f"{what}: sent")
-    return manifest["mediaType"], content
+def run(command: Sequence[str]) -> str:
+    """Run the program `PUSH`, which speaks to the user by itself; returns what it prints.
 
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    Raises:
+        subprocess.CalledProcessError: it failed, and has said why.
+    """
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

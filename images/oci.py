@@ -8,18 +8,16 @@ executed; a directory with the sticky bit (``/tmp``) stays writable for everyone
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from building.architecture import AMD64, Architecture
 
@@ -77,38 +75,23 @@ def write(archive: Path, images: Sequence[Image]) -> None:
     """Write one archive with all images; layers that they share are stored once."""
     blobs = _Blobs()
     manifests = [blobs.image(image) for image in images]
-    _write(archive, blobs, manifests)
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        _add(tar, "index.json", _index(manifests))
+        for digest, content in sorted(blobs.contents.items()):
+            _add(tar, "blobs/" + digest.replace(":", "/"), content)
 
 
-def add_layer(base: Path, base_name: str, added: Layer, name: str, archive: Path) -> None:
-    """Write an archive with one image: an existing one, by a new name, with a layer on top.
+def unpack(archives: Sequence[Path], name: str, folder: Path) -> None:
+    """Unpack the images that have one name in several archives, one for each architecture.
 
-    Raises:
-        KeyError: the base archive has no image of that name.
-    """
-    blobs = _Blobs()
-    with tarfile.open(base) as tar:
-        described = _named(tar)[base_name]
-        manifest = json.loads(_blob(tar, described["digest"]))
-        config = json.loads(_blob(tar, manifest["config"]["digest"]))
-        for lower in manifest["layers"]:
-            blobs.contents[lower["digest"]] = _blob(tar, lower["digest"])
-    config["rootfs"]["diff_ids"].append(added.digest)
-    layers = [*manifest["layers"], blobs.layer(added)]
-    _write(archive, blobs, [blobs.manifest(name, config, layers)])
+    The layout's index names them without what they are called here, which is nobody's concern
+    elsewhere; it tells a node's runtime which manifest is for it.
 
-
-def digests(archive: Path) -> dict[str, str]:
-    """The digest of each image's manifest, by the image's name."""
-    with tarfile.open(archive) as tar:
-        return {name: described["digest"] for name, described in _named(tar).items()}
-
-
-def index(archives: Sequence[Path], name: str) -> tuple[str, bytes]:
-    """An index of the images that have one name in several archives, one for each architecture.
-
-    Returns:
-        Its media type and its content. It tells a node's runtime which manifest is for it.
+    Args:
+        archives: written by `write`.
+        name: the image's, in each of the archives.
+        folder: where the layout goes.
 
     Raises:
         KeyError: an archive has no image of that name.
@@ -116,34 +99,12 @@ def index(archives: Sequence[Path], name: str) -> tuple[str, bytes]:
     manifests = []
     for archive in archives:
         with tarfile.open(archive) as tar:
-            described = _named(tar)[name]
-        # The annotations say how the image is called here, which is nobody's concern elsewhere.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not before 3.11.4
+            tar.extractall(folder)
+        listed = json.loads((folder / "index.json").read_text())["manifests"]
+        described = {item["annotations"][_NAME]: item for item in listed}[name]
         manifests.append({key: value for key, value in described.items() if key != "annotations"})
-    content = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
-    return _INDEX, json.dumps(content, indent=1, sort_keys=True).encode()
-
-
-def config(archive: Path, name: str) -> dict[str, Any]:
-    """The configuration of one image of an archive, as stored.
-
-    Raises:
-        KeyError: the archive has no image of that name.
-    """
-    with tarfile.open(archive) as tar:
-        manifest = json.loads(_blob(tar, _named(tar)[name]["digest"]))
-        found: dict[str, Any] = json.loads(_blob(tar, manifest["config"]["digest"]))
-    return found
-
-
-@contextmanager
-def blobs(archive: Path, name: str) -> Iterator[tuple[bytes, Callable[[str], IO[bytes]]]]:
-    """The manifest of one image of an archive, and what opens the blobs that it names by digest.
-
-    Raises:
-        KeyError: the archive has no image of that name.
-    """
-    with tarfile.open(archive) as tar:
-        yield _blob(tar, _named(tar)[name]["digest"]), functools.partial(_open_blob, tar)
+    (folder / "index.json").write_bytes(_index(manifests))
 
 
 class _Blobs:
@@ -195,13 +156,9 @@ class _Blobs:
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
 
-def _write(archive: Path, blobs: _Blobs, manifests: list[dict[str, Any]]) -> None:
+def _index(manifests: Sequence[Mapping[str, Any]]) -> bytes:
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": manifests}
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
-        _add(tar, "index.json", json.dumps(index, indent=1, sort_keys=True).encode())
-        for digest, content in sorted(blobs.contents.items()):
-            _add(tar, "blobs/" + digest.replace(":", "/"), content)
+    return json.dumps(index, indent=1, sort_keys=True).encode()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
@@ -216,31 +173,6 @@ def _layer_of(archive: Path) -> Layer:
     with archive.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Layer(archive, f"sha256:{digest}", archive.stat().st_size)
-
-
-def _named(tar: tarfile.TarFile) -> dict[str, dict[str, Any]]:
-    """The index's descriptors of manifests, by image name."""
-    index = json.loads(_read(tar, "index.json"))
-    return {item["annotations"][_NAME]: item for item in index["manifests"]}
-
-
-def _blob(tar: tarfile.TarFile, digest: str) -> bytes:
-    return _open_blob(tar, digest).read()
-
-
-def _open_blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
-    return _open(tar, "blobs/" + digest.replace(":", "/"))
-
-
-def _read(tar: tarfile.TarFile, name: str) -> bytes:
-    return _open(tar, name).read()
-
-
-def _open(tar: tarfile.TarFile, name: str) -> IO[bytes]:
-    stream: IO[bytes] | None = tar.extractfile(name)
-    if stream is None:
-        raise KeyError(name)
-    return stream
 
 
 def _tree(root: Path) -> Iterator[Path]:

@@ -141,6 +141,10 @@ def _helm(build: Build) -> None:
     )
 
 
+def _push(build: Build) -> None:
+    go_build(build, HERE / "push", "-ldflags", "-s -w", "-o", build.out / "push")
+
+
 def _kubelet_protocol(build: Build) -> None:
     """The files of the kubelet's protocols, renamed to be distinct."""
     apis = go_package(build, HERE / KUBERNETES.module, "k8s.io/kubelet") / "pkg" / "apis"
@@ -159,6 +163,8 @@ KUBERNETES = RELEASES["1.37"]
 RUNTIME = Artifact("runtime", (HERE / "runtime", "2"), _runtime, minutes=1.5)
 NVIDIA_DRIVER = Artifact("nvidia-driver", (HERE / "nvidia",), _nvidia_driver, minutes=1.2)
 HELM = Artifact("helm", (HERE / "nvidia" / "go.mod", HERE / "nvidia" / "go.sum"), _helm, minutes=1)
+PUSH = Artifact("push", (HERE / "push",), _push, minutes=0.8)
+"""A directory with ``push``, a program on the library that crane is made of."""
 KUBELET_PROTOCOL = Artifact(
     "kubelet-protocol",
     (HERE / KUBERNETES.module / "go.sum", *KUBELET_SERVICES),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from building import artifacts, bundle
-from building.binaries import Release
+from building.binaries import PUSH, Release
 from building.errors import EmbeddedError
 from building.progress import Progress
 from delivery.bundle import packages
@@ -51,7 +51,7 @@ def write(
     kubernetes: Sequence[Release],
     progress: Progress,
 ) -> Written:
-    """Build everything that clusters with these drivers on these releases need, and bundle it.
+    """Build and bundle what clusters with these drivers on these releases need, and `./run push`.
 
     Args:
         output: folder to write to; another bundle's files in it are removed.
@@ -68,10 +68,11 @@ def write(
         raise EmbeddedError("the program 'xz' is missing: install the package xz-utils")
     sources, version = _sources(), _version()
     chosen = [DRIVERS[name] for name in drivers]
-    # By key: several releases have a part of the same name.
-    parts = {item.key: item for one in kubernetes for item in cluster.parts(chosen, one)}
-    for one in kubernetes:
-        artifacts.obtain(cluster.parts(chosen, one), progress)
+    # By release: several have a part of the same name.
+    wanted = [[*cluster.parts(chosen, one), PUSH] for one in kubernetes]
+    for those in wanted:
+        artifacts.obtain(those, progress)
+    parts = {item.key: item for those in wanted for item in those}
     carried = artifacts.obtain([packages.PACKAGES], progress)[packages.PACKAGES.name]
     if _sources() != sources:
         raise EmbeddedError("sources changed while parts were built from them: start again")

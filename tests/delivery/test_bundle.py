@@ -12,11 +12,13 @@ import pytest
 
 from building import artifacts, bundle
 from building.artifacts import Artifact, Build, BuildError
+from building.binaries import KUBERNETES, PUSH
 from building.errors import EmbeddedError
 from building.progress import Progress
 from delivery.bundle import packages
 from delivery.bundle.__main__ import main, part_size
-from delivery.bundle.write import Written, pack
+from delivery.bundle.write import Written, pack, write
+from images.workload import WORKLOAD_IMAGE
 
 MIB = 1 << 20
 RUN = """#!/bin/sh
@@ -225,3 +227,17 @@ def test_bad_options_are_refused(
     """Option, value and what would be right."""
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_bundle_has_what_a_push_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On the other machine nothing is built: neither the image nor the program that sends it."""
+    asked: list[Artifact] = []
+
+    def obtain(wanted: list[Artifact], _: Progress) -> dict[str, Path]:
+        asked.extend(wanted)
+        raise BuildError("enough")
+
+    monkeypatch.setattr(artifacts, "obtain", obtain)
+    with pytest.raises(BuildError, match="enough"):
+        write(tmp_path, MIB, ["nvidia"], [KUBERNETES], Progress())
+    assert {PUSH, WORKLOAD_IMAGE} <= set(asked)

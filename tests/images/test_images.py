@@ -20,7 +20,7 @@ from embedded.drivers.nvidia.image import NVIDIA_DRIVER_IMAGE, NVIDIA_DRIVER_IMA
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE, LIBRARIES
 from embedded.hardware.products import DRIVER_VERSION
-from images import elf, oci
+from images import elf
 from images.pause import ARCHIVE, PAUSE_IMAGE
 from images.pause import NAME as PAUSE_NAME
 from images.workload import (
@@ -31,6 +31,7 @@ from images.workload import (
     WORKLOAD_IMAGE_NAME,
     image_for,
 )
+from tests.images.archives import config, digests
 
 T = TypeVar("T")
 Directory = Callable[[Artifact], Path]
@@ -52,8 +53,8 @@ def test_second_build_has_the_same_digest(
     artifact: Artifact, obtained: Directory, built_again: Directory
 ) -> None:
     """Built again elsewhere, an image is the same to the last byte."""
-    first = oci.digests(obtained(artifact) / ARCHIVE)
-    assert first == oci.digests(built_again(artifact) / ARCHIVE)
+    first = digests(obtained(artifact) / ARCHIVE)
+    assert first == digests(built_again(artifact) / ARCHIVE)
     assert len(first) == 1
 
 
@@ -138,8 +139,8 @@ def test_workload_image_is_of_its_architecture(
 ) -> None:
     """By its configuration and by each of its programs and libraries."""
     archive = obtained(image_for(architecture)) / ARCHIVE
-    config = oci.config(archive, WORKLOAD_IMAGE_NAME)
-    assert (config["architecture"], config["os"]) == (architecture.name, "linux")
+    described = config(archive, WORKLOAD_IMAGE_NAME)
+    assert (described["architecture"], described["os"]) == (architecture.name, "linux")
     root = unpacked(image_for(architecture))
     binaries = [elf.read(path) for path in root.rglob("*") if elf.is_elf(path)]
     assert {item.machine for item in binaries} == {machine}
@@ -149,7 +150,7 @@ def test_workload_image_is_of_its_architecture(
 def test_the_program_is_the_same_for_all_architectures(obtained: Directory) -> None:
     """Its layer, bytecode and kernels with it; a registry keeps it once."""
     (*below, program), (*other_below, other_program) = (
-        oci.config(obtained(image_for(item)) / ARCHIVE, WORKLOAD_IMAGE_NAME)["rootfs"]["diff_ids"]
+        config(obtained(image_for(item)) / ARCHIVE, WORKLOAD_IMAGE_NAME)["rootfs"]["diff_ids"]
         for item in (AMD64, ARM64)
     )
     assert program == other_program
@@ -178,12 +179,12 @@ def test_workload_image_is_small_plain_and_without_driver(
     """No LD_LIBRARY_PATH that would hide a broken hook, no root, room for temporary files."""
     archive = obtained(image_for(architecture)) / ARCHIVE
     assert archive.stat().st_size < 150e6
-    config = oci.config(archive, WORKLOAD_IMAGE_NAME)["config"]
-    assert config["Entrypoint"] == list(ENTRYPOINT)
-    assert config["User"] == "1000:1000"
-    assert not any(entry.startswith("LD_") for entry in config["Env"])
-    assert "HOME=/tmp" in config["Env"]
-    assert "libc6=" in config["Labels"]["dra-conformance.host-packages"]
+    described = config(archive, WORKLOAD_IMAGE_NAME)["config"]
+    assert described["Entrypoint"] == list(ENTRYPOINT)
+    assert described["User"] == "1000:1000"
+    assert not any(entry.startswith("LD_") for entry in described["Env"])
+    assert "HOME=/tmp" in described["Env"]
+    assert "libc6=" in described["Labels"]["dra-conformance.host-packages"]
     root = unpacked(image_for(architecture))
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
     assert "workload:x:1000:" in (root / "etc/passwd").read_text()
@@ -253,9 +254,9 @@ def test_nvidia_driver_image_has_what_its_chart_calls(
         path = _inside(root, f"/usr/bin/{name}")
         assert path.is_file(), name
         assert path.stat().st_mode & 0o111, name
-    config = oci.config(obtained(NVIDIA_DRIVER_IMAGE) / ARCHIVE, NVIDIA_DRIVER_IMAGE_NAME)["config"]
-    assert config["User"] == "0:0"
-    assert "bash=" in config["Labels"]["dra-conformance.host-packages"]
+    described = config(obtained(NVIDIA_DRIVER_IMAGE) / ARCHIVE, NVIDIA_DRIVER_IMAGE_NAME)["config"]
+    assert described["User"] == "0:0"
+    assert "bash=" in described["Labels"]["dra-conformance.host-packages"]
 
 
 @pytest.fixture
@@ -321,5 +322,5 @@ def test_pause_image_is_one_small_program(obtained: Directory, unpacked: Directo
     assert [path.name for path in root.rglob("*")] == ["pause"]
     assert elf.read(root / "pause").needed == ()
     assert (root / "pause").stat().st_size < 10_000
-    config = oci.config(obtained(PAUSE_IMAGE) / ARCHIVE, PAUSE_NAME)["config"]
-    assert config["Entrypoint"] == ["/pause"]
+    described = config(obtained(PAUSE_IMAGE) / ARCHIVE, PAUSE_NAME)["config"]
+    assert described["Entrypoint"] == ["/pause"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from images import oci
+from tests.images import archives
 
 
 def tree(root: Path, names: tuple[str, ...]) -> Path:
@@ -36,7 +37,7 @@ def image(folder: Path, layer: oci.Layer, name: str = "localhost/a:1") -> Path:
 
 def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     """Neither times, nor owners, nor modes, nor the order of making matter."""
-    archives = []
+    written = []
     for number, names in enumerate((("one", "two"), ("two", "one"))):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -45,8 +46,8 @@ def test_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
         (root / "etc" / "two").chmod(0o640 if number else 0o666)
         if os.geteuid() == 0:
             os.chown(root / "etc" / "one", number * 1000, number)
-        archives.append(image(folder, oci.layer(root, folder / "layer.tar")).read_bytes())
-    assert archives[0] == archives[1]
+        written.append(image(folder, oci.layer(root, folder / "layer.tar")).read_bytes())
+    assert written[0] == written[1]
 
 
 def test_entries_belong_to_root_and_have_plain_modes(tmp_path: Path) -> None:
@@ -91,8 +92,8 @@ def test_archive_is_an_image_layout(tmp_path: Path) -> None:
     assert config["config"]["Entrypoint"] == ["/x"]
     assert config["config"]["Env"] == ["A=b"]
     assert config["config"]["User"] == "5:6"
-    assert config == oci.config(archive, "localhost/a:1")
-    assert oci.digests(archive) == {"localhost/a:1": described["digest"]}
+    assert config == archives.config(archive, "localhost/a:1")
+    assert archives.digests(archive) == {"localhost/a:1": described["digest"]}
 
 
 def test_images_share_layers(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_images_share_layers(tmp_path: Path) -> None:
     layer = oci.layer(root, tmp_path / "layer.tar")
     names = ("localhost/a:1", "localhost/b:1")
     oci.write(tmp_path / "both.tar", [oci.Image(name, (layer,)) for name in names])
-    assert set(oci.digests(tmp_path / "both.tar")) == set(names)
+    assert set(archives.digests(tmp_path / "both.tar")) == set(names)
     assert (tmp_path / "both.tar").stat().st_size < 1.5 * (1 << 20)
 
 
@@ -111,14 +112,29 @@ def test_a_layer_on_top_of_an_image(tmp_path: Path) -> None:
     base = image(tmp_path, oci.layer(tree(tmp_path / "root", ("file",)), tmp_path / "layer.tar"))
     before = base.read_bytes()
     added = oci.layer(tree(tmp_path / "more", ("other",)), tmp_path / "more.tar")
-    oci.add_layer(base, "localhost/a:1", added, "localhost/broken:1", tmp_path / "new.tar")
-    config = oci.config(tmp_path / "new.tar", "localhost/broken:1")
+    archives.add_layer(base, "localhost/a:1", added, "localhost/broken:1", tmp_path / "new.tar")
+    config = archives.config(tmp_path / "new.tar", "localhost/broken:1")
     assert config["config"]["Entrypoint"] == ["/x"]
     assert config["rootfs"]["diff_ids"][-1] == added.digest
     assert len(config["rootfs"]["diff_ids"]) == 2
     assert base.read_bytes() == before
+
+
+def test_unpacked_it_is_a_layout_without_names(tmp_path: Path) -> None:
+    """The index has the one image that was asked for; its blobs lie where the layout wants them."""
+    layer = oci.layer(tree(tmp_path / "root", ("file",)), tmp_path / "layer.tar")
+    images = [oci.Image(f"localhost/{name}:1", (layer,), entrypoint=(name,)) for name in "ab"]
+    oci.write(tmp_path / "both.tar", images)
+    folder = tmp_path / "layout"
+    oci.unpack([tmp_path / "both.tar"], "localhost/b:1", folder)
+    (described,) = json.loads((folder / "index.json").read_text())["manifests"]
+    assert described["digest"] == archives.digests(tmp_path / "both.tar")["localhost/b:1"]
+    assert "annotations" not in described
+    manifest = json.loads((folder / "blobs" / described["digest"].replace(":", "/")).read_text())
+    content = (folder / "blobs" / manifest["layers"][0]["digest"].replace(":", "/")).read_bytes()
+    assert content == layer.path.read_bytes()
     with pytest.raises(KeyError, match="localhost/none:1"):
-        oci.add_layer(base, "localhost/none:1", added, "localhost/x:1", tmp_path / "x.tar")
+        oci.unpack([tmp_path / "both.tar"], "localhost/none:1", folder)
 
 
 def test_other_than_files_is_refused(tmp_path: Path) -> None:

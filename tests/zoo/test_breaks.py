@@ -19,10 +19,11 @@ from building.binaries import KUBELET_PROTOCOL
 from building.progress import Progress
 from embedded import cluster as embedded_cluster
 from embedded.drivers.nvidia import NVIDIA
-from embedded.layout import SIMULATED_GPUS
+from embedded.layout import SIMULATED_GPUS, Plan, states
 from images import oci
 from images.cpython import SITE_PACKAGES
 from images.workload import PYTHON, WORKLOAD_IMAGE
+from tests.images import archives
 from tests.zoo.breaks import RUNS, Run
 from tests.zoo.relay import relay
 
@@ -42,10 +43,21 @@ def broken_image(broken: Run, cluster: embedded_cluster.Cluster, folder: Path) -
     archive = folder / "image.tar"
     base = obtain([WORKLOAD_IMAGE], Progress())[WORKLOAD_IMAGE.name] / "image.tar"
     layer = oci.layer(tree, folder / "layer.tar")
-    oci.add_layer(base, cluster.workload_image, layer, name, archive)
-    embedded_cluster.load_images(cluster.name, archive)
+    archives.add_layer(base, cluster.workload_image, layer, name, archive)
+    load(archive, cluster)
     archive.unlink()
     return name
+
+
+def load(archive: Path, cluster: embedded_cluster.Cluster) -> None:
+    """Import an OCI archive into every node of a running cluster."""
+    for node in Plan.load(states() / cluster.name / "cluster.json").nodes:
+        pid = embedded_cluster.node_root(cluster.name, node.number).parts[2]
+        enter = ["nsenter", "--target", pid, "--mount", "--", "/opt/runtime/ctr"]
+        command = [*enter, "--namespace", "k8s.io", "images", "import", "-"]
+        with archive.open("rb") as images:
+            done = subprocess.run(command, stdin=images, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 @contextmanager
