@@ -263,24 +263,6 @@ def set_fault(name: str, fault: str) -> None:
         reference.set_fault(node_root(name, node.number), None if fault == "none" else fault)
 
 
-def load_images(name: str, archive: Path) -> None:
-    """Import an OCI archive into every node of a running cluster."""
-    for node in Plan.load(states() / name / "cluster.json").nodes:
-        pid = node_root(name, node.number).parts[2]
-        with archive.open("rb") as images:
-            done = subprocess.run(
-                [
-                    *("nsenter", "--target", pid, "--mount", "--", "/opt/runtime/ctr"),
-                    *("--namespace", "k8s.io", "images", "import", "-"),
-                ],
-                stdin=images,
-                capture_output=True,
-                text=True,
-            )
-        if done.returncode:
-            raise EmbeddedError(f"{node.name} did not take {archive.name}: {done.stderr.strip()}")
-
-
 def logs(name: str) -> list[Path]:
     """The log files of all components of the cluster."""
     state = states() / name
