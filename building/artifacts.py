@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from building import bundle
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 
 _ADVICE = {
@@ -40,7 +40,7 @@ _ADVICE = {
 """What to do about a failed build, by what its log says (a regular expression, in any case)."""
 
 
-class BuildError(EmbeddedError):
+class BuildError(UserError):
     """A build step failed; the message carries the end of its log."""
 
 
@@ -145,7 +145,7 @@ def _files(path: Path) -> Iterator[Path]:
             if child.is_file() and "__pycache__" not in child.parts:
                 yield child
     else:
-        raise EmbeddedError(f"an input of a build is missing: {path}")
+        raise UserError(f"an input of a build is missing: {path}")
 
 
 def cache() -> Path:

@@ -1,5 +1,30 @@
 """What can go wrong outside of the checks, worded for the person who started it."""
 
+from __future__ import annotations
 
-class EmbeddedError(Exception):
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
     """What was asked cannot be done; ``str()`` says why and what to do."""
+
+
+def exit_code(verb: Callable[[], int], interrupted: str) -> int:
+    """Run a verb of ``./run`` and say what ended it.
+
+    Args:
+        verb: what to do; returns its exit code.
+        interrupted: what to say after Ctrl-C.
+
+    Returns:
+        The verb's exit code, 1 after a `UserError`, 130 after Ctrl-C.
+    """
+    try:
+        return verb()
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1

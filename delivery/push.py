@@ -18,7 +18,7 @@ from pathlib import Path
 from building import artifacts, bundle
 from building.architecture import AMD64, ARCHITECTURES, Architecture
 from building.binaries import PUSH
-from building.errors import EmbeddedError
+from building.errors import UserError, exit_code
 from building.progress import Progress
 from images import oci
 from images.pause import ARCHIVE
@@ -50,26 +50,25 @@ def main(arguments: list[str]) -> int:
         help="accept any certificate, and plain HTTP where there is no TLS",
     )
     options = parser.parse_args(arguments)
+    return exit_code(
+        lambda: _run(options), "interrupted; pushed again, it goes on with what is missing"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
     progress = Progress()
+    architectures = chosen(options.arch)
+    repository, tag = parse(options.reference)
+    program = artifacts.obtain([PUSH], progress)[PUSH.name] / "push"
+    command = [str(program), *(["--insecure"] if options.insecure else []), f"{repository}:{tag}"]
     try:
-        architectures = chosen(options.arch)
-        repository, tag = parse(options.reference)
-        program = artifacts.obtain([PUSH], progress)[PUSH.name] / "push"
-        command = [str(program), *(["--insecure"] if options.insecure else [])]
-        command += [f"{repository}:{tag}"]
-        run(command)  # is it allowed? Better asked now than after minutes of building
+        call(command)  # is it allowed? Better asked now than after minutes of building
         images = [image_for(architecture) for architecture in architectures]
         built = artifacts.obtain(images, progress)
         archives = [built[image.name] / ARCHIVE for image in images]
         digest = push(archives, WORKLOAD_IMAGE_NAME, command)
-    except KeyboardInterrupt:
-        print("interrupted; pushed again, it goes on with what is missing", file=sys.stderr)
-        return 130
-    except EmbeddedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except subprocess.CalledProcessError:
-        return 1  # it has said why
+        return 1  # the program has said why
     progress.say(f"pushed {repository}:{tag}; for the suite:")
     print(f"--dra-image {repository}@{digest}")
     return 0
@@ -79,12 +78,12 @@ def parse(reference: str) -> tuple[str, str]:
     """Take ``REGISTRY/NAME[:TAG]`` apart into repository, with its registry, and tag.
 
     Raises:
-        EmbeddedError: it is none, or names no registry.
+        UserError: it is none, or names no registry.
     """
     found = _REFERENCE.fullmatch(reference)
     # As Docker tells a registry from the first folder of a name.
     if not found or not (re.search(r"[.:]", found["host"]) or found["host"] == "localhost"):
-        raise EmbeddedError(
+        raise UserError(
             f"{reference!r} is no REGISTRY/NAME[:TAG]: give a registry's host name with a dot or a"
             " port, a name in small letters, and a tag if you like, such as"
             " registry.example.com/dra/workload:1"
@@ -96,14 +95,14 @@ def chosen(text: str) -> list[Architecture]:
     """Find the architectures of ``--arch``, each once.
 
     Raises:
-        EmbeddedError: the image cannot be assembled for one of them, or not in this tree.
+        UserError: the image cannot be assembled for one of them, or not in this tree.
     """
     names = list(dict.fromkeys(text.split(",")))
     for name in names:
         if name not in ARCHITECTURES:
-            raise EmbeddedError(f"--arch {name!r}: must be of {', '.join(ARCHITECTURES)}")
+            raise UserError(f"--arch {name!r}: must be of {', '.join(ARCHITECTURES)}")
         if name != AMD64.name and bundle.unpacked():
-            raise EmbeddedError(
+            raise UserError(
                 f"--arch {name!r}: this was unpacked from a bundle, which carries the image for"
                 f" {AMD64.name} only. Push it from a git checkout, on a machine with network"
             )
@@ -126,10 +125,10 @@ def push(archives: Sequence[Path], name: str, command: Sequence[str]) -> str:
     """
     with tempfile.TemporaryDirectory(dir=artifacts.cache()) as folder:
         oci.unpack(archives, name, Path(folder))
-        return run([*command, folder])
+        return call([*command, folder])
 
 
-def run(command: Sequence[str]) -> str:
+def call(command: Sequence[str]) -> str:
     """Run the program `PUSH`, which speaks to the user by itself; returns what it prints.
 
     Raises:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from building.errors import EmbeddedError
+from building.errors import exit_code
 from building.progress import Progress
 from embedded import cluster
 from embedded.drivers.reference import FAULTS
@@ -44,14 +44,7 @@ def main(arguments: list[str]) -> int:
                 )
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print("interrupted; nothing of the cluster is left", file=sys.stderr)
-        return 130
-    except EmbeddedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _run(options), "interrupted; nothing of the cluster is left")
 
 
 def _argument(parse: Callable[[Any], Any]) -> Callable[[str], Any]:

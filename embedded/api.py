@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes import config, dynamic
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 
 WATCH_SECONDS = 2
 """How long one watch lasts before the caller looks whether the cluster still lives."""
@@ -44,7 +44,7 @@ class Api:
             still_alive: called now and then; raises when waiting has become pointless.
 
         Raises:
-            EmbeddedError: it took longer than ``seconds``.
+            UserError: it took longer than ``seconds``.
         """
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         seen: dict[str, Object] = {}
@@ -65,4 +65,4 @@ class Api:
                     return
             still_alive()
         names = ", ".join(item["metadata"]["name"] for item in seen.values()) or "none"
-        raise EmbeddedError(f"no fitting {kind} after {seconds:.0f} s; there were: {names}")
+        raise UserError(f"no fitting {kind} after {seconds:.0f} s; there were: {names}")

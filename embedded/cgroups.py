@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 
 ROOT = Path("/sys/fs/cgroup")
 GONE_SECONDS = 10
@@ -17,7 +17,7 @@ def create(path: str) -> None:
     """Make ``path`` in every hierarchy, with all controllers usable below it.
 
     Raises:
-        EmbeddedError: the hierarchy does not let us.
+        UserError: the hierarchy does not let us.
     """
     try:
         for hierarchy in _hierarchies():
@@ -35,7 +35,7 @@ def create(path: str) -> None:
             if hierarchy == ROOT:
                 _delegate(folder)
     except OSError as error:
-        raise EmbeddedError(
+        raise UserError(
             f"cannot make the cgroup {path}: {error}. The cluster needs root with cgroups that it "
             "may write; in a container, give it a writable /sys/fs/cgroup"
         ) from error
@@ -45,7 +45,7 @@ def remove(path: str) -> None:
     """Remove ``path`` and all below it from every hierarchy; parents of ours when empty.
 
     Raises:
-        EmbeddedError: something still runs in it.
+        UserError: something still runs in it.
     """
     deadline = time.monotonic() + GONE_SECONDS
     for hierarchy in _hierarchies():
@@ -72,7 +72,7 @@ def _remove_one(folder: Path, deadline: float) -> None:
         except OSError as error:
             # Killed processes leave their cgroup a moment after they have ended.
             if time.monotonic() > deadline:
-                raise EmbeddedError(
+                raise UserError(
                     f"cannot remove the cgroup {folder}: {error}; its processes: "
                     + ((folder / "cgroup.procs").read_text().replace("\n", " ") or "none")
                 ) from error

@@ -25,7 +25,7 @@ import urllib3
 
 from building import artifacts
 from building.binaries import RELEASES, RUNTIME, Release
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import cgroups, requirements
 from embedded.api import Api, Object
@@ -68,7 +68,7 @@ def up(options: Options, progress: Progress) -> Cluster:
     """Bring a cluster up and return when its nodes are Ready and its driver has published slices.
 
     Raises:
-        EmbeddedError: it cannot be; nothing of it is left then.
+        UserError: it cannot be; nothing of it is left then.
     """
     _check_options(options)
     nodes = planned_nodes(options)
@@ -185,7 +185,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
         Whether there was anything to end or remove.
 
     Raises:
-        EmbeddedError: something could not be removed; the message names it.
+        UserError: something could not be removed; the message names it.
     """
     state = states() / name
     found = _processes(state)
@@ -200,7 +200,7 @@ def down(name: str = DEFAULT_NAME) -> bool:
         return bool(found)
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
-        raise EmbeddedError(f"not removing {state}: {inside[0]} is mounted in it")
+        raise UserError(f"not removing {state}: {inside[0]} is mounted in it")
     shutil.rmtree(state, onerror=_unless_gone)
     _remove_if_empty(states())
     return True
@@ -245,19 +245,19 @@ def node_root(name: str, number: int = 1) -> Path:
     """A node's root directory as seen from the host, sockets and all.
 
     Raises:
-        EmbeddedError: there is no such node.
+        UserError: there is no such node.
     """
     for pid, words in _command_lines(states() / name):
         if b"embedded.node" in words and str(number).encode() in words and b"unshare" not in words:
             return Path(f"/proc/{pid}/root")
-    raise EmbeddedError(f"the cluster {name!r} has no running node {number}")
+    raise UserError(f"the cluster {name!r} has no running node {number}")
 
 
 def set_fault(name: str, fault: str) -> None:
     """Make the reference driver of a running cluster misbehave; ``none`` ends it.
 
     Raises:
-        EmbeddedError: there is no such fault, or no such cluster.
+        UserError: there is no such fault, or no such cluster.
     """
     for node in Plan.load(states() / name / "cluster.json").nodes:
         reference.set_fault(node_root(name, node.number), None if fault == "none" else fault)
@@ -275,7 +275,7 @@ def _explained(plan: Plan, options: Options) -> Iterator[None]:
     try:
         with _while_it_lives(plan):
             yield
-    except EmbeddedError as error:
+    except UserError as error:
         asked = [
             f"it was asked for {flag(name)} {value}"
             for name, value in (
@@ -289,10 +289,10 @@ def _explained(plan: Plan, options: Options) -> Iterator[None]:
             + "\n  ".join(path.read_text(errors="replace").splitlines()[-5:])
             for path in sorted(plan.state.glob("nodes/*/var/log/pods/*/*/*.log"))
         ]
-        raise EmbeddedError("\n".join([str(error), *asked, *said])) from error
+        raise UserError("\n".join([str(error), *asked, *said])) from error
 
 
-class _InUseError(EmbeddedError):
+class _InUseError(UserError):
     """There is a cluster of that name, and it is not ours."""
 
 
@@ -403,9 +403,9 @@ def _start(plan: Plan, tied: bool) -> Path:
 def _still_alive(plan: Plan) -> None:
     """Raise when waiting for the cluster has become pointless."""
     if died := deaths(plan.name):
-        raise EmbeddedError("the embedded cluster did not start: " + "\n".join(died))
+        raise UserError("the embedded cluster did not start: " + "\n".join(died))
     if not _processes(plan.state):
-        raise EmbeddedError(
+        raise UserError(
             f"the embedded cluster ended while it started:\n{_end_of_its_log(plan.state)}"
         )
 
@@ -420,7 +420,7 @@ def _while_it_lives(plan: Plan) -> Iterator[None]:
         while time.monotonic() < deadline:
             _still_alive(plan)
             time.sleep(0.05)
-        raise EmbeddedError(f"the API server broke a connection off: {error}") from error
+        raise UserError(f"the API server broke a connection off: {error}") from error
 
 
 def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
@@ -430,7 +430,7 @@ def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
     while not answers(f"{server}/readyz", ca):
         _still_alive(plan)
         if time.monotonic() > deadline:
-            raise EmbeddedError(f"the API server did not answer within {START_SECONDS} s")
+            raise UserError(f"the API server did not answer within {START_SECONDS} s")
         time.sleep(0.05)
     return Api(kubeconfig)
 
@@ -488,11 +488,11 @@ def planned_nodes(options: Options) -> tuple[NodePlan, ...]:
     """The nodes that the options ask for, with their GPUs.
 
     Raises:
-        EmbeddedError: the options contradict each other or this machine.
+        UserError: the options contradict each other or this machine.
     """
     if options.hardware == "real":
         if options.nodes not in (None, 1):
-            raise EmbeddedError(
+            raise UserError(
                 f"--embedded-nodes {options.nodes}: with --embedded-hardware real there can be one "
                 "node, as two would publish the same GPUs"
             )
@@ -502,7 +502,7 @@ def planned_nodes(options: Options) -> tuple[NodePlan, ...]:
     if len(listed) == 1:
         listed *= options.nodes or DEFAULT_NODES
     elif options.nodes not in (None, len(listed)):
-        raise EmbeddedError(
+        raise UserError(
             f"--embedded-nodes {options.nodes}: --embedded-gpus {options.gpus!r} lists "
             f"{len(listed)} nodes; list as many, or one that all are like"
         )
@@ -527,24 +527,24 @@ def _check_options(options: Options) -> None:
             if value is not None:
                 option.metadata["parse"](value)
         except ValueError as error:
-            raise EmbeddedError(f"{flag(option.name)} {value!r}: {error}") from error
+            raise UserError(f"{flag(option.name)} {value!r}: {error}") from error
     for option_flag, name, allowed in (
         *(("--embedded-driver", name, tuple(DRIVERS)) for name in options.driver.split(",")),
         ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
     ):
         if name not in allowed:
-            raise EmbeddedError(f"{option_flag} {name!r}: must be one of {', '.join(allowed)}")
+            raise UserError(f"{option_flag} {name!r}: must be one of {', '.join(allowed)}")
     if options.fault and options.fault not in reference.FAULTS:
-        raise EmbeddedError(
+        raise UserError(
             f"--embedded-fault {options.fault!r}: must be one of {', '.join(reference.FAULTS)}"
         )
     if options.fault and "reference" not in options.driver.split(","):
-        raise EmbeddedError(
+        raise UserError(
             f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "
             "add --embedded-driver reference"
         )
     if not options.name.replace("-", "").isalnum():
-        raise EmbeddedError(f"cluster name {options.name!r}: use letters, digits and dashes")
+        raise UserError(f"cluster name {options.name!r}: use letters, digits and dashes")
 
 
 def _processes(state: Path) -> list[int]:

@@ -17,7 +17,7 @@ from pyroute2 import IPRoute, NetlinkError
 
 from building import bundle
 from building.artifacts import cache
-from building.errors import EmbeddedError
+from building.errors import UserError
 from embedded import cgroups
 from embedded.layout import states
 from embedded.machine import MachineError, environment, run, unshared
@@ -36,15 +36,15 @@ def check(nodes: int) -> None:
         nodes: how many nodes the cluster is to have.
 
     Raises:
-        EmbeddedError: says everything that is missing, and what to do about it.
+        UserError: says everything that is missing, and what to do about it.
     """
     if platform.system() != "Linux" or platform.machine() != "x86_64":
-        raise EmbeddedError(
+        raise UserError(
             "the embedded cluster runs on Linux on x86_64; "
             f"this is {platform.system()} on {platform.machine()}"
         )
     if os.geteuid() != 0:
-        raise EmbeddedError(
+        raise UserError(
             "the embedded cluster needs root: it makes namespaces, mounts and cgroups; "
             "use a root shell or sudo"
         )
@@ -52,7 +52,7 @@ def check(nodes: int) -> None:
     if not problems:
         problems = _kernel()
     if problems:
-        raise EmbeddedError(
+        raise UserError(
             "this machine cannot run the embedded cluster:\n"
             + "\n".join(f"  - {problem}" for problem in problems)
         )

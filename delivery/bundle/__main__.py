@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from building.binaries import KUBERNETES, RELEASES
-from building.errors import EmbeddedError
+from building.errors import UserError, exit_code
 from building.progress import Progress
 from delivery.bundle.write import write
 from embedded.drivers import DRIVERS
@@ -39,26 +39,15 @@ def main(arguments: list[str]) -> int:
         help=f"of {', '.join(RELEASES)}; default: {KUBERNETES.minor}",
     )
     options = parser.parse_args(arguments)
-    progress = Progress()
-    try:
-        written = write(
-            options.output,
-            part_size(options.part_size),
-            _chosen("--embedded-driver", options.embedded_driver, tuple(DRIVERS)),
-            [
-                RELEASES[minor]
-                for minor in _chosen(
-                    "--embedded-kubernetes", options.embedded_kubernetes, tuple(RELEASES)
-                )
-            ],
-            progress,
-        )
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except EmbeddedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: _bundle(options), "interrupted")
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    drivers = _chosen("--embedded-driver", options.embedded_driver, tuple(DRIVERS))
+    minors = _chosen("--embedded-kubernetes", options.embedded_kubernetes, tuple(RELEASES))
+    size = part_size(options.part_size)
+    releases = [RELEASES[minor] for minor in minors]
+    written = write(options.output, size, drivers, releases, Progress())
     for path in (*written.parts, written.checksums, written.installer):
         print(f"{path.stat().st_size:>12,}  {path}")
     print(f"{written.size:>12,}  in all. On the other machine: sh {written.installer.name} DIR")
@@ -69,19 +58,19 @@ def part_size(text: str) -> int:
     """Bytes from a number with K, M or G behind it (powers of 1024).
 
     Raises:
-        EmbeddedError: it is none, or less than 1M.
+        UserError: it is none, or less than 1M.
     """
     found = re.fullmatch(r"(\d+)([KMG]?)", text)
     size = int(found[1]) * _UNITS[found[2]] if found else 0
     if size < _LEAST:
-        raise EmbeddedError(f"--part-size {text!r}: give a size of at least 1M, such as 45M")
+        raise UserError(f"--part-size {text!r}: give a size of at least 1M, such as 45M")
     return size
 
 
 def _chosen(option: str, text: str, allowed: tuple[str, ...]) -> list[str]:
     for value in (names := text.split(",")):
         if value not in allowed:
-            raise EmbeddedError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+            raise UserError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
     return names
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from building import artifacts, bundle
 from building.binaries import PUSH, Release
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from delivery.bundle import packages
 from embedded import cluster
@@ -61,11 +61,11 @@ def write(
         progress: where to say what is going on.
 
     Raises:
-        EmbeddedError: a part could not be built, or this tree is no git checkout, or it changed
+        UserError: a part could not be built, or this tree is no git checkout, or it changed
             while parts were built.
     """
     if not shutil.which(_COMPRESS[0]):
-        raise EmbeddedError("the program 'xz' is missing: install the package xz-utils")
+        raise UserError("the program 'xz' is missing: install the package xz-utils")
     sources, version = _sources(), _version()
     chosen = [DRIVERS[name] for name in drivers]
     # By release: several have a part of the same name.
@@ -75,7 +75,7 @@ def write(
     parts = {item.key: item for those in wanted for item in those}
     carried = artifacts.obtain([packages.PACKAGES], progress)[packages.PACKAGES.name]
     if _sources() != sources:
-        raise EmbeddedError("sources changed while parts were built from them: start again")
+        raise UserError("sources changed while parts were built from them: start again")
     described = bundle.Bundle(
         version=version,
         drivers=tuple(drivers),
@@ -142,7 +142,7 @@ def _compress(archive: Path, files: Mapping[Path, Path], time: int) -> None:
         finally:
             process.communicate()
     if process.returncode:
-        raise EmbeddedError(f"`{' '.join(_COMPRESS)}` ended with {process.returncode}; see above")
+        raise UserError(f"`{' '.join(_COMPRESS)}` ended with {process.returncode}; see above")
 
 
 def _cut(archive: Path, size: int) -> list[Path]:
@@ -198,9 +198,9 @@ def _git(*arguments: str) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError as error:
-        raise EmbeddedError("the program 'git' is missing: install the package git") from error
+        raise UserError("the program 'git' is missing: install the package git") from error
     except subprocess.CalledProcessError as error:
-        raise EmbeddedError(
+        raise UserError(
             f"a bundle is made from a git checkout, and {bundle.ROOT} is none: "
             f"{error.stderr.strip()}"
         ) from error

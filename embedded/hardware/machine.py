@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from embedded.hardware.products import CUDA_VERSION, DRIVER_VERSION, PRODUCTS, Product
 
 MAJOR = 195
@@ -27,7 +27,7 @@ _NAMESPACE = uuid.UUID("5b1f0c0e-7e5b-4d0b-8b0a-51a7ed9f0580")
 """For UUIDs that are the same in every run."""
 
 
-class HardwareError(EmbeddedError):
+class HardwareError(UserError):
     """What was asked for cannot be simulated."""
 
 

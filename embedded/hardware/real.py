@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from embedded.hardware.artifact import LIBRARIES, PROGRAMS
 
 _VERSION = Path("/proc/driver/nvidia/version")
@@ -35,18 +35,18 @@ def driver_version() -> str:
     """The version of the loaded kernel driver.
 
     Raises:
-        EmbeddedError: there is none.
+        UserError: there is none.
     """
     try:
         text = _VERSION.read_text()
     except OSError as error:
-        raise EmbeddedError(
+        raise UserError(
             "--embedded-hardware real: no NVIDIA kernel driver is loaded on this machine "
             f"({_VERSION} is missing); use --embedded-hardware simulated"
         ) from error
     found = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text)
     if not found:
-        raise EmbeddedError(f"{_VERSION} names no version: {text!r}")
+        raise UserError(f"{_VERSION} names no version: {text!r}")
     return found[1]
 
 
@@ -59,7 +59,7 @@ def install(driver_root: Path) -> None:
     """Fill a driver root with the machine's driver libraries and ``nvidia-smi``.
 
     Raises:
-        EmbeddedError: the driver's libraries or program are nowhere.
+        UserError: the driver's libraries or program are nowhere.
     """
     version = driver_version()
     folder = _folder(version)
@@ -96,7 +96,7 @@ def _folder(version: str) -> Path:
     for name in search:
         if name and (Path(name) / f"libcuda.so.{version}").is_file():
             return Path(name)
-    raise EmbeddedError(
+    raise UserError(
         f"--embedded-hardware real: libcuda.so.{version} of the loaded driver is in none of "
         f"{', '.join(_FOLDERS)}; name its folder in LD_LIBRARY_PATH"
     )
@@ -105,5 +105,5 @@ def _folder(version: str) -> Path:
 def _program() -> Path:
     found = shutil.which("nvidia-smi") or shutil.which("nvidia-smi", path="/usr/local/nvidia/bin")
     if not found:
-        raise EmbeddedError("--embedded-hardware real: nvidia-smi is not on PATH")
+        raise UserError("--embedded-hardware real: nvidia-smi is not on PATH")
     return Path(found)

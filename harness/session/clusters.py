@@ -105,7 +105,7 @@ class Clusters:
             running = self._until_the_end.enter_context(
                 cluster.running(asked, progress.Progress(), self._component_died)
             )
-        except errors.EmbeddedError as error:
+        except errors.UserError as error:
             raise NoClusterError(f"the embedded cluster cannot be started: {error}") from error
         kube = from_kubeconfig([running.kubeconfig], "", self._run_id)
         return kube, Place(

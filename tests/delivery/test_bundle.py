@@ -13,7 +13,7 @@ import pytest
 from building import artifacts, bundle
 from building.artifacts import Artifact, Build, BuildError
 from building.binaries import KUBERNETES, PUSH
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from delivery.bundle import packages
 from delivery.bundle.__main__ import main, part_size
@@ -119,7 +119,7 @@ def test_a_failing_compressor_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     """No half of an archive remains."""
     (tmp_path / "noise").write_bytes(os.urandom(MIB))
     monkeypatch.setattr("delivery.bundle.write._COMPRESS", ("false",))
-    with pytest.raises(EmbeddedError, match="`false` ended with 1"):
+    with pytest.raises(UserError, match="`false` ended with 1"):
         pack(tmp_path / "out", "1.0", {Path("noise"): tmp_path / "noise"}, MIB, time=1)
     assert list((tmp_path / "out").iterdir()) == []
 

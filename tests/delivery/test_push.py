@@ -25,7 +25,7 @@ from building import artifacts, bundle
 from building.architecture import AMD64, ARCHITECTURES, ARM64, Architecture
 from building.artifacts import Artifact
 from building.binaries import PUSH, RUNTIME
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from delivery import push
 from embedded.pki import Authority
@@ -140,7 +140,7 @@ class Send:
     def __call__(self, address: str, *, insecure: bool = True) -> str:
         """Push; returns the digest."""
         command = [self.program, *(["--insecure"] * insecure), f"{address}/{REPOSITORY}:1"]
-        push.run(command)
+        push.call(command)
         return push.push(self.archives, NAME, command)
 
 
@@ -575,7 +575,7 @@ def test_references(text: str, parsed: tuple[str, str]) -> None:
 )
 def test_no_references(text: str) -> None:
     """What is refused is repeated, with an example of what is right."""
-    with pytest.raises(EmbeddedError) as caught:
+    with pytest.raises(UserError) as caught:
         push.parse(text)
     assert f"{text!r} is no REGISTRY/NAME[:TAG]" in str(caught.value)
 
@@ -606,7 +606,7 @@ def test_a_bundle_has_one_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     carrier = bundle.Bundle("1", ("nvidia",), ("1.37",), ("3.11",), "3.11", "")
     monkeypatch.setattr(bundle, "unpacked", lambda: carrier)
     assert push.chosen("amd64") == [AMD64]
-    with pytest.raises(EmbeddedError, match=r"--arch 'arm64': .*for amd64 only\. Push it from a"):
+    with pytest.raises(UserError, match=r"--arch 'arm64': .*for amd64 only\. Push it from a"):
         push.chosen("amd64,arm64")
 
 

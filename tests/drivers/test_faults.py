@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from embedded.drivers.reference import FAULTS, set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import (
@@ -135,7 +135,7 @@ def test_set_fault_writes_to_the_drivers_folder_of_the_node(tmp_path: Path) -> N
 
 def test_unknown_faults_are_refused(tmp_path: Path) -> None:
     """The message names the option, the value and what would be right; nothing is written."""
-    with pytest.raises(EmbeddedError, match=r"--embedded-fault 'nope': .* there are: no-slices"):
+    with pytest.raises(UserError, match=r"--embedded-fault 'nope': .* there are: no-slices"):
         set_fault(tmp_path, "nope")
     assert not list(tmp_path.iterdir())
     (tmp_path / FILE).write_text("nope")

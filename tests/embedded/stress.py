@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import cluster
 from embedded.options import Options
@@ -65,7 +65,7 @@ class Stress:
         began = time.monotonic()
         try:
             cluster.up(Options(name=self.name), Progress())
-        except EmbeddedError as error:
+        except UserError as error:
             return f"no cluster: {error}"
         self._up_seconds.append(time.monotonic() - began)
         return "\n".join(cluster.deaths(self.name))
@@ -73,7 +73,7 @@ class Stress:
     def _down(self) -> str:
         try:
             cluster.down(self.name)
-        except EmbeddedError as error:
+        except UserError as error:
             return f"not down: {error}"
         left = footprint.of_cluster(self.name)
         for what, now in footprint.host().items():

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from kubernetes import config, dynamic
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import cluster as embedded_cluster
 from embedded.options import Options
@@ -185,7 +185,7 @@ def test_a_component_that_dies_is_named_with_the_end_of_its_log(name: str) -> No
 def test_a_gate_that_kubernetes_does_not_know_is_named_by_kubernetes(name: str) -> None:
     """The start ends at once, with the component's own words and the option."""
     options = Options(name=name, gpus="1", nodes=1, feature_gates="NoSuchGate=true")
-    with pytest.raises(EmbeddedError) as error:
+    with pytest.raises(UserError) as error:
         embedded_cluster.up(options, Progress())
     assert "unrecognized feature gate: NoSuchGate" in str(error.value)
     assert "--embedded-feature-gates NoSuchGate=true" in str(error.value)

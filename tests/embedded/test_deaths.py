@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import cluster, deaths
 from embedded.options import Options
@@ -119,7 +119,7 @@ def test_a_death_in_mid_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr(cluster, "_has_published", kill_the_server)
-    with pytest.raises(EmbeddedError, match=r"kube-apiserver on control-plane was killed by sig"):
+    with pytest.raises(UserError, match=r"kube-apiserver on control-plane was killed by sig"):
         cluster.up(Options(nodes=1, name=name), Progress())
     assert not footprint.of_cluster(name)
     assert footprint.host() == before

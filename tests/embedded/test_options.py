@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from building.binaries import KUBERNETES
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import __main__ as command
 from embedded import cluster as embedded_cluster
@@ -86,7 +86,7 @@ def test_there_are_two_nodes_unless_told_otherwise() -> None:
     assert nodes_of(nodes=3, gpus="1") == [f"1 x {H100}"] * 3
     assert nodes_of(gpus="1,0") == [f"1 x {H100}", "no GPU"]
     assert nodes_of(gpus=f"1+2:{RTX_4090}", nodes=1) == [f"1 x {H100} and 2 x {RTX_4090}"]
-    with pytest.raises(EmbeddedError, match=r"--embedded-nodes 3: --embedded-gpus '1,0' lists 2"):
+    with pytest.raises(UserError, match=r"--embedded-nodes 3: --embedded-gpus '1,0' lists 2"):
         nodes_of(nodes=3, gpus="1,0")
 
 
@@ -96,7 +96,7 @@ def test_real_hardware_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real, "gpu_nodes", lambda: [Path("/dev/nvidia0")])
     assert nodes_of(hardware="real") == ["1 x GPU (real, driver 580.1)"]
     assert nodes_of(hardware="real", nodes=1) == ["1 x GPU (real, driver 580.1)"]
-    with pytest.raises(EmbeddedError, match="--embedded-nodes 2: with --embedded-hardware real"):
+    with pytest.raises(UserError, match="--embedded-nodes 2: with --embedded-hardware real"):
         nodes_of(hardware="real", nodes=2)
 
 
@@ -143,7 +143,7 @@ def test_bad_options_are_refused_before_anything_is_made(
     options: dict[str, Any], message: str
 ) -> None:
     """The message names the option, the value and what would be right."""
-    with pytest.raises(EmbeddedError, match=message):
+    with pytest.raises(UserError, match=message):
         embedded_cluster.up(Options(**{"name": "refused", **options}), Progress())
     assert not (states() / "refused").exists()
 

@@ -14,7 +14,7 @@ import pytest
 
 from building import artifacts
 from building.artifacts import Artifact, Build, BuildError
-from building.errors import EmbeddedError
+from building.errors import UserError
 from building.progress import Progress
 from embedded import cluster, requirements
 from embedded.machine import MachineError
@@ -32,7 +32,7 @@ class Usage(NamedTuple):
 
 def refused() -> str:
     """What the check says of this machine."""
-    with pytest.raises(EmbeddedError) as error:
+    with pytest.raises(UserError) as error:
         requirements.check(2)
     return str(error.value)
 
@@ -198,9 +198,7 @@ def test_a_name_that_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DRA_STATE", str(tmp_path))
     (tmp_path / "taken").mkdir()
     with (
-        pytest.raises(
-            EmbeddedError, match=r"'taken' is up or being started already; `./run cluster"
-        ),
+        pytest.raises(UserError, match=r"'taken' is up or being started already; `./run cluster"),
         cluster._starting(tmp_path / "taken"),
     ):
         pass

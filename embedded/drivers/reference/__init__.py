@@ -14,7 +14,7 @@ import yaml
 
 from building.artifacts import Artifact
 from building.binaries import Release
-from building.errors import EmbeddedError
+from building.errors import UserError
 from embedded.drivers.driver import Driver, Object
 from embedded.drivers.reference.image import REFERENCE_IMAGE
 from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
@@ -63,9 +63,9 @@ def set_fault(node_root: Path, fault: str | None) -> None:
         fault: a name of `FAULTS`.
 
     Raises:
-        EmbeddedError: there is no such fault.
+        UserError: there is no such fault.
     """
     try:
         faults.switch(node_root / _FOLDER, fault)
     except ValueError as error:
-        raise EmbeddedError(f"--embedded-fault {fault!r}: {error}") from error
+        raise UserError(f"--embedded-fault {fault!r}: {error}") from error
