@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.checks.options import OptionError, flag
+from harness.options import OptionError, flag
 from harness.verdict.finding import Blame, Finding
 from harness.verdict.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
 from reports import results

@@ -22,7 +22,7 @@ from harness.verdict.outcome import (
     Record,
     Result,
     Verdict,
-    undecided_areas,
+    inconclusive_areas,
 )
 from harness.verdict.table import Table
 from reports.facts import Facts
@@ -154,11 +154,11 @@ def render(record: Record, facts: Facts) -> str:
 
 
 def _shown(record: Record) -> list[Shown]:
-    shown, told = [], set()
+    shown, describe = [], set()
     for number, result in enumerate(record.results, 1):
         key = (result.id or result.case, _kind(result))
-        shown.append(Shown(result, f"case-{number}", _kind(result), first=key not in told))
-        told.add(key)
+        shown.append(Shown(result, f"case-{number}", _kind(result), first=key not in describe))
+        describe.add(key)
     return shown
 
 
@@ -212,7 +212,7 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     if not record.preflight_failed():
         notes += [
             ("open", f"nothing was found out about {area}: no check of it passed")
-            for area in undecided_areas(record.checks())
+            for area in inconclusive_areas(record.checks())
         ]
     notes += [("left in the cluster", left) for left in record.leftovers]
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
@@ -241,8 +241,8 @@ def _records(value: object) -> list[Mapping[str, Any]]:
 
 def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
     """A GPU without the attributes that have a column of their own."""
-    told = (gpu.get("uuid"), gpu.get("product"))
-    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in told}
+    describe = (gpu.get("uuid"), gpu.get("product"))
+    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in describe}
     return {**gpu, "attributes": attributes}
 
 

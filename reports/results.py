@@ -235,7 +235,7 @@ def _member(kind: type[E], value: Any, where: str) -> E:
     try:
         return kind(value)
     except ValueError:
-        allowed = ", ".join(member.value for member in kind)
+        allowed = ", ".join(container.value for container in kind)
         raise ResultsError(f"{where} is {value!r}; expected one of {allowed}") from None
 
 

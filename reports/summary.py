@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from harness.verdict.finding import HEAD_CHARACTERS, one_line
-from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result, undecided_areas
+from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result, inconclusive_areas
 from reports import html, results
 from reports.facts import Facts
 
@@ -45,7 +45,7 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         yield f" ENDED   {record.interrupted}"
     if record.narrowed:
         yield f" PART    {record.narrowed}"
-    for area in undecided_areas(record.checks()):
+    for area in inconclusive_areas(record.checks()):
         yield f" OPEN    nothing was found out about {area}: no check of it passed"
     for left in record.leftovers:
         yield f" LEFT    {left}"

@@ -1,7 +1,7 @@
 """Writes what is derived from the checks: ``python -m suites`` in the project's folder.
 
-``docs/checks.md`` and ``docs/requirements.md`` are for people; ``suites/checks.lock`` keeps IDs and
-names from being changed or used again, because reports and dashboards know checks by them.
+``docs/checks.md`` is for people; ``suites/checks.lock`` keeps IDs and names from being changed or
+used again, because reports and dashboards know checks by them.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from harness.checks.check import Check, check_of
-from harness.cluster.yaml_file import YamlFileError
-from suites import requirements
+from harness.options import Impact
 
 SUITES = Path(__file__).parent
 LOCK = SUITES / "checks.lock"
 PAGE = SUITES.parent / "docs" / "checks.md"
-REQUIREMENTS_PAGE = SUITES.parent / "docs" / "requirements.md"
 LOCK_HEAD = (
     "# ID and name of every check ever released: public API. Lines are added, never changed.\n"
 )
@@ -39,6 +38,11 @@ def checks() -> list[Check]:
     return sorted(found, key=lambda check: (check.area, check.id))
 
 
+def impacts(known: Collection[Impact]) -> str:
+    """Name impacts in a sentence; ``none`` where there is none."""
+    return " and ".join(sorted(known)) or "none"
+
+
 def lock(known: list[Check]) -> str:
     """The lock file's content."""
     lines = sorted(f"{check.id} {check.name}\n" for check in known)
@@ -56,42 +60,32 @@ def page(known: list[Check]) -> str:
         "4 CUDA and IPC, 5 node contract. *Impact*: what it does to the cluster; more than `none`",
         "only with `--dra-allow`. *After*: checks that must have passed in the same form for this",
         "one to say anything; else it is `skip: blocked by` the one that did not.",
-        "*Judges*: the [requirements](requirements.md) that it comes from.",
     ]
     for area in dict.fromkeys(check.area for check in known):
         text += ["", f"## {area}"]
         for check in (check for check in known if check.area == area):
-            judged = [
-                f"[{source}](requirements.md#{source.lower()})"
-                for source in requirements.sources(check)
-            ]
-            forms = ", ".join(f"`{form.name}` ({form.impact})" for form in check.variants)
+            forms = ", ".join(
+                f"`{form.name}` ({impacts(form.scenario.impacts)})" for form in check.forms
+            )
             text += [
                 "",
                 f"### {check.id} `{check.name}`",
                 "",
                 check.sentence,
                 "",
-                f"* {check.force}, level {check.level}, impact {check.impact}",
+                f"* {check.force}, level {check.level}, impact {impacts(check.impacts_of(None))}",
                 *([f"* forms and their impact: {forms}"] if forms else []),
                 *([f"* after: {', '.join(check.after)}"] if check.after else []),
-                f"* judges: {', '.join(judged)}",
+                f"* source: {check.source}",
             ]
     return "\n".join(text) + "\n"
 
 
 def main() -> None:
-    """Write the files; none where checks and requirements do not fit together."""
+    """Write both files."""
     known = checks()
-    try:
-        asked = requirements.load()
-    except YamlFileError as error:
-        sys.exit(str(error))
-    if wrong := requirements.problems(asked, known):
-        sys.exit("\n".join(wrong))
     LOCK.write_text(lock(known), encoding="utf-8")
     PAGE.write_text(page(known), encoding="utf-8")
-    REQUIREMENTS_PAGE.write_text(requirements.page(asked, known), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
+from harness.options import DEEPEST_LEVEL, Impact
+from harness.scenario.scenario import Scenario
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 ATTRIBUTE = "dra_check"
 FUNCTION_PREFIX = "test_"
-DEEPEST_LEVEL = 5
 
 
 class Force(enum.StrEnum):
@@ -28,77 +30,16 @@ class Force(enum.StrEnum):
     SHOULD = "SHOULD"
 
 
-class Impact(enum.StrEnum):
-    """How dangerous for a cluster that others use."""
-
-    NONE = "none"
-    EXHAUST = "exhaust"
-    """Takes every free GPU of a node."""
-    PRIVILEGED = "privileged"
-    """Host namespaces, hostPath, node files."""
-    DISRUPT = "disrupt"
-    """Drains, restarts driver or kubelet."""
-
-
-EVERY_DEVICE = 1 << 16
-"""For `Scenario.most`: as many devices as one node has free."""
-
-
-class Variant(Protocol):
-    """One form in which a check is made: a scenario, or a part of one."""
+class Form(Protocol):
+    """One form of a check: a scenario, or a part of one."""
 
     @property
     def name(self) -> str:
         """In brackets behind the check's name."""
 
     @property
-    def impact(self) -> Impact:
-        """Of this form."""
-
-    @property
     def scenario(self) -> Scenario:
-        """What is played for it."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What is played once in the cluster, for any number of checks to judge."""
-
-    name: str
-    impact: Impact = Impact.NONE
-    devices: int = 0
-    """How many devices of one node it takes at least."""
-    most: int = 0
-    """How many it can make use of, where one node has more than ``devices``."""
-    any_driver: bool = False
-    """Whether no part of it needs to know how a driver's devices are used."""
-
-    @property
-    def scenario(self) -> Scenario:
-        """Itself: a scenario may be a check's form."""
-        return self
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else may be played at the same time."""
-        return self.impact in (Impact.EXHAUST, Impact.DISRUPT)
-
-    def wanted(self, largest: int) -> int:
-        """How many devices it takes where the node with the most has ``largest`` free."""
-        return max(self.devices, min(self.most, largest))
-
-    def play(self, run: Any, turn: Any) -> Any:
-        """Play it; never raises but to end the run.
-
-        Args:
-            run: the `harness.scenario.run.Run`.
-            turn: the `harness.scenario.launcher.Turn`.
-        """
-        raise NotImplementedError(self.name)
-
-    def unplayed(self, reason: Any) -> Any:
-        """What came of it when it could not be played, for this reason (a `JudgementError`)."""
-        raise NotImplementedError(self.name)
+        """What runs for it."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +49,6 @@ class Part:
     name: str
     scenario: Scenario
 
-    @property
-    def impact(self) -> Impact:
-        """That of the whole scenario."""
-        return self.scenario.impact
-
 
 @dataclass(frozen=True)
 class Check:
@@ -121,7 +57,7 @@ class Check:
     id: str
     function: str
     area: str
-    """The folder of the suite that it is in."""
+    """Under which reports show it; JUnit's class is ``dra.AREA``."""
     sentence: str
     force: Force
     level: int
@@ -129,59 +65,40 @@ class Check:
     IPC · 5 node contract."""
     source: str
     """Where the requirement comes from."""
-    impact: Impact = Impact.NONE
     scenario: Scenario | None = None
-    """What it judges, where it is made in one form only."""
-    variants: tuple[Variant, ...] = ()
+    """What it judges, where it has one form only; None: it only reads."""
+    forms: tuple[Form, ...] = ()
     after: tuple[str, ...] = ()
     """Checks that must have passed in the same form for this one to say anything."""
-    needs: tuple[str, ...] = ()
-    """What the driver's profile must know: ``cuda`` for a device that CUDA can see."""
+    judges_driver: bool = True
+    """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
 
     @property
     def name(self) -> str:
         """The function's name without its prefix."""
         return self.function.removeprefix(FUNCTION_PREFIX)
 
-    def case(self, variant: str | None) -> str:
+    def case(self, form: str | None) -> str:
         """The name in JUnit."""
-        return f"{self.id}_{self.name}" + (f"[{variant}]" if variant else "")
+        return f"{self.id}_{self.name}" + (f"[{form}]" if form else "")
 
-    def scenario_of(self, variant: str | None) -> Scenario | None:
-        """What is played for it in one form."""
-        return next((v.scenario for v in self.variants if v.name == variant), self.scenario)
+    def scenario_of(self, form: str | None) -> Scenario | None:
+        """What runs for it in one form; None: it only reads."""
+        return next((one.scenario for one in self.forms if one.name == form), self.scenario)
 
-    def impact_of(self, variant: str | None) -> Impact:
-        """The impact in one form."""
-        for candidate in self.variants:
-            if candidate.name == variant and candidate.impact is not Impact.NONE:
-                return candidate.impact
-        if self.impact is Impact.NONE and self.scenario is not None:
-            return self.scenario.impact
-        return self.impact
+    def impacts_of(self, form: str | None) -> frozenset[Impact]:
+        """How one form can be noticed by others."""
+        scenario = self.scenario_of(form)
+        return scenario.impacts if scenario is not None else frozenset()
 
-    def creates(self, variant: str | None) -> bool:
-        """Whether it makes any objects in one form; else it only reads."""
-        return self.scenario_of(variant) is not None
-
-    def devices_of(self, variant: str | None) -> int:
+    def devices_of(self, form: str | None) -> int:
         """How many devices of one node it takes in one form."""
-        scenario = self.scenario_of(variant)
+        scenario = self.scenario_of(form)
         return scenario.devices if scenario is not None else 0
 
-    @property
-    def devices(self) -> int:
-        """How many devices of one node it takes in its smallest form."""
-        return min((self.devices_of(name) for name in self.forms()), default=0)
-
-    def needs_of(self, variant: str | None) -> tuple[str, ...]:
-        """What the driver's profile must know in one form."""
-        scenario = self.scenario_of(variant)
-        return () if scenario is not None and scenario.any_driver else self.needs
-
-    def forms(self) -> Iterable[str | None]:
+    def form_names(self) -> Iterable[str | None]:
         """The names of its forms; one None where it has none."""
-        return [variant.name for variant in self.variants] or [None]
+        return [form.name for form in self.forms] or [None]
 
 
 def check(
@@ -190,13 +107,24 @@ def check(
     force: str,
     level: int,
     source: str,
-    impact: str = Impact.NONE,
+    area: str = "",
     scenario: Scenario | None = None,
-    variants: tuple[Variant, ...] = (),
+    forms: tuple[Form, ...] = (),
     after: tuple[str, ...] = (),
-    needs: tuple[str, ...] = (),
+    judges_driver: bool = True,
 ) -> Callable[[F], F]:
     """Declare a function to be a check.
+
+    Args:
+        id: its name for ever, as ``ISO-003``.
+        force: ``MUST`` or ``SHOULD``.
+        level: how deep it looks (`Check.level`).
+        source: where the requirement comes from.
+        area: under which reports show it; the folder of the suite that it is in where not given.
+        scenario: what it judges, where it has one form only.
+        forms: the forms in which it is made, each with what it judges.
+        after: checks that must have passed in the same form for this one to say anything.
+        judges_driver: False for what judges CUDA, the cluster or the suite itself.
 
     Raises:
         ValueError: the declaration is not a check (an ID that is none, no docstring, …).
@@ -205,8 +133,8 @@ def check(
         raise ValueError(f"check ID {id!r}: expected AREA-NNN")
     if not 0 <= level <= DEEPEST_LEVEL:
         raise ValueError(f"{id}: level {level} is not 0 to {DEEPEST_LEVEL}")
-    if scenario is not None and variants:
-        raise ValueError(f"{id}: a check has a scenario or variants, not both")
+    if scenario is not None and forms:
+        raise ValueError(f"{id}: a check has a scenario or forms, not both")
 
     def declare(function: F) -> F:
         name = getattr(function, "__name__", "")
@@ -220,16 +148,15 @@ def check(
         declared = Check(
             id=id,
             function=name,
-            area=PurePath(inspect.getfile(function)).parent.name,
+            area=area or PurePath(inspect.getfile(function)).parent.name,
             sentence=" ".join(sentence.split()),
             force=Force(force),
             level=level,
             source=source,
-            impact=Impact(impact),
             scenario=scenario,
-            variants=variants,
+            forms=forms,
             after=after,
-            needs=needs,
+            judges_driver=judges_driver,
         )
         setattr(function, ATTRIBUTE, declared)
         return function
@@ -238,6 +165,6 @@ def check(
 
 
 def check_of(function: object) -> Check | None:
-    """What a function was declared to check, if anything."""
+    """Answer what a function was declared to check, if anything."""
     declared = getattr(function, ATTRIBUTE, None)
     return declared if isinstance(declared, Check) else None

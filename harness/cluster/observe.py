@@ -221,8 +221,8 @@ class Observer:
             listeners = list(self._listeners)
             self._changed.notify_all()
         for (change, obj), is_foreign in zip(changes, foreign, strict=True):
-            told = _extract(obj) if is_foreign else obj
-            self._journal.write("object", change=change, object=told)
+            describe = _extract(obj) if is_foreign else obj
+            self._journal.write("object", change=change, object=describe)
         for listener in listeners:
             listener([(obj, change == "DELETED") for change, obj in changes])
 

@@ -1,21 +1,25 @@
-"""What came of a scenario: claims, containers, what happened, and what each of them left."""
+"""What a scenario left: claims, containers, what happened, and what each of them reported."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.logs import LogFollower
-from harness.scenario.observed import Evidence
+from harness.scenario.observed import Observed
 from harness.scenario.workload_report import WorkloadReport
 from harness.verdict import causes
 from harness.verdict.causes import Cause
-from harness.verdict.finding import Blame, Finding, JudgementError, UndecidedError, judge
+from harness.verdict.finding import Blame, Finding, InconclusiveError, JudgementError, judge
+
+T = TypeVar("T")
 
 HOLDER = "holder"
 """A container that does nothing but keep a claim allocated."""
+REST = "rest"
+"""The workload's command that touches no device and leaves no report."""
 
 
 class Claim:
@@ -26,6 +30,11 @@ class Claim:
         self.requests = tuple(requests)
         self.by_request: Mapping[str, Device] = {}
         """Allocated devices that a slice publishes, once allocated."""
+        self.node_devices: tuple[Device, ...] = ()
+        """Every published device of the node that the allocated devices are on."""
+        self.allocated: Observed[Object] = Observed(f"the allocation of claim {self.name}")
+        self.in_use: Observed[Object] = Observed(f"claim {self.name} as its pods use it")
+        self.released: Observed[Object] = Observed(f"claim {self.name} after its pods are gone")
 
     @property
     def name(self) -> str:
@@ -37,28 +46,42 @@ class Claim:
         """The allocated devices in the order of the requests."""
         return tuple(self.by_request[name] for name in self.requests if name in self.by_request)
 
+    def all(self) -> list[Observed[Any]]:
+        """List every piece of evidence."""
+        return [self.allocated, self.in_use, self.released]
 
-class Member:
+
+class Container:
     """One container of a scenario, in a pod of its own unless others are in it, too."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, args: Sequence[str] = (), claims: Sequence[Claim] = ()) -> None:
         self.role = role
+        self.args = tuple(args)
+        """What the workload was asked to do."""
+        self.claims = tuple(claims)
+        self.verdict = "ok"
+        """The workload's verdict that shows that all is well."""
         self.pod: Object | None = None
         """As last seen."""
         self.devices: tuple[Device, ...] = ()
-        """What its claims held when its container started."""
+        """What its claims held when it started."""
         self.refused: JudgementError | None = None
         """Why the API server did not take its pod."""
         self.ended_by_suite = False
-        """Whether it waited in vain and was told to stop."""
+        """Whether it waited for something that cannot come, and was told to stop."""
         self.follower: LogFollower | None = None
-        self.admitted: Evidence[Object] = Evidence(f"the {role}'s pod")
-        self.started: Evidence[Object] = Evidence(f"the start of the {role}'s container")
-        self.report: Evidence[WorkloadReport] = Evidence(f"the {role}'s report")
-        self.message: Evidence[Mapping[str, Any]] = Evidence(f"the {role}'s termination message")
+        self.admitted: Observed[Object] = Observed(f"the {role}'s pod")
+        self.started: Observed[Object] = Observed(f"the start of the {role}'s container")
+        self.report: Observed[WorkloadReport] = Observed(f"the {role}'s report")
+        self.message: Observed[Mapping[str, Any]] = Observed(f"the {role}'s termination message")
 
-    def all(self) -> list[Evidence[Any]]:
-        """Every piece of evidence."""
+    @property
+    def rests(self) -> bool:
+        """Whether it only rests, so that it has nothing to report."""
+        return self.args[:1] == (REST,)
+
+    def all(self) -> list[Observed[Any]]:
+        """List every piece of evidence."""
         return [self.admitted, self.started, self.report, self.message]
 
     def lines(self) -> list[str]:
@@ -66,8 +89,8 @@ class Member:
         return self.follower.lines() if self.follower is not None else []
 
 
-class Account:
-    """What came of a scenario; the base of every kind."""
+class EvidenceBase:
+    """What a check judges: pieces that were found or not, and what happened meanwhile."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -75,20 +98,20 @@ class Account:
         self.events: list[str] = []
         self.driver_log: list[str] = []
 
-    def evidence(self) -> list[Evidence[Any]]:
-        """All of it."""
+    def pieces(self) -> list[Observed[Any]]:
+        """List every piece."""
         raise NotImplementedError
 
     def without(self, reason: JudgementError) -> None:
-        """Note why what is missing is missing."""
-        for piece in self.evidence():
+        """Note the reason for all that was not found."""
+        for piece in self.pieces():
             piece.missing(reason)
 
     def explained(self, finding: Finding) -> Finding:
-        """A finding with what happened beside it."""
+        """Put beside a finding what happened."""
         return finding.with_evidence(tuple(self.steps), tuple(self.events), tuple(self.driver_log))
 
-    def refuse(
+    def fail(
         self,
         head: str,
         *,
@@ -97,7 +120,15 @@ class Account:
         cause: Cause | None = None,
         blame: Blame = Blame.DRIVER,
     ) -> NoReturn:
-        """End a check: not so. Who is to blame decides whether that fails the driver."""
+        """End a check with a finding; it is an error, not a failure, if the driver is not to blame.
+
+        Args:
+            head: one line that a stranger understands.
+            expected: what a correct driver brings about.
+            observed: what there was.
+            cause: the likely cause, which also says who is to blame.
+            blame: who is to blame where no cause says it.
+        """
         finding = Finding(
             head=head,
             expected=expected,
@@ -109,49 +140,76 @@ class Account:
         raise judge(self.explained(finding))
 
 
-class Played(Account):
-    """What came of a scripted scenario: its members by role, and its claims by name."""
+class Evidence(EvidenceBase):
+    """What a scenario left: its containers by role, its claims by name, its parts by name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.members: dict[str, Member] = {}
+        self.containers: dict[str, Container] = {}
         self.claims: dict[str, Claim] = {}
-        self.notes: dict[str, Any] = {}
-        """What a script wants to tell its checks besides."""
-        self.ended: Evidence[bool] = Evidence("the end of the scenario")
-        self.released: Evidence[bool] = Evidence("the release of the claims")
+        self.parts: dict[str, Evidence] = {}
+        """What parts of the scenario left, which ran side by side."""
+        self.ended: Observed[bool] = Observed("the end of the scenario")
+        self.simulated = False
+        """Whether the GPUs are simulated."""
 
-    def evidence(self) -> list[Evidence[Any]]:
-        """All of it."""
-        pieces: list[Evidence[Any]] = [self.ended, self.released]
-        for member in self.members.values():
-            pieces += member.all()
-        return pieces
+    def pieces(self) -> list[Observed[Any]]:
+        """List every piece, those of the parts, too."""
+        found: list[Observed[Any]] = [self.ended]
+        found += [piece for claim in self.claims.values() for piece in claim.all()]
+        found += [piece for one in self.containers.values() for piece in one.all()]
+        return found + [piece for part in self.parts.values() for piece in part.pieces()]
 
     def went_well(self) -> bool:
         """Whether nothing of it will be of interest to somebody who looks for a fault."""
-        reports = [m.report.known() for m in self.members.values() if m.role != HOLDER]
-        fine = all(report is not None and report.verdict == "ok" for report in reports)
+        seen = {c: c.report.known() for c in self.containers.values() if not c.rests}
+        fine = all(
+            report and (c.ended_by_suite or report.verdict == c.verdict)
+            for c, report in seen.items()
+        )
         return fine and self.ended.known() is not None
 
-    def member(self, role: str) -> Member:
-        """A member, or the reason why the script never came to it."""
-        if role not in self.members:
-            self.ended.get()
-            head = f"the scenario {self.name} has no {role}"
-            raise UndecidedError(Finding(head, role, ", ".join(self.members), Blame.SUITE))
-        return self.members[role]
-
-    def report(self, role: str) -> WorkloadReport:
-        """What a member reported, or the reason why it did not.
+    def container(self, role: str) -> Container:
+        """Find a container by its role.
 
         Raises:
-            JudgementError: there is no report, or the workload did not come to its task.
+            JudgementError: the reason why the scenario did not reach it.
         """
-        report = self.member(role).report.get()
+        return self._reached(role, self.containers)
+
+    def claim(self, name: str) -> Claim:
+        """Find a claim by its name.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it.
+        """
+        return self._reached(name, self.claims)
+
+    def part(self, name: str) -> Evidence:
+        """Find what a part left.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it.
+        """
+        return self._reached(name, self.parts)
+
+    def _reached(self, name: str, among: Mapping[str, T]) -> T:
+        if name not in among:
+            self.ended.get()
+            head = f"the scenario {self.name} has no {name}"
+            raise InconclusiveError(Finding(head, name, ", ".join(among), Blame.SUITE))
+        return among[name]
+
+    def report(self, role: str) -> WorkloadReport:
+        """Read what a container reported.
+
+        Raises:
+            JudgementError: there is no report, or the workload failed before its task.
+        """
+        report = self.container(role).report.get()
         if report.at_fault:
-            self.refuse(
-                f"the {role} did not come to its task: {report.error_text()}",
+            self.fail(
+                f"the {role} failed before its task: {report.error_text()}",
                 expected="a result about the GPUs",
                 observed=report.error_text(),
                 cause=causes.of_cuda({**(report.error or {}), "blame": "workload"}),

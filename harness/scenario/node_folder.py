@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from harness.cluster.kinds import Object
 from harness.cluster.observe import WaitTimeoutError
-from harness.scenario.play import Play
-from harness.scenario.pods import termination
+from harness.scenario.pods import describe, termination
+from harness.scenario.run import Run
 
 PARENT = PurePosixPath("/tmp")
 REMOVE = """\
@@ -21,37 +22,42 @@ if os.path.exists(sys.argv[1]):
 class NodeFolder:
     """The run's own folder for one scenario; removed once its pods have ended."""
 
-    def __init__(self, play: Play) -> None:
-        self.path = PARENT / f"dra-conformance-{play.run.id}-{play.account.name}"
-        self._play = play
+    def __init__(
+        self, run: Run, create: Callable[[str, Mapping[str, Any]], Object], scenario: str
+    ) -> None:
+        """Name a folder; a pod makes it.
+
+        Args:
+            run: the run.
+            create: creates an object from a template and its values.
+            scenario: the scenario's name.
+        """
+        self.path = PARENT / f"dra-conformance-{run.id}-{scenario}"
+        self._run = run
+        self._create = create
+        self._scenario = scenario
         self._removals = 0
         self._chore = f"removal of the folder {self.path} from the nodes"
         self._pods: list[Object] = []
 
     def used_by(self, pod: Object) -> None:
-        """A pod that may have made it; from now on the run's clean-up removes it."""
+        """Note a pod that may have made it; from now on the run's clean-up removes it."""
         self._pods.append(pod)
-        self._play.run.chores[self._chore] = self.remove
-
-    def remove(self) -> None:
-        """As a whole."""
-        self.end_removal(self.begin_removal())
+        self._run.chores[self._chore] = lambda: self.end_removal(self.begin_removal())
 
     def begin_removal(self) -> list[Object]:
-        """Have it removed from each node that a pod may have made it on; answers the pods."""
-        observer = self._play.run.observer
-        nodes = {
-            str(observer.last(pod).obj["spec"].get("nodeName") or "") for pod in self._pods
-        } - {""}
+        """Create a pod that removes it on each node that a pod may have made it on."""
+        last = self._run.observer.last
+        nodes = {str(last(pod).obj["spec"].get("nodeName") or "") for pod in self._pods} - {""}
         # A second try, in the clean-up of a run that was ended, meets the first one's pod.
         self._removals += 1
         return [
-            self._play.create(
+            self._create(
                 "folder-removal.yaml.j2",
                 {
-                    "name": f"folder-removal-{self._play.account.name}-{number}-{self._removals}",
+                    "name": f"folder-removal-{self._scenario}-{number}-{self._removals}",
                     "node": node,
-                    "image": self._play.run.subject.image,
+                    "image": self._run.subject.image,
                     "parent": str(PARENT),
                     "command": ["python", "-c", REMOVE, f"/parent/{self.path.name}"],
                 },
@@ -61,7 +67,7 @@ class NodeFolder:
 
     def end_removal(self, pods: Iterable[Object]) -> None:
         """Wait for the removal; a folder that stays is a leftover of the run."""
-        run = self._play.run
+        run = self._run
         for pod in pods:
             why = ""
             try:
@@ -69,7 +75,7 @@ class NodeFolder:
                     "the removal of the run's folder",
                     lambda pod=pod: termination(run.observer.last(pod).obj),  # type: ignore[misc]
                     run.budgets.release,
-                    lambda pod=pod: self._play.at(pod),  # type: ignore[misc]
+                    lambda pod=pod: describe(run.observer.last(pod).obj),  # type: ignore[misc]
                 )
             except WaitTimeoutError as error:
                 why = str(error)

@@ -1,17 +1,17 @@
-"""What a scenario found out, piece by piece: each is there, or there is a reason why it is not."""
+"""A piece of evidence: a value that was observed, or the reason why it was not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from harness.verdict.finding import Blame, FailedError, Finding, JudgementError, UndecidedError
+from harness.verdict.finding import Blame, FailedError, Finding, InconclusiveError, JudgementError
 
 T = TypeVar("T")
 
 
-class Evidence(Generic[T]):
-    """One piece of evidence. Asking for a missing one raises the reason, once and for all."""
+class Observed(Generic[T]):
+    """A value, or the reason why there is none; asking for a missing one raises the reason."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -19,7 +19,7 @@ class Evidence(Generic[T]):
         self._reason: JudgementError | None = None
 
     def found(self, value: T) -> T:
-        """Note it."""
+        """Note the value, and answer it."""
         self._found = [value]
         return value
 
@@ -30,22 +30,26 @@ class Evidence(Generic[T]):
 
     def explain(self, explained: Callable[[Finding], Finding]) -> None:
         """Put beside the reason what else was seen."""
-        if isinstance(self._reason, FailedError | UndecidedError):
+        if isinstance(self._reason, FailedError | InconclusiveError):
             self._reason.finding = explained(self._reason.finding)
 
     def known(self) -> T | None:
-        """It, if it is there."""
+        """Answer the value, or None."""
         return self._found[0] if self._found else None
 
+    def reason(self) -> str:
+        """Say why it is missing; empty when it is there or nobody said."""
+        return "" if self._found or self._reason is None else str(self._reason)
+
     def get(self) -> T:
-        """It.
+        """Answer the value.
 
         Raises:
-            JudgementError: it is not there, for this reason.
+            JudgementError: the reason why there is none.
         """
         if self._found:
             return self._found[0]
         if self._reason is not None:
             raise self._reason
-        head = f"{self.what} was never looked for"
-        raise UndecidedError(Finding(head, self.what, "nothing", Blame.SUITE))
+        head = f"{self.what} was not collected"
+        raise InconclusiveError(Finding(head, self.what, "nothing", Blame.SUITE))

@@ -10,15 +10,15 @@ from harness.cluster.kinds import NODE, POD, SLICE, Kind, Object, has_labels, na
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD
-from harness.scenario.evidence import Account
-from harness.scenario.observed import Evidence
+from harness.scenario.evidence import EvidenceBase
+from harness.scenario.observed import Observed
 from harness.scenario.pods import describe, driver_log, has_started
 from harness.scenario.run import Run
 from harness.verdict import causes
-from harness.verdict.finding import Blame, Finding, UndecidedError, UnmetError, UnsupportedError
+from harness.verdict.finding import Blame, Finding, InconclusiveError, UnmetError, UnsupportedError
 
 
-class Published(Account):
+class Published(EvidenceBase):
     """The driver's ResourceSlices as they were when a check first asked for them.
 
     Of the nodes that the run is to use (``--dra-node-selector``), if it is not to use all.
@@ -27,9 +27,9 @@ class Published(Account):
     def __init__(self, run: Run) -> None:
         super().__init__("published")
         self._run = run
-        self.nodes: Evidence[Mapping[str, Object]] = Evidence("the nodes")
+        self.nodes: Observed[Mapping[str, Object]] = Observed("the nodes")
         """By name."""
-        self.driver_pods: Evidence[Mapping[str, Object]] = Evidence("the driver's pods")
+        self.driver_pods: Observed[Mapping[str, Object]] = Observed("the driver's pods")
         """By the node that each is on."""
         self._look_at_nodes()
         self._look_at_driver()
@@ -40,7 +40,7 @@ class Published(Account):
         self.gpus = devices(self.slices, subject.driver, subject.profile)
         """Whole GPUs, as far as the driver's profile tells them from others."""
 
-    def evidence(self) -> list[Evidence[Any]]:
+    def pieces(self) -> list[Observed[Any]]:
         """What is not published, but there."""
         return [self.nodes, self.driver_pods]
 
@@ -61,7 +61,7 @@ class Published(Account):
     def _container(self) -> str:
         return self._run.subject.profile.plugin_container
 
-    def refuse_of(
+    def fail_of(
         self,
         nodes: Collection[str],
         head: str,
@@ -72,7 +72,7 @@ class Published(Account):
     ) -> NoReturn:
         """End a check: not so, of these nodes; with what the driver says there."""
         self.driver_log = driver_log(self._run, nodes={*nodes} - {""}, about=["ResourceSlice"])
-        self.refuse(head, expected=expected, observed=observed, blame=blame)
+        self.fail(head, expected=expected, observed=observed, blame=blame)
 
     def _current(self) -> list[Object]:
         found = current(self._run.observer.objects(SLICE), self._run.subject.driver)
@@ -107,7 +107,7 @@ class Published(Account):
             return
         self.driver_pods.found({n: pod for n, pod in pods.items() if nodes is None or n in nodes})
 
-    def _list(self, kind: Kind, into: Evidence[Any], labels: str = "") -> list[Object] | None:
+    def _list(self, kind: Kind, into: Observed[Any], labels: str = "") -> list[Object] | None:
         try:
             return self._run.kube.list(kind, labels=labels)[0]
         except UnreachableError as error:
@@ -119,7 +119,7 @@ class Published(Account):
                 return None
             head = f"the API server refuses: {error}"
             finding = causes.refusal(head, f"a list of {kind.plural}", error)
-        into.missing(UndecidedError(finding))
+        into.missing(InconclusiveError(finding))
         return None
 
     def _settle(self) -> None:

@@ -12,8 +12,6 @@ from http.client import INTERNAL_SERVER_ERROR
 from pathlib import Path
 from typing import Any
 
-from harness.checks.check import Impact
-from harness.checks.options import Options
 from harness.cluster.anchor import (
     RUN_LABEL,
     Renewal,
@@ -42,6 +40,7 @@ from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
+from harness.options import Impact, Options
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import UnmetError
@@ -59,8 +58,8 @@ def new_run_id() -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which of the places a run can be in, for the first line of every report."""
+class ClusterInfo:
+    """Which cluster a run works on, for the first line of every report."""
 
     kind: str
     """``embedded``, ``kubeconfig`` or ``in-cluster``."""
@@ -100,14 +99,14 @@ class Run:
         options: Options,
         manifests: Path,
         kube: Kube,
-        place: Place,
+        cluster: ClusterInfo,
         record: Record,
     ) -> None:
         self.id = run_id
         self.options = options
         self.folder = options.output / run_id
         self.kube = kube
-        self.place = place
+        self.cluster = cluster
         self.budgets = Budgets(options.timeout_scale)
         self.journal = Journal(self.folder / "events.jsonl")
         self.observer = Observer(kube, self.journal, self._is_foreign)
@@ -126,8 +125,6 @@ class Run:
         """What the API server was asked to create and did not say whether it did."""
         self.borrowed: dict[str, str] = {}
         """What is not the run's and a check may change all the same: UID to reason."""
-        self.measured: dict[str, Any] = {}
-        """What scenarios found out that goes into the report's tables, by the table."""
         self.chores: dict[str, Callable[[], None]] = {}
         """What clean-up has to do once the pods are gone, unless it was done before."""
 
@@ -148,7 +145,7 @@ class Run:
 
     def allowed(self) -> frozenset[Impact]:
         """The impacts that checks of this run may have."""
-        return self.options.allowed(own_cluster=self.place.own)
+        return self.options.allowed(own_cluster=self.cluster.own)
 
     def devices(self) -> list[Device]:
         """What the driver publishes now."""

@@ -1,24 +1,55 @@
-"""Scenarios as scripts: a function of a `ScriptedPlay` that starts pods and waits for their end."""
+"""The steps of a scenario: what a script can do in the cluster, each in a few words.
+
+A script never has to handle an error: a step that fails ends it, and is the reason why the evidence
+after it is missing. Every check that asks for that evidence gets the reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import FORBIDDEN
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.checks.check import Impact, Scenario
-from harness.cluster.kinds import Object
+from harness.cluster.inventory import Device, holders, is_allocated, results
+from harness.cluster.kinds import CLAIM, Object, name_of
 from harness.cluster.kube import ApiError
-from harness.scenario.evidence import HOLDER, Claim, Member, Played
-from harness.scenario.launcher import Turn
-from harness.scenario.play import Play, allocation_name, the_pod
-from harness.scenario.pods import cannot_start
-from harness.scenario.run import RESTRICTED as RESTRICTED_STANDARD
-from harness.scenario.run import Run
+from harness.cluster.logs import LogFollower
+from harness.cluster.observe import WaitTimeoutError
+from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
+from harness.scenario.node_folder import NodeFolder
+from harness.scenario.pods import (
+    EVIDENCE_LINES,
+    cannot_start,
+    container_state,
+    describe_events,
+    driver_log,
+    has_started,
+    termination,
+)
+from harness.scenario.reservation import Reservation
+from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import RESTRICTED, Security
+from harness.scenario.waiting import Waiting
+from harness.scenario.workload_report import (
+    ReportError,
+    offer_of,
+    parse,
+    parse_termination,
+    result_line,
+)
 from harness.verdict import causes
-from harness.verdict.finding import Blame, JudgementError, UnmetError
+from harness.verdict.finding import (
+    Blame,
+    FailedError,
+    Finding,
+    InconclusiveError,
+    JudgementError,
+    UnmetError,
+    judge,
+)
 
 HOLDERS_PATIENCE = "3600"
 """Seconds; it is ended by the suite."""
@@ -27,13 +58,13 @@ FOLDER = "/shared"
 
 
 @dataclass(frozen=True)
-class Container:
+class ContainerSpec:
     """One container of a pod of the workload."""
 
     role: str
     args: Sequence[str]
     own_pid: int | None = None
-    """What PID it is to have for itself; None: as it comes."""
+    """What PID its process is to see of itself; None: as it comes."""
     requests: Sequence[str] = ()
     """Of the pod's claim, those that it gets; all of them where none is named."""
     waits: bool = True
@@ -42,56 +73,212 @@ class Container:
     """Instead of the image's own."""
 
 
-class ScriptedPlay(Play):
-    """A play by a script: what most scenarios need, in a few words."""
+class Steps(Waiting):
+    """What the script of a scenario can do."""
 
     def __init__(
         self,
         run: Run,
-        account: Played,
-        turn: Turn | None,
-        standard: str = RESTRICTED_STANDARD,
+        evidence: Evidence,
+        reservation: Reservation | None,
+        standard: str,
         scenario: str = "",
     ) -> None:
-        super().__init__(run, account, turn, standard, scenario)
-        self.played = account
-        self._claims_of: dict[str, list[Claim]] = {}
+        """Do nothing yet.
 
-    def perform(self, script: Callable[[ScriptedPlay], None]) -> Played:
-        """Play it to its end; never raises but to end the run."""
-        played = self.played
+        Args:
+            run: the run.
+            evidence: what is found goes here.
+            reservation: how many devices may be claimed; None for a part of a scenario, which uses
+                the claims of the whole.
+            standard: the Pod Security Standard of the namespace.
+            scenario: the name of the scenario that this is a part of, if it is.
+        """
+        super().__init__(run, evidence)
+        self.evidence = evidence
+        self.evidence.simulated = self.simulated = run.cluster.hardware == "simulated"
+        self.standard = standard
+        self.nonce = secrets.token_hex(8)
+        """The word by which the scenario's offers are told from others."""
+        self._reservation = reservation
+        self._scenario = scenario or evidence.name
+        self._kube = run.kube
+        self._observer = run.observer
+        self._budgets = run.budgets
+        self._folder: NodeFolder | None = None
 
-        def play() -> None:
+    # The whole scenario
+
+    def perform(self, script: Callable[[Steps], None]) -> Evidence:
+        """Run a script to its end and keep what it left; never raises but to end the run."""
+        evidence = self.evidence
+
+        def whole() -> None:
             script(self)
-            played.ended.found(True)
+            evidence.ended.found(True)
 
-        self.attempt(play, played.without)
-        for member in played.members.values():
-            self.attempt(lambda member=member: self._finished(member), played.without)  # type: ignore[misc]
-        pods = [member.pod for member in played.members.values() if member.pod is not None]
-        if not played.went_well():
-            self.attempt(
-                lambda: self.keep_evidence(pods, list(played.claims.values())), lambda _: None
-            )
-        keep = self.run.options.keep
-        if keep == "always" or (keep == "failed" and not played.went_well()):
-            played.released.missing(UnmetError(f"the pods are kept, as --dra-keep {keep} asks"))
-        else:
-            self.attempt(lambda: self._release(pods), played.released.missing)
-        for member in played.members.values():
-            if member.follower is not None:
-                member.follower.close()
-        for piece in played.evidence():
-            piece.explain(played.explained)
-        return played
+        self.attempt(whole, evidence.without)
+        for container in evidence.containers.values():
+            self._attempt_with(container, self._read_rest)
+        if not evidence.went_well():
+            self.attempt(self._keep_evidence, lambda _: None)
+        self.attempt(self.release, self._not_released)
+        for container in evidence.containers.values():
+            if container.follower is not None:
+                container.follower.close()
+        for piece in evidence.pieces():
+            piece.explain(evidence.explained)
+        return evidence
 
-    def claim(self, count: int | None = None, name: str = "gpus") -> Claim:
-        """Claim devices of one node, as many as may be claimed unless a number is given."""
-        count = self.devices if count is None else count
+    def part(self, name: str, script: Callable[[Steps], None]) -> Evidence:
+        """Run a script as a part of this scenario, beside others, on this one's claims."""
+        evidence = Evidence(name)
+        self.evidence.parts[name] = evidence
+        part = Steps(self.run, evidence, None, self.standard, self._scenario)
+        return part.perform(script)
+
+    @property
+    def namespace(self) -> str:
+        """The run's namespace for the scenario; made when first asked for."""
+        return self.run.open_namespace(self.standard)
+
+    @property
+    def devices(self) -> int:
+        """How many devices of one node may be claimed."""
+        return self._reservation.devices if self._reservation is not None else 0
+
+    # Claims
+
+    def claim(
+        self,
+        count: int | None = None,
+        name: str = "gpus",
+        *,
+        of: Sequence[Device] = (),
+    ) -> Claim:
+        """Claim devices of one node.
+
+        Args:
+            count: how many; as many as may be claimed where no number is given.
+            name: of the claim, but for the scenario's name.
+            of: exactly these devices, in this order.
+        """
+        count = len(of) or (self.devices if count is None else count)
         requests = [f"gpu-{number}" for number in range(1, count + 1)]
-        claim = self.create_claim(f"{name}-{self.account.name}", requests)
-        self.played.claims[name] = claim
+        driver, uuid = self.run.subject.driver, self.run.subject.profile.uuid_attribute
+        values = {
+            "name": f"{name}-{self.evidence.name}",
+            "device_class": self.run.subject.profile.device_class,
+            "requests": requests,
+            "selectors": [
+                f'device.attributes["{driver}"].{uuid} == "{device.uuid}"' for device in of
+            ],
+        }
+        claim = Claim(self.create("claim.yaml.j2", values), requests)
+        self.evidence.claims[name] = claim
         return claim
+
+    def claim_again(self, claim: Claim) -> Claim:
+        """Give a claim's devices back and claim the same ones once more, as ``again``.
+
+        No other scenario gets them in between.
+        """
+        if self._reservation is not None:
+            self._reservation.hold_off_others()
+        self.release()
+        return self.claim(name="again", of=claim.devices)
+
+    def hold(self, claim: Claim) -> Container:
+        """Keep a claim allocated to the same devices, whatever other pods of it end.
+
+        A claim that no living pod uses is deallocated, and may come back with other devices.
+        """
+        return self.start(HOLDER, [REST, "--role", HOLDER, "--patience", HOLDERS_PATIENCE], claim)
+
+    def await_allocation(self, claim: Claim, pod: Object) -> None:
+        """Wait until a claim is allocated, and tell its pods which devices it got.
+
+        Args:
+            claim: the claim.
+            pod: the first pod that uses it: its events tell why there is no allocation.
+        """
+
+        def allocated() -> Object | None:
+            seen = self._observer.last(claim.obj).obj
+            return seen if is_allocated(seen) else None
+
+        try:
+            seen = self.wait(
+                "the claim's allocation",
+                allocated,
+                self._budgets.allocate,
+                lambda: f"the claim is not allocated; the {_first(pod)} is {self.at(pod)}",
+                Blame.SCHEDULER,
+                pod,
+            )
+        except JudgementError as reason:
+            claim.allocated.missing(reason)
+            raise
+        claim.obj, claim.by_request = claim.allocated.found(seen), self.devices_of(seen)
+        nodes = {device.node for device in claim.devices}
+        claim.node_devices = tuple(d for d in self.run.devices() if d.node in nodes)
+        shown = ", ".join(f"{d.name} ({d.uuid})" for d in claim.devices)
+        self.step(f"claim allocated: {shown}")
+        if claim.devices and self._reservation is not None:
+            self._reservation.allocated_on(claim.devices[0].node)
+
+    def tell_allocation(self, claim: Claim) -> None:
+        """Tell the pods which GPUs their claim was allocated: now their containers start."""
+        if not claim.devices:
+            raise FailedError(
+                Finding(
+                    "the claim's devices are in none of the driver's ResourceSlices",
+                    "an allocation of published devices",
+                    str(results(claim.obj)),
+                    Blame.DRIVER,
+                )
+            )
+        self.create(
+            "allocation.yaml.j2",
+            {"name": _allocation_name(claim), "gpus": ",".join(d.uuid for d in claim.devices)},
+        )
+
+    def devices_of(self, claim: Object) -> dict[str, Device]:
+        """Find a claim's devices by request, as far as the driver publishes them."""
+        known = {device.key: device for device in self.run.devices()}
+        return {
+            str(result["request"]): known[key]
+            for result in results(claim)
+            if (key := (result["driver"], result["pool"], result["device"])) in known
+        }
+
+    def await_use(self, claim: Claim, *containers: Container) -> None:
+        """Wait until the claim says that the pods of these containers use it, all at once."""
+        pods = [_pod_of(container) for container in containers]
+        wanted = {pod["metadata"]["uid"] for pod in pods}
+
+        def reserved() -> Object | None:
+            for seen in reversed(self._observer.versions(claim.obj)):
+                users = (seen.get("status") or {}).get("reservedFor") or []
+                if wanted <= {user["uid"] for user in users}:
+                    return seen
+            return None
+
+        def users() -> str:
+            status = self._observer.last(claim.obj).obj.get("status") or {}
+            names = [user.get("name", "?") for user in status.get("reservedFor") or []]
+            return f"reservedFor {', '.join(names) or 'nobody'}"
+
+        what, budget = "all pods in the claim's reservedFor", self._budgets.observe
+        # The containers run, so what they do can be judged all the same.
+        try:
+            found = self.wait(what, reserved, budget, users, Blame.SCHEDULER, *pods)
+        except JudgementError as reason:
+            claim.in_use.missing(reason)
+        else:
+            claim.in_use.found(found)
+
+    # Pods
 
     def start(
         self,
@@ -100,8 +287,7 @@ class ScriptedPlay(Play):
         *claims: Claim,
         security: Security = RESTRICTED,
         own_pid: int | None = None,
-        folder: PurePosixPath | None = None,
-    ) -> Member:
+    ) -> Container:
         """Create a pod with one container and wait until it runs.
 
         Args:
@@ -109,229 +295,506 @@ class ScriptedPlay(Play):
             args: the workload's arguments.
             claims: what the pod uses.
             security: what it may do.
-            own_pid: what PID its process is to have for itself; None: as it comes.
-            folder: a folder of the node to share.
+            own_pid: what PID its process is to see of itself; None: as it comes.
         """
-        container = Container(role, args, own_pid)
-        (member,) = self.start_pod(
-            role, [container], *claims, security=security, folder=bool(folder), host_folder=folder
-        )
-        return member
-
-    def hold(self, claim: Claim) -> Member:
-        """Keep a claim allocated to the same devices, whatever other pods of it end.
-
-        A claim that no living pod uses is deallocated, and may come back with other devices.
-        """
-        return self.start(HOLDER, ["rest", "--role", HOLDER, "--patience", HOLDERS_PATIENCE], claim)
+        spec = ContainerSpec(role, args, own_pid)
+        (container,) = self.start_pod(role, [spec], *claims, security=security)
+        return container
 
     def start_pod(
         self,
         name: str,
-        containers: Sequence[Container],
+        specs: Sequence[ContainerSpec],
         *claims: Claim,
         security: Security = RESTRICTED,
         folder: bool = False,
         host_folder: PurePosixPath | None = None,
-    ) -> list[Member]:
+    ) -> list[Container]:
         """Create a pod and wait until its containers run.
 
         Args:
             name: of the pod, but for the scenario's name.
-            containers: what runs in it, in this order.
+            specs: what runs in it, in this order.
             claims: what it uses.
             security: what it and its containers may do.
             folder: whether its containers share a folder.
-            host_folder: the node's folder to share; None for one of the pod's own.
+            host_folder: the node's folder to share (`node_folder`); None for one of the pod's own.
         """
-        members = self.create_pod(
-            name, containers, *claims, security=security, folder=folder, host_folder=host_folder
+        containers = self.create_pod(
+            name, specs, *claims, security=security, folder=folder, host_folder=host_folder
         )
-        for member in members:
-            self.await_start(member, self._claims_of[member.role])
-        return members
+        self.await_start(*containers)
+        return containers
 
     def create_pod(
         self,
         name: str,
-        containers: Sequence[Container],
+        specs: Sequence[ContainerSpec],
         *claims: Claim,
         security: Security = RESTRICTED,
         folder: bool = False,
         host_folder: PurePosixPath | None = None,
-    ) -> list[Member]:
+    ) -> list[Container]:
         """Create a pod as `start_pod` does, and wait only until its claims are allocated."""
-        members = [Member(container.role) for container in containers]
-        for member in members:
-            self.played.members[member.role] = member
-            self._claims_of[member.role] = list(claims)
-        values = self.pod_values(name, containers, claims, security)
-        values |= {"folder": FOLDER if folder else "", "host_folder": str(host_folder or "")}
+        containers = [Container(spec.role, spec.args, claims) for spec in specs]
+        self.evidence.containers |= {container.role: container for container in containers}
+        values = self._pod_values(name, specs, claims, security)
+        values |= {
+            "folder": FOLDER if folder or host_folder else "",
+            "host_folder": str(host_folder or ""),
+        }
         try:
             pod = self.create("pod.yaml.j2", values)
         except ApiError as error:
-            reason, *_ = [self.refused(member, error) for member in members]
+            reason, *_ = [self._refused(container, error) for container in containers]
             raise reason from error
-        for member in members:
-            member.pod = pod
-            member.admitted.found(pod)
+        for container in containers:
+            container.pod = container.admitted.found(pod)
+        if self._folder is not None and host_folder:
+            self._folder.used_by(pod)
         for claim in claims:
-            if not claim.by_request:
+            if claim.allocated.known() is None:
                 self.await_allocation(claim, pod)
-                self.tell_allocation(claim)
-        return members
+                if any(spec.waits for spec in specs):
+                    self.tell_allocation(claim)
+        return containers
 
-    def pod_values(
+    def try_pod(self, name: str, *claims: Claim, security: Security) -> None:
+        """Create a pod that only rests to see whether it is admitted, and delete it at once.
+
+        Args:
+            name: of container and pod.
+            claims: what the pod uses.
+            security: what it may do.
+        """
+        container = self.evidence.containers[name] = Container(name, [REST], claims)
+        values = self._pod_values(f"not-{name}", [ContainerSpec(name, [REST])], claims, security)
+        try:
+            self._kube.delete(container.admitted.found(self.create("pod.yaml.j2", values)))
+        except ApiError as error:
+            if error.status != FORBIDDEN:
+                raise
+            self._refused(container, error)
+
+    def _pod_values(
         self,
         name: str,
-        containers: Sequence[Container],
+        specs: Sequence[ContainerSpec],
         claims: Sequence[Claim],
         security: Security,
     ) -> dict[str, Any]:
-        """The values of the pod's template for a pod without a shared folder."""
+        """Make the values of the pod's template, for a pod without a shared folder."""
         return {
-            "name": f"{name}-{self.account.name}",
+            "name": f"{name}-{self.evidence.name}",
             "image": self.run.subject.image,
             "tolerations": [dict(item) for item in self.run.subject.profile.tolerations],
             "fields": security.of_pod(),
             "claims": [claim.name for claim in claims],
             "folder": "",
             "host_folder": "",
-            "containers": [_container(one, claims, security) for one in containers],
+            "containers": [_container(spec, claims, security) for spec in specs],
         }
 
-    def offer(self, member: Member) -> str:
-        """The offer in a member's log.
+    def node_folder(self) -> PurePosixPath:
+        """Name a folder of the node for pods to share; it is removed at the end."""
+        if self._folder is None:
+            self._folder = NodeFolder(self.run, self.create, self.evidence.name)
+        return self._folder.path
+
+    def create(self, template: str, values: Mapping[str, Any]) -> Object:
+        """Create an object in the scenario's namespace."""
+        obj = self.run.render(template, {"namespace": self.namespace, **values})
+        obj["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = self._scenario
+        return self.run.create(obj)
+
+    def _refused(self, container: Container, error: ApiError) -> JudgementError:
+        """Note that the API server did not take a pod."""
+        head = f"the {container.role}'s pod is refused: {error}"
+        reason = judge(causes.refusal(head, "the pod is admitted", error))
+        container.refused = reason
+        container.admitted.missing(reason)
+        return reason
+
+    # Containers
+
+    def await_start(self, *containers: Container) -> None:
+        """Wait until containers run or ran, one after another, and begin to read their logs."""
+        for container in containers:
+            try:
+                self._await_start(container)
+            except JudgementError as reason:
+                container.started.missing(reason)
+                raise
+
+    def _await_start(self, container: Container) -> None:
+        pod, role = _pod_of(container), container.role
+
+        def started() -> Object | None:
+            seen = self._observer.last(pod)
+            if has_started(seen.obj, role):
+                return seen.obj
+            reason = cannot_start(seen.obj, self.run.events_of(pod), role)
+            if reason is not None:
+                raise reason
+            if seen.gone:
+                raise self.inconclusive(
+                    f"the {role}'s pod was deleted by somebody else", Blame.CLUSTER
+                )
+            return None
+
+        seen = self.wait(
+            f"the {role}'s container to start",
+            started,
+            self._budgets.start,
+            lambda: f"{role}: {self.at(pod, role)}",
+            Blame.KUBELET,
+            pod,
+        )
+        container.started.found(seen)
+        container.devices = tuple(
+            device
+            for claim in container.claims
+            for device in self.devices_of(self._last_allocated(claim)).values()
+        )
+        self.step(f"{role} started on {seen['spec'].get('nodeName')}")
+        container.follower = LogFollower(self._kube, self._observer, seen, role)
+
+    def _last_allocated(self, claim: Claim) -> Object:
+        """Find a claim as it was when it last was allocated."""
+        versions = reversed(self._observer.versions(claim.obj))
+        return next((seen for seen in versions if is_allocated(seen)), claim.obj)
+
+    def find_offer(self, container: Container) -> str | None:
+        """Wait for the offer in a container's log, as JSON; None if it ended without one."""
+        pod, follower, role = _pod_of(container), _follower_of(container), container.role
+
+        def offered() -> tuple[str | None] | None:
+            lines = follower.lines()
+            offer = next((found for line in lines if (found := offer_of(line))), None)
+            if offer is not None:
+                return (offer,)
+            finished = termination(self._observer.last(pod).obj, role) is not None
+            if finished and (follower.ended() or result_line(lines) is not None):
+                return (None,)
+            if follower.ended() and follower.trouble:
+                raise self.inconclusive(
+                    f"the {role}'s log cannot be read: {follower.trouble}", Blame.CLUSTER
+                )
+            return None
+
+        try:
+            (offer,) = self.wait(
+                f"the {role}'s offer",
+                offered,
+                self._budgets.workload,
+                lambda: f"the {role}'s log ends with: {(follower.lines() or ['(nothing)'])[-1]}",
+                Blame.WORKLOAD,
+                pod,
+            )
+        except JudgementError as reason:
+            container.report.missing(reason)
+            offer = None
+        self.step(f"{role} offered {'its memory' if offer else 'nothing'}")
+        return None if offer is None else str(offer)
+
+    def offer(self, container: Container) -> str:
+        """Wait for the offer in a container's log.
 
         Raises:
             JudgementError: it ended without one; what it reported says why.
         """
-        offer = self.await_offer(member)
+        offer = self.find_offer(container)
         if offer is None:
-            self._finished(member)
-            report = member.report.get()
-            self.account.refuse(
-                f"the {member.role} could not export its memory: {report.error_text()}",
+            self._read_rest(container)
+            report = container.report.get()
+            self.evidence.fail(
+                f"the {container.role} could not export its memory: {report.error_text()}",
                 expected="an exported handle",
                 observed=report.error_text(),
                 cause=causes.of_cuda(report.error),
             )
         return offer
 
-    def await_end(self, member: Member) -> None:
-        """Wait until a member has ended, with or without a result."""
-        pod = the_pod(member)
+    def await_end(self, *containers: Container, optional: bool = False) -> None:
+        """Wait until containers have ended, with or without a result; or until one has failed.
 
-        def ended() -> bool | None:
-            seen, events = self._observer.last(pod).obj, self.run.events_of(pod)
-            if (reason := cannot_start(seen, events, member.role)) is not None:
-                raise reason
-            return self.has_ended(pod, member.role) or None
+        Args:
+            containers: what to wait for.
+            optional: go on when they have not ended in time, which is noted as a step.
+        """
+        pods = {container.role: _pod_of(container) for container in containers}
+
+        def settled() -> bool | None:
+            ends = [termination(self._observer.last(pod).obj, role) for role, pod in pods.items()]
+            for role, pod in pods.items():
+                seen = self._observer.last(pod).obj
+                if (reason := cannot_start(seen, self.run.events_of(pod), role)) is not None:
+                    raise reason
+            failed = any(end and end.get("exitCode") != 0 for end in ends)
+            return failed or all(self.has_ended(pod, role) for role, pod in pods.items()) or None
 
         self.wait(
-            f"the end of the {member.role}'s container",
-            ended,
+            f"{' and '.join(pods)} to end",
+            settled,
             self._budgets.workload,
-            lambda: self.at(pod, member.role),
+            lambda: "; ".join(f"{role}: {self.at(pod, role)}" for role, pod in pods.items()),
             Blame.WORKLOAD,
-            pod,
+            *pods.values(),
+            optional=optional,
         )
 
-    def finish(self, *members: Member) -> None:
-        """Wait until members have ended by themselves, and read what they left."""
-        for member in members:
-            self.await_end(member)
-            self._finished(member)
-            report = member.report.known()
-            self.step(f"{member.role} ended: {report.verdict if report else 'without a result'}")
+    def finish(self, *containers: Container) -> None:
+        """Wait until containers have ended by themselves, and read what they left."""
+        for container in containers:
+            self.await_end(container)
+            self._read_rest(container)
+            report = container.report.known()
+            self.step(f"{container.role} ended: {report.verdict if report else 'without a result'}")
 
-    def _finished(self, member: Member) -> None:
-        """A member has nothing more to say: end it if it still waits, and read what it left."""
-        if member.pod is None or member.started.known() is None:
-            return
-        if member.report.known() is not None:
-            return
-        if not self.has_ended(member.pod, member.role):
-            self.end(member)
-        self.collect(member)
+    def finish_together(self, *containers: Container) -> None:
+        """Wait until containers that work with each other have ended, and read what they left.
 
-    def _release(self, pods: Sequence[Object]) -> None:
-        """Delete the pods and see that the claims are free again."""
-        self.delete_pods(pods)
-        if self.played.claims:
-            for claim in self.played.claims.values():
-                self.await_release(claim.obj, pods)
-                self._kube.delete(claim.obj)
-        else:
-            # Another play's claims: they are free when its own pods are gone, too.
+        When one has failed, the others get time to notice it; then they are ended.
+        """
+        self.await_end(*containers, optional=True)
+        others = [c for c in containers if not self.has_ended(_pod_of(c), c.role)]
+        if others:
             self.wait(
-                "the end of the pods",
-                lambda: all(self._observer.last(pod).gone for pod in pods) or None,
-                self._budgets.release,
-                lambda: "; ".join(self.at(pod) for pod in pods),
-                Blame.KUBELET,
-                *pods,
+                "their partner's end to be noticed",
+                lambda: all(self.has_ended(_pod_of(c), c.role) for c in others) or None,
+                self._budgets.partner,
+                lambda: "; ".join(f"{c.role}: {self.at(_pod_of(c), c.role)}" for c in others),
+                Blame.WORKLOAD,
+                optional=True,
             )
-        self.played.released.found(True)
+        for container in containers:
+            self._attempt_with(container, self._read_rest)
+
+    def has_ended(self, pod: Object, container: str = "") -> bool:
+        """Whether a container has ended, or its pod is gone."""
+        seen = self._observer.last(pod)
+        return seen.gone or termination(seen.obj, container) is not None
+
+    def patience(self) -> list[str]:
+        """The workload's option for how long it waits: its partner may have to start first."""
+        seconds = self._budgets.start.seconds + self._budgets.workload.seconds
+        return ["--patience", f"{seconds:g}"]
+
+    # What containers left
+
+    def _read_rest(self, container: Container) -> None:
+        """Read what a container left; end it first if it still waits."""
+        if container.started.known() is None or container.rests:
+            return
+        if container.pod is None or container.report.known() is not None:
+            return
+        if not self.has_ended(container.pod, container.role):
+            self._end(container)
+        self._collect(container)
+
+    def _end(self, container: Container) -> None:
+        """End a container whose partner cannot come; it reports what it saw so far."""
+        follower, pod = _follower_of(container), _pod_of(container)
+        container.ended_by_suite = True
+        self._kube.delete(pod)
+        self.step(f"{container.role} stopped by the suite")
+
+        def reported() -> bool | None:
+            done = result_line(follower.lines()) is not None or follower.ended()
+            return True if done and self.has_ended(pod, container.role) else None
+
+        try:
+            self._observer.wait(
+                f"the {container.role}'s last words", reported, self._budgets.partner, lambda: ""
+            )
+        except WaitTimeoutError:
+            self.step(f"{container.role}: no further output")
+
+    def _collect(self, container: Container) -> None:
+        """Read log and termination message, while the pod is there."""
+        pod, role = _pod_of(container), container.role
+        seen = self._observer.last(pod)
+        container.pod = seen.obj
+        end = termination(seen.obj, role)
+        log = "\n".join(container.lines())
+        if not seen.gone and end is not None and result_line(log.splitlines()) is None:
+            log = self._kube.log(seen.obj, role)
+        try:
+            container.report.found(parse(log))
+        except ReportError as error:
+            state = container_state(seen.obj, role)
+            how = f"exit code {end['exitCode']}, {end.get('reason')}" if end else str(state)
+            memory = bool(end) and (end or {}).get("reason") == "OOMKilled"
+            container.report.missing(
+                InconclusiveError(
+                    Finding(
+                        f"the {role} ended without a result ({how})",
+                        "the workload's result as the log's last line",
+                        f"{error}\n" + "\n".join(log.splitlines()[-EVIDENCE_LINES:]),
+                        Blame.CLUSTER if memory else Blame.WORKLOAD,
+                        likely="the container ran out of memory" if memory else "",
+                    )
+                )
+            )
+            return
+        try:
+            container.message.found(parse_termination((end or {}).get("message")))
+        except ReportError as error:
+            container.message.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
+
+    def _attempt_with(self, container: Container, do: Callable[[Container], None]) -> None:
+        def missing(reason: JudgementError) -> None:
+            for piece in container.all():
+                piece.missing(reason)
+
+        self.attempt(lambda: do(container), missing)
+
+    def _keep_evidence(self) -> None:
+        """Keep events and the driver's log for findings."""
+        claims = self.evidence.claims.values()
+        pods = [c.pod for c in self.evidence.containers.values() if c.pod is not None]
+        about = [*pods, *(claim.obj for claim in claims)]
+        self.evidence.events = describe_events(self.run.events_of(*about))[-EVIDENCE_LINES:]
+        self.evidence.driver_log = driver_log(
+            self.run,
+            nodes={device.node for claim in claims for device in claim.devices},
+            about=[claim.obj["metadata"]["uid"] for claim in claims],
+            seconds=int(self.seconds) + 2,
+        )
+
+    # The end
+
+    def release(self) -> None:
+        """Delete the pods and see that the claims are free; the end of each scenario does it, too.
+
+        Raises:
+            UnmetError: the pods are kept, as ``--dra-keep`` asks.
+        """
+        containers = [c for c in self.evidence.containers.values() if c.pod is not None]
+        pods = list({c.pod["metadata"]["uid"]: c.pod for c in containers if c.pod}.values())
+        keep = self.run.options.keep
+        if keep == "always" or (keep == "failed" and not self.evidence.went_well()):
+            raise UnmetError(f"the pods are kept, as --dra-keep {keep} asks")
+        # A container that has ended does not make the folder again.
+        folder = self._folder
+        at_once = folder is not None and all(self.has_ended(_pod_of(c), c.role) for c in containers)
+        for pod in pods:
+            if not self._observer.last(pod).gone:
+                self._kube.delete(pod)
+        removals = folder.begin_removal() if folder is not None and at_once else []
+        self._await_gone(pods)
+        for claim in self.evidence.claims.values():
+            if claim.released.known() is None:
+                self._await_release(claim, pods)
+                self._kube.delete(claim.obj)
+        if folder is not None:
+            folder.end_removal(removals if at_once else folder.begin_removal())
+            self._folder = None
+
+    def _await_gone(self, pods: Sequence[Object]) -> None:
+        if self.evidence.claims:
+            return  # with the claims' release
+        self.wait(
+            "the end of the pods",
+            lambda: all(self._observer.last(pod).gone for pod in pods) or None,
+            self._budgets.release,
+            lambda: "; ".join(self.at(pod) for pod in pods),
+            Blame.KUBELET,
+            *pods,
+        )
+
+    def _await_release(self, claim: Claim, pods: Sequence[Object]) -> None:
+        """Wait until pods are gone and their claim is free."""
+
+        def released() -> Object | None:
+            if not all(self._observer.last(pod).gone for pod in pods):
+                return None
+            seen = self._observer.last(claim.obj).obj
+            return None if is_allocated(seen) else seen
+
+        def seen() -> str:
+            there = [name_of(pod) for pod in pods if not self._observer.last(pod).gone]
+            status = self._observer.last(claim.obj).obj.get("status") or {}
+            held = f"claim allocated, reservedFor {status.get('reservedFor') or 'nobody'}"
+            return "; ".join([*(f"pod {name} is still there" for name in there), held])
+
+        found = self.wait(
+            "the release of the claim", released, self._budgets.release, seen, Blame.KUBELET, *pods
+        )
+        self.step("pods gone, claim deallocated")
+        if claim.allocated.known() is not None:
+            claim.released.found(found)
+
+    def _not_released(self, reason: JudgementError) -> None:
+        for claim in self.evidence.claims.values():
+            claim.released.missing(reason)
+
+    def inconclusive_if_taken(self, claim: Claim, devices: Sequence[Device]) -> None:
+        """End the script if somebody else has the devices that a claim wants.
+
+        Raises:
+            InconclusiveError: who has them.
+        """
+        if is_allocated(self._observer.last(claim.obj).obj):
+            return
+        held = holders(self._kube.list(CLAIM)[0])
+        for device in devices:
+            if device.key in held:
+                raise self.inconclusive(
+                    f"device {device.name} was taken by claim {held[device.key]} meanwhile",
+                    Blame.CLUSTER,
+                )
 
 
-def _container(container: Container, claims: Sequence[Claim], security: Security) -> dict[str, Any]:
-    """A container's values for the pod's template."""
+def _container(spec: ContainerSpec, claims: Sequence[Claim], security: Security) -> dict[str, Any]:
+    """Make a container's values for the pod's template."""
     env: list[dict[str, Any]] = []
-    if container.waits and claims:
-        key = {"name": allocation_name(claims[0]), "key": "gpus"}
+    if spec.waits and claims:
+        key = {"name": _allocation_name(claims[0]), "key": "gpus"}
         env.append({"name": "DRA_GPUS", "valueFrom": {"configMapKeyRef": key}})
-    if container.own_pid is not None:
-        env.append({"name": "DRA_OWN_PID", "value": str(container.own_pid)})
+    if spec.own_pid is not None:
+        env.append({"name": "DRA_OWN_PID", "value": str(spec.own_pid)})
     used: list[dict[str, str]] = [{"name": claim.name} for claim in claims]
-    if container.requests:
-        used = [{"name": claims[0].name, "request": request} for request in container.requests]
+    if spec.requests:
+        used = [{"name": claims[0].name, "request": request} for request in spec.requests]
     return {
-        "role": container.role,
-        "args": list(container.args),
-        "command": list(container.command),
+        "role": spec.role,
+        "args": list(spec.args),
+        "command": list(spec.command),
         "env": env,
         "claims": used,
         "security": security.of_container(),
     }
 
 
-Script = Callable[[ScriptedPlay], None]
+def _allocation_name(claim: Claim) -> str:
+    """Name the ConfigMap that tells a claim's pods which GPUs it was allocated."""
+    return f"allocation-{claim.name}"
 
 
-@dataclass(frozen=True)
-class Scripted(Scenario):
-    """A scenario that a script plays."""
+def _pod_of(container: Container) -> Object:
+    """A container's pod.
 
-    script: Script = lambda _: None
-    standard: str = RESTRICTED_STANDARD
-    """The Pod Security Standard of the namespace that it is played in."""
-
-    def play(self, run: Run, turn: Turn) -> Played:
-        """Play it."""
-        return ScriptedPlay(run, Played(self.name), turn, self.standard).perform(self.script)
-
-    def unplayed(self, reason: JudgementError) -> Played:
-        """What came of it when it could not be played."""
-        played = Played(self.name)
-        played.without(reason)
-        return played
-
-
-def scenario(
-    *, devices: int = 1, most: int = 0, impact: str = "none", standard: str = RESTRICTED_STANDARD
-) -> Callable[[Script], Scripted]:
-    """Make a scenario of a script; it is named as the function.
-
-    Args:
-        devices: how many devices of one node it takes at least.
-        most: how many it can make use of, where a node has more.
-        impact: of everything that it does.
-        standard: the Pod Security Standard of the namespace that it is played in.
+    Raises:
+        InconclusiveError: it was not created.
     """
+    if container.pod is None:
+        head = f"the {container.role}'s pod was not created"
+        raise InconclusiveError(Finding(head, "a pod", "none", Blame.SUITE))
+    return container.pod
 
-    def made(script: Script) -> Scripted:
-        name = script.__name__.replace("_", "-")
-        return Scripted(name, Impact(impact), devices, most, script=script, standard=standard)
 
-    return made
+def _follower_of(container: Container) -> LogFollower:
+    """The reader of a container's log.
+
+    Raises:
+        InconclusiveError: it did not start.
+    """
+    if container.follower is None:
+        head = f"the {container.role}'s container did not start"
+        raise InconclusiveError(Finding(head, "a running container", "none", Blame.SUITE))
+    return container.follower
+
+
+def _first(pod: Object) -> str:
+    return str(pod["spec"]["containers"][0]["name"])

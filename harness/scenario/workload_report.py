@@ -245,7 +245,7 @@ class WorkloadReport:
         return f"{text} ({code})" if code is not None and str(code) not in text else text
 
 
-def told(entry: object) -> str:
+def describe(entry: object) -> str:
     """A part of a report as a person reads it: each field that is known, by its name."""
     values = {field.name: getattr(entry, field.name) for field in fields(entry)}  # type: ignore[arg-type]
     return ", ".join(
@@ -262,7 +262,7 @@ def _value(value: object) -> str:
         return " ".join(_value(one) for one in value)
     if isinstance(value, Mapping):
         return "; ".join(f"{key} {_value(one)}" for key, one in value.items() if one is not None)
-    return f"({told(value)})" if is_dataclass(value) else str(value)
+    return f"({describe(value)})" if is_dataclass(value) else str(value)
 
 
 def result_line(lines: list[str]) -> str | None:

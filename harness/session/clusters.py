@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from harness.checks.options import Options
 from harness.cluster.kube import (
     ApiError,
     Kube,
@@ -17,7 +16,8 @@ from harness.cluster.kube import (
     from_kubeconfig,
 )
 from harness.cluster.versions import GROUP, best
-from harness.scenario.run import Place
+from harness.options import Options
+from harness.scenario.run import ClusterInfo
 from harness.verdict.finding import Blame, Finding
 
 
@@ -42,7 +42,7 @@ class Clusters:
         """Where to say so; only with an embedded cluster."""
         self._until_the_end = ExitStack()
 
-    def connect(self) -> tuple[Kube, Place]:
+    def connect(self) -> tuple[Kube, ClusterInfo]:
         """A connection to the cluster, started if it is the run's own.
 
         Raises:
@@ -54,31 +54,31 @@ class Clusters:
         server = kube.server
         kind = "in-cluster" if server.source == "in-cluster" else "kubeconfig"
         context = f", context {server.context}" if server.context else ""
-        return kube, Place(
+        return kube, ClusterInfo(
             kind=kind,
             description=f"cluster {server.address} ({server.source}{context})",
             hardware="the cluster's",
             own=False,
         )
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Which cluster it would be, for a plan: at most its version and its API are asked for."""
         if self._options.cluster == "embedded":
             return "an embedded cluster of this run's own"
         try:
-            kube, place = self.connect()
+            kube, cluster = self.connect()
         except NoClusterError as error:
             return str(error)
         try:
             version = kube.document("/version")["gitVersion"]
             group = kube.document(f"/apis/{GROUP}")
         except (ApiError, UnreachableError) as error:
-            return f"{place.description}: {error}"
+            return f"{cluster.description}: {error}"
         served = [str(entry["version"]) for entry in group.get("versions") or []]
         api = best(served) or f"no version that the suite can use ({', '.join(served)})"
-        return f"{place.description}, Kubernetes {version}, {GROUP} {api}"
+        return f"{cluster.description}, Kubernetes {version}, {GROUP} {api}"
 
-    def _start_embedded(self) -> tuple[Kube, Place]:
+    def _start_embedded(self) -> tuple[Kube, ClusterInfo]:
         try:
             # Only when asked for: the packages that it needs are not needed for other clusters.
             from building import errors, progress  # noqa: PLC0415
@@ -108,7 +108,7 @@ class Clusters:
         except errors.UserError as error:
             raise NoClusterError(f"the embedded cluster cannot be started: {error}") from error
         kube = from_kubeconfig([running.kubeconfig], "", self._run_id)
-        return kube, Place(
+        return kube, ClusterInfo(
             kind="embedded",
             description=running.description,
             hardware=running.hardware,

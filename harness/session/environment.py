@@ -69,7 +69,7 @@ def cluster(run: Run) -> dict[str, Any]:
         found["nodes"] = nodes(listed, published)
     except (ApiError, UnreachableError) as error:
         unknown.append(f"the nodes: {error}")
-    if run.place.own:
+    if run.cluster.own:
         found["machine"] = machine()
     if unknown:
         found["unknown"] = unknown

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.checks.check import Check, Force
-from harness.checks.options import flag
+from harness.options import flag
 from harness.session.selection import Chosen
 from harness.verdict.finding import (
     Blame,
     FailedError,
     Finding,
-    UndecidedError,
+    InconclusiveError,
     UnmetError,
     one_line,
 )
@@ -89,11 +89,13 @@ def judged(chosen: Chosen, ending: Ending, death: Finding | None, seconds: float
     if isinstance(ending.error, FailedError) and death is None:
         breach = Outcome.PASS if chosen[0].force is Force.SHOULD else Outcome.FAIL
         return result.ended(breach, ending.error.finding, again)
-    return result.ended(Outcome.ERROR, death or _undecided(ending.error, ending.traceback), again)
+    return result.ended(
+        Outcome.ERROR, death or _inconclusive(ending.error, ending.traceback), again
+    )
 
 
-def _undecided(error: BaseException, traceback: str) -> Finding:
-    if isinstance(error, UndecidedError):
+def _inconclusive(error: BaseException, traceback: str) -> Finding:
+    if isinstance(error, InconclusiveError):
         return error.finding
     if TIME_OUT in str(error):
         return Finding(

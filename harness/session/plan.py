@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.checks.check import EVERY_DEVICE, Check, Impact, Scenario
-from harness.checks.options import Options, flag
+from harness.checks.check import Check
 from harness.cluster.profile import UNKNOWN
+from harness.options import Impact, Options, flag
 from harness.scenario.launcher import MOST_AT_A_TIME
 from harness.scenario.run import PRIVILEGED, RESTRICTED
+from harness.scenario.scenario import EVERY_DEVICE, Scenario
 from harness.session.permissions import manifest, rules
 from harness.verdict.finding import UNSUPPORTED, counted
 
@@ -38,7 +39,7 @@ class Plan:
     """What a run of these checks with these options would do."""
 
     options: Options
-    place: str
+    cluster: str
     driver: str
     checks: tuple[Planned, ...]
     narrowed: str = ""
@@ -50,8 +51,8 @@ class Plan:
 
     def scenarios(self) -> list[Scenario]:
         """What would be played, each once, in the order of the checks."""
-        played = (planned.check.scenario_of(planned.form) for planned in self.made())
-        return list({one.name: one for one in played if one is not None}.values())
+        evidence = (planned.check.scenario_of(planned.form) for planned in self.made())
+        return list({one.name: one for one in evidence if one is not None}.values())
 
     def rbac(self) -> str:
         """The manifest of the rights that the run takes."""
@@ -67,7 +68,7 @@ class Plan:
         made = self.made()
         skipped = [planned for planned in self.checks if planned.skipped]
         yield f"PLAN     {len(made)} checks to make, {len(skipped)} to skip; nothing was touched"
-        yield f"PLACE    {self.place}"
+        yield f"CLUSTER  {self.cluster}"
         yield f"DRIVER   {self.driver}"
         if self.narrowed:
             yield f"PART     {self.narrowed}"
@@ -94,7 +95,7 @@ class Plan:
             " never with more devices than are free:"
         )
         yield from (f"         {_scenario(one)}" for one in scenarios)
-        privileged = any(one.impact is Impact.PRIVILEGED for one in scenarios)
+        privileged = any(Impact.PRIVILEGED in one.impacts for one in scenarios)
         if self.options.namespace:
             yield f"CREATE   in namespace {self.options.namespace}, which exists and stays:"
             yield "         a Lease dra-conformance-RUN, which says how long the run lives"
@@ -129,11 +130,15 @@ def _named(check: Check, forms: Sequence[str | None]) -> str:
 
 
 def _impact(check: Check, forms: Sequence[str | None]) -> str:
-    impacts = dict.fromkeys(check.impact_of(form).value for form in forms)
+    impacts = dict.fromkeys(_named_impacts(check.impacts_of(form)) for form in forms)
     scenarios = [one.name for form in forms if (one := check.scenario_of(form)) is not None]
     names = [name for name in dict.fromkeys(scenarios) if name not in forms]
     judges = f", judges {', '.join(names)}" if names else ""
     return f"impact {', '.join(impacts)}{judges}"
+
+
+def _named_impacts(impacts: Collection[Impact]) -> str:
+    return " and ".join(sorted(impacts)) or "none"
 
 
 def _scenario(scenario: Scenario) -> str:
@@ -143,7 +148,7 @@ def _scenario(scenario: Scenario) -> str:
     elif scenario.most > scenario.devices:
         takes = f"{scenario.devices} to {scenario.most} devices of one node"
     alone = ", nothing else at the same time" if scenario.alone else ""
-    return f"{scenario.name}: impact {scenario.impact.value}, {takes}{alone}"
+    return f"{scenario.name}: impact {_named_impacts(scenario.impacts)}, {takes}{alone}"
 
 
 def why_not(
@@ -163,16 +168,17 @@ def why_not(
         visible_by: how the driver's devices show themselves; None where that is not known yet.
         largest: the most devices that one node has free; None where that is not known yet.
     """
-    impact = check.impact_of(form)
-    if impact not in allowed:
-        return f"not allowed: impact {impact.value}; {flag('allow')} {impact.value} allows it"
-    needs = check.needs_of(form)
-    missing = [need for need in needs if visible_by is not None and need != visible_by]
-    if missing:
+    forbidden = sorted(check.impacts_of(form) - set(allowed))
+    if forbidden:
+        them = ",".join(forbidden)
+        return f"not allowed: impact {' and '.join(forbidden)}; {flag('allow')} {them} allows it"
+    scenario = check.scenario_of(form)
+    needs = scenario.needs if scenario is not None else ""
+    if needs and visible_by is not None and needs != visible_by:
         known = f"these are by {visible_by}"
         if visible_by == UNKNOWN:
             known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-        return f"{UNSUPPORTED} needs devices visible by {missing[0]}; {known}"
+        return f"{UNSUPPORTED} needs devices visible by {needs}; {known}"
     wanted = check.devices_of(form)
     if largest is not None and wanted > largest:
         return (

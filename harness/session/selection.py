@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from embedded.options import gpus_of_nodes
-from harness.checks.check import Check, Impact
-from harness.checks.options import OptionError, Options, flag
+from harness.checks.check import Check
 from harness.cluster.profile import ProfileError, load_all, named
+from harness.options import Impact, OptionError, Options, flag
 from harness.session.plan import Plan, Planned, why_not
 
 CATALOGUE = Path("suites") / "checks.lock"
@@ -67,12 +67,12 @@ class Selection:
         """The IDs of the checks."""
         return {check.id for check, _, _ in self.checks}
 
-    def plan(self, place: str) -> Plan:
-        """What a run at a place would do, as far as the options tell."""
+    def plan(self, cluster: str) -> Plan:
+        """What a run on a cluster would do, as far as the options tell."""
         own = self._options.cluster == "embedded"
         return Plan(
             self._options,
-            place,
+            cluster,
             self._driver[0],
             self.foreseen(self._options.allowed(own_cluster=own)),
             self.narrowed,

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.checks.check import Check, Scenario
-from harness.checks.options import Options, flag
+from harness.checks.check import Check
 from harness.cluster.budgets import Budgets
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
-from harness.scenario.run import Place, Run, new_run_id
+from harness.options import Options, flag
+from harness.scenario.launcher import Launcher
+from harness.scenario.run import ClusterInfo, Run, new_run_id
 from harness.session import environment
 from harness.session.cleanup import clean_up, delete_command
 from harness.session.clusters import Clusters
@@ -27,7 +28,6 @@ from harness.verdict.expect import judged as judged_inventory
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import baseline, folder, summary
 from reports.facts import Facts
-from suites.cuda.tables import tables
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
 SERVER_ANSWERS = Result(
@@ -94,11 +94,12 @@ class Conformance:
         self._baseline = baseline.load(options.baseline)
         self._root = root
         self._began = time.time()
-        self._place: Place | None = None
+        self._cluster: ClusterInfo | None = None
         self._run: Run | None = None
         self._preflight: Preflight | None = None
         self._clusters = Clusters(options, self.run_id, self._component_died)
         self._sayer: Sayer | None = None
+        self._launcher: Launcher | None = None
 
     # Selection
 
@@ -110,7 +111,7 @@ class Conformance:
     def tell_plan(self) -> None:
         """Say what would be done; of a cluster at most its version and API are asked for."""
         self.say("")
-        for line in self.selection.plan(self._clusters.told()).lines():
+        for line in self.selection.plan(self._clusters.describe()).lines():
             self.say(line)
 
     # Start
@@ -128,21 +129,21 @@ class Conformance:
     def start(self) -> bool:
         """Find the cluster and ask whether a run makes sense; False when it makes none."""
         try:
-            kube, place = self._clusters.connect()
+            kube, cluster = self._clusters.connect()
         except NoClusterError as error:
             finding = self._clusters.none_found(error)
             self.record.add(SERVER_ANSWERS.ended(Outcome.ERROR, finding))
             return False
-        self._place = place
+        self._cluster = cluster
         self._run = Run(
             run_id=self.run_id,
             options=self.options,
             manifests=MANIFESTS,
             kube=kube,
-            place=place,
+            cluster=cluster,
             record=self.record,
         )
-        self.say(f"\n{'PLACE  ' if place.own else 'CLUSTER'}  {self._first_line()}")
+        self.say(f"\nCLUSTER  {self._first_line()}")
         # By what --dra-plan knows, too: a run must not want more rights than the plan tells of.
         foreseen = self.selection.foreseen(self._run.allowed())
         checks = [(planned.check, planned.form) for planned in foreseen if not planned.skipped]
@@ -153,10 +154,10 @@ class Conformance:
         if not self._run.has_subject():
             return False
         self._run.judge_invariants()
-        if not place.own:
-            place = replace(place, hardware=self._preflight.hardware or place.hardware)
-            self._place = self._run.place = place
-            self.say(f"PLACE    {self._first_line()}")
+        if not cluster.own:
+            hardware = self._preflight.hardware or cluster.hardware
+            self._cluster = self._run.cluster = replace(cluster, hardware=hardware)
+            self.say(f"CLUSTER  {self._first_line()}")
         self._compare(self._preflight.inventory())
         return True
 
@@ -189,8 +190,8 @@ class Conformance:
     def sweep(self) -> None:
         """Only remove what runs that were killed left in the cluster, and say what."""
         try:
-            kube, place = self._clusters.connect()
-            self.say(f"\nPLACE    {place.description}")
+            kube, cluster = self._clusters.connect()
+            self.say(f"\nCLUSTER  {cluster.description}")
             found = sweep(kube, Budgets(self.options.timeout_scale), self.options.namespace)
         except (ApiError, NoClusterError, UnreachableError) as error:
             self.say(f"ERROR    {error}")
@@ -230,14 +231,17 @@ class Conformance:
             largest=max(subject.slots.values(), default=0),
         )
 
-    def scenarios(self) -> list[Scenario]:
-        """What has to be played for the planned checks, in their order."""
-        return [
+    def launch(self) -> Launcher:
+        """Begin to run the scenarios of the planned checks, in the order of the checks."""
+        scenarios = [
             scenario
-            for check, variant, _ in self.selection.checks
-            if (scenario := check.scenario_of(variant)) is not None
-            and not self._reason_against(check, variant)
+            for check, form, _ in self.selection.checks
+            if (scenario := check.scenario_of(form)) is not None
+            and not self._reason_against(check, form)
         ]
+        self._launcher = Launcher(self.run, scenarios)
+        self._launcher.start()
+        return self._launcher
 
     def conclude(self, chosen: Chosen, ending: Ending) -> Result:
         """Note how a check ended."""
@@ -257,7 +261,7 @@ class Conformance:
         self._note_what_was_not_made()
         self._note_death()
         if self._run is not None:
-            for table in tables(self._run):
+            for table in self._launcher.tables() if self._launcher is not None else ():
                 self.record.add_table(table)
         if self.options.expect is not None:
             for result in list(outlived(self.record, self.options.expect.known)):
@@ -327,7 +331,7 @@ class Conformance:
             self.record.add(COMPONENTS_LIVE.ended(Outcome.ERROR, finding))
 
     def _facts(self, code: int, kept: str) -> Facts:
-        run, place = self._run, self._place
+        run, cluster = self._run, self._cluster
         subject = run.subject if run is not None and run.has_subject() else None
         products: Iterable[str] = ()
         if run is not None and subject is not None:
@@ -335,7 +339,7 @@ class Conformance:
         return Facts(
             run_id=self.run_id,
             place=self._first_line(),
-            hardware=place.hardware if place else "none",
+            hardware=cluster.hardware if cluster else "none",
             kubernetes=self._preflight.kubernetes if self._preflight else "",
             server=run.kube.server.address if run else "",
             dra_api=subject.api_version if subject else "",
@@ -357,18 +361,20 @@ class Conformance:
         )
 
     def _first_line(self) -> str:
-        if self._place is None:
+        if self._cluster is None:
             return "no cluster"
         hardware = {
             "simulated": "SIMULATED GPUs: says nothing about CUDA on hardware",
             "real": "real GPUs",
-        }.get(self._place.hardware, "the cluster's GPUs")
-        return f"{self._place.description}{self._found()}; {hardware}"
+        }.get(self._cluster.hardware, "the cluster's GPUs")
+        return f"{self._cluster.description}{self._found()}; {hardware}"
 
     def _found(self) -> str:
         """What preflight found out about a cluster that the run did not start."""
-        place, run, preflight = self._place, self._run, self._preflight
-        if place is None or place.own or preflight is None or run is None or not run.has_subject():
+        cluster, run, preflight = self._cluster, self._run, self._preflight
+        if cluster is None or cluster.own or preflight is None:
+            return ""
+        if run is None or not run.has_subject():
             return ""
         found = preflight.inventory()
         version, profile = found.kubernetes, run.subject.profile.name

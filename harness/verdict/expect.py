@@ -277,8 +277,8 @@ def excused(result: Result, known: Iterable[KnownIssue], today: dt.date) -> Resu
     """A result as it counts: one that a known issue covers is a skip that says all of it."""
     for issue in known:
         if issue.excuses(result, today):
-            told = f"{_KNOWN} until {issue.until} ({issue.url}): {result.headline}"
-            return replace(result, outcome=Outcome.SKIP, headline=one_line(told, 500))
+            describe = f"{_KNOWN} until {issue.until} ({issue.url}): {result.headline}"
+            return replace(result, outcome=Outcome.SKIP, headline=one_line(describe, 500))
         if issue.covers(result) and result.outcome is issue.outcome and result.finding:
             late = f"known issue {issue.url}, accepted until {issue.until} only"
             likely = "; ".join(filter(None, (result.finding.likely, late)))

@@ -65,7 +65,7 @@ class FailedError(JudgementError):
         self.finding = finding
 
 
-class UndecidedError(JudgementError):
+class InconclusiveError(JudgementError):
     """The suite, the cluster or the environment is at fault: nothing is said about the driver."""
 
     def __init__(self, finding: Finding) -> None:
@@ -88,7 +88,7 @@ def judge(finding: Finding) -> JudgementError:
     """The judgement that a finding amounts to: only the driver's faults fail a check."""
     if finding.blame is Blame.DRIVER:
         return FailedError(finding)
-    return UndecidedError(finding)
+    return InconclusiveError(finding)
 
 
 def one_line(text: str, characters: int = HEAD_CHARACTERS) -> str:

@@ -495,11 +495,11 @@ def _result(invariant: Invariant, book: _Book) -> Result:
         if book.judged:
             return result
         return replace(result, outcome=Outcome.SKIP, headline=invariant.nothing_to_judge)
-    told = mine or list(book.breaches.values())
+    describe = mine or list(book.breaches.values())
     finding = Finding(
-        head=told[0].text,
+        head=describe[0].text,
         expected=invariant.sentence,
-        observed="\n".join(breach.observed for breach in told),
+        observed="\n".join(breach.observed for breach in describe),
         blame=invariant.blame,
         likely=invariant.likely,
         next=invariant.next,

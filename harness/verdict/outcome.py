@@ -176,7 +176,7 @@ class Record:
         if any(r.outcome is Outcome.FAIL for r in judged):
             return Verdict.NONCONFORMANT
         decided = any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in checks)
-        if self.preflight_failed() or self.interrupted or undecided_areas(checks) or not decided:
+        if self.preflight_failed() or self.interrupted or inconclusive_areas(checks) or not decided:
             return Verdict.INCONCLUSIVE
         if any(r.outcome is Outcome.ERROR for r in judged):
             return Verdict.INCONCLUSIVE
@@ -201,7 +201,7 @@ class Record:
         return pytest_code  # 1 when something failed that is no check
 
 
-def undecided_areas(checks: Iterable[Result]) -> list[str]:
+def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
     """Areas in which nothing was found out, though something can be here.
 
     No check of them passed and none failed, and not all were skipped as unsupported.

@@ -1,6 +1,6 @@
 """The security matrix: what two containers need to share GPU memory by CUDA IPC.
 
-A row is a pair of processes with one claim: how much each may do, which PID each is to have for
+A row is a pair of processes with one claim: how much each may do, which PID each is to see of
 itself, how the handle goes from one to the other. All rows of a namespace use one claim, several at
 a time. What a row shows is judged by what both processes report of themselves, never by how they
 were started.
@@ -9,30 +9,34 @@ were started.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
-from harness.checks.check import Impact, Scenario
-from harness.cluster.kube import ApiError
-from harness.scenario.evidence import Claim, Played
-from harness.scenario.launcher import Turn
-from harness.scenario.node_folder import NodeFolder
-from harness.scenario.observed import Evidence
-from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
-from harness.scenario.security import EXAMPLE, Security
-from harness.scenario.steps import FOLDER, Container, ScriptedPlay
-from harness.verdict.finding import Blame, Finding, JudgementError, UndecidedError
+from harness.checks.check import Part
+from harness.options import Impact
+from harness.scenario.evidence import Claim, Evidence
+from harness.scenario.run import PRIVILEGED, RESTRICTED
+from harness.scenario.scenario import CUDA, Scenario, scenario
+from harness.scenario.steps import FOLDER, ContainerSpec, Steps
+from harness.scenario.workload_report import WorkloadReport
+from harness.verdict.finding import JudgementError, UnsupportedError
+from harness.verdict.table import Cell, Table
+from suites.cuda.security_rows import (
+    EXPORTER,
+    FOLDER_OF_NODE,
+    IMPORTER,
+    NOT_RESTRICTED,
+    ROWS,
+    MatrixRow,
+)
+from suites.cuda.tables import SIMULATED, answered
+from suites.cuda.transfers import INVALID_CONTEXT, code_of
 
-EXPORTER, IMPORTER = "exporter", "importer"
 ROWS_AT_A_TIME = 6
 BYTES = 8 << 20
 """Of a row's buffer: enough to be verified, small enough for many rows on one GPU."""
 LARGEST_FORKED_PID = 50_000
 """A process gets a number by using up all that come before it."""
-PID_ON_HOST = "the exporter's PID on the host is"
-"""How the reason of a skip begins on a machine that has started more processes than that."""
 WRAPPER = (
     "python",
     "-c",
@@ -49,316 +53,220 @@ The first process of a PID namespace ignores what it has no handler for: without
 to end would be killed, and its workload would not report.
 """
 PROGRAM = ("python", "-m", "workload")
-
-API, FOLDER_OF_NODE, FOLDER_OF_POD = "the API", "a hostPath folder", "an emptyDir folder"
-
-
-@dataclass(frozen=True)
-class MatrixRow:
-    """One pair of processes."""
-
-    name: str
-    exporter: Security = field(default_factory=Security)
-    importer: Security = field(default_factory=Security)
-    own_pids: tuple[int | None, int | None] = (None, None)
-    """What PIDs the two are to have for themselves; None: as it comes."""
-    transport: str = API
-    one_pod: bool = False
-    rewrite_pid: str = ""
-    """What the importer writes over the PID in the handle: a number, or ``own``."""
-    wrapped: bool = False
-    """Both start as a child of the same wrapper."""
-    same_number: bool = False
-    """The importer takes the number that the exporter has in the host's PID namespace."""
-    standard: str = RESTRICTED
-
-    @property
-    def impact(self) -> Impact:
-        """That of the namespace it is played in."""
-        return Impact.NONE if self.standard == RESTRICTED else Impact.PRIVILEGED
-
-    @property
-    def scenario(self) -> Scenario:
-        """The part of the matrix that it is in."""
-        return RESTRICTED_MATRIX if self.standard == RESTRICTED else PRIVILEGED_MATRIX
-
-    @property
-    def shares(self) -> Mapping[str, bool]:
-        """Which namespaces the two have in common: ``pid``, ``ipc``, ``network``."""
-        pair = (self.exporter, self.importer)
-        return {
-            "pid": (self.one_pod and self.exporter.share_process_namespace)
-            or all(security.host_pid for security in pair),
-            "ipc": self.one_pod or all(security.host_ipc for security in pair),
-            "network": self.one_pod or all(security.host_network for security in pair),
-        }
-
-    def unsupported(self, row: Played) -> str:
-        """Why the row could not be played where it was; empty when it was played."""
-        return str(row.notes.get("unsupported", ""))
-
-    def pid_in_handle(self, row: Played) -> int:
-        """The PID that the handle had when the importer opened it.
-
-        Raises:
-            JudgementError: a report is missing.
-        """
-        importer = row.report(IMPORTER)
-        if self.rewrite_pid:
-            return importer.own_pid if self.rewrite_pid == "own" else int(self.rewrite_pid)
-        return row.report(EXPORTER).own_pid
+REFUSED = "refused"
 
 
-class Matrix(Played):
-    """What came of a part of the matrix: each row by its name."""
+def _rows(standard: str) -> Scenario:
+    """Make the scenario of all rows that need a namespace of this standard, on one claim."""
+    rows = [row for row in ROWS if row.standard == standard]
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.rows: dict[str, Played] = {}
-        self.begun: Evidence[Claim] = Evidence("the claim of all rows")
-        self.refusals: Evidence[Mapping[str, str]] = Evidence("what the restricted standard says")
-        """What the API server said to each pod of `NOT_RESTRICTED`; empty: it took it."""
+    def script(steps: Steps) -> None:
+        claim = steps.claim()
+        steps.hold(claim)
 
-    def evidence(self) -> list[Evidence[Any]]:
-        """All of it."""
-        pieces = [*super().evidence(), self.begun, self.refusals]
-        return pieces + [piece for row in self.rows.values() for piece in row.evidence()]
+        def run_row(row: MatrixRow) -> None:
+            run_pair = _run_two_containers if row.one_pod else _run_two_pods
+            steps.part(row.name, lambda part: run_pair(part, row, claim))
 
-    def row(self, name: str) -> Played:
-        """A row, or the reason why the matrix did not come to it."""
-        if name not in self.rows:
-            self.begun.get()
-            head = f"the matrix {self.name} never came to the row {name}"
-            raise UndecidedError(Finding(head, name, ", ".join(self.rows), Blame.SUITE))
-        return self.rows[name]
+        with ThreadPoolExecutor(ROWS_AT_A_TIME, thread_name_prefix=f"row-{standard}") as pool:
+            list(pool.map(run_row, rows))
 
-
-@dataclass(frozen=True)
-class MatrixScenario(Scenario):
-    """Plays all rows of one namespace."""
-
-    standard: str = RESTRICTED
-
-    def play(self, run: Run, turn: Turn) -> Matrix:
-        """Play them, several at a time, all with one claim."""
-        matrix = Matrix(self.name)
-        rows = [row for row in ROWS if row.standard == self.standard]
-
-        def script(play: ScriptedPlay) -> None:
-            claim = play.claim()
-            play.hold(claim)
-            matrix.begun.found(claim)
-            with ThreadPoolExecutor(ROWS_AT_A_TIME, thread_name_prefix=self.name) as pool:
-                for played in pool.map(lambda row: _play_row(run, self, row, claim), rows):
-                    matrix.rows[played.name] = played
-            if self.standard == RESTRICTED:
-                matrix.refusals.found(_refusals(play, claim))
-
-        ScriptedPlay(run, matrix, turn, self.standard).perform(script)
-        run.measured[self.name] = matrix
-        return matrix
-
-    def unplayed(self, reason: JudgementError) -> Matrix:
-        """What came of it when it could not be played."""
-        matrix = Matrix(self.name)
-        matrix.without(reason)
-        return matrix
+    privileged = standard == PRIVILEGED
+    return Scenario(
+        f"matrix-{standard}",
+        script,
+        frozenset({Impact.PRIVILEGED}) if privileged else frozenset(),
+        devices=1,
+        most=2,
+        needs=CUDA,
+        standard=standard,
+        tables=security_table,
+    )
 
 
-def _refusals(play: ScriptedPlay, claim: Claim) -> dict[str, str]:
-    """What the API server says to pods that the restricted standard forbids."""
-    said = {}
-    for name, security in NOT_RESTRICTED.items():
-        values = play.pod_values(f"not-{name}", [Container("refused", [])], [claim], security)
-        try:
-            play.run.kube.delete(play.create("pod.yaml.j2", values))
-        except ApiError as error:
-            if error.status != 403:
-                raise
-            said[name] = str(error)
-        else:
-            said[name] = ""
-    return said
-
-
-def _play_row(run: Run, scenario: MatrixScenario, row: MatrixRow, claim: Claim) -> Played:
-    play = ScriptedPlay(run, Played(row.name), None, row.standard, scenario=scenario.name)
-    folder = NodeFolder(play) if row.transport == FOLDER_OF_NODE else None
-
-    def script(play: ScriptedPlay) -> None:
-        if row.one_pod:
-            _two_containers(play, row, claim)
-        else:
-            _two_pods(play, row, claim, folder)
-
-    played = play.perform(script)
-    if folder is not None:
-        play.attempt(folder.remove, played.released.missing)
-    return played
-
-
-def _two_containers(play: ScriptedPlay, row: MatrixRow, claim: Claim) -> None:
+def _run_two_containers(steps: Steps, row: MatrixRow, claim: Claim) -> None:
     way = ["--folder", FOLDER]
-    exporter, importer = play.start_pod(
+    exporter, importer = steps.start_pod(
         "pair",
         [
-            Container(EXPORTER, _produce(play, way), row.own_pids[0]),
-            Container(IMPORTER, _consume(play, way), row.own_pids[1]),
+            ContainerSpec(EXPORTER, _produce(steps, way), row.own_pids[0]),
+            ContainerSpec(IMPORTER, _consume(steps, way), row.own_pids[1]),
         ],
         claim,
         security=row.exporter,
         folder=True,
     )
-    play.finish(exporter, importer)
+    steps.finish(exporter, importer)
 
 
-def _two_pods(play: ScriptedPlay, row: MatrixRow, claim: Claim, folder: NodeFolder | None) -> None:
-    path = folder.path if folder is not None else None
-    way = ["--folder", FOLDER] if path else ["--log"]
-    exporter, *_ = play.start_pod(
+def _run_two_pods(steps: Steps, row: MatrixRow, claim: Claim) -> None:
+    folder = steps.node_folder() if row.transport == FOLDER_OF_NODE else None
+    way = ["--folder", FOLDER] if folder else ["--log"]
+    (exporter,) = steps.start_pod(
         EXPORTER,
-        [_process(row, EXPORTER, _produce(play, way), row.own_pids[0])],
+        [_process(row, EXPORTER, _produce(steps, way), row.own_pids[0])],
         claim,
         security=row.exporter,
-        folder=path is not None,
-        host_folder=path,
+        host_folder=folder,
     )
-    if folder is not None and exporter.pod is not None:
-        folder.used_by(exporter.pod)
     own_pid = row.own_pids[1]
-    if path is None:
-        offer = play.offer(exporter)
+    if folder is None:
+        offer = steps.offer(exporter)
         way = ["--offer", offer]
         if row.same_number:
-            own_pid = _number_in(offer)
+            own_pid = int(json.loads(offer)["own_pid"])
             if own_pid > LARGEST_FORKED_PID:
-                play.played.notes["unsupported"] = (
-                    f"{PID_ON_HOST} {own_pid}: too large for the importer to get the same one"
+                raise UnsupportedError(
+                    f"the exporter's PID on the host is {own_pid}: too large for the importer to"
+                    " get the same one"
                 )
-                return
     if row.rewrite_pid:
         way += ["--rewrite-pid", row.rewrite_pid]
-    importer, *_ = play.start_pod(
+    (importer,) = steps.start_pod(
         IMPORTER,
-        [_process(row, IMPORTER, _consume(play, way), own_pid)],
+        [_process(row, IMPORTER, _consume(steps, way), own_pid)],
         claim,
         security=row.importer,
-        folder=path is not None,
-        host_folder=path,
+        host_folder=folder,
     )
-    if folder is not None and importer.pod is not None:
-        folder.used_by(importer.pod)
-    play.finish(importer)
+    steps.finish(importer)
     report = importer.report.known()
     if report is not None and report.verdict == "ok":
-        play.finish(exporter)
+        steps.finish(exporter)
 
 
-def _number_in(offer: str) -> int:
-    return int(json.loads(offer)["own_pid"])
-
-
-def _process(row: MatrixRow, role: str, args: Sequence[str], own_pid: int | None) -> Container:
+def _process(row: MatrixRow, role: str, args: Sequence[str], own_pid: int | None) -> ContainerSpec:
     command = (*WRAPPER, *PROGRAM) if row.wrapped else ()
-    return Container(role, args, own_pid, command=command)
+    return ContainerSpec(role, args, own_pid, command=command)
 
 
-def _produce(play: ScriptedPlay, way: Sequence[str]) -> list[str]:
-    return ["produce", "--nonce", play.nonce, "--bytes", str(BYTES), *way, *play.patience()]
+def _produce(steps: Steps, way: Sequence[str]) -> list[str]:
+    return ["produce", "--nonce", steps.nonce, "--bytes", str(BYTES), *way, *steps.patience()]
 
 
-def _consume(play: ScriptedPlay, way: Sequence[str]) -> list[str]:
-    return ["consume", "--nonce", play.nonce, *way, *play.patience()]
+def _consume(steps: Steps, way: Sequence[str]) -> list[str]:
+    return ["consume", "--nonce", steps.nonce, *way, *steps.patience()]
 
 
-RESTRICTED_MATRIX = MatrixScenario("matrix-restricted", devices=1, most=2)
-PRIVILEGED_MATRIX = MatrixScenario(
-    "matrix-privileged", Impact.PRIVILEGED, devices=1, most=2, standard=PRIVILEGED
-)
-
-_PLAIN = Security()
-_SHARING = Security(share_process_namespace=True)
-_USERNS = Security(user_namespace=True)
-_OTHER_UID = Security(uid=1001)
-_WRITABLE = Security(read_only_root=False)
-_HOST_PID = Security(host_pid=True)
-_HOST_IPC = Security(host_ipc=True)
-_HOST_NETWORK = Security(host_network=True)
-_PRIVILEGED = Security(privileged=True, uid=0, read_only_root=False)
-_IPC_LOCK = Security(capabilities=("IPC_LOCK",), uid=0)
-_ROOT = Security(uid=0)
-_UNCONFINED = Security(seccomp="Unconfined")
-_ALL_BUT_HOST_PID = Security(
-    host_ipc=True, privileged=True, capabilities=("IPC_LOCK",), uid=0, read_only_root=False
-)
-_EQUAL, _DIFFERENT = (1, 1), (1, 300)
-
-NOT_RESTRICTED: Mapping[str, Security] = {
-    "hostpid": _HOST_PID,
-    "hostipc": _HOST_IPC,
-    "hostnetwork": _HOST_NETWORK,
-    "privileged": _PRIVILEGED,
-    "ipc-lock": _IPC_LOCK,
-    "root": _ROOT,
-    "seccomp-unconfined": _UNCONFINED,
-    "original-example": EXAMPLE,
-}
-"""What a namespace that enforces the restricted standard must refuse."""
-
-
-def _both(name: str, security: Security, standard: str = PRIVILEGED) -> tuple[MatrixRow, ...]:
-    """Both sides alike, once with equal and once with different own PIDs."""
-    return tuple(
-        MatrixRow(f"{name}-{pids[0]}-{pids[1]}", security, security, pids, standard=standard)
-        for pids in (_EQUAL, _DIFFERENT)
+def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
+    """Tell what two processes needed to share memory, and the sentence that follows."""
+    found = {name: row for one in scenarios.values() for name, row in one.parts.items()}
+    refused = [c for one in scenarios.values() for c in one.containers.values() if c.rests]
+    simulated = any(one.simulated for one in scenarios.values())
+    rows: list[tuple[Cell, ...]] = []
+    reports: list[WorkloadReport] = []
+    agreeing, contrary = 0, []
+    for row in ROWS:
+        if row.name not in found:
+            continue
+        containers = found[row.name].containers
+        exporter, importer = (
+            containers[role].report.known() if role in containers else None
+            for role in (EXPORTER, IMPORTER)
+        )
+        if (
+            exporter is None
+            or importer is None
+            or exporter.at_fault
+            or importer.at_fault
+            or not importer.transfers
+        ):
+            note = _why_not(found[row.name])
+            rows.append((*_about(row), None, None, None, note, None))
+            continue
+        reports.append(importer)
+        pid = row.pid_in_handle(found[row.name])
+        same, cross = importer.transfer("same"), importer.transfer("cross")
+        if _follows_the_rule(pid, importer):
+            agreeing += 1
+        else:
+            contrary.append(row.name)
+        rows.append(
+            (*_about(row), exporter.own_pid, importer.own_pid, pid, answered(same), answered(cross))
+        )
+    for container in refused:
+        if container.role in NOT_RESTRICTED:
+            answer = "refused by Pod Security admission" if container.refused else "taken"
+            what = str(NOT_RESTRICTED[container.role])
+            row_name = f"restricted/{container.role}"
+            rows.append((row_name, what, what, "", None, None, None, answer, None))
+    if not rows and not scenarios:
+        return
+    yield Table(
+        name="security-matrix",
+        title="What two containers need to share GPU memory by CUDA IPC",
+        columns=(
+            *("row", "exporter may", "importer may", "handle goes by"),
+            *("exporter's own PID", "importer's own PID", "PID in the handle"),
+            *("same GPU", "other GPU"),
+        ),
+        rows=tuple(rows),
+        sentence=_statement(reports, agreeing, contrary, simulated=simulated),
+        note=(
+            "Own PIDs are what each process reports of itself (getpid). 201:"
+            " CUDA_ERROR_INVALID_CONTEXT, CUDA takes the importer for the exporter."
+        ),
     )
 
 
-ROWS: tuple[MatrixRow, ...] = (
-    # Own PIDs, and nothing else: separate namespaces, no privilege.
-    *_both("restricted", _PLAIN, RESTRICTED),
-    MatrixRow("restricted-300-1", own_pids=(300, 1)),
-    MatrixRow("restricted-300-300", own_pids=(300, 300)),
-    MatrixRow("restricted-300-301", own_pids=(300, 301)),
-    # The cause: the number in the handle.
-    MatrixRow("handle-rewritten-to-nobodys-pid", own_pids=_EQUAL, rewrite_pid="99"),
-    MatrixRow("handle-rewritten-to-importers-pid", own_pids=_DIFFERENT, rewrite_pid="own"),
-    # Ways to start processes.
-    MatrixRow("same-wrapper", wrapped=True),
-    MatrixRow("sharing-process-namespace-alike", _SHARING, _SHARING),
-    MatrixRow("two-containers", transport=FOLDER_OF_POD, one_pod=True),
-    MatrixRow("two-containers-1-300", own_pids=_DIFFERENT, transport=FOLDER_OF_POD, one_pod=True),
-    MatrixRow(
-        "two-containers-sharing-process-namespace",
-        _SHARING,
-        _SHARING,
-        transport=FOLDER_OF_POD,
-        one_pod=True,
-    ),
-    # Users and user namespaces.
-    MatrixRow("other-uid-1-1", _PLAIN, _OTHER_UID, _EQUAL),
-    MatrixRow("other-uid-1-300", _PLAIN, _OTHER_UID, _DIFFERENT),
-    MatrixRow("user-namespace-of-exporter", _USERNS, _PLAIN, _DIFFERENT),
-    MatrixRow("user-namespace-of-importer", _PLAIN, _USERNS, _DIFFERENT),
-    *_both("user-namespaces", _USERNS, RESTRICTED),
-    MatrixRow("writable-root-1-300", _WRITABLE, _WRITABLE, _DIFFERENT),
-    # What the field believes to be needed, one at a time and together.
-    MatrixRow("hostpid", _HOST_PID, _HOST_PID, standard=PRIVILEGED),
-    MatrixRow("hostpid-of-exporter", _HOST_PID, _PLAIN, (None, 1), standard=PRIVILEGED),
-    MatrixRow("hostpid-of-importer", _PLAIN, _HOST_PID, (1, None), standard=PRIVILEGED),
-    MatrixRow(
-        "hostpid-of-exporter-same-number",
-        _HOST_PID,
-        _PLAIN,
-        same_number=True,
-        standard=PRIVILEGED,
-    ),
-    *_both("hostipc", _HOST_IPC),
-    *_both("hostnetwork", _HOST_NETWORK),
-    *_both("privileged", _PRIVILEGED),
-    *_both("ipc-lock", _IPC_LOCK),
-    *_both("root", _ROOT),
-    *_both("seccomp-unconfined", _UNCONFINED),
-    *_both("hostipc-privileged-ipc-lock", _ALL_BUT_HOST_PID),
-    MatrixRow("original-example", EXAMPLE, EXAMPLE, standard=PRIVILEGED, transport=FOLDER_OF_NODE),
+def _about(row: MatrixRow) -> tuple[str, str, str, str]:
+    where = "one pod: " if row.one_pod else ""
+    return (row.name, f"{where}{row.exporter}", f"{where}{row.importer}", row.transport)
+
+
+def _follows_the_rule(pid_in_handle: int, importer: WorkloadReport) -> bool:
+    equal = pid_in_handle == importer.own_pid
+    return all(
+        code_of(transfer) == INVALID_CONTEXT if equal else transfer.opened
+        for transfer in importer.transfers
+        if transfer.opened or transfer.can_access_peer is not False
+    )
+
+
+def _statement(
+    reports: list[WorkloadReport], agreeing: int, contrary: list[str], *, simulated: bool
+) -> str:
+    if not reports:
+        return ""
+    gpus = sorted({gpu.name for report in reports for gpu in report.gpus})
+    versions = sorted({report.driver_version or "unknown" for report in reports})
+    where = f"{', '.join(gpus)}, GPU driver {', '.join(versions)}"
+    if simulated:
+        where += f" ({SIMULATED})"
+    if contrary:
+        return (
+            f"{where}: {agreeing} of {len(reports)} rows follow the rule that own PIDs alone"
+            f" decide; these do not: {', '.join(contrary)}."
+        )
+    return (
+        "The exporting process's own PID must differ from the importing process's own PID; no"
+        f" privilege is needed ({agreeing} of {len(reports)} rows; {where})."
+    )
+
+
+def _why_not(row: Evidence) -> str:
+    """Say why a row has no answer."""
+    try:
+        row.ended.get()
+    except UnsupportedError as error:
+        return str(error)
+    except JudgementError:
+        pass
+    return "not run to its end"
+
+
+@scenario(devices=0, tables=security_table)
+def restricted_standard(steps: Steps) -> None:
+    """Pods that the restricted Pod Security Standard forbids, with a claim."""
+    claim = steps.claim(1)
+    for name, security in NOT_RESTRICTED.items():
+        steps.try_pod(name, claim, security=security)
+
+
+RESTRICTED_MATRIX = _rows(RESTRICTED)
+PRIVILEGED_MATRIX = _rows(PRIVILEGED)
+FORMS = tuple(
+    Part(row.name, RESTRICTED_MATRIX if row.standard == RESTRICTED else PRIVILEGED_MATRIX)
+    for row in ROWS
 )
+ROW = {row.name: row for row in ROWS}

@@ -7,11 +7,13 @@ unless it is a ratio of two measured in one process at the same time.
 from __future__ import annotations
 
 from harness.checks.check import check
-from harness.scenario.evidence import Played
-from harness.scenario.steps import ScriptedPlay, scenario
-from harness.scenario.workload_report import WorkloadReport, told
+from harness.scenario.evidence import Evidence
+from harness.scenario.scenario import CUDA, scenario
+from harness.scenario.steps import Steps
+from harness.scenario.workload_report import WorkloadReport, describe
 from harness.verdict import causes
 from harness.verdict.finding import UnsupportedError
+from suites.cuda.tables import speeds
 
 BYTES = 1 << 30
 SIMULATED_BYTES = 16 << 20
@@ -19,29 +21,26 @@ LEAST_OF_LOCAL = 0.95
 LEAST_OF_PLAIN = 0.90
 
 
-@scenario(devices=1, most=2)
-def bandwidth(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA, most=2, tables=speeds)
+def bandwidth(steps: Steps) -> None:
     """One pod exports, another measures own memory, imported memory and, with two GPUs, peers'."""
-    claim = play.claim()
-    simulated = play.run.place.hardware == "simulated"
-    size = str(SIMULATED_BYTES if simulated else BYTES)
-    args = ["produce", "--nonce", play.nonce, "--bytes", size, "--log", *play.patience()]
-    exporter = play.start("exporter", args, claim)
-    offer = play.offer(exporter)
-    measuring = ["measure", "--nonce", play.nonce, "--offer", offer]
-    importer = play.start("importer", measuring, claim, own_pid=300)
-    play.finish(importer, exporter)
-    play.run.measured["bandwidth"] = importer.report.get()
-    play.played.notes["simulated"] = simulated
+    claim = steps.claim()
+    size = str(SIMULATED_BYTES if steps.simulated else BYTES)
+    args = ["produce", "--nonce", steps.nonce, "--bytes", size, "--log", *steps.patience()]
+    exporter = steps.start("exporter", args, claim)
+    offer = steps.offer(exporter)
+    measuring = ["measure", "--nonce", steps.nonce, "--offer", offer]
+    importer = steps.start("importer", measuring, claim, own_pid=300)
+    steps.finish(importer, exporter)
 
 
-def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
+def judge_ratio(evidence: Evidence, path: str, base: str, least: float) -> None:
     """Each way and method of a path in relation to the same on another path."""
-    report = played.report("importer")
-    if played.notes.get("simulated"):
-        raise UnsupportedError("the speed of simulated GPUs says nothing")
+    report = evidence.report("importer")
+    if evidence.simulated:
+        raise UnsupportedError("bandwidth is not measured on simulated GPUs")
     if not report.bandwidth:
-        played.refuse(
+        evidence.fail(
             f"the importer measured nothing: {report.error_text()}",
             expected="speeds of memory",
             observed=report.error_text(),
@@ -51,11 +50,11 @@ def judge_ratio(played: Played, path: str, base: str, least: float) -> None:
     for way, method, gbps, other in pairs(report, path, base):
         compared += 1
         if gbps < least * other:
-            played.refuse(
+            evidence.fail(
                 f"{way} by {method}, {path} memory: {gbps:.0f} GB/s, {gbps / other:.1%} of the"
                 f" {other:.0f} GB/s of {base} memory",
                 expected=f"at least {least:.0%}",
-                observed="\n".join(told(entry) for entry in report.bandwidth),
+                observed="\n".join(describe(entry) for entry in report.bandwidth),
             )
     if not compared:
         raise UnsupportedError(f"{path} and {base} memory were not both to be had")
@@ -77,13 +76,12 @@ def pairs(report: WorkloadReport, path: str, base: str) -> list[tuple[str, str, 
     level=4,
     source="PERF-1",
     scenario=bandwidth,
-    needs=("cuda",),
 )
-def test_imported_memory_is_as_fast_as_own_memory(played: Played) -> None:
+def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence) -> None:
     """Reading and writing imported memory on the GPU that holds it SHOULD be at least 95 % as fast
     as memory of one's own.
     """
-    judge_ratio(played, "same", "local", LEAST_OF_LOCAL)
+    judge_ratio(evidence, "same", "local", LEAST_OF_LOCAL)
 
 
 @check(
@@ -92,10 +90,9 @@ def test_imported_memory_is_as_fast_as_own_memory(played: Played) -> None:
     level=4,
     source="PERF-2",
     scenario=bandwidth,
-    needs=("cuda",),
 )
-def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(played: Played) -> None:
+def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(evidence: Evidence) -> None:
     """Reading and writing imported memory of another GPU SHOULD be at least 90 % as fast as copies
     between two GPUs of one process.
     """
-    judge_ratio(played, "cross", "plain", LEAST_OF_PLAIN)
+    judge_ratio(evidence, "cross", "plain", LEAST_OF_PLAIN)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from harness.checks.check import EVERY_DEVICE, check
+from harness.checks.check import check
 from harness.cluster.inventory import Device
-from harness.scenario.evidence import Played
-from harness.scenario.steps import Container, ScriptedPlay, scenario
-from harness.scenario.workload_report import Gpu, NvmlGpu, WorkloadReport, told
+from harness.scenario.evidence import Evidence
+from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
+from harness.scenario.steps import ContainerSpec, Steps
+from harness.scenario.workload_report import Gpu, NvmlGpu, WorkloadReport, describe
 from harness.verdict.finding import UnsupportedError, counted, short_uuid
 from suites.cuda.transfers import attempt_of
 
@@ -14,27 +15,27 @@ LEAST_MEMORY_FOR_CUDA = 0.95
 """CUDA's total is what the driver leaves of the GPU's memory: 98 to 99.6 % on H100 and H200."""
 
 
-def show(play: ScriptedPlay) -> None:
+def show(steps: Steps) -> None:
     """One pod that shows what its claim brought it."""
-    play.finish(play.start("inventory", ["inventory"], play.claim()))
+    steps.finish(steps.start("inventory", ["inventory"], steps.claim()))
 
 
-@scenario(devices=1)
-def inventory_of_one(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA)
+def inventory_of_one(steps: Steps) -> None:
     """A claim of one GPU."""
-    show(play)
+    show(steps)
 
 
-@scenario(devices=2)
-def inventory_of_two(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA, devices=2)
+def inventory_of_two(steps: Steps) -> None:
     """A claim of two GPUs."""
-    show(play)
+    show(steps)
 
 
-@scenario(devices=1, most=EVERY_DEVICE, impact="exhaust")
-def inventory_of_all(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA, most=EVERY_DEVICE, impacts=["exhaust"])
+def inventory_of_all(steps: Steps) -> None:
     """A claim of every GPU of a node."""
-    show(play)
+    show(steps)
 
 
 SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
@@ -44,22 +45,21 @@ SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
     id="CUDA-001",
     force="MUST",
     level=4,
-    source="ISO-3, SLICE-7",
-    variants=SIZES,
-    needs=("cuda",),
+    source="behaviours ISO-3, SLICE-7",
+    forms=SIZES,
 )
-def test_cuda_and_nvml_show_exactly_the_allocated_gpus(played: Played) -> None:
+def test_cuda_and_nvml_show_exactly_the_allocated_gpus(evidence: Evidence) -> None:
     """In a container, CUDA and NVML MUST each show every GPU that its claim was allocated, and no
     other.
     """
-    report = played.report("inventory")
-    wanted = {device.uuid for device in played.member("inventory").devices}
+    report = evidence.report("inventory")
+    wanted = {device.uuid for device in evidence.container("inventory").devices}
     views = {"CUDA": [gpu.uuid for gpu in report.gpus], "NVML": [gpu.uuid for gpu in nvml(report)]}
     for view, seen in views.items():
         missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
         if missing or surplus or len(seen) != len(set(seen)):
             what = [*_some(missing, "missing"), *_some(surplus, "not allocated")] or ["one twice"]
-            played.refuse(
+            evidence.fail(
                 f"{view} shows {counted(len(seen), 'GPU')}, allocated: {len(wanted)};"
                 f" {', '.join(what)}",
                 expected=", ".join(sorted(wanted)),
@@ -78,23 +78,22 @@ def _some(uuids: list[str], what: str) -> list[str]:
     id="CUDA-002",
     force="MUST",
     level=4,
-    source="SLICE-7",
-    variants=SIZES,
+    source="behaviours SLICE-7; KEP-4381: attributes describe the device",
+    forms=SIZES,
     after=("CUDA-001",),
-    needs=("cuda",),
 )
-def test_gpus_are_what_their_slice_says(played: Played) -> None:
+def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
     """A GPU's name, memory, compute capability and PCI address MUST be the same in its
     ResourceSlice, in NVML and in CUDA, as far as the slice tells them.
     """
-    report = played.report("inventory")
+    report = evidence.report("inventory")
     by_nvml = {gpu.uuid: gpu for gpu in nvml(report)}
     by_cuda = {gpu.uuid: gpu for gpu in report.gpus}
-    for device in played.member("inventory").devices:
-        compare(played, device, by_nvml[device.uuid], by_cuda[device.uuid])
+    for device in evidence.container("inventory").devices:
+        compare(evidence, device, by_nvml[device.uuid], by_cuda[device.uuid])
 
 
-def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
+def compare(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
     """One GPU in three views."""
     views: dict[str, dict[str, str | None]] = {
         "name": {
@@ -122,14 +121,14 @@ def compare(played: Played, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> N
                 who_says.setdefault(value, []).append(view)
         if len(who_says) > 1:
             differing = ", ".join(f"{' and '.join(who)} {value}" for value, who in who_says.items())
-            played.refuse(
+            evidence.fail(
                 f"the {what} of {short_uuid(device.uuid)} differs: {differing}",
                 expected=f"{device.uuid} with one {what}",
                 observed=differing,
             )
     most, has = by_nvml.memory or device.memory, by_cuda.memory or 0
     if most and not most * LEAST_MEMORY_FOR_CUDA <= has <= most:
-        played.refuse(
+        evidence.fail(
             f"CUDA has {has} of the {most} bytes of {short_uuid(device.uuid)}",
             expected=f"{LEAST_MEMORY_FOR_CUDA:.0%} to all of {most} bytes",
             observed=f"{has} bytes",
@@ -152,21 +151,20 @@ def _pci(address: str | None) -> str | None:
     id="CUDA-003",
     force="MUST",
     level=4,
-    source="ISO-3, NODE-27",
-    variants=SIZES,
+    source="behaviours ISO-1, ISO-3; device nodes of the NVIDIA kernel driver",
+    forms=SIZES,
     after=("CUDA-001",),
-    needs=("cuda",),
 )
-def test_device_nodes_are_those_of_the_allocated_gpus(played: Played) -> None:
+def test_device_nodes_are_those_of_the_allocated_gpus(evidence: Evidence) -> None:
     """Of the device nodes /dev/nvidiaN, a container MUST have those of its GPUs and no other."""
-    report = played.report("inventory")
+    report = evidence.report("inventory")
     minors = [gpu.minor for gpu in nvml(report)]
     if None in minors:
         raise UnsupportedError("NVML does not tell the GPUs' minor numbers")
     wanted = {f"nvidia{minor}" for minor in minors}
     seen = {name for name in report.device_nodes if name.removeprefix("nvidia").isdigit()}
     if seen != wanted:
-        played.refuse(
+        evidence.fail(
             f"the container has {', '.join(sorted(seen)) or 'no GPU node'} below /dev, its GPUs are"
             f" {', '.join(sorted(wanted))}",
             expected=", ".join(sorted(wanted)),
@@ -174,38 +172,37 @@ def test_device_nodes_are_those_of_the_allocated_gpus(played: Played) -> None:
         )
 
 
-@scenario(devices=2)
-def requests_of_their_own(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA, devices=2)
+def requests_of_their_own(steps: Steps) -> None:
     """One claim of two requests, two containers with one of them each."""
-    claim = play.claim()
-    members = play.start_pod(
+    claim = steps.claim()
+    containers = steps.start_pod(
         "pod",
         [
-            Container(f"container-{number}", ["inventory"], requests=[request], waits=False)
+            ContainerSpec(f"container-{number}", ["inventory"], requests=[request], waits=False)
             for number, request in enumerate(claim.requests, 1)
         ],
         claim,
     )
-    play.finish(*members)
+    steps.finish(*containers)
 
 
 @check(
     id="SHARE-008",
     force="MUST",
     level=4,
-    source="SHARE-8",
+    source="behaviours SHARE-8; KEP-4381: resources.claims[].request",
     scenario=requests_of_their_own,
-    needs=("cuda",),
 )
-def test_a_container_sees_the_gpu_of_its_request_only(played: Played) -> None:
+def test_a_container_sees_the_gpu_of_its_request_only(evidence: Evidence) -> None:
     """A container that names one request of a claim MUST see that request's GPU and no other."""
-    reports = {number: played.report(f"container-{number}") for number in (1, 2)}
-    claim = played.claims["gpus"]
+    reports = {number: evidence.report(f"container-{number}") for number in (1, 2)}
+    claim = evidence.claim("gpus")
     for number, request in enumerate(claim.requests, 1):
         seen = [gpu.uuid for gpu in reports[number].gpus]
         wanted = [claim.by_request[request].uuid] if request in claim.by_request else []
         if seen != wanted:
-            played.refuse(
+            evidence.fail(
                 f"container {number} saw {_names(seen)}; its request {request} was allocated"
                 f" {_names(wanted)}",
                 expected=", ".join(wanted) or "a published GPU",
@@ -220,33 +217,32 @@ def _names(uuids: list[str]) -> str:
     return counted(len(uuids), "GPU") if uuids else "no GPU"
 
 
-@scenario(devices=2)
-def claims_of_their_own(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA, devices=2)
+def claims_of_their_own(steps: Steps) -> None:
     """Two claims of one GPU each, a pod for each, both at once; one tries the other's memory."""
-    ours, theirs = play.claim(1, "ours"), play.claim(1, "theirs")
-    exporter = play.start("exporter", ["produce", "--nonce", play.nonce, "--log"], ours)
-    offer = play.offer(exporter)
-    stranger = play.start("stranger", ["probe", "--offer", offer, "--attempt", "open"], theirs)
-    play.finish(stranger)
+    ours, theirs = steps.claim(1, "ours"), steps.claim(1, "theirs")
+    exporter = steps.start("exporter", ["produce", "--nonce", steps.nonce, "--log"], ours)
+    offer = steps.offer(exporter)
+    stranger = steps.start("stranger", ["probe", "--offer", offer, "--attempt", "open"], theirs)
+    steps.finish(stranger)
 
 
 @check(
     id="ISO-004",
     force="MUST",
     level=4,
-    source="ALLOC-2, ISO-4",
+    source="behaviours ISO-4",
     scenario=claims_of_their_own,
-    needs=("cuda",),
 )
-def test_pods_with_claims_of_their_own_see_different_gpus(played: Played) -> None:
+def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) -> None:
     """Two pods with a claim of one GPU each MUST each see their own claim's GPU and not the
     other's.
     """
     for role, name in (("exporter", "ours"), ("stranger", "theirs")):
-        seen = [gpu.uuid for gpu in played.report(role).gpus]
-        wanted = [device.uuid for device in played.claims[name].devices]
+        seen = [gpu.uuid for gpu in evidence.report(role).gpus]
+        wanted = [device.uuid for device in evidence.claim(name).devices]
         if seen != wanted:
-            played.refuse(
+            evidence.fail(
                 f"the {role} saw {_names(seen)}; its claim holds {_names(wanted)}",
                 expected=", ".join(wanted) or "a published GPU",
                 observed=", ".join(seen) or "no GPU",
@@ -257,19 +253,18 @@ def test_pods_with_claims_of_their_own_see_different_gpus(played: Played) -> Non
     id="IPC-010",
     force="MUST",
     level=4,
-    source="IPC-5, IPC-10, ISO-4",
+    source="behaviours IPC-5, IPC-10",
     scenario=claims_of_their_own,
     after=("ISO-004",),
-    needs=("cuda",),
 )
-def test_memory_of_a_gpu_that_is_not_injected_does_not_open(played: Played) -> None:
+def test_memory_of_a_gpu_that_is_not_injected_does_not_open(evidence: Evidence) -> None:
     """A pod MUST NOT be able to open memory on a GPU that its own claim does not hold."""
-    attempt = attempt_of(played, "stranger", "open")
+    attempt = attempt_of(evidence, "stranger", "open")
     if attempt.code == 0:
-        played.refuse(
+        evidence.fail(
             "memory on a GPU of another pod's claim was opened",
             expected="cuIpcOpenMemHandle is refused",
-            observed=told(attempt),
+            observed=describe(attempt),
         )
 
 

@@ -7,61 +7,53 @@ dashboards tell when one of them begins to behave differently.
 
 from __future__ import annotations
 
-from harness.checks.check import check
-from harness.scenario.evidence import Played
+from harness.checks.check import Part, check
+from harness.scenario.evidence import Evidence
+from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.security import Security
-from harness.scenario.steps import ScriptedPlay, scenario
-from harness.scenario.workload_report import Process, Transfer, told
+from harness.scenario.steps import Steps
+from harness.scenario.workload_report import Process, Transfer, describe
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
     FailedError,
-    UndecidedError,
+    InconclusiveError,
     UnmetError,
     UnsupportedError,
     counted,
 )
-from suites.cuda.security_matrix import (
-    EXPORTER,
-    IMPORTER,
-    RESTRICTED_MATRIX,
-    ROWS,
-    Matrix,
-    MatrixRow,
-)
-from suites.cuda.transfers import answer
-
-INVALID_CONTEXT = 201
+from suites.cuda.security_matrix import FORMS, ROW, restricted_standard
+from suites.cuda.security_rows import EXPORTER, IMPORTER, MatrixRow
+from suites.cuda.transfers import INVALID_CONTEXT, answer
 
 
-@scenario(devices=1)
-def user_namespace(play: ScriptedPlay) -> None:
+@scenario(needs=CUDA)
+def user_namespace(steps: Steps) -> None:
     """A pod with a claim and a user namespace of its own."""
     security = Security(user_namespace=True)
-    play.finish(play.start("inventory", ["inventory"], play.claim(), security=security))
+    steps.finish(steps.start("inventory", ["inventory"], steps.claim(), security=security))
 
 
 @check(
     id="SEC-005",
     force="SHOULD",
     level=4,
-    source="SEC-9",
+    source="KEP-127 user namespaces; NVIDIA's driver 0.4.1 cannot: docs/findings.md",
     scenario=user_namespace,
-    needs=("cuda",),
 )
-def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
+def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> None:
     """A pod with a user namespace of its own (hostUsers: false) SHOULD start and see its GPUs as
     any other pod with a claim does.
     """
-    member = played.member("inventory")
+    container = evidence.container("inventory")
     try:
-        member.started.get()
-    except UndecidedError as error:
+        container.started.get()
+    except InconclusiveError as error:
         raise UnsupportedError(f"the node starts no pod with hostUsers: false ({error})") from error
-    report = played.report("inventory")
-    wanted = {device.uuid for device in member.devices}
+    report = evidence.report("inventory")
+    wanted = {device.uuid for device in container.devices}
     if {gpu.uuid for gpu in report.gpus} != wanted:
-        played.refuse(
+        evidence.fail(
             f"with a user namespace the pod saw {counted(len(report.gpus), 'GPU')},"
             f" {len(wanted)} allocated",
             expected=", ".join(sorted(wanted)),
@@ -74,40 +66,40 @@ def test_pods_with_a_user_namespace_start_with_a_claim(played: Played) -> None:
     id="SEC-001",
     force="MUST",
     level=4,
-    source="SEC-1, SEC-5, IPC-2, IPC-3",
-    variants=ROWS,
-    needs=("cuda",),
+    source="behaviours SEC-1, IPC-2; measured: own PIDs decide (580.159.04, H100 and H200)",
+    forms=FORMS,
 )
-def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow) -> None:
+def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
     refused with CUDA error 201 if it is, whatever namespaces and privileges the two have.
     """
-    need_row(row, form)
+    spec = ROW[form.name]
+    need_user_namespaces(row, spec)
     exporter, importer = row.report(EXPORTER), row.report(IMPORTER)
-    pid, own = form.pid_in_handle(row), importer.own_pid
+    pid, own = spec.pid_in_handle(row), importer.own_pid
     for transfer in transfers(row):
         code = None if transfer.opened else (transfer.error or {}).get("code")
         where = "" if transfer.path == "same" else " on the other GPU"
         if pid == own and code != INVALID_CONTEXT:
-            row.refuse(
+            row.fail(
                 f"PID {pid} in the handle, own {own}: {answer(transfer)}{where}, not 201",
                 expected=f"CUDA error {INVALID_CONTEXT}",
-                observed=told(transfer),
+                observed=describe(transfer),
             )
         if pid != own and not transfer.opened:
-            row.refuse(
+            row.fail(
                 f"PID {pid} in the handle, own {own}: {answer(transfer)}{where}",
                 expected="cuIpcOpenMemHandle succeeds",
-                observed=f"{told(transfer)}\nexporter: {told(exporter.process)}\nimporter:"
-                f" {told(importer.process)}",
+                observed=f"{describe(transfer)}\nexporter: {describe(exporter.process)}\nimporter:"
+                f" {describe(importer.process)}",
                 cause=causes.of_cuda(transfer.error),
             )
         if transfer.opened and transfer.wrong_words != 0:
             wrong = "all" if transfer.wrong_words is None else transfer.wrong_words
-            row.refuse(
+            row.fail(
                 f"{wrong} of {transfer.words} words were wrong{where}",
                 expected="every word right",
-                observed=told(transfer),
+                observed=describe(transfer),
             )
 
 
@@ -115,36 +107,36 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Played, form: MatrixRow
     id="SEC-002",
     force="MUST",
     level=4,
-    source="SEC-2",
-    variants=ROWS,
+    source="behaviours SEC-2, SEC-5; Kubernetes Pod Security Standards",
+    forms=FORMS,
     after=("SEC-001",),
-    needs=("cuda",),
 )
-def test_containers_are_as_privileged_as_their_row_says(row: Played, form: MatrixRow) -> None:
+def test_containers_are_as_privileged_as_their_row_says(row: Evidence, form: Part) -> None:
     """Both processes MUST have the user, capabilities and namespaces that their row says, or the
     row shows nothing.
     """
-    need_row(row, form)
+    spec = ROW[form.name]
+    need_user_namespaces(row, spec)
     exporter, importer = row.report(EXPORTER).process, row.report(IMPORTER).process
     for role, process, wanted in (
-        (EXPORTER, exporter, form.exporter),
-        (IMPORTER, importer, form.importer),
+        (EXPORTER, exporter, spec.exporter),
+        (IMPORTER, importer, spec.importer),
     ):
         for what, (seen, expected) in privileges(process, wanted).items():
             if seen != expected:
-                row.refuse(
+                row.fail(
                     f"the {role} is not as its row says: {what} {seen}, not {expected}",
                     expected=f"{what} {expected}",
-                    observed=told(process),
+                    observed=describe(process),
                     blame=Blame.CLUSTER,
                 )
-    for what, together in form.shares.items():
+    for what, together in spec.shares.items():
         ours, theirs = (getattr(process, f"{what}_namespace") for process in (exporter, importer))
         if ours is None or (ours == theirs) != together:
-            row.refuse(
+            row.fail(
                 f"the two are not as their row says: {what} namespaces {ours} and {theirs}",
                 expected=f"{'one and the same' if together else 'two different'}",
-                observed=f"exporter: {told(exporter)}\nimporter: {told(importer)}",
+                observed=f"exporter: {describe(exporter)}\nimporter: {describe(importer)}",
                 blame=Blame.CLUSTER,
             )
 
@@ -183,20 +175,21 @@ def _yes(on: bool) -> str:
     id="SEC-004",
     force="MUST",
     level=2,
-    source="SEC-4",
-    scenario=RESTRICTED_MATRIX,
-    needs=("cuda",),
+    source="behaviours SEC-4; Kubernetes Pod Security Standards: restricted",
+    scenario=restricted_standard,
 )
-def test_restricted_namespace_refuses_what_is_not_needed(matrix: Matrix) -> None:
+def test_restricted_namespace_refuses_what_is_not_needed(evidence: Evidence) -> None:
     """A namespace that enforces the restricted Pod Security Standard MUST refuse pods with host
     namespaces, privileges, added capabilities, root or without seccomp, claim or not.
     """
-    taken = [name for name, said in matrix.refusals.get().items() if not said]
+    evidence.ended.get()
+    tried = evidence.containers.values()
+    taken = [container.role for container in tried if container.refused is None]
     if taken:
-        matrix.refuse(
+        evidence.fail(
             f"the restricted namespace took pods with {', '.join(taken)}",
             expected="each is refused by Pod Security admission",
-            observed="\n".join(f"{name}: {said}" for name, said in matrix.refusals.get().items()),
+            observed="\n".join(f"{one.role}: {one.refused or 'admitted'}" for one in tried),
             blame=Blame.CLUSTER,
         )
 
@@ -209,28 +202,26 @@ _EVERY_UID = ("0 0 4294967295",)
 """``/proc/self/uid_map`` of the host's user namespace (user_namespaces(7))."""
 
 
-def need_row(row: Played, form: MatrixRow) -> None:
-    """Skip a row that could not be played here.
+def need_user_namespaces(row: Evidence, spec: MatrixRow) -> None:
+    """Skip a row whose pods with a user namespace do not start: another check judges that.
 
     Raises:
-        UnmetError: it could not.
+        UnmetError: a pod did not start.
     """
-    if reason := form.unsupported(row):
-        raise UnsupportedError(reason)
-    for role, security in ((EXPORTER, form.exporter), (IMPORTER, form.importer)):
-        if security.user_namespace and role in row.members:
+    for role, security in ((EXPORTER, spec.exporter), (IMPORTER, spec.importer)):
+        if security.user_namespace and role in row.containers:
             try:
-                row.members[role].started.get()
-            except (FailedError, UndecidedError) as error:
+                row.containers[role].started.get()
+            except (FailedError, InconclusiveError) as error:
                 raise UnmetError("blocked by SEC-005") from error
 
 
-def transfers(row: Played) -> tuple[Transfer, ...]:
+def transfers(row: Evidence) -> tuple[Transfer, ...]:
     """The importer's ways, those that GPUs without peer access cannot go left out."""
     report = row.report(IMPORTER)
     if not report.transfers:
-        row.refuse(
-            f"the importer never came to open the memory: {report.error_text()}",
+        row.fail(
+            f"the importer did not try to open the memory: {report.error_text()}",
             expected="a try to open the handle",
             observed=report.error_text(),
             cause=causes.of_cuda(report.error),

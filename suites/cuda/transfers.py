@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from harness.scenario.evidence import Played
-from harness.scenario.workload_report import Attempt, Transfer, told
+from collections.abc import Mapping
+from typing import Any
+
+from harness.scenario.evidence import Evidence
+from harness.scenario.workload_report import Attempt, Transfer, describe
 from harness.verdict import causes
+from harness.verdict.finding import Blame, UnsupportedError
+
+EXPORTER, IMPORTER = "exporter", "importer"
+INVALID_CONTEXT = 201
+"""``CUDA_ERROR_INVALID_CONTEXT`` (cuda.h)."""
+PEER_ACCESS_UNSUPPORTED = 217
+"""``CUDA_ERROR_PEER_ACCESS_UNSUPPORTED`` (cuda.h)."""
+WORD_BYTES = 8
+CONTROL_PAGE_BYTES = 2 << 20
+"""At the end of a buffer (`workload.buffer`)."""
 
 
-def transfer_of(played: Played, role: str, path: str) -> Transfer:
+def code_of(transfer: Transfer) -> int | None:
+    """CUDA's error code of a transfer that did not open; None where it opened."""
+    return None if transfer.opened else (transfer.error or {}).get("code")
+
+
+def transfer_of(evidence: Evidence, role: str, path: str) -> Transfer:
     """How an importer fared on a path.
 
     Raises:
         JudgementError: it never came to it.
     """
-    report = played.report(role)
+    report = evidence.report(role)
     transfer = report.transfer(path)
     if transfer is None:
-        played.refuse(
-            f"the {role} never came to open the memory ({path}): {report.error_text()}",
+        evidence.fail(
+            f"the {role} did not try to open the memory ({path}): {report.error_text()}",
             expected=f"a transfer on path {path}",
             observed=report.error_text(),
             cause=causes.of_cuda(report.error),
@@ -25,17 +43,17 @@ def transfer_of(played: Played, role: str, path: str) -> Transfer:
     return transfer
 
 
-def attempt_of(played: Played, role: str, name: str) -> Attempt:
+def attempt_of(evidence: Evidence, role: str, name: str) -> Attempt:
     """An attempt of an importer.
 
     Raises:
         JudgementError: it was not made.
     """
-    report = played.report(role)
+    report = evidence.report(role)
     attempt = report.attempt(name)
     if attempt is None:
-        played.refuse(
-            f"the {role} never came to the attempt {name}: {report.error_text()}",
+        evidence.fail(
+            f"the {role} did not make the attempt {name}: {report.error_text()}",
             expected=f"an attempt {name}",
             observed=", ".join(a.name for a in report.attempts) or "none",
             cause=causes.of_cuda(report.error),
@@ -43,44 +61,99 @@ def attempt_of(played: Played, role: str, name: str) -> Attempt:
     return attempt
 
 
-def judge_read(played: Played, role: str, path: str) -> Transfer:
-    """An importer opened the memory and read every word right; answers how.
+def need_peer_access(transfer: Transfer) -> None:
+    """Skip what GPUs without peer access cannot do: no driver for Kubernetes can change that.
+
+    Raises:
+        UnsupportedError: the two GPUs have no peer access.
+    """
+    refused = code_of(transfer) == PEER_ACCESS_UNSUPPORTED
+    if transfer.path == "cross" and transfer.can_access_peer is False and refused:
+        raise UnsupportedError("the two GPUs have no peer access (CUDA error 217)")
+
+
+def judge_opened(evidence: Evidence, role: str, path: str, exporter: str = "") -> Transfer:
+    """Judge that an importer opened the memory; answer how.
+
+    Args:
+        evidence: what the scenario left.
+        role: the importer.
+        path: ``same`` or ``cross``: on the GPU that holds the memory, or on the other one.
+        exporter: who exported it: with the importer's own PID, that is the cause.
 
     Raises:
         JudgementError: it did not.
     """
-    transfer = transfer_of(played, role, path)
+    transfer = transfer_of(evidence, role, path)
     if not transfer.opened:
-        error = transfer.error or {}
-        played.refuse(
-            f"the {role} could not open the memory ({path}): {answer(transfer)}",
+        need_peer_access(transfer)
+        error = transfer.error or evidence.report(role).error or {}
+        pids = {evidence.report(one).own_pid for one in (role, exporter) if one}
+        evidence.fail(
+            f"the {role} could not open the memory {_WHERE[path]}: {answer(transfer)}",
             expected="cuIpcOpenMemHandle succeeds",
             observed=f"{error.get('text') or answer(transfer)}",
-            cause=causes.of_cuda(error),
-        )
-    if transfer.wrong_words is None:
-        played.refuse(
-            f"the {role} opened the memory ({path}) and could not read it: {answer(transfer)}",
-            expected="every word can be read",
-            observed=told(transfer),
-            cause=causes.of_cuda(transfer.error),
-        )
-    if transfer.wrong_words or transfer.checksum != transfer.expected_checksum:
-        played.refuse(
-            f"the {role} read {transfer.wrong_words} of {transfer.words} words wrong ({path})",
-            expected=f"0 wrong, checksum {transfer.expected_checksum}",
-            observed=f"{transfer.wrong_words} wrong, checksum {transfer.checksum}",
+            cause=causes.of_cuda(error, equal_own_pids=bool(exporter) and len(pids) == 1),
         )
     return transfer
 
 
-def judge_seen(played: Played, role: str, path: str) -> None:
+def judge_read(
+    evidence: Evidence, role: str, path: str, offer: Mapping[str, Any] | None = None
+) -> Transfer:
+    """Judge that an importer opened the memory and read every word right; answer how.
+
+    Args:
+        evidence: what the scenario left.
+        role: the importer.
+        path: ``same`` or ``cross``.
+        offer: what was exported; then the whole of it must have been read.
+
+    Raises:
+        JudgementError: it did not.
+    """
+    transfer, where = judge_opened(evidence, role, path), _WHERE[path]
+    if transfer.wrong_words is None:
+        evidence.fail(
+            f"the {role} opened the memory {where} and could not read it: {answer(transfer)}",
+            expected="every word can be read",
+            observed=describe(transfer),
+            cause=causes.of_cuda(transfer.error),
+        )
+    checksum = (offer or {}).get("checksum") if path == "same" else None
+    right = transfer.checksum == transfer.expected_checksum == (checksum or transfer.checksum)
+    if transfer.wrong_words or not right:
+        evidence.fail(
+            f"the {role} read {transfer.wrong_words} of {transfer.words} words wrong {where}",
+            expected=f"0 wrong, checksum {transfer.expected_checksum} {checksum or ''}".strip(),
+            observed=f"{transfer.wrong_words} wrong, the first at {transfer.first_wrong}, checksum"
+            f" {transfer.checksum}",
+        )
+    if offer is not None and transfer.words != words_of(offer):
+        evidence.fail(
+            f"the {role} verified {transfer.words} words of a buffer of {words_of(offer)} {where}",
+            expected=f"all {words_of(offer)} words",
+            observed=describe(transfer),
+            blame=Blame.WORKLOAD,
+        )
+    return transfer
+
+
+def words_of(offer: Mapping[str, Any]) -> int:
+    """Count the words of data of an exported buffer; its last page holds the doorbell."""
+    return (int(offer.get("bytes") or 0) - CONTROL_PAGE_BYTES) // WORD_BYTES
+
+
+_WHERE = {"same": "on the GPU that holds it", "cross": "on the other GPU"}
+
+
+def judge_seen(evidence: Evidence, role: str, path: str) -> None:
     """An exporter saw every word that an importer wrote over a path.
 
     Raises:
         JudgementError: it did not.
     """
-    report = played.report(role)
+    report = evidence.report(role)
     seen = next((entry for entry in report.seen if entry.get("path") == path), None)
     if seen is None or seen.get("wrong_words") or not seen.get("words"):
         how = (
@@ -88,7 +161,7 @@ def judge_seen(played: Played, role: str, path: str) -> None:
             if seen is None
             else f"{seen.get('wrong_words')} of {seen.get('words')} words wrong"
         )
-        played.refuse(
+        evidence.fail(
             f"the {role} did not see what was written ({path}): {how}",
             expected="every word as the importer wrote it",
             observed=how,

@@ -47,7 +47,7 @@ def test_every_node_of_the_driver_has_published_devices(published: Published) ->
         return
     first, others = min(lacking), len(lacking) - 1
     where = f"{first} and {counted(others, 'more node')}" if others else first
-    published.refuse_of(
+    published.fail_of(
         lacking,
         f"the driver runs on {where}, but no device of {'them' if others else 'it'} is published",
         expected=f"a ResourceSlice with devices of each of {', '.join(sorted(pods))}",
@@ -70,7 +70,7 @@ def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     nodes = published.nodes.get()
     for item in published.slices:
         if node_of(item) and node_of(item) not in nodes:
-            published.refuse_of(
+            published.fail_of(
                 {node_of(item)},
                 f"there is no node {node_of(item)}, and its slice publishes"
                 f" {counted(len(item['spec'].get('devices') or []), 'device')}",
@@ -100,7 +100,7 @@ def test_no_gpu_is_published_twice(published: Published) -> None:
     for (what, value), same in devices.items():
         if len(same) > 1:
             shown = " and ".join(f"{gpu.name} of {gpu.node}" for gpu in same[:2])
-            published.refuse_of(
+            published.fail_of(
                 {gpu.node for gpu in same},
                 f"{shown} have the same {what}: {short_uuid(value)}",
                 expected="one published device for each GPU",
@@ -125,7 +125,7 @@ def test_standard_attributes_are_well_formed(published: Published) -> None:
         pattern, form = FORMS[name]
         wrong = [value for value in values if not pattern.fullmatch(str(value))]
         if wrong or not values:
-            published.refuse_of(
+            published.fail_of(
                 {node},
                 f"{name} of {device} is {wrong[0] if wrong else 'empty'!r}",
                 expected=form,
@@ -162,7 +162,7 @@ def test_slices_go_with_their_node(published: Published) -> None:
         node = nodes.get(node_of(item))
         if node is not None and not is_owned_by(item, node):
             shown = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners)
-            published.refuse_of(
+            published.fail_of(
                 {node_of(item)},
                 f"the ResourceSlice of {node_of(item)} stays when the node goes: it is owned by"
                 f" {shown or 'nothing'}",

@@ -15,7 +15,7 @@ from harness.checks.check import Check
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.scenario.run import Run, Subject
 from harness.session.preflight import reading, trying
-from harness.session.preflight.context import Context, NotSo
+from harness.session.preflight.context import Context, StepFailedError
 from harness.verdict import causes
 from harness.verdict.expect import Inventory
 from harness.verdict.finding import Blame, Finding
@@ -132,7 +132,7 @@ class Preflight:
         advice: Finding | None = None
         try:
             advice = step.make(self._context)
-        except NotSo as error:
+        except StepFailedError as error:
             finding = error.finding
         except UnreachableError as error:
             finding = Finding(

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness.checks.check import Check, Impact
-from harness.checks.options import Options
+from harness.checks.check import Check
 from harness.cluster.anchor import Candidate, candidates
 from harness.cluster.features import State
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import Profile
+from harness.options import Impact, Options
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
 from harness.session.permissions import Rule, rules
 from harness.session.plan import why_not
 from harness.verdict.finding import Blame, Finding
 
 
-class NotSo(Exception):  # noqa: N818 - a finding on its way, no error
+class StepFailedError(Exception):
     """What a step asks for is not so."""
 
     def __init__(self, finding: Finding) -> None:
@@ -29,11 +29,11 @@ class NotSo(Exception):  # noqa: N818 - a finding on its way, no error
         self.finding = finding
 
 
-def not_so(
+def step_failed(
     head: str, expected: str, blame: Blame, next_step: str = "", observed: str = ""
-) -> NotSo:
+) -> StepFailedError:
     """A finding that ends the run."""
-    return NotSo(Finding(head, expected, observed or head, blame, next=next_step))
+    return StepFailedError(Finding(head, expected, observed or head, blame, next=next_step))
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Context:
 
     def creates(self) -> bool:
         """Whether the checks make any objects."""
-        return any(check.creates(form) for check, form in self.made())
+        return any(check.scenario_of(form) is not None for check, form in self.made())
 
     @cached_property
     def others(self) -> list[Candidate]:
@@ -109,7 +109,7 @@ class Context:
 
     def standards(self) -> list[str]:
         """The Pod Security Standards of the namespaces that the checks need."""
-        privileged = any(check.impact_of(form) is Impact.PRIVILEGED for check, form in self.made())
+        privileged = any(Impact.PRIVILEGED in check.impacts_of(form) for check, form in self.made())
         return [RESTRICTED, PRIVILEGED] if privileged else [RESTRICTED]
 
     def used_nodes(self) -> list[Object]:

@@ -19,8 +19,8 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError, describe_name
 from harness.cluster.profile import ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
-from harness.session.permissions import manifest, missing, rights, told, user
-from harness.session.preflight.context import Context, NotSo, not_so
+from harness.session.permissions import manifest, missing, named, rights, user
+from harness.session.preflight.context import Context, StepFailedError, step_failed
 from harness.verdict.finding import Blame, Finding, counted
 
 CLOCKS_SECONDS = 60.0
@@ -44,7 +44,7 @@ def clocks(context: Context) -> None:
     told_time, unsure = context.kube.clock()
     off = told_time - time.time()
     if abs(off) - unsure > CLOCKS_SECONDS:
-        raise not_so(
+        raise step_failed(
             f"the API server's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this"
             " machine's",
             f"at most {CLOCKS_SECONDS:.0f} s",
@@ -68,7 +68,7 @@ def resource_api(context: Context) -> None:
     if found is None:
         served = ", ".join(versions) or "no version of it"
         wanted = ", ".join(VERSIONS) if asked == "auto" else f"{asked} (--dra-api)"
-        raise not_so(
+        raise step_failed(
             f"the cluster does not serve {GROUP} in {wanted}; it serves {served}",
             f"{GROUP} in {wanted}",
             Blame.CLUSTER,
@@ -93,14 +93,16 @@ def permissions(context: Context) -> Finding | None:
     file.write_text(manifest(context.rules(), namespace, who), encoding="utf-8")
     shown = blocking or lacking
     finding = Finding(
-        f"{who or 'the user'} may not {told(shown)}",
+        f"{who or 'the user'} may not {named(shown)}",
         "every right that --dra-plan lists",
         "\n".join(f"may not {right}: {right.rule.why}" for right in lacking),
         Blame.CLUSTER,
         next=f"have an administrator give the rights: kubectl apply -f {file}",
     )
     if blocking:
-        raise not_so(finding.head, finding.expected, finding.blame, finding.next, finding.observed)
+        raise step_failed(
+            finding.head, finding.expected, finding.blame, finding.next, finding.observed
+        )
     return finding
 
 
@@ -109,13 +111,13 @@ def driver(context: Context) -> None:
     context.run.observer.observe(SLICE)
     slices = context.run.observer.objects(SLICE)
     published = driver_names(slices)
-    wanted = context.options.driver or context.run.place.driver
+    wanted = context.options.driver or context.run.cluster.driver
     if not published or (wanted and wanted not in published):
         found = ", ".join(published) or "nobody"
         subject = f"driver {wanted}" if wanted else "no driver"
         silent = sorted({str(item["spec"]["driver"]) for item in slices} - set(published))
         empty = f" (slices without devices: {', '.join(silent)})" if silent else ""
-        raise not_so(
+        raise step_failed(
             f"{subject} publishes {'no ' if wanted else ''}devices; published by: {found}{empty}",
             "at least one ResourceSlice with devices",
             Blame.DRIVER,
@@ -126,7 +128,7 @@ def driver(context: Context) -> None:
             context.options.profile, context.profiles, [wanted] if wanted else published
         )
     except ProfileError as error:
-        raise not_so(
+        raise step_failed(
             str(error),
             "one driver under test, and its profile",
             Blame.SUITE,
@@ -143,7 +145,7 @@ def device_class(context: Context) -> None:
         about = [name_of(item) for item in classes if _speaks_of(item, context.driver)]
         wanted = context.driver if context.driver in names or len(about) != 1 else about[0]
     if wanted not in names:
-        raise not_so(
+        raise step_failed(
             f"there is no DeviceClass {wanted}; there are {', '.join(names) or 'none'}",
             "the DeviceClass that the driver's installation brings",
             Blame.DRIVER,
@@ -175,7 +177,7 @@ def complete_pools(context: Context) -> None:
         )
     except WaitTimeoutError as error:
         wrong = [str(pool) for pool in found() if not pool.complete]
-        raise not_so(
+        raise step_failed(
             wrong[0] if wrong else "the driver's pools change all the time",
             "all slices of each pool's newest generation, and no older ones, for"
             f" {error.budget.seconds:g} s",
@@ -194,7 +196,7 @@ def published_devices(context: Context) -> None:
     found = devices(slices, context.driver, profile)
     context.partitions = partitions(slices, context.driver, profile)
     if not found:
-        raise not_so(
+        raise step_failed(
             f"driver {context.driver} publishes no device whose attribute"
             f" {profile.select_attribute} is {profile.select_value}",
             f"devices with {profile.select_attribute} = {profile.select_value}",
@@ -209,7 +211,7 @@ def published_devices(context: Context) -> None:
     for device in found:
         lacking = [name for what, name in known if not getattr(device, what)]
         if lacking or not device.node:
-            raise not_so(
+            raise step_failed(
                 f"device {device.name} is published without {(lacking or ['its node'])[0]}",
                 "every device with a node and with what identifies it",
                 Blame.DRIVER,
@@ -220,18 +222,18 @@ def published_devices(context: Context) -> None:
         found = [device for device in found if device.node in chosen]
         if not found:
             shown = ",".join(f"{key}={value}" for key, value in selector.items())
-            raise not_so(
+            raise step_failed(
                 f"no node with devices has the labels {shown} (--dra-node-selector)",
                 "at least one",
                 Blame.SUITE,
                 f"kubectl get nodes -l {shown}",
             )
     context.devices = tuple(found)
-    told = {
+    describe = {
         (node["metadata"].get("labels") or {}).get(HARDWARE_LABEL, "")
         for node in context.used_nodes()
     }
-    context.hardware = told.pop() if len(told) == 1 else ""
+    context.hardware = describe.pop() if len(describe) == 1 else ""
 
 
 def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
@@ -251,7 +253,7 @@ def free_devices(context: Context) -> None:
     """
     claims, _ = context.kube.list(CLAIM)
     free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
-    needed = min((c.devices_of(form) for c, form in context.made() if c.creates(form)), default=0)
+    needed = min((c.devices_of(form) for c, form in context.made() if c.scenario_of(form)), default=0)
     context.free = free
     if max(free.values(), default=0) >= needed:
         return
@@ -264,7 +266,7 @@ def free_devices(context: Context) -> None:
     names = sorted(by_claim)
     others = f" and {counted(len(names) - 3, 'more claim')}" if len(names) > 3 else ""
     holding = f"; held by {', '.join(names[:3])}{others}" if names else "; no claim holds any"
-    raise not_so(
+    raise step_failed(
         f"the checks need {counted(needed, 'free device')} on one node; free are {shown}{holding}",
         f"{counted(needed, 'free device')} of {context.driver} on one node",
         Blame.CLUSTER,
@@ -306,15 +308,15 @@ def others_at_work(context: Context) -> Finding | None:
         + f": wait for its end; if it was killed, for at most {LEASE_SECONDS} s",
     )
     if where:
-        raise NotSo(finding)
+        raise StepFailedError(finding)
     return finding
 
 
 def image(context: Context) -> None:
     """The workload image MUST be known for checks that run a workload."""
-    context.image = context.options.image or context.run.place.image
+    context.image = context.options.image or context.run.cluster.image
     if not context.image and context.creates():
-        raise not_so(
+        raise step_failed(
             "no workload image is named that the cluster's nodes can pull",
             "--dra-image IMAGE",
             Blame.CLUSTER,

@@ -15,7 +15,7 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
 from harness.scenario.run import PRIVILEGED, RESTRICTED
-from harness.session.preflight.context import Context, NotSo, not_so
+from harness.session.preflight.context import Context, StepFailedError, step_failed
 from harness.session.preflight.reading import PUSH
 from harness.verdict import causes
 from harness.verdict.finding import Blame
@@ -35,7 +35,7 @@ def admission(context: Context) -> None:
         made = [item for item in context.run.namespaces() if name_of(item) == namespace]
         enforced = [(item["metadata"].get("labels") or {}).get(ENFORCE, "gone") for item in made]
         if enforced not in ([], [standard]):
-            raise not_so(
+            raise step_failed(
                 f"namespace {namespace} was made to enforce Pod Security {standard}, and does not:"
                 f" {ENFORCE} is {enforced[0]}",
                 f"{ENFORCE}: {standard}",
@@ -51,7 +51,7 @@ def admission(context: Context) -> None:
         try:
             context.kube.create(pod, dry_run=True)
         except ApiError as error:
-            raise NotSo(
+            raise StepFailedError(
                 causes.refusal(
                     f"the cluster does not admit a pod under Pod Security {standard}: {error}",
                     "pods such as the checks make are admitted",
@@ -102,7 +102,7 @@ def matching_class(context: Context) -> None:
             run.kube.delete(obj)
     drivers = sorted({str(result["driver"]) for result in results(seen)})
     if drivers != [context.driver]:
-        raise not_so(
+        raise step_failed(
             f"DeviceClass {context.device_class} gives devices of {', '.join(drivers)}, not of"
             f" {context.driver}",
             f"a device of {context.driver}",
@@ -112,11 +112,11 @@ def matching_class(context: Context) -> None:
     _await_release(context, claim)
 
 
-def _no_device(context: Context, error: WaitTimeoutError) -> NotSo:
+def _no_device(context: Context, error: WaitTimeoutError) -> StepFailedError:
     """The finding that nothing was allocated: by the class's fault, or by others'."""
     said = error.seen
     if "cannot allocate all claims" in said:
-        return not_so(
+        return step_failed(
             f"DeviceClass {context.device_class} matches none of the free devices of"
             f" {context.driver}",
             "a device that its selectors match",
@@ -126,7 +126,7 @@ def _no_device(context: Context, error: WaitTimeoutError) -> NotSo:
             said,
         )
     cause = causes.of_scheduler(said)
-    return not_so(
+    return step_failed(
         f"no device of DeviceClass {context.device_class} was allocated: {said}",
         f"an allocation within {error.budget.seconds:g} s",
         cause.blame if cause else Blame.SCHEDULER,
@@ -158,7 +158,7 @@ def _await_release(context: Context, claim: Object) -> None:
 
 def pulled_image(context: Context) -> None:
     """The nodes with devices MUST be able to pull the workload image."""
-    if not context.image or context.image == context.run.place.image:
+    if not context.image or context.image == context.run.cluster.image:
         return  # nothing runs, or the place was brought up with it
     run = context.run
     having = {name_of(node) for node in context.nodes if _has_image(node, context.image)}
@@ -201,7 +201,7 @@ def _await_pull(context: Context, pod: Object) -> None:
             lambda: _events(context, pod),
         )
     except WaitTimeoutError as error:
-        raise not_so(
+        raise step_failed(
             f"node {node} has not pulled {context.image} within {error.budget.seconds:g} s",
             "the image is pulled",
             Blame.CLUSTER,
@@ -213,7 +213,7 @@ def _await_pull(context: Context, pod: Object) -> None:
         said = f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
         # kubelet's second word on it, that it waits before it tries again, says no reason.
         why = _events(context, pod) if "back-off" in said.lower() else said
-        raise not_so(
+        raise step_failed(
             f"{node} cannot pull the workload image {context.image}: {why}",
             "an image that the nodes can pull",
             Blame.CLUSTER,
@@ -224,8 +224,8 @@ def _await_pull(context: Context, pod: Object) -> None:
 
 def _events(context: Context, pod: Object) -> str:
     events = [str(event.get("message") or "") for event in context.run.events_of(pod)]
-    told = [text for text in events if "Failed to pull" in text] or events
-    return told[-1] if told else "no event"
+    describe = [text for text in events if "Failed to pull" in text] or events
+    return describe[-1] if describe else "no event"
 
 
 def _has_image(node: Object, image: str) -> bool:

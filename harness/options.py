@@ -6,6 +6,7 @@ value, and what would be right.
 
 from __future__ import annotations
 
+import enum
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -16,16 +17,29 @@ from typing import Any
 import yaml
 
 from embedded.options import Options as EmbeddedOptions
-from harness.checks.check import DEEPEST_LEVEL, Impact
 from harness.cluster.versions import VERSIONS
 from harness.verdict.expect import Expectations, ExpectationsError
 from harness.verdict.expect import load as load_expectations
+
+DEEPEST_LEVEL = 5
+
+
+class Impact(enum.StrEnum):
+    """How a scenario can be noticed by others who use the cluster."""
+
+    EXHAUST = "exhaust"
+    """Takes every free GPU of a node."""
+    PRIVILEGED = "privileged"
+    """Host namespaces, hostPath, node files."""
+    DISRUPT = "disrupt"
+    """Restarts driver or kubelet, changes objects that are not the run's."""
+
 
 CONFIG_FILE = "dra.toml"
 CLUSTERS = ("auto", "kubeconfig", "embedded")
 APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
-ALLOWABLE = tuple(impact.value for impact in Impact if impact is not Impact.NONE)
+ALLOWABLE = tuple(impact.value for impact in Impact)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL_VALUE = re.compile(f"({_LABEL_WORD})?")
@@ -85,8 +99,8 @@ class Options:
     def allowed(self, *, own_cluster: bool) -> frozenset[Impact]:
         """The impacts that checks may have."""
         if self.allow is not None:
-            return self.allow | {Impact.NONE}
-        return frozenset(Impact) if own_cluster else frozenset({Impact.NONE})
+            return self.allow
+        return frozenset(Impact) if own_cluster else frozenset()
 
     def shown(self) -> dict[str, str]:
         """Option to value and origin, for reports."""

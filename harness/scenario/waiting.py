@@ -1,0 +1,120 @@
+"""Waiting for what a cluster does, and telling why it did not come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from harness.cluster.budgets import Budget
+from harness.cluster.kinds import Object
+from harness.cluster.kube import ApiError, UnreachableError
+from harness.cluster.observe import StoppedError, WaitTimeoutError
+from harness.cluster.render import RenderError
+from harness.scenario.evidence import EvidenceBase
+from harness.scenario.pods import describe
+from harness.scenario.run import Run
+from harness.verdict import causes
+from harness.verdict.finding import (
+    Blame,
+    Finding,
+    InconclusiveError,
+    JudgementError,
+    UnmetError,
+    judge,
+)
+
+
+class Waiting:
+    """Waits on behalf of one scenario; a wait that is too long becomes a finding."""
+
+    def __init__(self, run: Run, evidence: EvidenceBase) -> None:
+        self.run = run
+        self._notes = evidence
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the scenario began."""
+        return time.monotonic() - self._began
+
+    def step(self, text: str) -> None:
+        """Note what happened, with its time."""
+        self._notes.steps.append(f"{self.seconds:5.1f} s  {text}")
+        self.run.journal.write("step", form=self._notes.name, text=text)
+
+    def wait(
+        self,
+        what: str,
+        ready: Callable[[], Any],
+        budget: Budget,
+        seen: Callable[[], str],
+        blame: Blame,
+        *about: Object,
+        optional: bool = False,
+    ) -> Any:
+        """Wait until ``ready`` answers something, asked again at each change that is seen.
+
+        Args:
+            what: a clause that says what is awaited: "the producer's container started".
+            ready: answers it, or None.
+            budget: how long.
+            seen: says what there is instead.
+            blame: who is to blame when no event tells of another cause.
+            about: objects whose events tell of causes.
+            optional: go on after a time-out, which is noted as a step; answers None then.
+
+        Raises:
+            JudgementError: it did not come in time.
+        """
+        try:
+            return self.run.observer.wait(what, ready, budget, seen)
+        except WaitTimeoutError as error:
+            if optional:
+                self.step(str(error))
+                return None
+            cause = self.run.cause_of(*about)
+            raise judge(
+                Finding(
+                    head=f"{what} did not come within {budget.seconds:g} s: {error.seen}",
+                    expected=f"{what} within {budget.seconds:g} s (budget {budget.name})",
+                    observed=error.seen,
+                    blame=cause.blame if cause else blame,
+                    likely=cause.text if cause else "",
+                    next=cause.next if cause else "",
+                )
+            ) from error
+
+    def attempt(self, part: Callable[[], None], missing: Callable[[JudgementError], None]) -> None:
+        """Do a part; whatever ends it is the reason for what it did not bring.
+
+        Args:
+            part: what to do.
+            missing: gets the reason.
+        """
+        try:
+            part()
+        except JudgementError as error:
+            reason = error
+        except StoppedError:
+            reason = UnmetError("the run was ended before")
+        except UnreachableError as error:
+            reason = self.inconclusive(str(error), Blame.CLUSTER)
+        except ApiError as error:
+            head = f"the API server refuses: {error}"
+            reason = InconclusiveError(causes.refusal(head, "that the scenario goes on", error))
+        except (RenderError, WaitTimeoutError) as error:
+            reason = self.inconclusive(str(error), Blame.SUITE)
+        else:
+            return
+        self.step(f"stopped: {reason}")
+        missing(reason)
+
+    def inconclusive(self, head: str, blame: Blame = Blame.SUITE) -> InconclusiveError:
+        """Make a judgement that says nothing about the driver."""
+        return InconclusiveError(Finding(head, "that the scenario goes on", head, blame))
+
+    def at(self, pod: Object, container: str = "") -> str:
+        """Describe what a pod is at, in a few words."""
+        seen = self.run.observer.last(pod)
+        return "gone" if seen.gone else describe(seen.obj, container)
