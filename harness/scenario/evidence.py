@@ -32,6 +32,8 @@ class Claim:
         """Allocated devices that a slice publishes, once allocated."""
         self.node_devices: tuple[Device, ...] = ()
         """Every published device of the node that the allocated devices are on."""
+        self.announced = False
+        """Whether its pods were told which devices it got."""
         self.allocated: Observed[Object] = Observed(f"the allocation of claim {self.name}")
         self.in_use: Observed[Object] = Observed(f"claim {self.name} as its pods use it")
         self.released: Observed[Object] = Observed(f"claim {self.name} after its pods are gone")

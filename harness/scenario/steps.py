@@ -238,6 +238,7 @@ class Steps(Waiting):
                     Blame.DRIVER,
                 )
             )
+        claim.announced = True
         self.create(
             "allocation.yaml.j2",
             {"name": _allocation_name(claim), "gpus": ",".join(d.uuid for d in claim.devices)},
@@ -355,8 +356,8 @@ class Steps(Waiting):
         for claim in claims:
             if claim.allocated.known() is None:
                 self.await_allocation(claim, pod)
-                if any(spec.waits for spec in specs):
-                    self.tell_allocation(claim)
+            if any(spec.waits for spec in specs) and not claim.announced:
+                self.tell_allocation(claim)
         return containers
 
     def try_pod(self, name: str, *claims: Claim, security: Security) -> None:
