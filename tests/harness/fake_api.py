@@ -53,7 +53,7 @@ class FakeApi:
         """The only one that is let in; empty: everybody is."""
         self.drop_watches = 0
         """How many watches to end at once, to see the client come back."""
-        self.refuse: Callable[[str, Object], tuple[int, str, str] | None] = lambda *_: None
+        self.fail: Callable[[str, Object], tuple[int, str, str] | None] = lambda *_: None
         """Asked at each create with path and object; may answer status, reason and message."""
         self.denied: set[tuple[str, str]] = set()
         """Verbs with resources (``pods/log``) that the user has no right to."""
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._status(400, "BadRequest", f"strict decoding error: {error}")
             return
-        refusal = self.api.refuse(path, obj)
+        refusal = self.api.fail(path, obj)
         if refusal is not None:
             self._status(*refusal)
             return

@@ -6,15 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from harness.checks.options import resolve
 from harness.cluster.kinds import KINDS, NAMESPACE, Object
 from harness.cluster.kube import Kube
-from harness.scenario.run import Place, Run
+from harness.options import resolve
+from harness.scenario.run import ClusterInfo, Run
 from harness.verdict.outcome import Record
 from tests.harness.fake_api import FakeApi
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
-PLACE = Place("kubeconfig", "a cluster", "the cluster's", own=False)
+CLUSTER = ClusterInfo("kubeconfig", "a cluster", "the cluster's", own=False)
 
 
 class Controllers:
@@ -48,7 +48,7 @@ def a_run(kube: Kube, folder: Path, run_id: str = "20261123-000000-abcd", **opti
         options=dataclasses.replace(resolve({}, {}, folder), **options),
         manifests=MANIFESTS,
         kube=kube,
-        place=PLACE,
+        cluster=CLUSTER,
         record=Record(),
     )
 

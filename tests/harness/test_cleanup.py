@@ -208,11 +208,11 @@ def test_what_was_created_without_an_answer_is_removed(run: Run, api: FakeApi) -
     namespace = run.open_namespace(RESTRICTED)
 
     def refuse(path: str, obj: object) -> None:
-        api.refuse = lambda *_: None
+        api.fail = lambda *_: None
         api.put(thing("Pod", "pod", namespace))
         raise ConnectionResetError
 
-    api.refuse = refuse
+    api.fail = refuse
     with pytest.raises(UnreachableError):
         run.create(thing("Pod", "pod", namespace))
     assert only(clean_up(run), "HYGIENE-001").outcome is Outcome.PASS

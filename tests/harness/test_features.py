@@ -35,7 +35,7 @@ def test_a_refusal_says_what_it_says(
     status: int, message: str, states: set[State], api: FakeApi, kube: Kube
 ) -> None:
     """A missing right is no gate that is off."""
-    api.refuse = lambda *_: (status, "Refused", message)
+    api.fail = lambda *_: (status, "Refused", message)
     assert set(find(kube, "here").values()) == states
 
 
@@ -43,7 +43,7 @@ def test_an_object_that_is_invalid_without_the_field_tells_of_the_gate(
     api: FakeApi, kube: Kube
 ) -> None:
     """Of others than those for which this is known it tells nothing."""
-    api.refuse = lambda *_: (422, "Invalid", "is invalid")
+    api.fail = lambda *_: (422, "Invalid", "is invalid")
     found = find(kube, "here")
     assert found["DRAPrioritizedList"] is State.OFF
     assert found[ADMIN] is State.ON

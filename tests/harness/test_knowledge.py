@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness.checks.check import Check, Force, Impact, Scenario, check, check_of
+from harness.checks.check import Check, Force, check, check_of
 from harness.cluster.budgets import Budgets
 from harness.cluster.inventory import devices, driver_names, free_by_node, partitions, pools
 from harness.cluster.kinds import Object
 from harness.cluster.profile import NO_POD, ProfileError, choose, load, load_all
+from harness.options import Impact
+from harness.scenario.scenario import Scenario
+from harness.scenario.steps import Steps
 from harness.scenario.workload_report import (
     AfterGone,
     NvmlGpu,
@@ -405,6 +408,13 @@ def test_an_offer_is_handed_on_as_it_was_written() -> None:
 # Checks
 
 
+def no_steps(_: Steps) -> None:
+    """A script that is never run."""
+
+
+A_SCENARIO = Scenario("a", no_steps)
+
+
 def declare(function: Any = None, **changes: Any) -> Check:
     """Declare a function with changes to a good declaration."""
 
@@ -419,11 +429,14 @@ def declare(function: Any = None, **changes: Any) -> Check:
 
 def test_a_check_is_its_declaration_and_its_docstring() -> None:
     """ID, name, sentence, area."""
-    found = declare(variants=(Scenario("a"), Scenario("b", Impact.PRIVILEGED)))
+    found = declare(forms=(A_SCENARIO, Scenario("b", no_steps, frozenset({Impact.PRIVILEGED}))))
     assert (found.id, found.name, found.area) == ("ALLOC-001", "it_is_so", "harness")
     assert (found.sentence, found.force) == ("It MUST be so.", Force.MUST)
     assert found.case("a") == "ALLOC-001_it_is_so[a]"
-    assert (found.impact_of("a"), found.impact_of("b")) == (Impact.NONE, Impact.PRIVILEGED)
+    assert (found.impacts_of("a"), found.impacts_of("b")) == (
+        frozenset(),
+        frozenset({Impact.PRIVILEGED}),
+    )
 
 
 def test_what_is_no_check_is_refused() -> None:
@@ -442,6 +455,7 @@ def test_what_is_no_check_is_refused() -> None:
         (None, {"force": "MAY"}, "MAY"),
         (test_silent, {}, "no docstring"),
         (it, {}, "does not begin with"),
+        (None, {"scenario": A_SCENARIO, "forms": (A_SCENARIO,)}, "a scenario or forms, not both"),
     ):
         with pytest.raises(ValueError, match=words):
             declare(function, **changes)

@@ -70,13 +70,13 @@ def test_only_the_very_object_is_deleted(api: FakeApi, kube: Kube) -> None:
 def test_a_missing_service_account_is_asked_for_again(api: FakeApi, kube: Kube) -> None:
     """A new namespace has its default ServiceAccount only a moment later."""
     refusals = [(403, "Forbidden", 'pods "it" is forbidden: error looking up service account')] * 2
-    api.refuse = lambda *_: refusals.pop() if refusals else None
+    api.fail = lambda *_: refusals.pop() if refusals else None
     assert kube.create(config_map())["metadata"]["name"] == "it"
 
 
 def test_other_refusals_are_not_repeated(api: FakeApi, kube: Kube) -> None:
     """A quota will not change its mind."""
-    api.refuse = lambda *_: (403, "Forbidden", "exceeded quota")
+    api.fail = lambda *_: (403, "Forbidden", "exceeded quota")
     with pytest.raises(ApiError, match="exceeded quota"):
         kube.create(config_map())
     assert len(api.requests) == 1

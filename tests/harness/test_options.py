@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded.options import Options as EmbeddedOptions
-from harness.checks.check import Impact
-from harness.checks.options import SPECS, OptionError, flag, key, resolve, variable
+from harness.options import SPECS, Impact, OptionError, flag, key, resolve, variable
 
 
 def test_without_anything_defaults_hold(tmp_path: Path) -> None:
@@ -16,7 +15,7 @@ def test_without_anything_defaults_hold(tmp_path: Path) -> None:
     options = resolve({}, {}, tmp_path)
     assert (options.cluster, options.level, options.keep) == ("auto", 4, "never")
     assert options.output == tmp_path / "reports/out"
-    assert options.allowed(own_cluster=False) == {Impact.NONE}
+    assert options.allowed(own_cluster=False) == set()
     assert options.allowed(own_cluster=True) == set(Impact)
 
 
@@ -39,13 +38,13 @@ def test_the_file_has_a_table_for_the_embedded_cluster(tmp_path: Path) -> None:
     (tmp_path / "dra.toml").write_text('allow = ["privileged"]\n[embedded]\ngpus = 2\nnodes = 3\n')
     options = resolve({}, {}, tmp_path)
     assert (options.embedded_gpus, options.embedded_nodes) == ("2", 3)
-    assert options.allowed(own_cluster=False) == {Impact.NONE, Impact.PRIVILEGED}
+    assert options.allowed(own_cluster=False) == {Impact.PRIVILEGED}
 
 
 def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
-    """What the user says goes before what the place allows."""
+    """What the user says goes before what the cluster allows."""
     options = resolve({"allow": "none"}, {}, tmp_path)
-    assert options.allowed(own_cluster=True) == {Impact.NONE}
+    assert options.allowed(own_cluster=True) == set()
 
 
 @pytest.mark.parametrize(

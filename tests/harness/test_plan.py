@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 
-from harness.checks.check import EVERY_DEVICE, Check, Force, Impact, Scenario
-from harness.checks.options import resolve
+from harness.checks.check import Check, Force
+from harness.options import Impact, resolve
+from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario
+from harness.scenario.steps import Steps
 from harness.session.permissions import rights, rules
 from harness.session.plan import Plan, Planned, why_not
 
-GOOD: dict[str, Any] = {"allowed": {Impact.NONE}, "visible_by": "cuda", "largest": 1}
+GOOD: dict[str, Any] = {"allowed": set(), "visible_by": "cuda", "largest": 1}
+
+
+def no_steps(_: Steps) -> None:
+    """A script that is never run."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +29,16 @@ class Detailed(Scenario):
     details: dict[str, int] = field(default_factory=dict)
 
 
-ONE, TWO = Scenario("one", devices=1), Detailed("two", devices=2, details={"a": 1})
-ALL = Scenario("all", Impact.EXHAUST, devices=1, most=EVERY_DEVICE)
-SEVERAL = Scenario("several", devices=1, most=3)
-HOST = Scenario("host", Impact.PRIVILEGED, devices=1)
+ONE = Scenario("one", no_steps, devices=1, needs=CUDA)
+TWO = Detailed("two", no_steps, devices=2, needs=CUDA, details={"a": 1})
+ALL = Scenario("all", no_steps, frozenset({Impact.EXHAUST}), most=EVERY_DEVICE, needs=CUDA)
+SEVERAL = Scenario("several", no_steps, devices=1, most=3)
+HOST = Scenario("host", no_steps, frozenset({Impact.PRIVILEGED}), devices=1)
 
 
 def a_check(*forms: Scenario, **changes: Any) -> Check:
     """A check in some forms."""
-    made = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", variants=forms)
+    made = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", forms=forms)
     return replace(made, **changes)
 
 
@@ -50,7 +57,7 @@ def a_check(*forms: Scenario, **changes: Any) -> Check:
 )
 def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], words: str) -> None:
     """What is not known yet is none."""
-    check = a_check(ONE, TWO, ALL, needs=("cuda",))
+    check = a_check(ONE, TWO, ALL)
     reason = why_not(check, form, **{**GOOD, **changes})
     assert words in reason
     assert bool(words) == bool(reason)
@@ -58,11 +65,11 @@ def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], wo
 
 def lines(check: Check, folder: Path, **given: str) -> list[str]:
     """A plan of all forms of a check."""
-    checks = tuple(Planned(check, form, "") for form in check.forms())
+    checks = tuple(Planned(check, form, "") for form in check.form_names())
     return list(Plan(resolve(given, {}, folder), "here", "driver", checks).lines())
 
 
-def test_the_plan_tells_what_is_played(tmp_path: Path) -> None:
+def test_the_plan_tells_what_is_run(tmp_path: Path) -> None:
     """Each scenario once, with its impact and its devices; and the namespaces for them."""
     told = lines(a_check(ONE, TWO, ALL, SEVERAL, HOST), tmp_path)
     assert "         two: impact none, 2 devices of one node" in told

@@ -7,23 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks.check import Check, Force, Impact, Scenario
+from harness.checks.check import Check, Force
 from harness.cluster.inventory import Device
 from harness.cluster.kube import Kube
 from harness.cluster.profile import load
+from harness.options import Impact
 from harness.scenario.run import Run
-from harness.session.preflight.context import Context, NotSo
+from harness.scenario.scenario import Scenario
+from harness.scenario.steps import Steps
+from harness.session.preflight.context import Context, StepFailedError
 from harness.session.preflight.reading import free_devices
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run
 
 PROFILES = Path(__file__).parents[2] / "profiles"
+
+
+def no_steps(_: Steps) -> None:
+    """A script that is never run."""
+
+
 FORMS = (
-    Scenario("one", devices=1),
-    Scenario("two", devices=2),
-    Scenario("host", Impact.PRIVILEGED, devices=0),
+    Scenario("one", no_steps, devices=1),
+    Scenario("two", no_steps, devices=2),
+    Scenario("host", no_steps, frozenset({Impact.PRIVILEGED}), devices=0),
 )
-CHECK = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", variants=FORMS)
+CHECK = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", forms=FORMS)
 GPU = Device("gpu.nvidia.com", "node-1", "gpu-0", "node-1", "GPU-0", "H100")
 
 
@@ -61,7 +70,7 @@ def test_a_run_that_can_make_nothing_ends(run: Run, api: FakeApi) -> None:
             "status": {"allocation": {"devices": {"results": [result]}}},
         }
     )
-    with pytest.raises(NotSo) as error:
+    with pytest.raises(StepFailedError) as error:
         free_devices(context(run, GPU))
     assert str(error.value) == (
         "the checks need 1 free device on one node; free are 0 on node-1; held by team/train"

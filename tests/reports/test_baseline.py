@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checks.options import OptionError
+from harness.options import OptionError
 from harness.verdict.finding import Blame, Finding
 from harness.verdict.outcome import INVARIANTS_AREA, PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import baseline, folder
