@@ -186,7 +186,8 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
         )
     for container in refused:
         if container.role in NOT_RESTRICTED:
-            answer = "refused by Pod Security admission" if container.refused else "taken"
+            taken = "taken" if container.admitted.known() is not None else "not run to its end"
+            answer = "refused by Pod Security admission" if container.refused else taken
             what = str(NOT_RESTRICTED[container.role])
             row_name = f"restricted/{container.role}"
             rows.append((row_name, what, what, "", None, None, None, answer, None))

@@ -126,8 +126,7 @@ def judge_read(
         evidence.fail(
             f"the {role} read {transfer.wrong_words} of {transfer.words} words wrong {where}",
             expected=f"0 wrong, checksum {transfer.expected_checksum} {checksum or ''}".strip(),
-            observed=f"{transfer.wrong_words} wrong, the first at {transfer.first_wrong}, checksum"
-            f" {transfer.checksum}",
+            observed=describe(transfer),
         )
     if offer is not None and transfer.words != words_of(offer):
         evidence.fail(
@@ -144,7 +143,7 @@ def words_of(offer: Mapping[str, Any]) -> int:
     return (int(offer.get("bytes") or 0) - CONTROL_PAGE_BYTES) // WORD_BYTES
 
 
-_WHERE = {"same": "on the GPU that holds it", "cross": "on the other GPU"}
+_WHERE = {"same": "on the same GPU", "cross": "on the other GPU"}
 
 
 def judge_seen(evidence: Evidence, role: str, path: str) -> None:

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from harness.checks.check import check
 from harness.cluster.inventory import Device, is_allocated, results
 from harness.scenario.evidence import Container, Evidence
-from harness.scenario.workload_report import WorkloadReport
+from harness.scenario.workload_report import WorkloadReport, describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnmetError, counted, short_uuid
 from suites.cuda.transfers import (
@@ -97,18 +96,18 @@ def test_claim_gets_two_distinct_devices(evidence: Evidence, form: SharedClaim) 
     expected = f"one published device for each of {', '.join(wanted)}"
     requests = Counter(str(result["request"]) for result in found)
     if requests != Counter(wanted):
-        head = f"the claim was allocated {counted(len(found), 'device')} for 2 requests: {shown}"
+        head = f"the claim was allocated {counted(len(found), 'device')} for 2 requests"
         evidence.fail(head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
     unknown = [name for name in wanted if name not in claim.by_request]
     if unknown:
-        head = f"request {unknown[0]} was allocated a device that is in no ResourceSlice: {shown}"
+        head = f"request {unknown[0]} was allocated a device that is in no ResourceSlice"
         evidence.fail(head, expected=expected, observed=shown)
     if len({device.key for device in claim.by_request.values()}) != len(wanted):
-        head = f"both requests were allocated the same device: {shown}"
+        head = f"both requests were allocated the same device, {claim.devices[0].name}"
         evidence.fail(head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
     uuids = {device.uuid for device in claim.by_request.values()}
     if len(uuids) != len(wanted):
-        head = f"two published devices are one GPU: {', '.join(uuids)}"
+        head = f"two published devices are one GPU: {', '.join(map(short_uuid, uuids))}"
         evidence.fail(head, expected="devices that differ by UUID", observed=shown)
 
 
@@ -274,9 +273,9 @@ def test_restricted_containers_have_no_privileges(evidence: Evidence, form: Shar
             if not fine:
                 evidence.fail(
                     f"the {container.role} is not restricted: its {name} is"
-                    f" {getattr(process, name)}",
+                    f" {_or_not_reported(getattr(process, name))}",
                     expected="cap_eff 0, no_new_privs 1, seccomp 2 (filter), uid not 0",
-                    observed=str(asdict(process)),
+                    observed=describe(process),
                     blame=Blame.CLUSTER,
                 )
 
@@ -332,8 +331,8 @@ def test_gpus_are_named_in_the_container_as_in_the_slice(
             compared += 1
             if gpu.name != device.product:
                 evidence.fail(
-                    f"{short_uuid(gpu.uuid)} is {gpu.name!r} in the {container.role}, not"
-                    f" {device.product!r} as published",
+                    f"{short_uuid(gpu.uuid)} is {gpu.name} in the {container.role}, not"
+                    f" {device.product} as published",
                     expected=f"{gpu.uuid} {device.product}",
                     observed=f"{gpu.uuid} {gpu.name}",
                 )
@@ -351,7 +350,7 @@ def judge_log(evidence: Evidence, container: Container, report: WorkloadReport) 
     for wanted in lines:
         if not any(line.startswith(wanted) for line in report.lines):
             evidence.fail(
-                f"the {container.role}'s log lacks the line {wanted!r}",
+                f"the {container.role}'s log does not tell the GPUs of its result",
                 expected=wanted,
                 observed="\n".join(report.lines[:12]),
                 blame=Blame.WORKLOAD,
@@ -380,7 +379,7 @@ def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedCl
         evidence.fail(
             f"both processes have the PID {pids['producer']} for themselves",
             expected="two different own PIDs",
-            observed=str(pids),
+            observed=", ".join(f"{role} {pid}" for role, pid in pids.items()),
             cause=causes.EQUAL_OWN_PIDS,
         )
 
@@ -471,7 +470,7 @@ def test_producer_sees_what_the_consumer_wrote(evidence: Evidence, form: SharedC
                 f"producer saw {seen.get('wrong_words')} of {seen.get('words')} words wrong that"
                 f" the consumer wrote, the first at {seen.get('first_wrong')}",
                 expected=expected,
-                observed=str(dict(seen)),
+                observed=", ".join(f"{name} {value}" for name, value in seen.items()),
             )
     looked = {str(seen.get("path")) for seen in producer.seen}
     words = sum(int(seen.get("words") or 0) for seen in producer.seen)
@@ -526,7 +525,7 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
         evidence.fail(
             f"opening failed with {consumer.error_text()}, not with {INVALID_CONTEXT}",
             expected=expected,
-            observed=str(dict(error)),
+            observed=consumer.error_text(),
             cause=causes.of_cuda(error),
         )
 
@@ -552,7 +551,7 @@ def test_claim_is_deallocated_when_its_pods_are_gone(evidence: Evidence, form: S
         evidence.fail(
             f"the claim is still reserved for {counted(len(users), 'pod')} after their end",
             expected="no allocation, reservedFor empty",
-            observed=str(claim.get("status")),
+            observed=", ".join(str(user.get("name")) for user in users) or "allocated",
             blame=Blame.CLUSTER,
         )
 
@@ -576,16 +575,16 @@ def test_devices_can_be_claimed_again(evidence: Evidence, form: SharedClaim) -> 
     if keys != set(wanted):
         evidence.fail(
             f"a claim for the same GPUs got {len(keys & set(wanted))} of {len(wanted)} of them",
-            expected=str(sorted(wanted)),
-            observed=str(sorted(keys)),
+            expected=", ".join(sorted(f"{pool}/{name}" for _, pool, name in wanted)),
+            observed=", ".join(sorted(f"{pool}/{name}" for _, pool, name in keys)),
             blame=Blame.SCHEDULER,
         )
     seen = {gpu.uuid for gpu in report.gpus}
-    missing = named(device for device in wanted.values() if device.uuid not in seen)
+    missing = [short_uuid(one.uuid) for one in wanted.values() if one.uuid not in seen]
     # Of a pod without privileges, which the one in the privileged form is, too.
     if (missing and not form.sees_all) or report.exit != 0:
         evidence.fail(
-            f"GPUs claimed again are not seen: {missing or report.error_text()}",
+            f"GPUs claimed again are not seen: {', '.join(missing) or report.error_text()}",
             expected=named(wanted.values()),
             observed=f"{listed(seen)}; {report.error_text()}",
             cause=causes.of_cuda(report.error),
@@ -603,6 +602,10 @@ def both(evidence: Evidence) -> tuple[Container, ...]:
 def consumer_opens(evidence: Evidence) -> bool:
     """Whether the producer offered memory for the consumer to open."""
     return evidence.container(CONSUMER).args[0] == CONSUME
+
+
+def _or_not_reported(value: object) -> object:
+    return "not reported" if value is None else value
 
 
 def listed(uuids: Iterable[str]) -> str:

@@ -1,6 +1,9 @@
 """A cluster in this process: scheduler, kubelet, driver and workload as far as the suite sees them.
 
-Faults are chosen by name, so that for each the set of red checks can be declared.
+Faults are chosen by name: ``one-missing`` (the driver injects a GPU less than was allocated),
+``hangs`` (the consumer neither reports nor ends), ``api-lost`` (the API server falls silent once
+the consumer runs), ``stuck-pods`` (pods and namespaces do not go), ``folder-stays`` (a folder of
+the node cannot be removed).
 """
 
 from __future__ import annotations
@@ -8,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,26 +27,14 @@ NODE = "node-1"
 PRODUCT = "NVIDIA H100 80GB HBM3"
 GPUS = {f"gpu-{n}": f"GPU-{n}0000000-0000-0000-0000-000000000000" for n in range(4)}
 WORDS = (62 << 20) // 8
+CHECKSUM = "ab" * 8
 CONTROL = {"cap_eff": "000001ffffffffff", "no_new_privs": 0, "seccomp": 0, "uid": 0}
 RESTRICTED = {"cap_eff": "0000000000000000", "no_new_privs": 1, "seccomp": 2, "uid": 1000}
-WORKLOAD_GONE = {"step": "open", "code": 400, "name": "CUDA_ERROR_INVALID_HANDLE", "text": "gone"}
 SAME_CONTEXT = {
     "step": "open",
     "code": 201,
     "name": "CUDA_ERROR_INVALID_CONTEXT",
     "text": "cuIpcOpenMemHandle failed: invalid device context",
-}
-FORBIDDEN = (
-    "Failed to prepare dynamic resources: prepare dynamic resources: fetch ResourceClaim n/c:"
-    ' resourceclaims.resource.k8s.io "c" is forbidden: User "system:node:node-1" cannot get'
-    ' resource "resourceclaims" in API group "resource.k8s.io" in the namespace "n": no'
-    " relationship found between node 'node-1' and this object"
-)
-NO_LIBRARY = {
-    "step": "load libcuda",
-    "code": None,
-    "name": None,
-    "text": "libcuda.so.1: cannot open shared object file: No such file or directory",
 }
 
 
@@ -69,18 +59,15 @@ class FakeCluster:
         self._pid = 1000
         self.api.documents["/version"] = {"gitVersion": "v1.37.2"}
         versions = [{"version": "v1alpha3"}, {"version": dra_api}]
-        if fault != "old-api":
-            self.api.documents["/apis/resource.k8s.io"] = {"versions": versions}
-        if fault != "no-slices":
-            self.api.put(self._slice())
-        if fault != "no-class":
-            self.api.put(
-                {
-                    "apiVersion": "resource.k8s.io/v1",
-                    "kind": "DeviceClass",
-                    "metadata": {"name": driver},
-                }
-            )
+        self.api.documents["/apis/resource.k8s.io"] = {"versions": versions}
+        self.api.put(self._slice())
+        self.api.put(
+            {
+                "apiVersion": "resource.k8s.io/v1",
+                "kind": "DeviceClass",
+                "metadata": {"name": driver},
+            }
+        )
         self.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         self.api.reactions.append(self._noticed)
 
@@ -195,8 +182,7 @@ class FakeCluster:
             free = [n for n in self.gpus if n not in taken]
             fitting = [n for n in free if selectors == '""' or self.gpus[n] in selectors]
             device = fitting[0]
-            if self.fault != "same-device-twice":
-                taken.add(device)
+            taken.add(device)
             found.append(
                 {
                     "request": request["name"],
@@ -216,7 +202,7 @@ class FakeCluster:
         namespace = pod["metadata"]["namespace"]
         for entry in pod["spec"].get("resourceClaims") or []:
             claim = self.api.get(CLAIM, namespace, entry["resourceClaimName"])
-            if claim is None or self.fault == "never-deallocated":
+            if claim is None:
                 continue
             users = [
                 user
@@ -235,19 +221,7 @@ class FakeCluster:
                 self._start(pod)
 
     def _start(self, pod: Object) -> None:
-        container = pod["spec"]["containers"][0]
-        role, namespace = container["name"], pod["metadata"]["namespace"]
-        if self.fault == "image-missing":
-            self._state(pod, {"waiting": {"reason": "ErrImagePull", "message": "not found"}})
-            return
-        if (self.fault == "prepare-fails" and pod["spec"].get("resourceClaims")) or (
-            self.fault == "consumer-never-starts" and role == "consumer"
-        ):
-            self._event(pod, "FailedPrepareDynamicResources", "driver says: checkpoint is broken")
-            return
-        if self.fault == "claim-forbidden" and pod["spec"].get("resourceClaims"):
-            self._event(pod, "FailedPrepareDynamicResources", FORBIDDEN)
-            return
+        container, namespace = pod["spec"]["containers"][0], pod["metadata"]["namespace"]
         for variable in container.get("env") or []:
             reference = (variable.get("valueFrom") or {}).get("configMapKeyRef")
             if reference and not self.api.get(CONFIG_MAP, namespace, reference["name"]):
@@ -258,7 +232,17 @@ class FakeCluster:
                 self.folders.add(volume["hostPath"]["path"])
         pod = self._state(pod, {"running": {}})
         self._running[pod["metadata"]["uid"]] = pod
-        getattr(self, f"_play_{role}")(pod)
+        programs = {
+            "removal": self._remove_folder,
+            "probe": lambda one: self._exit(one, 0),
+            "produce": self._produce,
+            "consume": self._consume,
+            "inventory": self._look,
+        }
+        name = container["name"]
+        program = programs.get(name if name in programs else (container.get("args") or [name])[0])
+        if program is not None:  # else it rests until it is deleted
+            program(pod)
 
     def _state(self, pod: Object, state: Object) -> Object:
         return self._edit(pod, status={"phase": "Running", "containerStatuses": [{"state": state}]})
@@ -267,172 +251,90 @@ class FakeCluster:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         return self.api.edit(POD, namespace, name, **fields) or pod
 
-    def _event(self, pod: Object, reason: str, message: str) -> None:
-        metadata = {"namespace": pod["metadata"]["namespace"], "name": f"e{self.api.version}"}
-        self.api.put(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": metadata,
-                "type": "Warning",
-                "reason": reason,
-                "message": message,
-                "source": {"component": "kubelet"},
-                "involvedObject": {
-                    "uid": pod["metadata"]["uid"],
-                    "name": pod["metadata"]["name"],
-                },
-            }
-        )
-
     # The workload
 
-    def _play_removal(self, pod: Object) -> None:
+    def _remove_folder(self, pod: Object) -> None:
         parent = pod["spec"]["volumes"][0]["hostPath"]["path"]
-        code = 0
         if self.fault == "folder-stays":
-            code = 1
-            self.api.write_log(
-                pod["metadata"]["namespace"], pod["metadata"]["name"], "not permitted\n"
-            )
+            self._say(pod, "not permitted")
+            self._exit(pod, 1)
         else:
             self.folders.discard(f"{parent}/{pod['spec']['containers'][0]['command'][-1][8:]}")
+            self._exit(pod, 0)
+
+    def _exit(self, pod: Object, code: int) -> None:
         self._running.pop(pod["metadata"]["uid"])
         self._state(pod, {"terminated": {"exitCode": code}})
 
-    def _play_probe(self, pod: Object) -> None:
-        self._running.pop(pod["metadata"]["uid"])
-        self._state(pod, {"terminated": {"exitCode": 0}})
+    def _look(self, pod: Object) -> None:
+        if not self._hangs(pod):
+            self._finish(pod, "ok", 0, None)
 
-    def _play_inventory(self, pod: Object) -> None:
-        if self.fault == "again-usage":
-            self._finish(pod, "usage", 2, {"step": "options", "text": "unknown option"})
+    def _produce(self, pod: Object) -> None:
+        if self._ends_early(pod):
             return
-        self._finish(pod, "ok", 0, None)
-
-    def _play_producer(self, pod: Object) -> None:
-        if self._rests(pod) or self._ends_early(pod):
-            return
-        nonce = self._option(pod, "--nonce")
-        pid = self._own_pid(pod)
+        nonce, pid = self._option(pod, "--nonce"), self._own_pid(pod)
         offer = {
-            "nonce": "other" if self.fault == "stale-handle" else nonce,
+            "nonce": nonce,
             "handle": "00" * 64,
             "bytes": 64 << 20,
             "seed": 1,
-            "checksum": "ab" * 8,
+            "checksum": CHECKSUM,
             "own_pid": pid,
         }
-        self._offers[nonce] = {
-            "offer": offer,
-            "pod": pod,
-            "pid": pid,
-            "uid": pod["metadata"]["uid"],
-        }
+        uid = pod["metadata"]["uid"]
+        self._offers[nonce] = {"offer": offer, "pod": pod, "pid": pid, "uid": uid}
         if "--log" in pod["spec"]["containers"][0]["args"]:
             self._say(pod, f"Producer: offer {json.dumps(offer)}")
-        if self.fault == "exporter-dies":
-            self._running.pop(pod["metadata"]["uid"])
-            self._state(pod, {"terminated": {"exitCode": 137, "reason": "Error"}})
-            self._log_end(pod)
         early = self._early.pop(nonce, None)
         if early is not None:
-            self._play_consumer(early)
+            self._consume(early)
 
-    def _play_consumer(self, pod: Object) -> None:
-        if self._rests(pod) or self._ends_early(pod):
-            return
-        if self.fault == "hangs":
-            return
-        if self.fault == "api-lost":
-            self.api.fall_silent()
-            return
-        if pod["spec"]["containers"][0]["args"][0] == "inventory":
-            self._finish(pod, "ok", 0, None)
+    def _consume(self, pod: Object) -> None:
+        if self._hangs(pod) or self._ends_early(pod):
             return
         nonce = self._option(pod, "--nonce")
         partner = self._offers.get(nonce)
         if partner is None:  # it started before the producer did, and waits for its offer
             self._early[nonce] = pod
             return
-        offer, producer = partner["offer"], partner["pod"]
-        if self.fault == "stale-handle":
-            self._finish(pod, "stale-offer", 16, {"step": "take", "text": "of another run"})
+        if self._own_pid(pod) == partner["pid"]:
+            transfers = [self._transfer("same", error=SAME_CONTEXT)]
+            self._finish(pod, "not-opened", 12, SAME_CONTEXT, transfers=transfers)
             return
-        if self._own_pid(pod) == partner["pid"] or self.fault == "exporter-dies":
-            error = SAME_CONTEXT if self.fault != "exporter-dies" else WORKLOAD_GONE
-            transfers = [self._transfer("same", opened=False, error=error)]
-            self._finish(pod, "not-opened", 12, error, transfers=transfers)
-            return
-        several = len(self._allocated(pod)) > 1
-        peers = several and self.fault != "no-peer-access"
-        flipped = self.fault == "flipped-word"
-        transfers = [self._transfer("same", wrong=int(flipped))]
-        if peers:
-            transfers.append(self._transfer("cross", wrong=int(flipped)))
-        elif several:
-            refused = self._transfer("cross", opened=False, error={"code": 217}, peers=False)
-            transfers.append(refused)
-        seen = [{"path": "same", "words": WORDS // 2, "wrong_words": 0}]
-        if peers:
-            seen.append({"path": "cross", "words": WORDS // 2, "wrong_words": 0})
-        if self.fault == "write-not-seen":
-            seen[0]["wrong_words"] = 3
-        if flipped:
-            self._finish(pod, "checksum-wrong", 13, {"text": "1 wrong"}, transfers=transfers)
-            error = {"text": "the consumer failed"}
-            self._finish(producer, "partner-never-came", 14, error, offer=offer)
-            return
-        self._finish(pod, "ok", 0, None, transfers=transfers)
-        wrong = self.fault == "write-not-seen"
-        verdict = ("checksum-wrong", 13) if wrong else ("ok", 0)
-        self._finish(producer, *verdict, None, offer=offer, seen=seen)
+        paths = ("same", "cross")[: len(self._allocated(pod))]
+        self._finish(pod, "ok", 0, None, transfers=[self._transfer(path) for path in paths])
+        seen = [{"path": path, "words": WORDS // 2, "wrong_words": 0} for path in paths]
+        self._finish(partner["pod"], "ok", 0, None, offer=partner["offer"], seen=seen)
 
-    @staticmethod
-    def _rests(pod: Object) -> bool:
-        """Whether it touches no GPU and runs until it is deleted."""
-        return bool(pod["spec"]["containers"][0]["args"][0] == "rest")
+    def _hangs(self, pod: Object) -> bool:
+        """Whether a consumer does nothing, for a fault that begins with it."""
+        if pod["spec"]["containers"][0]["name"] != "consumer":
+            return False
+        if self.fault == "api-lost":
+            self.api.fall_silent()
+        return self.fault in ("api-lost", "hangs")
 
     def _ends_early(self, pod: Object) -> bool:
-        allocated = set(self._allocated(pod))
-        if self.fault == "no-libcuda":
-            self._finish(pod, "no-gpu", 10, NO_LIBRARY)
-        elif self.fault == "usage":
-            self._finish(pod, "usage", 2, {"step": "options", "text": "unknown option"})
-        elif self.fault == "ptx-too-new":
-            error = {"step": "load", "code": 222, "text": "unsupported PTX", "blame": "workload"}
-            self._finish(pod, "workload-fault", 15, error)
-        elif not allocated <= set(self._visible(pod)):
-            self._finish(pod, "wrong-gpu", 11, {"step": "look", "text": "not visible"})
-        elif self.fault == "crash":
-            self._running.pop(pod["metadata"]["uid"])
-            self._say(pod, "Segmentation fault")
-            self._state(pod, {"terminated": {"exitCode": 139, "reason": "Error"}})
-            self._log_end(pod)
-        else:
+        """Whether not every allocated GPU is there, which ends the program."""
+        if set(self._allocated(pod)) <= set(self._visible(pod)):
             return False
+        self._finish(pod, "wrong-gpu", 11, {"step": "look", "text": "not visible"})
         return True
 
-    def _transfer(
-        self,
-        path: str,
-        *,
-        opened: bool = True,
-        wrong: int = 0,
-        error: Object | None = None,
-        peers: bool | None = None,
-    ) -> Object:
-        checksum = "ab" * 8
+    @staticmethod
+    def _transfer(path: str, error: Object | None = None) -> Object:
+        opened = error is None
         return {
             "path": path,
-            "can_access_peer": peers if path == "cross" else None,
+            "can_access_peer": True if path == "cross" else None,
             "opened": opened,
             "words": WORDS if opened else 0,
-            "wrong_words": wrong if opened else None,
-            "first_wrong": 600 if wrong else None,
-            "checksum": ("cd" * 8 if wrong else checksum) if opened else None,
-            "expected_checksum": checksum if opened else None,
-            "wrote": opened and not wrong,
+            "wrong_words": 0 if opened else None,
+            "first_wrong": None,
+            "checksum": CHECKSUM if opened else None,
+            "expected_checksum": CHECKSUM if opened else None,
+            "wrote": opened,
             "error": error,
         }
 
@@ -446,14 +348,7 @@ class FakeCluster:
         if pod["spec"]["containers"][0].get("securityContext", {}).get("privileged"):
             return list(self.gpus.values())
         allocated = self._allocated(pod)
-        others = [uuid for uuid in self.gpus.values() if uuid not in allocated]
-        if self.fault == "one-missing":
-            return allocated[:-1]
-        if self.fault == "one-too-many":
-            return [*allocated, others[0]]
-        if self.fault == "wrong-one":
-            return [*allocated[:-1], others[0]]
-        return allocated
+        return allocated[:-1] if self.fault == "one-missing" else allocated
 
     def _own_pid(self, pod: Object) -> int:
         environment = pod["spec"]["containers"][0].get("env") or []
@@ -475,17 +370,13 @@ class FakeCluster:
         role = {"produce": "producer", "consume": "consumer"}.get(args[0], "inventory")
         if "--role" in args:
             role = self._option(pod, "--role")
-        blind = verdict == "usage" or (self.fault == "no-libcuda" and verdict == "no-gpu")
-        gpus = [] if blind else self._visible(pod)
-        name = "A100" if self.fault == "wrong-name" else PRODUCT
+        gpus = self._visible(pod)
         title = role.capitalize()
         self._say(pod, f"{title}: Found {len(gpus)} GPU(s)")
         for number, uuid in enumerate(gpus):
-            self._say(pod, f"{title}: GPU {number}: {name} ({uuid}, 0000:17:00.0, 85.0 GB)")
+            self._say(pod, f"{title}: GPU {number}: {PRODUCT} ({uuid}, 0000:17:00.0, 85.0 GB)")
         context = pod["spec"]["containers"][0].get("securityContext") or {}
         process = CONTROL if context.get("privileged") else RESTRICTED
-        if self.fault == "privileges-given" and not context.get("privileged"):
-            process = {**process, "no_new_privs": 0}
         own_pid = (parts.get("offer") or {}).get("own_pid") or self._own_pid(pod)
         result = {
             "schema": "dra-conformance/workload/v1",
@@ -494,15 +385,13 @@ class FakeCluster:
             "exit": code,
             "error": error,
             "process": {**process, "own_pid": own_pid},
-            "gpus": [{"uuid": uuid, "name": name} for uuid in gpus],
+            "gpus": [{"uuid": uuid, "name": PRODUCT} for uuid in gpus],
             **parts,
         }
         line = json.dumps(result)
         self._say(pod, line)
         self._log_end(pod)
         sha256 = hashlib.sha256(line.encode()).hexdigest()
-        if self.fault == "log-altered":
-            sha256 = re.sub("^.", "x", sha256)
         message = json.dumps({"verdict": verdict, "sha256": sha256})
         self._state(pod, {"terminated": {"exitCode": code, "message": message}})
 

@@ -50,11 +50,11 @@ def python(project: Path, *arguments: str) -> str:
 
 def test_the_page_has_the_files_and_commands_that_are_followed_here() -> None:
     """Or this file would follow another page."""
-    assert list(FILES) == [CHECK, "tests/suite/test_peers.py"]
+    assert list(FILES) == [CHECK, "tests/suite/cases/peers.py"]
     assert COMMANDS == [
         "python -m suites",
         "./run dra --dra-check CUDA-900",
-        "./run tests tests/suite/test_peers.py",
+        "./run tests tests/suite/test_checks.py",
     ]
 
 
@@ -65,7 +65,9 @@ def test_the_pages_files_make_a_check(project: Path) -> None:
     python(project, "suites")
     assert set(lock.read_text().splitlines()) - before == {"CUDA-900 peer_access_goes_both_ways"}
     assert "### CUDA-900 `peer_access_goes_both_ways`" in page.read_text()
-    python(project, "pytest", "-q", "tests/suite/test_catalogue.py", *FILES.keys() - {CHECK})
+    made = python(project, "pytest", "-q", "-rA", "tests/suite/test_checks.py")
+    assert made.count("::test_each_fault_has_its_words[CUDA-900-") == 2
+    python(project, "pytest", "-q", "tests/suite/test_catalogue.py")
     collected = python(
         *(project, "pytest", "-m", "dra", "--dra-check", "CUDA-900", "--collect-only", "-q")
     )

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from harness.scenario.security import EXAMPLE, RESTRICTED, Security
-from suites.cuda.security_matrix import NOT_RESTRICTED, ROWS
+from suites.cuda.security_rows import NOT_RESTRICTED, ROWS
 
 
 def test_the_default_is_what_the_restricted_standard_wants() -> None:

@@ -1,49 +1,39 @@
-"""The tables of a report, from scenarios that were never played."""
+"""The tables of a report, of evidence made here."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
-
 import pytest
 
-from harness.scenario.run import Run
-from harness.verdict.finding import Blame, Finding, UndecidedError
+from harness.scenario.evidence import Evidence
+from harness.verdict.finding import Blame, Finding, InconclusiveError
 from harness.verdict.table import Cell, Table
-from suites.cuda.security_matrix import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS, Matrix
-from suites.cuda.tables import tables
-from tests.suite.accounts import (
-    DEVICES,
-    GOOD,
-    alter,
-    good_matrix,
-    lose,
-    not_opened,
+from suites.cuda.security_matrix import security_table
+from suites.cuda.security_rows import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS
+from suites.cuda.tables import handles, speeds
+from tests.suite.cases.bandwidth import bandwidth
+from tests.suite.cases.ipc import attempts
+from tests.suite.cases.security_matrix import (
+    DIFFERENT,
+    EQUAL,
+    matrix,
     own_pids,
-    report,
-    transfer,
+    restricted_standard,
+    too_large_a_number,
 )
+from tests.suite.made import DEVICES, alter, lose, made, not_opened, report, transfer
 
-RESTRICTED = sum(row.scenario.name == "matrix-restricted" for row in ROWS)
-EQUAL, DIFFERENT = "restricted-1-1", "restricted-1-300"
+RESTRICTED = sum(row.standard == "restricted" for row in ROWS)
 RULE = (
     "The exporting process's own PID must differ from the importing process's own PID; no"
     " privilege is needed"
 )
-GONE = UndecidedError(Finding("the node is gone", "a node", "none", Blame.CLUSTER))
+GONE = InconclusiveError(Finding("the node is gone", "a node", "none", Blame.CLUSTER))
 
 
-def made(hardware: str = "real", **measured: Any) -> dict[str, Table]:
-    """The tables of a run that measured this."""
-    named = {name.replace("_", "-"): value for name, value in measured.items()}
-    run = SimpleNamespace(measured=named, place=SimpleNamespace(hardware=hardware))
-    return {table.name: table for table in tables(cast(Run, run))}
-
-
-def matrix_table(matrix: Matrix, hardware: str = "real") -> Table:
+def security(*evidence: Evidence) -> Table:
     """The security matrix's table."""
-    return made(hardware, matrix_restricted=matrix)["security-matrix"]
+    (table,) = security_table({one.name: one for one in evidence})
+    return table
 
 
 def row_of(table: Table, name: str) -> dict[str, Cell]:
@@ -52,35 +42,37 @@ def row_of(table: Table, name: str) -> dict[str, Cell]:
     return dict(zip(table.columns, found, strict=True))
 
 
-def test_a_run_that_measured_nothing_has_no_table() -> None:
-    """What was not played is not shown as measured."""
-    assert made() == {}
+def test_a_run_without_evidence_has_no_table() -> None:
+    """What was not run is not shown as measured."""
+    lost = made("bandwidth", importer=report())
+    lost.containers[IMPORTER].report = lose(lost.containers[IMPORTER].report, GONE)
+    for writer in (security_table, handles, speeds):
+        assert list(writer({})) == []
+    for writer in (handles, speeds):
+        assert list(writer({lost.name: lost})) == []
 
 
 def test_the_sentence_when_every_row_agrees() -> None:
     """What is needed, on which GPUs, by how many rows."""
-    table = matrix_table(good_matrix("matrix-restricted"))
+    table = security(matrix("restricted"))
     where = "NVIDIA H100 80GB HBM3, GPU driver 580.159.04"
     assert table.sentence == f"{RULE} ({RESTRICTED} of {RESTRICTED} rows; {where})."
-    assert len(table.rows) == RESTRICTED + len(NOT_RESTRICTED)
+    assert len(table.rows) == RESTRICTED
 
 
 def test_both_namespaces_make_one_table() -> None:
     """Every row of the matrix, in its order."""
-    table = made(
-        matrix_restricted=good_matrix("matrix-restricted"),
-        matrix_privileged=good_matrix("matrix-privileged"),
-    )["security-matrix"]
+    table = security(matrix("restricted"), matrix("privileged"))
     assert [row[0] for row in table.rows][: len(ROWS)] == [row.name for row in ROWS]
     assert f"({len(ROWS)} of {len(ROWS)} rows" in table.sentence
 
 
 def test_the_sentence_when_rows_are_contrary() -> None:
     """It names them, and does not state the rule."""
-    matrix = good_matrix("matrix-restricted")
-    alter(matrix.rows[EQUAL], IMPORTER, transfers=(transfer(),))
-    alter(matrix.rows[DIFFERENT], IMPORTER, transfers=(transfer(), not_opened(201, "cross")))
-    table = matrix_table(matrix)
+    evidence = matrix("restricted")
+    alter(evidence.parts[EQUAL], IMPORTER, transfers=(transfer(),))
+    alter(evidence.parts[DIFFERENT], IMPORTER, transfers=(transfer(), not_opened(201, "cross")))
+    table = security(evidence)
     assert RULE not in table.sentence
     assert table.sentence == (
         f"NVIDIA H100 80GB HBM3, GPU driver 580.159.04: {RESTRICTED - 2} of {RESTRICTED} rows"
@@ -90,50 +82,52 @@ def test_the_sentence_when_rows_are_contrary() -> None:
 
 def test_another_error_than_201_is_contrary() -> None:
     """Refused is not enough: CUDA must take the importer for the exporter."""
-    matrix = good_matrix("matrix-restricted")
-    alter(matrix.rows[EQUAL], IMPORTER, transfers=(not_opened(400),))
-    assert f"these do not: {EQUAL}." in matrix_table(matrix).sentence
+    evidence = matrix("restricted")
+    alter(evidence.parts[EQUAL], IMPORTER, transfers=(not_opened(400),))
+    assert f"these do not: {EQUAL}." in security(evidence).sentence
 
 
-def test_the_sentence_when_no_row_was_played() -> None:
+def test_the_sentence_when_no_row_was_run() -> None:
     """There is none, and every row says so."""
-    matrix = good_matrix("matrix-restricted")
-    for row in matrix.rows.values():
-        for member in row.members.values():
-            member.report = lose(member.report, GONE)
-    table = matrix_table(matrix)
+    evidence = matrix("restricted")
+    for row in evidence.parts.values():
+        for container in row.containers.values():
+            container.report = lose(container.report, GONE)
+    table = security(evidence)
     assert table.sentence == ""
     notes = {row_of(table, str(row[0]))["same GPU"] for row in table.rows[:RESTRICTED]}
-    assert notes == {"not played to its end"}
+    assert notes == {"not run to its end"}
 
 
 def test_a_matrix_that_did_not_begin_has_no_rows() -> None:
     """And no sentence."""
-    matrix = Matrix("matrix-restricted")
-    matrix.without(GONE)
-    table = matrix_table(matrix)
+    evidence = Evidence("matrix-restricted")
+    evidence.without(GONE)
+    table = security(evidence)
     assert (table.rows, table.sentence) == ((), "")
 
 
 @pytest.mark.parametrize("role", [EXPORTER, IMPORTER])
 def test_a_row_whose_workload_is_at_fault_does_not_count(role: str) -> None:
     """Nor does it end the report."""
-    matrix = good_matrix("matrix-restricted")
-    alter(matrix.rows[DIFFERENT], role, verdict="workload-fault", exit=15)
-    table = matrix_table(matrix)
-    assert row_of(table, DIFFERENT)["same GPU"] == "not played to its end"
+    evidence = matrix("restricted")
+    alter(evidence.parts[DIFFERENT], role, verdict="workload-fault", exit=15)
+    table = security(evidence)
+    assert row_of(table, DIFFERENT)["same GPU"] == "not run to its end"
     assert f"({RESTRICTED - 1} of {RESTRICTED - 1} rows" in table.sentence
 
 
 def test_simulated_gpus_are_called_so_in_the_sentence() -> None:
     """Nobody may take it for a measurement."""
-    table = matrix_table(good_matrix("matrix-restricted"), "simulated")
+    evidence = matrix("restricted")
+    evidence.simulated = True
+    table = security(evidence)
     assert "SIMULATED GPUs: the codes are those that the simulation was given" in table.sentence
 
 
 def test_rows_show_pids_and_answers() -> None:
     """Equal PIDs, different ones, and a handle that was rewritten."""
-    table = matrix_table(good_matrix("matrix-restricted"))
+    table = security(matrix("restricted"))
     assert row_of(table, EQUAL) == {
         "row": EQUAL,
         "exporter may": "nothing",
@@ -161,40 +155,42 @@ def test_rows_show_pids_and_answers() -> None:
 
 def test_gpus_without_peer_access_follow_the_rule() -> None:
     """217 is recorded, and no row is contrary for it."""
-    matrix = good_matrix("matrix-restricted")
+    evidence = matrix("restricted")
     refused = not_opened(217, "cross", can_access_peer=False)
     for row in ROWS:
-        if row.name in matrix.rows and set(own_pids(row)) == {1, 300} and not row.rewrite_pid:
-            alter(matrix.rows[row.name], IMPORTER, transfers=(transfer(), refused))
-    table = matrix_table(matrix)
+        if row.name in evidence.parts and set(own_pids(row)) == {1, 300} and not row.rewrite_pid:
+            alter(evidence.parts[row.name], IMPORTER, transfers=(transfer(), refused))
+    table = security(evidence)
     assert row_of(table, DIFFERENT)["other GPU"] == 217
     assert table.sentence.startswith(RULE)
 
 
 def test_one_gpu_has_no_other_path() -> None:
     """Nothing stands where nothing was tried."""
-    matrix = good_matrix("matrix-restricted")
-    alter(matrix.rows[DIFFERENT], IMPORTER, transfers=(transfer(wrong_words=2),))
-    row = row_of(matrix_table(matrix), DIFFERENT)
+    evidence = matrix("restricted")
+    alter(evidence.parts[DIFFERENT], IMPORTER, transfers=(transfer(wrong_words=2),))
+    row = row_of(security(evidence), DIFFERENT)
     assert (row["same GPU"], row["other GPU"]) == ("2 words wrong", None)
 
 
 def test_what_was_unsupported_says_why() -> None:
     """In the place of an answer."""
-    matrix = good_matrix("matrix-restricted")
-    row = matrix.rows[DIFFERENT]
-    row.notes["unsupported"] = "the exporter's PID on the host is 70000"
-    row.members[IMPORTER].report = lose(row.members[IMPORTER].report, GONE)
-    shown = row_of(matrix_table(matrix), DIFFERENT)
-    assert shown["same GPU"] == "the exporter's PID on the host is 70000"
+    evidence = matrix("restricted")
+    too_large_a_number(evidence.parts[DIFFERENT])
+    shown = row_of(security(evidence), DIFFERENT)
+    assert shown["same GPU"] == "unsupported: the exporter's PID on the host is 70000"
 
 
 def test_refusals_are_rows() -> None:
-    """What the restricted standard said to each pod."""
-    matrix = good_matrix("matrix-restricted")
-    matrix.refusals.found({**matrix.refusals.get(), "root": ""})
-    table = matrix_table(matrix)
+    """What the restricted standard said to each pod; nothing is said of one that was not tried."""
+    evidence = restricted_standard()
+    taken, lost = evidence.containers["root"], evidence.containers["hostipc"]
+    taken.refused = lost.refused = None
+    taken.admitted.found({})
+    table = security(matrix("restricted"), evidence)
+    assert len(table.rows) == RESTRICTED + len(NOT_RESTRICTED)
     assert row_of(table, "restricted/root")["same GPU"] == "taken"
+    assert row_of(table, "restricted/hostipc")["same GPU"] == "not run to its end"
     refused = row_of(table, "restricted/hostpid")
     assert refused["same GPU"] == "refused by Pod Security admission"
     assert refused["exporter may"] == "hostPID"
@@ -202,32 +198,37 @@ def test_refusals_are_rows() -> None:
 
 def test_handles_show_every_attempt() -> None:
     """With the driver's version, or that it is unknown."""
-    attempts = GOOD["attempts"]().report(IMPORTER)
-    table = made(attempts=attempts)["handles"]
-    assert [row[0] for row in table.rows] == [a.name for a in attempts.attempts]
+    evidence = attempts()
+    (table,) = handles({evidence.name: evidence})
+    assert [row[0] for row in table.rows] == [a.name for a in evidence.report(IMPORTER).attempts]
     assert row_of(table, "own")["code"] == 201
     assert table.note == "GPU driver 580.159.04; 0: it opened."
-    unknown = made(attempts=replace(attempts, driver_version=None))["handles"]
-    assert unknown.note == "GPU driver of unknown version; 0: it opened."
-    assert "SIMULATED" in made("simulated", attempts=attempts)["handles"].note
+    evidence.simulated = True
+    alter(evidence, IMPORTER, driver_version=None)
+    (table,) = handles({evidence.name: evidence})
+    assert table.note.startswith("GPU driver of unknown version; 0: it opened. SIMULATED GPUs:")
 
 
 def test_speeds_of_simulated_gpus_are_no_statement() -> None:
     """The numbers stand there with what they are worth; on hardware the sentence has the times."""
-    measured = GOOD["bandwidth"]().report(IMPORTER)
-    simulated = made("simulated", bandwidth=measured)["bandwidth"]
-    assert simulated.sentence == ""
-    assert "SIMULATED GPUs: these numbers say nothing" in simulated.note
-    real = made(bandwidth=measured)["bandwidth"]
+    evidence = bandwidth()
+    real, _ = speeds({evidence.name: evidence})
     assert real.sentence == "opening the handle (same): 0.200 ms."
     assert "Link between the GPUs: NVLink." in real.note
     assert ("same", "read", "kernel", 1 << 30, 1697.0) in real.rows
-    assert made(bandwidth=replace(measured, open_times=()))["bandwidth"].sentence == ""
+    evidence.simulated = True
+    simulated, _ = speeds({evidence.name: evidence})
+    assert simulated.sentence == ""
+    assert "SIMULATED GPUs: these numbers say nothing" in simulated.note
+    alter(evidence, IMPORTER, open_times=())
+    evidence.simulated = False
+    assert next(iter(speeds({evidence.name: evidence}))).sentence == ""
 
 
 def test_peers_are_called_by_their_number() -> None:
     """In the order in which the container sees them; one GPU has none."""
-    measured = GOOD["bandwidth"]().report(IMPORTER)
-    (row,) = made(bandwidth=measured)["peers"].rows
-    assert row == ("GPU 0", "GPU 1", True, 0, True, "NVLink")
-    assert "peers" not in made(bandwidth=report(DEVICES[0]))
+    evidence = bandwidth()
+    _, peers = speeds({evidence.name: evidence})
+    assert peers.rows == (("GPU 0", "GPU 1", True, 0, True, "NVLink"),)
+    alone = made("bandwidth", importer=report(DEVICES[0]))
+    assert [table.name for table in speeds({alone.name: alone})] == ["bandwidth"]

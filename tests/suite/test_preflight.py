@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from harness.cluster.anchor import RUN_LABEL, anchor_name, lease_values, naming
-from harness.cluster.kinds import Object
+from harness.cluster.kinds import DEVICE_CLASS, SLICE, Object
 from harness.cluster.render import Manifests
 from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
-from tests.suite.test_shared_claim import ROOT, run, start
+from tests.suite.test_shared_claim import CASES, ROOT, end, run, start
 
 ONE = ("--dra-check", "ALLOC-003")
 SHORT = ("--dra-timeout-scale", "0.1")
@@ -72,10 +72,25 @@ def set_clock(cluster: FakeCluster) -> None:
     cluster.api.clock_ahead = 3600.0
 
 
+def serve_old_versions(cluster: FakeCluster) -> None:
+    """Of before the API was stable."""
+    cluster.api.documents["/apis/resource.k8s.io"] = {"versions": [{"version": "v1alpha3"}]}
+
+
+def publish_nothing(cluster: FakeCluster) -> None:
+    """The driver is not there."""
+    cluster.api.remove(SLICE, "", "slice")
+
+
+def have_no_class(cluster: FakeCluster) -> None:
+    """Nobody can claim devices."""
+    cluster.api.remove(DEVICE_CLASS, "", DRIVER)
+
+
 def refuse_pods(cluster: FakeCluster) -> None:
     """A policy of the cluster."""
     said = 'admission webhook "policy" denied the request: no registry but ours'
-    cluster.api.refuse = lambda path, _: (403, "Forbidden", said) if "/pods" in path else None
+    cluster.api.fail = lambda path, _: (403, "Forbidden", said) if "/pods" in path else None
 
 
 def rewrite_labels(cluster: FakeCluster) -> None:
@@ -85,12 +100,15 @@ def rewrite_labels(cluster: FakeCluster) -> None:
         if obj["kind"] == "Namespace":
             obj["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce", None)
 
-    cluster.api.refuse = rewrite
+    cluster.api.fail = rewrite
 
 
 @pytest.mark.parametrize(
     ("spoil", "step", "outcome", "words"),
     [
+        (serve_old_versions, "PF-02", "error", "does not serve resource.k8s.io in v1, v1beta2, v1"),
+        (publish_nothing, "PF-03", "fail", "no driver publishes devices"),
+        (have_no_class, "PF-04", "fail", f"there is no DeviceClass {DRIVER}"),
         (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
         (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
         (lose_a_slice, "PF-05", "fail", "pool half has 1 of 2 slices of generation 1"),
@@ -109,9 +127,44 @@ def test_what_is_not_so_ends_the_run(
     ended = run(cluster, tmp_path, *ONE, *(SHORT if spoil is lose_a_slice else ()))
     assert (ended.code, ended.red()) == (10, {step: outcome}), ended.output
     (case,) = [entry for entry in ended.results["results"] if entry["id"] == step]
-    assert re.search(words, case["body"]), case["body"]
+    assert re.search(words, f"{case['headline']}\n{case['body']}"), case["body"]
     assert case["finding"]["next"]
     assert cluster.left() == before
+
+
+def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:
+    """With those that are; nothing is created, and no check is made."""
+    cluster = FakeCluster(dra_api="v1beta2")
+    ended = run(cluster, tmp_path, "--dra-api", "v1")
+    assert (ended.code, list(ended.red())) == (10, ["PF-02"])
+    (line,) = ended.first_lines()
+    assert "does not serve resource.k8s.io in v1 (--dra-api); it serves v1alpha3, v1beta2" in line
+    assert cluster.api.asked_to_create() == []
+    assert ended.results["counts"]["skip"] == CASES
+
+
+def test_a_wrong_option_of_the_embedded_cluster_starts_none(tmp_path: Path) -> None:
+    """Exit 10 with option, value, and what would be right; nobody is sent to another cluster."""
+    options = ("--dra-cluster", "embedded", "--embedded-kubernetes", "1.20")
+    ended = end(start(tmp_path / "none", tmp_path, *options), tmp_path)
+    assert (ended.code, ended.red()) == (10, {"PF-01": "error"})
+    (line,) = ended.first_lines()
+    assert line.startswith("PF-01 the embedded cluster cannot be started: --embedded-kubernetes ")
+    (error,) = ended.junit.findall(".//error")
+    assert "--embedded-kubernetes '1.20': must be one of 1.37, 1.36" in (error.text or "")
+    assert "KUBECONFIG" not in (error.text or "")
+    assert "--embedded-kubernetes '1.20': must be one of" in ended.output
+
+
+def test_an_older_version_of_the_api_is_enough(tmp_path: Path) -> None:
+    """What is served is found by discovery, and used for everything."""
+    cluster = FakeCluster(dra_api="v1beta1")
+    ended = run(cluster, tmp_path, *ONE)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert ended.results["cluster"]["dra_api"] == "v1beta1"
+    paths = {path for _, path, _ in cluster.api.requests if path.startswith("/apis/resource")}
+    assert {path for path in paths if "/v1beta1/" not in path} == {"/apis/resource.k8s.io"}
+    assert cluster.left() == []
 
 
 def test_the_driver_is_named_where_there_are_two(tmp_path: Path) -> None:
@@ -124,7 +177,8 @@ def test_the_driver_is_named_where_there_are_two(tmp_path: Path) -> None:
 
 def unknown_driver() -> FakeCluster:
     """A driver that no profile knows, with a class that is called otherwise."""
-    cluster = FakeCluster("no-slices")
+    cluster = FakeCluster()
+    publish_nothing(cluster)
     expression = 'device.driver == "gpu.nobody.example"'
     cluster.api.put(slice_of("gpu.nobody.example", NODE))
     cluster.api.put(
@@ -241,12 +295,14 @@ def test_a_known_issue_is_seen_but_not_red(tmp_path: Path) -> None:
     path = tmp_path / "expect.yaml"
     issue = "{check: ISO-003, url: 'https://i/1', until: 2126-01-01}"
     path.write_text(f"schema: dra-conformance/expect/v1\nknown: [{issue}]\n")
-    options = ("--dra-check", "SLICE-007,ISO-003", f"--dra-expect={path}")
-    ended = run(FakeCluster("one-too-many"), tmp_path, *options)
+    options = ("--dra-check", "IPC-014", f"--dra-expect={path}")
+    ended = run(FakeCluster("one-missing"), tmp_path, *options)
     assert (ended.code, ended.results["verdict"]) == (0, "partial"), ended.output
-    told = [e for e in ended.results["results"] if e["headline"].startswith("known issue until")]
-    assert {entry["id"] for entry in told} == {"ISO-003"}
-    assert len(ended.junit.findall(".//skipped")) == len(told)
+    known = [e for e in ended.results["results"] if e["headline"].startswith("known issue until")]
+    assert {entry["id"] for entry in known} == {"ISO-003"}
+    blocked = [e for e in ended.results["results"] if e["headline"] == "blocked by ISO-003"]
+    assert {entry["id"] for entry in blocked} == {"IPC-014"}
+    assert len(ended.junit.findall(".//skipped")) == len(known) + len(blocked), ended.output
 
 
 def test_a_wrong_profile_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -274,7 +330,7 @@ def test_the_plan_touches_nothing(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     assert [path for _, path, _ in cluster.api.requests] == ["/version", "/apis/resource.k8s.io"]
     assert not (tmp_path / "reports").exists()
-    assert "PLAN     74 checks to make, 0 to skip; nothing was touched" in output
+    assert f"PLAN     {CASES} checks to make, 0 to skip; nothing was touched" in output
     assert "dra-conformance-RUN-privileged" in output
     (role,) = (
         document
@@ -300,5 +356,5 @@ def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "no cluster is configured" in done.stdout
     assert "unsupported: needs devices visible by cuda; these are by env" in done.stdout
-    assert "PLAY     1 scenario" in done.stdout
+    assert "PLAY     2 scenarios" in done.stdout
     assert "not allowed: impact privileged; --dra-allow privileged allows it" in done.stdout

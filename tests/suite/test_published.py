@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from harness.cluster.kinds import NODE, POD, SLICE, Object
 from suites.__main__ import checks
 from tests.suite.fake_cluster import DRIVER, FakeCluster
 from tests.suite.fake_cluster import NODE as NAME
-from tests.suite.test_shared_claim import ROOT, Ended, run
+from tests.suite.test_shared_claim import ROOT, Ended, run, start
 
 AREA = ROOT / "suites" / "slices"
 CHECKS = sorted(check.id for check in checks() if check.area == AREA.name)
@@ -90,6 +91,17 @@ def test_a_good_driver_passes_everything(tmp_path: Path) -> None:
     assert {method for method, _, _ in cluster.api.requests} <= {"GET", "POST"}
     made = [path for method, path, _ in cluster.api.requests if method == "POST"]
     assert all("/selfsubject" in path for path in made)
+
+
+def test_junit_is_written_where_pytest_is_told(tmp_path: Path) -> None:
+    """One JUnit file, with one set of names: ours."""
+    with good().up(tmp_path) as kubeconfig:
+        process = start(kubeconfig, tmp_path, "--junitxml", "mine.xml", *ONLY, "--dra-image", "")
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    root = ET.parse(tmp_path / "mine.xml").getroot()
+    assert {suite.get("name") for suite in root.findall("testsuite")} == {"dra-conformance"}
+    assert not list(tmp_path.glob("reports/out/*/junit.xml"))
 
 
 def run_on_a_second_node(cluster: FakeCluster) -> None:

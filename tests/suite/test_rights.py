@@ -38,8 +38,8 @@ def used(requests: list[tuple[str, str, dict[str, str]]], namespace: str = "") -
     }
 
 
-def told(of: tuple[Rule, ...], namespace: str = "") -> set[str]:
-    """The same, as the plan says it."""
+def planned(of: tuple[Rule, ...], namespace: str = "") -> set[str]:
+    """The rights that a run asks for, as the plan says them."""
     return {str(right) for right in rights(of, namespace)}
 
 
@@ -55,9 +55,9 @@ def test_a_run_uses_the_rights_that_it_asks_for_and_no_others(tmp_path: Path) ->
     cluster = FakeCluster()
     ended = run(cluster, tmp_path)
     assert ended.code == 0, ended.output
-    planned = told(rules(creates=True, namespace=""))
-    assert used(cluster.api.requests) - FOR_EVERYBODY - TO_ASK <= planned
-    assert planned - used(cluster.api.requests) <= IN_TROUBLE | LATER
+    asked_for = planned(rules(creates=True, namespace=""))
+    assert used(cluster.api.requests) - FOR_EVERYBODY - TO_ASK <= asked_for
+    assert asked_for - used(cluster.api.requests) <= IN_TROUBLE | LATER
 
 
 def test_a_run_in_a_namespace_uses_the_rights_that_it_asks_for(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_a_run_in_a_namespace_uses_the_rights_that_it_asks_for(tmp_path: Path) -
     cluster = in_namespace()
     ended = run(cluster, tmp_path, *CONFINED)
     assert ended.code == 0, ended.output
-    planned = told(rules(creates=True, namespace=TEAM), TEAM)
+    asked_for = planned(rules(creates=True, namespace=TEAM), TEAM)
     requests = used(cluster.api.requests, TEAM)
-    assert requests - FOR_EVERYBODY - TO_ASK <= planned
-    unused = {right.removesuffix(f" in namespace {TEAM}") for right in planned - requests}
+    assert requests - FOR_EVERYBODY - TO_ASK <= asked_for
+    unused = {right.removesuffix(f" in namespace {TEAM}") for right in asked_for - requests}
     assert unused <= IN_TROUBLE | ONLY_IN_TROUBLE | INSTEAD
     assert cluster.left() == [f"Namespace/{TEAM}"]
 

@@ -253,7 +253,9 @@ def free_devices(context: Context) -> None:
     """
     claims, _ = context.kube.list(CLAIM)
     free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
-    needed = min((c.devices_of(form) for c, form in context.made() if c.scenario_of(form)), default=0)
+    needed = min(
+        (c.devices_of(form) for c, form in context.made() if c.scenario_of(form)), default=0
+    )
     context.free = free
     if max(free.values(), default=0) >= needed:
         return

@@ -1,0 +1,307 @@
+"""Evidence that is made here, never collected from a cluster, and ways to spoil it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from harness.cluster.inventory import Device
+from harness.cluster.kinds import Object
+from harness.scenario.evidence import Claim, Container, Evidence
+from harness.scenario.observed import Observed
+from harness.scenario.security import Security
+from harness.scenario.workload_report import (
+    Attempt,
+    ComputeResult,
+    Gpu,
+    NvmlGpu,
+    Process,
+    Transfer,
+    WorkloadReport,
+)
+from harness.verdict.finding import Blame, Finding, JudgementError, judge
+
+NODE = "node-1"
+PRODUCT = "NVIDIA H100 80GB HBM3"
+DRIVER_VERSION = "580.159.04"
+MEMORY = 81559 << 20
+WORDS = 786432
+CHECKSUM = "ab" * 8
+ERRORS = {
+    1: "CUDA_ERROR_INVALID_VALUE",
+    201: "CUDA_ERROR_INVALID_CONTEXT",
+    217: "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED",
+    400: "CUDA_ERROR_INVALID_HANDLE",
+}
+
+
+def device(number: int) -> Device:
+    """A GPU as its driver publishes it."""
+    return Device(
+        "gpu.nvidia.com",
+        NODE,
+        f"gpu-{number}",
+        NODE,
+        f"GPU-{number + 1}0000000-0000-0000-0000-000000000000",
+        PRODUCT,
+        pci=f"0000:{0x18 + number:02x}:00.0",
+        compute_capability="9.0",
+        memory=MEMORY,
+    )
+
+
+DEVICES = tuple(device(number) for number in range(4))
+
+
+def cuda_gpu(shown: Device) -> Gpu:
+    """A GPU as CUDA shows it."""
+    return Gpu(
+        shown.uuid,
+        PRODUCT,
+        DEVICES.index(shown),
+        pci=shown.pci.upper(),
+        memory=MEMORY - (512 << 20),
+        compute_capability="9.0",
+    )
+
+
+def nvml_gpu(shown: Device) -> NvmlGpu:
+    """A GPU as NVML shows it."""
+    number = DEVICES.index(shown)
+    return NvmlGpu(
+        number,
+        shown.uuid,
+        PRODUCT,
+        minor=number,
+        pci=shown.pci.upper(),
+        memory=MEMORY,
+        compute_capability="9.0",
+    )
+
+
+def error(code: int) -> Mapping[str, Any]:
+    """What the workload says of a CUDA error."""
+    name = ERRORS.get(code, "CUDA_ERROR_UNKNOWN")
+    return {"step": "open", "code": code, "name": name, "text": f"refused with {code}"}
+
+
+def report(*devices: Device, own_pid: int = 1, **parts: Any) -> WorkloadReport:
+    """What a container reports that sees these GPUs and where all went well."""
+    names = sorted(f"nvidia{DEVICES.index(shown)}" for shown in devices)
+    good = WorkloadReport(
+        role="workload",
+        verdict="ok",
+        exit=0,
+        error=None,
+        own_pid=own_pid,
+        process=process(Security(), "one"),
+        gpus=tuple(cuda_gpu(shown) for shown in devices),
+        offer=None,
+        seen=(),
+        transfers=(),
+        lines=(),
+        sha256="",
+        driver_version=DRIVER_VERSION,
+        cuda_version=13000,
+        device_nodes=(*names, "nvidia-uvm", "nvidiactl"),
+        nvml=tuple(nvml_gpu(shown) for shown in devices),
+    )
+    return replace(good, **parts)
+
+
+def process(security: Security, pod: str, shared: Mapping[str, bool] | None = None) -> Process:
+    """A process that has what it was given; what is not shared is called after its pod."""
+    one = {what for what, together in (shared or {}).items() if together}
+    root = security.uid == 0
+    capabilities = 0
+    if root and security.privileged:
+        capabilities = (1 << 41) - 1
+    elif root and "IPC_LOCK" in security.capabilities:
+        capabilities = 1 << 14
+    confined = not security.privileged and security.seccomp != "Unconfined"
+
+    def namespace(what: str) -> str:
+        return "shared" if what in one else pod
+
+    return Process(
+        own_pid=1,
+        uid=security.uid,
+        uid_map=("0 65536 65536",) if security.user_namespace else ("0 0 4294967295",),
+        cap_eff=f"{capabilities:016x}",
+        no_new_privs=int(not security.privileged),
+        seccomp=2 if confined else 0,
+        pid_namespace=namespace("pid"),
+        ipc_namespace=namespace("ipc"),
+        network_namespace=namespace("network"),
+    )
+
+
+def transfer(path: str = "same", **parts: Any) -> Transfer:
+    """A transfer in which every word was right."""
+    good = Transfer(
+        path=path,
+        opened=True,
+        can_access_peer=True if path == "cross" else None,
+        words=WORDS,
+        wrong_words=0,
+        first_wrong=None,
+        checksum=CHECKSUM,
+        expected_checksum=CHECKSUM,
+        wrote=True,
+        error=None,
+        open_ms=0.2,
+    )
+    return replace(good, **parts)
+
+
+def not_opened(code: int, path: str = "same", **parts: Any) -> Transfer:
+    """A transfer that CUDA refused."""
+    refused = transfer(path, opened=False, words=0, wrong_words=None, checksum="")
+    return replace(refused, expected_checksum="", wrote=False, error=error(code), **parts)
+
+
+def attempt(name: str, code: int = 0, **parts: Any) -> Attempt:
+    """An attempt with CUDA's answer."""
+    event = name == "event"
+    opened = not code and not event
+    made = Attempt(
+        name=name,
+        function="cuIpcOpenEventHandle" if event else "cuIpcOpenMemHandle",
+        code=code,
+        error=ERRORS.get(code, "CUDA_ERROR_UNKNOWN") if code else None,
+        ms=0.2,
+        words=WORDS if opened else 0,
+        wrong_words=0 if opened else None,
+        note="",
+    )
+    return replace(made, **parts)
+
+
+def saw(path: str, words: int = WORDS) -> Mapping[str, Any]:
+    """What an exporter saw of an importer's writes over a path: every word right."""
+    return {"path": path, "words": words, "wrong_words": 0, "first_wrong": None}
+
+
+def computed(on: Device, **parts: Any) -> ComputeResult:
+    """Kernels that were right, on fresh memory."""
+    good = ComputeResult(on.uuid, WORDS * 8, WORDS, 0, None, 0, 0.1)
+    return replace(good, **parts)
+
+
+def made(name: str, **reports: WorkloadReport) -> Evidence:
+    """Evidence of a scenario that came to its end.
+
+    Args:
+        name: the scenario's.
+        reports: what each container reported, by its role with ``_`` for ``-``; its claims hold the
+            GPUs that it sees.
+    """
+    evidence = Evidence(name)
+    for name_of_role, one in reports.items():
+        role = name_of_role.replace("_", "-")
+        container = evidence.containers[role] = Container(role)
+        seen = {gpu.uuid for gpu in one.gpus}
+        container.devices = tuple(shown for shown in DEVICES if shown.uuid in seen)
+        container.admitted.found({})
+        container.started.found({"spec": {"nodeName": NODE}})
+        container.report.found(one)
+        container.message.found({"sha256": one.sha256, "verdict": one.verdict})
+    evidence.ended.found(True)
+    return evidence
+
+
+def with_claim(evidence: Evidence, name: str, *devices: Device) -> Evidence:
+    """Add a claim that was allocated these devices, used, and released."""
+    requests = [f"gpu-{number}" for number in range(1, len(devices) + 1)]
+    bare: Object = {"kind": "ResourceClaim", "metadata": {"name": name}}
+    claim = evidence.claims[name] = Claim(bare, requests)
+    claim.by_request = dict(zip(requests, devices, strict=True))
+    claim.node_devices = DEVICES
+    results = [
+        {"request": request, "driver": one.driver, "pool": one.pool, "device": one.name}
+        for request, one in claim.by_request.items()
+    ]
+    claim.allocated.found({**bare, "status": {"allocation": {"devices": {"results": results}}}})
+    claim.in_use.found(claim.allocated.get())
+    claim.released.found(bare)
+    return evidence
+
+
+# Changes
+
+
+def alter(evidence: Evidence, role: str, **parts: Any) -> None:
+    """Have a container report something else."""
+    report = evidence.containers[role].report
+    report.found(replace(report.get(), **parts))
+
+
+def lose(piece: Observed[Any], reason: JudgementError) -> Observed[Any]:
+    """The same piece of evidence, which was not found, for a reason."""
+    lost: Observed[Any] = Observed(piece.what)
+    lost.missing(reason)
+    return lost
+
+
+Change = Callable[[Evidence], None]
+
+
+def says(role: str, **parts: Any) -> Change:
+    """The container reports something else."""
+    return lambda evidence: alter(evidence, role, **parts)
+
+
+def gpus(role: str, *shown: Device) -> Change:
+    """The container's CUDA and NVML show these GPUs."""
+    return says(
+        role,
+        gpus=tuple(cuda_gpu(one) for one in shown),
+        nvml=tuple(nvml_gpu(one) for one in shown),
+    )
+
+
+def transfers(role: str, *ways: Transfer) -> Change:
+    """The container fared so with the memory."""
+    return says(role, transfers=ways)
+
+
+def answered(name: str, role: str, **parts: Any) -> Change:
+    """One of the container's attempts ended otherwise."""
+
+    def change(evidence: Evidence) -> None:
+        attempts = evidence.report(role).attempts
+        alter(
+            evidence,
+            role,
+            attempts=tuple(replace(a, **parts) if a.name == name else a for a in attempts),
+        )
+
+    return change
+
+
+def is_process(role: str, **parts: Any) -> Change:
+    """The container's process is another."""
+    return lambda evidence: alter(
+        evidence, role, process=replace(evidence.report(role).process, **parts)
+    )
+
+
+def does_not_start(role: str, blame: Blame) -> Change:
+    """The container did not start, and so there is no report."""
+
+    def change(evidence: Evidence) -> None:
+        finding = Finding("the start did not come within 120 s", "a start", "nothing", blame)
+        container, reason = evidence.containers[role], judge(finding)
+        container.started = lose(container.started, reason)
+        container.report = lose(container.report, reason)
+
+    return change
+
+
+NO_GPU: Mapping[str, Any] = {
+    "verdict": "no-gpu",
+    "exit": 10,
+    "error": {"code": 100, "name": "CUDA_ERROR_NO_DEVICE"},
+}
+"""What a report says where CUDA finds no GPU."""
