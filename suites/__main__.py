@@ -1,7 +1,7 @@
 """Writes what is derived from the checks: ``python -m suites`` in the project's folder.
 
-``docs/checks.md`` is for people; ``suites/checks.lock`` keeps IDs and names from being changed or
-used again, because reports and dashboards know checks by them.
+``docs/checks.md`` and ``docs/requirements.md`` are for people; ``suites/checks.lock`` keeps IDs and
+names from being changed or used again, because reports and dashboards know checks by them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from harness.checks.check import Check, check_of
+from harness.cluster.yaml_file import YamlFileError
 from harness.options import Impact
+from suites import requirements
 
 SUITES = Path(__file__).parent
 LOCK = SUITES / "checks.lock"
 PAGE = SUITES.parent / "docs" / "checks.md"
+REQUIREMENTS_PAGE = SUITES.parent / "docs" / "requirements.md"
 LOCK_HEAD = (
     "# ID and name of every check ever released: public API. Lines are added, never changed.\n"
 )
@@ -60,10 +63,15 @@ def page(known: list[Check]) -> str:
         "4 CUDA and IPC, 5 node contract. *Impact*: what it does to the cluster; more than `none`",
         "only with `--dra-allow`. *After*: checks that must have passed in the same form for this",
         "one to say anything; else it is `skip: blocked by` the one that did not.",
+        "*Judges*: the [requirements](requirements.md) that it comes from.",
     ]
     for area in dict.fromkeys(check.area for check in known):
         text += ["", f"## {area}"]
         for check in (check for check in known if check.area == area):
+            judged = [
+                f"[{source}](requirements.md#{source.lower()})"
+                for source in requirements.sources(check)
+            ]
             forms = ", ".join(
                 f"`{form.name}` ({impacts(form.scenario.impacts)})" for form in check.forms
             )
@@ -76,16 +84,23 @@ def page(known: list[Check]) -> str:
                 f"* {check.force}, level {check.level}, impact {impacts(check.impacts_of(None))}",
                 *([f"* forms and their impact: {forms}"] if forms else []),
                 *([f"* after: {', '.join(check.after)}"] if check.after else []),
-                f"* source: {check.source}",
+                f"* judges: {', '.join(judged)}",
             ]
     return "\n".join(text) + "\n"
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files; none where checks and requirements do not fit together."""
     known = checks()
+    try:
+        asked = requirements.load()
+    except YamlFileError as error:
+        sys.exit(str(error))
+    if wrong := requirements.problems(asked, known):
+        sys.exit("\n".join(wrong))
     LOCK.write_text(lock(known), encoding="utf-8")
     PAGE.write_text(page(known), encoding="utf-8")
+    REQUIREMENTS_PAGE.write_text(requirements.page(asked, known), encoding="utf-8")
 
 
 if __name__ == "__main__":

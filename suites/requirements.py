@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.checks.check import DEEPEST_LEVEL, Check
+from harness.checks.check import Check
 from harness.cluster.yaml_file import Field, read
+from harness.options import DEEPEST_LEVEL
 
 FILE = Path(__file__).with_suffix(".yaml")
 PARTIES = (

@@ -50,7 +50,7 @@ def compute_on_all(steps: Steps) -> None:
     id="CUDA-004",
     force="MUST",
     level=4,
-    source="behaviours ISO-3; CUDA: kernels on several devices of one process",
+    source="CUDA-4",
     forms=(compute_on_one, compute_on_two, compute_on_all),
 )
 def test_kernels_compute_right_on_every_gpu_at_once(evidence: Evidence) -> None:
@@ -115,7 +115,7 @@ def neighbours(steps: Steps) -> None:
     id="CUDA-005",
     force="MUST",
     level=4,
-    source="behaviours SHARE-4; CUDA: processes have address spaces of their own",
+    source="CUDA-5, SHARE-4",
     scenario=neighbours,
 )
 def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
@@ -131,7 +131,7 @@ def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
     id="ISO-009",
     force="MUST",
     level=4,
-    source="behaviours ISO-4: no residue of another process's memory",
+    source="ISO-9",
     scenario=neighbours,
     after=("CUDA-005",),
 )

@@ -45,7 +45,7 @@ SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
     id="CUDA-001",
     force="MUST",
     level=4,
-    source="behaviours ISO-3, SLICE-7",
+    source="ISO-3, SLICE-7",
     forms=SIZES,
 )
 def test_cuda_and_nvml_show_exactly_the_allocated_gpus(evidence: Evidence) -> None:
@@ -78,7 +78,7 @@ def _some(uuids: list[str], what: str) -> list[str]:
     id="CUDA-002",
     force="MUST",
     level=4,
-    source="behaviours SLICE-7; KEP-4381: attributes describe the device",
+    source="SLICE-7",
     forms=SIZES,
     after=("CUDA-001",),
 )
@@ -151,7 +151,7 @@ def _pci(address: str | None) -> str | None:
     id="CUDA-003",
     force="MUST",
     level=4,
-    source="behaviours ISO-1, ISO-3; device nodes of the NVIDIA kernel driver",
+    source="ISO-3, NODE-27",
     forms=SIZES,
     after=("CUDA-001",),
 )
@@ -191,7 +191,7 @@ def requests_of_their_own(steps: Steps) -> None:
     id="SHARE-008",
     force="MUST",
     level=4,
-    source="behaviours SHARE-8; KEP-4381: resources.claims[].request",
+    source="SHARE-8",
     scenario=requests_of_their_own,
 )
 def test_a_container_sees_the_gpu_of_its_request_only(evidence: Evidence) -> None:
@@ -231,7 +231,7 @@ def claims_of_their_own(steps: Steps) -> None:
     id="ISO-004",
     force="MUST",
     level=4,
-    source="behaviours ISO-4",
+    source="ALLOC-2, ISO-4",
     scenario=claims_of_their_own,
 )
 def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) -> None:
@@ -253,7 +253,7 @@ def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) ->
     id="IPC-010",
     force="MUST",
     level=4,
-    source="behaviours IPC-5, IPC-10",
+    source="IPC-5, IPC-10, ISO-4",
     scenario=claims_of_their_own,
     after=("ISO-004",),
 )

@@ -55,7 +55,7 @@ def attempts(steps: Steps) -> None:
     id="IPC-020",
     force="MUST",
     level=4,
-    source="behaviours IPC-1; cuda.h: cuIpcOpenMemHandle",
+    source="IPC-20",
     forms=tuple(Part(name, attempts) for name in OPEN),
 )
 def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) -> None:
@@ -89,7 +89,7 @@ def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) 
     id="IPC-021",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; cuda.h: cuIpcOpenMemHandle; measured (580.159.04, H100)",
+    source="IPC-21",
     forms=tuple(Part(name, attempts) for name in REFUSED),
 )
 def test_what_cannot_be_shared_is_refused(evidence: Evidence, form: Part) -> None:
@@ -115,7 +115,7 @@ def test_what_cannot_be_shared_is_refused(evidence: Evidence, form: Part) -> Non
     id="IPC-022",
     force="SHOULD",
     level=4,
-    source="behaviours IPC-9; measured (580.159.04, H100, H200): suites/cuda/codes.py",
+    source="IPC-9, IPC-22",
     forms=tuple(Part(name, attempts) for name in (*OPEN, *REFUSED, *RECORDED)),
 )
 def test_answers_are_those_measured_before(evidence: Evidence, form: Part) -> None:
@@ -161,7 +161,7 @@ def exporters_end(steps: Steps) -> None:
     id="IPC-008",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; measured: 400 (580.159.04, H100)",
+    source="IPC-8",
     scenario=exporters_end,
 )
 def test_memory_of_an_ended_process_does_not_open(evidence: Evidence) -> None:
@@ -202,7 +202,7 @@ def exporter_gone(steps: Steps) -> None:
     id="IPC-016",
     force="MUST",
     level=4,
-    source="behaviours IPC-8; measured: a mapping outlives its exporter (580.159.04, H100)",
+    source="IPC-16",
     scenario=exporter_gone,
 )
 def test_mapped_memory_outlives_the_exporter(evidence: Evidence) -> None:
@@ -268,7 +268,7 @@ def several_importers(steps: Steps) -> None:
     id="IPC-017",
     force="MUST",
     level=4,
-    source="behaviours IPC-1, SHARE-4",
+    source="IPC-1, SHARE-4",
     scenario=several_importers,
 )
 def test_several_pods_open_the_same_memory(evidence: Evidence) -> None:
@@ -301,7 +301,7 @@ def large_memory(steps: Steps) -> None:
     id="IPC-018",
     force="MUST",
     level=4,
-    source="behaviours IPC-1",
+    source="IPC-1",
     scenario=large_memory,
 )
 def test_large_memory_is_shared_whole(evidence: Evidence) -> None:
@@ -347,7 +347,7 @@ def both_directions(steps: Steps) -> None:
     id="IPC-019",
     force="MUST",
     level=4,
-    source="behaviours IPC-4",
+    source="IPC-4",
     scenario=both_directions,
 )
 def test_memory_is_shared_between_gpus_in_both_directions(evidence: Evidence) -> None:

@@ -38,7 +38,7 @@ def user_namespace(steps: Steps) -> None:
     id="SEC-005",
     force="SHOULD",
     level=4,
-    source="KEP-127 user namespaces; NVIDIA's driver 0.4.1 cannot: docs/findings.md",
+    source="SEC-9",
     scenario=user_namespace,
 )
 def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> None:
@@ -66,7 +66,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> No
     id="SEC-001",
     force="MUST",
     level=4,
-    source="behaviours SEC-1, IPC-2; measured: own PIDs decide (580.159.04, H100 and H200)",
+    source="SEC-1, SEC-5, IPC-2, IPC-3",
     forms=FORMS,
 )
 def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:
@@ -107,7 +107,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -
     id="SEC-002",
     force="MUST",
     level=4,
-    source="behaviours SEC-2, SEC-5; Kubernetes Pod Security Standards",
+    source="SEC-2",
     forms=FORMS,
     after=("SEC-001",),
 )
@@ -175,7 +175,7 @@ def _yes(on: bool) -> str:
     id="SEC-004",
     force="MUST",
     level=2,
-    source="behaviours SEC-4; Kubernetes Pod Security Standards: restricted",
+    source="SEC-4",
     scenario=restricted_standard,
 )
 def test_restricted_namespace_refuses_what_is_not_needed(evidence: Evidence) -> None:

@@ -63,7 +63,7 @@ CUDA_NOT_FOUND = "libcuda.so.1"
     id="ISO-007",
     force="MUST",
     level=2,
-    source="behaviours ISO-7, SEC-4",
+    source="ISO-7",
     forms=RESTRICTED + ANY_DRIVER,
 )
 def test_restricted_namespace_admits_pods_with_a_claim(
@@ -82,7 +82,7 @@ def test_restricted_namespace_admits_pods_with_a_claim(
     id="ALLOC-003",
     force="MUST",
     level=2,
-    source="behaviours ALLOC-3; KEP-4381",
+    source="ALLOC-3",
     forms=TWO_GPUS,
     after=("ISO-007",),
 )
@@ -118,7 +118,7 @@ def test_claim_gets_two_distinct_devices(evidence: Evidence, form: SharedClaim) 
     id="NODE-028",
     force="MUST",
     level=1,
-    source="KEP-5970 behaviour 4; behaviours NODE-1, NODE-8, SHARE-4",
+    source="ALLOC-1, DISC-5, NODE-28, SHARE-4",
     forms=EVERY_FORM + ANY_DRIVER,
     after=("ISO-007", "ALLOC-003"),
 )
@@ -134,7 +134,7 @@ def test_containers_of_both_pods_start(evidence: Evidence, form: SharedClaim) ->
     id="SHARE-004",
     force="MUST",
     level=2,
-    source="behaviours SHARE-4; types CTL-06",
+    source="SHARE-4",
     forms=SHARING + ANY_DRIVER,
     after=("NODE-028",),
 )
@@ -164,7 +164,7 @@ def test_both_pods_use_the_claim_on_the_devices_node(evidence: Evidence, form: S
     id="IPC-015",
     force="MUST",
     level=4,
-    source="the workload's contract: result line and termination message agree",
+    source="IPC-15",
     forms=EVERY_FORM,
     after=("NODE-028",),
 )
@@ -190,7 +190,7 @@ def test_results_of_both_pods_arrive_unchanged(evidence: Evidence, form: SharedC
     id="NODE-029",
     force="MUST",
     level=4,
-    source="behaviours NODE-27; CDI: the update-ldcache hook",
+    source="NODE-29",
     forms=EVERY_FORM,
     after=("IPC-015",),
 )
@@ -213,7 +213,7 @@ def test_both_containers_find_libcuda(evidence: Evidence, form: SharedClaim) -> 
     id="ISO-003",
     force="MUST",
     level=4,
-    source="behaviours ISO-3, SHARE-5",
+    source="ISO-3, SHARE-5",
     forms=EVERY_FORM,
     after=("NODE-029",),
 )
@@ -253,7 +253,7 @@ def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: Sha
     id="SEC-008",
     force="MUST",
     level=4,
-    source="behaviours SEC-2, SEC-5; measured: no privilege is needed (580.159.04, H100)",
+    source="SEC-8",
     forms=RESTRICTED,
     after=("NODE-029",),
 )
@@ -284,7 +284,7 @@ def test_restricted_containers_have_no_privileges(evidence: Evidence, form: Shar
     id="SEC-003",
     force="SHOULD",
     level=4,
-    source="behaviours SEC-3: what a privileged container sees is no isolation of the driver's",
+    source="SEC-3",
     forms=(PRIVILEGED_FORM,),
     after=("ISO-003",),
 )
@@ -309,7 +309,7 @@ def test_privileged_containers_see_every_gpu_of_the_node(
     id="SLICE-007",
     force="MUST",
     level=4,
-    source="behaviours SLICE-7",
+    source="SLICE-7",
     forms=SHARING,
     after=("NODE-029",),
 )
@@ -364,7 +364,7 @@ def judge_log(evidence: Evidence, container: Container, report: WorkloadReport) 
     id="IPC-014",
     force="MUST",
     level=4,
-    source="measured: equal own PIDs give 201, whatever the namespaces (580.159.04, H100)",
+    source="IPC-14",
     forms=SHARING,
     after=("ISO-003",),
 )
@@ -388,7 +388,7 @@ def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedCl
     id="IPC-001",
     force="MUST",
     level=4,
-    source="behaviours IPC-1, IPC-4",
+    source="IPC-1",
     forms=SHARING,
     after=("ISO-003", "IPC-014"),
 )
@@ -411,7 +411,7 @@ def test_memory_opens_on_the_same_gpu(evidence: Evidence, form: SharedClaim) -> 
     id="IPC-011",
     force="MUST",
     level=4,
-    source="behaviours IPC-1",
+    source="IPC-1",
     forms=SHARING,
     after=("IPC-001",),
 )
@@ -424,7 +424,7 @@ def test_whole_buffer_arrives_on_the_same_gpu(evidence: Evidence, form: SharedCl
     id="IPC-004",
     force="MUST",
     level=4,
-    source="behaviours IPC-4",
+    source="IPC-4",
     forms=SHARING_TWO,
     after=("ISO-003", "IPC-014", "IPC-001"),
 )
@@ -439,7 +439,7 @@ def test_memory_opens_on_the_other_gpu(evidence: Evidence, form: SharedClaim) ->
     id="IPC-012",
     force="MUST",
     level=4,
-    source="behaviours IPC-4",
+    source="IPC-4",
     forms=SHARING_TWO,
     after=("IPC-004", "IPC-011"),
 )
@@ -452,7 +452,7 @@ def test_whole_buffer_arrives_on_the_other_gpu(evidence: Evidence, form: SharedC
     id="IPC-013",
     force="MUST",
     level=4,
-    source="behaviours IPC-1",
+    source="IPC-1, IPC-4",
     forms=SHARING,
     after=("IPC-011", "IPC-012"),
 )
@@ -488,7 +488,7 @@ def test_producer_sees_what_the_consumer_wrote(evidence: Evidence, form: SharedC
     id="IPC-002",
     force="MUST",
     level=4,
-    source="behaviours IPC-2; measured: equal own PIDs give 201 (580.159.04, H100)",
+    source="IPC-2",
     forms=(EQUAL_PIDS_FORM,),
     after=("ISO-003",),
 )
@@ -537,7 +537,7 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
     id="LIFE-004",
     force="MUST",
     level=2,
-    source="behaviours LIFE-4, NODE-8; KEP-5970 behaviour 6; types CTL-05",
+    source="LIFE-4, NODE-8",
     forms=SHARING + ANY_DRIVER,
     after=("ISO-007", "ALLOC-003"),
 )
@@ -560,7 +560,7 @@ def test_claim_is_deallocated_when_its_pods_are_gone(evidence: Evidence, form: S
     id="LIFE-005",
     force="MUST",
     level=2,
-    source="behaviours LIFE-5; KEP-5970 behaviour 7",
+    source="LIFE-5",
     forms=SHARING,
     after=("LIFE-004", "ISO-003"),
 )

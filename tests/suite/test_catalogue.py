@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from suites.__main__ import LOCK, PAGE, checks, lock, page
+from harness.session.preflight import READING, TRYING
+from harness.verdict.invariants import INVARIANTS
+from suites import requirements
+from suites.__main__ import LOCK, PAGE, REQUIREMENTS_PAGE, checks, lock, page
 
 ROOT = Path(__file__).parents[2]
 KNOWN = checks()
+ASKED = requirements.load()
 FORMS = sum(len(list(check.form_names())) for check in KNOWN)
 """How many cases a run has with all of them."""
 
@@ -22,9 +26,17 @@ def test_ids_and_names_are_those_that_were_released() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_page_is_up_to_date() -> None:
-    """``python -m suites`` writes it."""
+def test_the_pages_are_up_to_date() -> None:
+    """``python -m suites`` writes them."""
     assert PAGE.read_text() == page(KNOWN)
+    assert REQUIREMENTS_PAGE.read_text() == requirements.page(ASKED, KNOWN)
+
+
+def test_checks_and_requirements_fit_together() -> None:
+    """Every check judges a requirement; every requirement has a check or says why not."""
+    assert requirements.problems(ASKED, KNOWN) == []
+    others = {step.id for step in (*READING, *TRYING)} | {rule.id for rule in INVARIANTS}
+    assert {id_ for requirement in ASKED.requirements for id_ in requirement.also} <= others
 
 
 def test_checks_build_on_checks_that_are_made_earlier() -> None:
