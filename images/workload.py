@@ -15,7 +15,6 @@ cross-compiled, and bytecode is the same for all.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 from pathlib import Path
 
@@ -36,7 +35,9 @@ USER = 1000
 PYTHON = Path("opt/python")
 """The interpreter's directory, relative to the image's root."""
 
-_SOURCE = Path(__file__).parents[1] / "workload"
+SOURCE = Path(__file__).parents[1] / "workload"
+"""The program."""
+
 _COMPILE_TIME_ONLY = ("numpy/_core/include", "pycuda/cuda", "setuptools")
 
 
@@ -50,18 +51,6 @@ def _build_base(build: Build, architecture: Architecture) -> None:
     for name in _COMPILE_TIME_ONLY:
         shutil.rmtree(site / name, ignore_errors=True)
     _write_bytecode(build, build.out, python / "lib" / f"python{VERSION}")
-
-
-def _build_python(build: Build) -> None:
-    """The base and the program; files of the base are shared with it, not copied."""
-    shutil.copytree(
-        build.needs["workload-base"],
-        build.out,
-        symlinks=True,
-        copy_function=os.link,
-        dirs_exist_ok=True,
-    )
-    _add_program(build, build.out)
 
 
 def _build_image(build: Build, architecture: Architecture) -> None:
@@ -88,7 +77,7 @@ def _build_image(build: Build, architecture: Architecture) -> None:
         }
     )
     program = build.scratch / "program"
-    _add_program(build, program)
+    add_program(build, program)
     trees = {"system": system.path, "base": base, "program": program}
     layers = tuple(oci.layer(tree, build.scratch / f"{name}.tar") for name, tree in trees.items())
     image = oci.Image(
@@ -119,10 +108,11 @@ def _debian_version() -> dict[str, str]:
     return {"etc/debian_version": file.read_text()} if file.is_file() else {}
 
 
-def _add_program(build: Build, root: Path) -> None:
+def add_program(build: Build, root: Path) -> None:
+    """Put the program and its kernels, which the build needs, beside the interpreter in a root."""
     package = root / PYTHON / SITE_PACKAGES / "workload"
     package.mkdir(parents=True)
-    for source in sorted(_SOURCE.glob("*.py")):
+    for source in sorted(SOURCE.glob("*.py")):
         shutil.copyfile(source, package / source.name)
     shutil.copyfile(build.needs["workload-kernels"] / PTX, package / PTX)
     _write_bytecode(build, root, package, checked=True)
@@ -169,21 +159,11 @@ def image_for(architecture: Architecture) -> Artifact:
     system = () if architecture == AMD64 else (apt.glibc_for(architecture),)
     return Artifact(
         architecture.part("workload-image"),
-        (_SOURCE, Path(__file__).parent, host.glibc_digest()),
+        (SOURCE, Path(__file__).parent, host.glibc_digest()),
         functools.partial(_build_image, architecture=architecture),
         needs=(*system, base_for(architecture), KERNELS, CPYTHON),
     )
 
-
-WORKLOAD_BASE = base_for(AMD64)
-
-WORKLOAD_PYTHON = Artifact(
-    "workload-python",
-    (_SOURCE, Path(__file__)),
-    _build_python,
-    needs=(WORKLOAD_BASE, KERNELS, CPYTHON),
-)
-"""The same with the program: ``<directory>/opt/python/bin/python3 -m workload`` runs as it is."""
 
 WORKLOAD_IMAGE = image_for(AMD64)
 """The embedded cluster's."""

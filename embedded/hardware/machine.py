@@ -136,15 +136,6 @@ def _write(path: Path, settings: dict[str, str | int]) -> None:
     path.chmod(0o644)
 
 
-def free_major() -> int:
-    """A character device major number behind which there is no kernel driver; NVIDIA's own if free.
-
-    Raises:
-        HardwareError: none is free.
-    """
-    return _unused(MAJOR, _used_majors())
-
-
 def make_device_nodes(dev: Path, count: int, major: int = MAJOR) -> None:
     """Make ``nvidia0`` …, ``nvidiactl``, ``nvidia-uvm`` and ``nvidia-uvm-tools`` with mode 0666.
 

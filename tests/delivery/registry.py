@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from building.artifacts import Artifact, Build
-from building.binaries import HERE as BINARIES
 from building.toolchain import go_build
 
-_PINS = BINARIES / "registry"
+_PINS = Path(__file__).with_name("distribution")
 _PROGRAM = "github.com/distribution/distribution/v3/cmd/registry"
 
 

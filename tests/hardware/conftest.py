@@ -17,8 +17,9 @@ from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE
 from embedded.hardware.products import H100
 from images.kernels import KERNELS, PTX
-from images.workload import PYTHON, WORKLOAD_PYTHON
+from images.workload import PYTHON
 from tests.hardware.machines import Machine, NewMachine
+from tests.workload.image import WORKLOAD_PYTHON
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ import pytest
 
 from building.artifacts import obtain
 from building.progress import Progress
-from images.workload import WORKLOAD_PYTHON
 from tests.hardware.conftest import (  # noqa: F401 - fixtures that these use
     driver_root,
     new_machine,
     node_folder,
 )
 from tests.hardware.machines import NewMachine
+from tests.workload.image import WORKLOAD_PYTHON
 from tests.workload.processes import PYTHON, Node
 
 

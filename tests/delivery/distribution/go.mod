@@ -1,4 +1,4 @@
-module dra-conformance/embedded/registry
+module dra-conformance/registry
 
 go 1.26.0
 
