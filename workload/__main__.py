@@ -25,7 +25,8 @@ from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
 
 def main(arguments: Sequence[str]) -> int:
     """Run the workload and return its exit code."""
-    result = Result(role="workload", process=process.describe())
+    result = Result("workload", process.describe(), environment=dict(os.environ))
+    signal.signal(signal.SIGUSR1, lambda *_: process.kill_oneself())
     try:
         options = command_line.parse(arguments, os.environ)
         result.role, result.nonce = options.role, options.nonce
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: Options, result: Result) -> None:
     work = {"compute": compute, "probe": probe, "measure": measure}
     if options.command == "rest":
-        _rest(options)
+        _rest(options, result)
     elif options.command == "inventory":
         _prepare(options, result)
     elif options.command in work:
@@ -56,11 +57,13 @@ def _run(options: Options, result: Result) -> None:
             _exchange(options, waiting, result)
 
 
-def _rest(options: Options) -> None:
-    """Wait for SIGTERM and touch no GPU: the container of a pod that only has a claim."""
+def _rest(options: Options, result: Result) -> None:
+    """Report, then wait for SIGTERM; touch no GPU: for a pod that only has a claim."""
     # Blocked: what has no handler is not even sent to the first process of a PID namespace.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
     Log(options.role).say("at rest")
+    result.device_nodes = nodes.names()
+    print(result.line(), flush=True)
     signal.sigtimedwait((signal.SIGTERM,), options.patience)
 
 

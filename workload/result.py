@@ -414,6 +414,8 @@ class Result:
 
     role: str
     process: Process
+    environment: dict[str, str] = field(default_factory=dict)
+    """The variables that the process found when it started."""
     nonce: str | None = None
     verdict: Verdict = Verdict.OK
     error: Problem | None = None
@@ -451,6 +453,7 @@ class Result:
             "exit": self.verdict.exit,
             "error": asdict(self.error) if self.error else None,
             "process": asdict(self.process),
+            "environment": self.environment,
             "cuda": {"driver_version": self.cuda_driver_version},
             "driver_version": self.driver_version,
             "device_nodes": self.device_nodes,

@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,13 +22,15 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient, Configuration, CoreV1Api
+from kubernetes.client.exceptions import ApiException as ClientError
 from kubernetes.config import (
     ConfigException,
     list_kube_config_contexts,
     load_incluster_config,
     load_kube_config,
 )
+from kubernetes.stream import stream
 
 from harness import __version__
 from harness.cluster.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
@@ -278,14 +280,51 @@ class Kube:
         path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
         return self._stream(path, {"container": container, "follow": "true"}, read_seconds=None)
 
-    def log(self, pod: Object, container: str, *, since_seconds: int | None = None) -> str:
-        """A container's log as far as it is written."""
+    def log(
+        self,
+        pod: Object,
+        container: str,
+        *,
+        since_seconds: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """Read a container's log as far as it is written.
+
+        Args:
+            pod: the pod.
+            container: which of its containers.
+            since_seconds: only what is not older; None: all of it.
+            previous: of the container's last start but one.
+        """
         path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
-        query = {"container": container}
+        query = {"container": container, "previous": "true" if previous else ""}
         if since_seconds is not None:
             query["sinceSeconds"] = str(since_seconds)
         response = self._request("GET", path, query)
         return response.data.decode("utf-8", "replace")
+
+    def execute(self, pod: Object, container: str, command: Sequence[str]) -> None:
+        """Run a command in a container and wait for its end.
+
+        Raises:
+            ApiError: the API server, or the node, refuses.
+        """
+        api = CoreV1Api(ApiClient(self._configuration))
+        try:
+            stream(
+                api.connect_get_namespaced_pod_exec,
+                name_of(pod),
+                namespace_of(pod),
+                container=container,
+                command=list(command),
+                stderr=True,
+                stdin=False,
+                stdout=True,
+                tty=False,
+                _request_timeout=READ_SECONDS,
+            )
+        except ClientError as error:
+            raise ApiError(error.status or 500, "ExecFailed", str(error.reason)) from error
 
     def document(self, path: str) -> Object:
         """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""

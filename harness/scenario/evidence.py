@@ -75,6 +75,11 @@ class Container:
         self.admitted: Observed[Object] = Observed(f"the {role}'s pod")
         self.started: Observed[Object] = Observed(f"the start of the {role}'s container")
         self.report: Observed[WorkloadReport] = Observed(f"the {role}'s report")
+        """Of its last start."""
+        self.earlier: list[Observed[WorkloadReport]] = []
+        """The reports of the starts before, oldest first."""
+        self.last_state: Object = {}
+        """How it ended before its last start, as the kubelet has it."""
         self.message: Observed[Mapping[str, Any]] = Observed(f"the {role}'s termination message")
 
     @property
@@ -84,7 +89,7 @@ class Container:
 
     def all(self) -> list[Observed[Any]]:
         """List every piece of evidence."""
-        return [self.admitted, self.started, self.report, self.message]
+        return [self.admitted, self.started, *self.earlier, self.report, self.message]
 
     def lines(self) -> list[str]:
         """Its log as far as it has come."""
@@ -202,13 +207,18 @@ class Evidence(EvidenceBase):
             raise InconclusiveError(Finding(head, name, ", ".join(among), Blame.SUITE))
         return among[name]
 
-    def report(self, role: str) -> WorkloadReport:
+    def report(self, role: str, start: int = -1) -> WorkloadReport:
         """Read what a container reported.
+
+        Args:
+            role: the container.
+            start: at which of its starts, from 0 on; -1: the last one.
 
         Raises:
             JudgementError: there is no report, or the workload failed before its task.
         """
-        report = self.container(role).report.get()
+        container = self.container(role)
+        report = [*container.earlier, container.report][start].get()
         if report.at_fault:
             self.fail(
                 f"the {role} failed before its task: {report.error_text()}",

@@ -26,6 +26,7 @@ _WRAPPINGS = re.compile(
     r"|runc create failed: |unable to start container process: |error during container init: "
 )
 """What each layer of the runtime puts before the layer below, which knows what happened."""
+_CREATION_FAILED = {"CreateContainerError", "RunContainerError"}
 _NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 _CRASHED = "CrashLoopBackOff"
 
@@ -39,14 +40,31 @@ def container_state(pod: Object, container: str = "") -> dict[str, Any]:
         pod: the pod.
         container: which; the first one where no name is given.
     """
+    return dict(_status(pod, container).get("state") or {})
+
+
+def _status(pod: Object, container: str = "") -> dict[str, Any]:
+    """The kubelet's word on a container of a pod, an init container or another."""
     name = container or pod["spec"]["containers"][0]["name"]
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    return next((dict(s.get("state") or {}) for s in statuses if s.get("name", name) == name), {})
+    status = pod.get("status") or {}
+    kinds = ("containerStatuses", "initContainerStatuses")
+    every = (one for kind in kinds for one in status.get(kind) or [])
+    return next((dict(one) for one in every if one.get("name", name) == name), {})
+
+
+def restarts(pod: Object, container: str = "") -> int:
+    """Count how often a container was started again."""
+    return int(_status(pod, container).get("restartCount") or 0)
 
 
 def termination(pod: Object, container: str = "") -> dict[str, Any] | None:
-    """How a pod's container ended; None while it has not."""
+    """How a pod's container ended; None while it has not, or runs again."""
     return container_state(pod, container).get("terminated")
+
+
+def last_termination(pod: Object, container: str = "") -> dict[str, Any] | None:
+    """How a container ended before it was started again; None if it never was."""
+    return (_status(pod, container).get("lastState") or {}).get("terminated")
 
 
 def has_started(pod: Object, container: str = "") -> bool:
@@ -56,6 +74,25 @@ def has_started(pod: Object, container: str = "") -> bool:
     if terminated is not None:
         return terminated.get("reason") not in _NEVER_STARTED
     return "running" in state or (state.get("waiting") or {}).get("reason") == _CRASHED
+
+
+def cannot_restart(pod: Object, container: str) -> JudgementError | None:
+    """Say why a container that ran before does not start again, once its runtime said why."""
+    waiting = container_state(pod, container).get("waiting") or {}
+    said = f"{waiting.get('reason')}: {waiting.get('message')}"
+    cause = causes.of_text(said) if waiting.get("reason") in _CREATION_FAILED else None
+    if cause is None:
+        return None
+    return judge(
+        Finding(
+            head=f"the {container}'s container cannot start again: {_WRAPPINGS.sub('', said)}",
+            expected="the container starts again with the same devices",
+            observed=said,
+            blame=cause.blame,
+            likely=cause.text,
+            next=cause.next,
+        )
+    )
 
 
 def cannot_start(pod: Object, events: list[Object], container: str = "") -> JudgementError | None:

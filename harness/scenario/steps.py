@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,13 +21,17 @@ from harness.cluster.logs import LogFollower
 from harness.cluster.observe import WaitTimeoutError
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.node_folder import NodeFolder
+from harness.scenario.observed import Observed
 from harness.scenario.pods import (
     EVIDENCE_LINES,
+    cannot_restart,
     cannot_start,
     container_state,
     describe_events,
     driver_log,
     has_started,
+    last_termination,
+    restarts,
     termination,
 )
 from harness.scenario.reservation import Reservation
@@ -51,8 +56,11 @@ from harness.verdict.finding import (
     judge,
 )
 
-HOLDERS_PATIENCE = "3600"
-"""Seconds; it is ended by the suite."""
+LONG = "3600"
+"""Seconds that a container rests: it is ended by the suite."""
+MAIN, INIT, SIDECAR = "main", "init", "sidecar"
+KILL = ("python", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)")
+"""Has the workload end as if it were killed (docs/workload.md)."""
 FOLDER = "/shared"
 """Where containers see the folder that they share."""
 
@@ -71,6 +79,17 @@ class ContainerSpec:
     """Whether it starts only when it can be told which GPUs were allocated."""
     command: Sequence[str] = ()
     """Instead of the image's own."""
+    kind: str = MAIN
+    """`MAIN`; `INIT`: runs to its end before the others start; `SIDECAR`: starts before them and
+    stays."""
+    uses_claims: bool = True
+    """Whether it gets the devices of the pod's claims."""
+
+
+def resting(role: str, *, uses_claims: bool = True, kind: str = MAIN) -> ContainerSpec:
+    """Describe a container that reports what it was given and then only rests."""
+    args = [REST, "--role", role, "--patience", LONG]
+    return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
 
 
 class Steps(Waiting):
@@ -193,7 +212,7 @@ class Steps(Waiting):
 
         A claim that no living pod uses is deallocated, and may come back with other devices.
         """
-        return self.start(HOLDER, [REST, "--role", HOLDER, "--patience", HOLDERS_PATIENCE], claim)
+        return self.start_pod(HOLDER, [resting(HOLDER)], claim)[0]
 
     def await_allocation(self, claim: Claim, pod: Object) -> None:
         """Wait until a claim is allocated, and tell its pods which devices it got.
@@ -310,6 +329,7 @@ class Steps(Waiting):
         security: Security = RESTRICTED,
         folder: bool = False,
         host_folder: PurePosixPath | None = None,
+        restart: str = "Never",
     ) -> list[Container]:
         """Create a pod and wait until its containers run.
 
@@ -320,9 +340,16 @@ class Steps(Waiting):
             security: what it and its containers may do.
             folder: whether its containers share a folder.
             host_folder: the node's folder to share (`node_folder`); None for one of the pod's own.
+            restart: the pod's restartPolicy.
         """
         containers = self.create_pod(
-            name, specs, *claims, security=security, folder=folder, host_folder=host_folder
+            name,
+            specs,
+            *claims,
+            security=security,
+            folder=folder,
+            host_folder=host_folder,
+            restart=restart,
         )
         self.await_start(*containers)
         return containers
@@ -335,6 +362,7 @@ class Steps(Waiting):
         security: Security = RESTRICTED,
         folder: bool = False,
         host_folder: PurePosixPath | None = None,
+        restart: str = "Never",
     ) -> list[Container]:
         """Create a pod as `start_pod` does, and wait only until its claims are allocated."""
         containers = [Container(spec.role, spec.args, claims) for spec in specs]
@@ -343,6 +371,7 @@ class Steps(Waiting):
         values |= {
             "folder": FOLDER if folder or host_folder else "",
             "host_folder": str(host_folder or ""),
+            "restart": restart,
         }
         try:
             pod = self.create("pod.yaml.j2", values)
@@ -393,7 +422,13 @@ class Steps(Waiting):
             "claims": [claim.name for claim in claims],
             "folder": "",
             "host_folder": "",
-            "containers": [_container(spec, claims, security) for spec in specs],
+            "restart": "Never",
+            "init_containers": [
+                _container(spec, claims, security) for spec in specs if spec.kind != MAIN
+            ],
+            "containers": [
+                _container(spec, claims, security) for spec in specs if spec.kind == MAIN
+            ],
         }
 
     def node_folder(self) -> PurePosixPath:
@@ -488,7 +523,7 @@ class Steps(Waiting):
                 f"the {role}'s offer",
                 offered,
                 self._budgets.workload,
-                lambda: f"the {role}'s log ends with: {(follower.lines() or ['(nothing)'])[-1]}",
+                partial(_end_of_log, container),
                 Blame.WORKLOAD,
                 pod,
             )
@@ -571,6 +606,50 @@ class Steps(Waiting):
         for container in containers:
             self._attempt_with(container, self._read_rest)
 
+    def await_report(self, *containers: Container) -> None:
+        """Wait for what resting containers report at their start."""
+        for container in containers:
+            self.wait(
+                f"the {container.role}'s report",
+                partial(_result_of, container),
+                self._budgets.workload,
+                partial(_end_of_log, container),
+                Blame.WORKLOAD,
+                _pod_of(container),
+            )
+            self._collect(container)
+
+    def kill(self, container: Container) -> None:
+        """Have the process of a container end as if it were killed."""
+        self._kube.execute(_pod_of(container), container.role, KILL)
+        self.step(f"{container.role} killed")
+
+    def await_restart(self, container: Container) -> None:
+        """Wait until a container was started once more; its pod's restartPolicy has to allow it."""
+        pod, role, number = _pod_of(container), container.role, len(container.earlier) + 1
+
+        def restarted() -> Object | None:
+            seen = self._observer.last(pod)
+            if reason := cannot_restart(seen.obj, role):
+                raise reason
+            again = restarts(seen.obj, role) >= number and has_started(seen.obj, role)
+            return seen.obj if again else None
+
+        container.earlier.append(container.report)
+        container.report = Observed(f"the {role}'s report after restart {number}")
+        seen = self.wait(
+            f"restart {number} of the {role}'s container",
+            restarted,
+            self._budgets.start,
+            lambda: self.at(pod, role),
+            Blame.KUBELET,
+            pod,
+        )
+        _follower_of(container).close()
+        container.pod, container.last_state = seen, last_termination(seen, role) or {}
+        container.follower = LogFollower(self._kube, self._observer, seen, role)
+        self.step(f"{role} started again")
+
     def has_ended(self, pod: Object, container: str = "") -> bool:
         """Whether a container has ended, or its pod is gone."""
         seen = self._observer.last(pod)
@@ -585,11 +664,11 @@ class Steps(Waiting):
 
     def _read_rest(self, container: Container) -> None:
         """Read what a container left; end it first if it still waits."""
-        if container.started.known() is None or container.rests:
+        if container.started.known() is None or container.pod is None:
             return
-        if container.pod is None or container.report.known() is not None:
+        if container.report.known() is not None:
             return
-        if not self.has_ended(container.pod, container.role):
+        if not container.rests and not self.has_ended(container.pod, container.role):
             self._end(container)
         self._collect(container)
 
@@ -755,13 +834,14 @@ def _container(spec: ContainerSpec, claims: Sequence[Claim], security: Security)
         env.append({"name": "DRA_GPUS", "valueFrom": {"configMapKeyRef": key}})
     if spec.own_pid is not None:
         env.append({"name": "DRA_OWN_PID", "value": str(spec.own_pid)})
-    used: list[dict[str, str]] = [{"name": claim.name} for claim in claims]
+    used: list[dict[str, str]] = [{"name": claim.name} for claim in claims if spec.uses_claims]
     if spec.requests:
         used = [{"name": claims[0].name, "request": request} for request in spec.requests]
     return {
         "role": spec.role,
         "args": list(spec.args),
         "command": list(spec.command),
+        "sidecar": spec.kind == SIDECAR,
         "env": env,
         "claims": used,
         "security": security.of_container(),
@@ -795,6 +875,14 @@ def _follower_of(container: Container) -> LogFollower:
         head = f"the {container.role}'s container did not start"
         raise InconclusiveError(Finding(head, "a running container", "none", Blame.SUITE))
     return container.follower
+
+
+def _result_of(container: Container) -> str | None:
+    return result_line(_follower_of(container).lines())
+
+
+def _end_of_log(container: Container) -> str:
+    return f"the {container.role}'s log ends with: {(container.lines() or ['(nothing)'])[-1]}"
 
 
 def _first(pod: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
 SCHEMA = "dra-conformance/workload/v1"
@@ -206,6 +206,8 @@ class WorkloadReport:
     """The GPU driver's, as NVML has it: ``580.159.04``."""
     cuda_version: int | None = None
     """The newest CUDA that the driver supports: 13000 for 13.0."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The variables that the process found when it started."""
     device_nodes: tuple[str, ...] = ()
     """Names below ``/dev`` that begin with ``nvidia``, sorted."""
     nvml: tuple[NvmlGpu, ...] | None = None
@@ -301,6 +303,7 @@ def parse(log: str) -> WorkloadReport:
             sha256=hashlib.sha256(line.encode()).hexdigest(),
             driver_version=document.get("driver_version"),
             cuda_version=(document.get("cuda") or {}).get("driver_version"),
+            environment=document.get("environment") or {},
             device_nodes=tuple(document.get("device_nodes") or []),
             nvml=_all(NvmlGpu, nvml) if (nvml := document.get("nvml")) is not None else None,
             nvml_error=document.get("nvml_error"),

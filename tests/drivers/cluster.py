@@ -43,7 +43,7 @@ class DriverCluster:
     def __init__(self, cluster: embedded_cluster.Cluster) -> None:
         self.name = cluster.name
         self.kubeconfig = cluster.kubeconfig
-        self._image = cluster.workload_image
+        self.workload_image = cluster.workload_image
         self._client = dynamic.DynamicClient(
             config.new_client_from_config(config_file=str(cluster.kubeconfig))
         )
@@ -104,7 +104,7 @@ class DriverCluster:
                     "containers": [
                         {
                             "name": "main",
-                            "image": self._image,
+                            "image": self.workload_image,
                             "imagePullPolicy": "Never",
                             "command": ["/opt/python/bin/python3", "-c", program],
                             "resources": {"claims": [{"name": "gpus"}]},

@@ -64,7 +64,7 @@ class Cdi:
                 {
                     "name": _name(uid, gpu.name),
                     "containerEdits": {
-                        "env": [f"REFERENCE_GPU_{gpu.minor}={gpu.uuid}"],
+                        "env": [gpu.variable],
                         "deviceNodes": [{"path": gpu.path, "permissions": "rw"}],
                     },
                 }

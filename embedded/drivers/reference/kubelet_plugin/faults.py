@@ -123,6 +123,25 @@ def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     return {**spec, "containerEdits": {**common, "deviceNodes": common["deviceNodes"] + more}}
 
 
+@fault("another-gpu-at-restart", Point.INJECT)
+def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives a container that is started again another GPU than it had: the first start changes the
+    claim's CDI specification."""
+    device = spec["devices"][0]
+    edits = device["containerEdits"]
+    given = {
+        node["path"] for one in spec["devices"] for node in one["containerEdits"]["deviceNodes"]
+    }
+    others = [gpu for gpu in gpus if gpu.path not in given]
+    if not others:
+        return spec
+    was, now = edits["deviceNodes"][0]["path"], others[0]
+    file = f"/var/run/cdi/{spec['kind'].replace('/', '-')}_{device['name'][:36]}.json"
+    change = f's|"{was}"|"{now.path}"|; s|"{edits["env"][0]}"|"{now.variable}"|'
+    hook = {"hookName": "createRuntime", "path": "/bin/sed", "args": ["sed", "-i", change, file]}
+    return {**spec, "containerEdits": {**spec["containerEdits"], "hooks": [hook]}}
+
+
 @fault("forgets-after-restart", Point.RESTORE)
 def _forgets_after_restart(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
     """After a restart the CDI specifications of prepared claims are gone, as after a reboot, and

@@ -36,6 +36,11 @@ class Gpu:
         """Its device node."""
         return f"/dev/nvidia{self.minor}"
 
+    @property
+    def variable(self) -> str:
+        """The environment variable by which containers see that they have it."""
+        return f"REFERENCE_GPU_{self.minor}={self.uuid}"
+
     def device(self) -> dict[str, Any]:
         """Its entry in a ResourceSlice (``resource.k8s.io/v1``).
 

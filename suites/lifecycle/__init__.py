@@ -1,0 +1,1 @@
+"""What happens to claims and their devices over time."""

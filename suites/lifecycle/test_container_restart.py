@@ -1,0 +1,46 @@
+"""A container that ends and is started again."""
+
+from __future__ import annotations
+
+from harness.checks.check import check
+from harness.scenario.evidence import Evidence
+from harness.scenario.scenario import scenario
+from harness.scenario.steps import Steps, resting
+from harness.scenario.workload_report import WorkloadReport
+from harness.verdict.finding import UnsupportedError
+
+
+@scenario()
+def container_restart(steps: Steps) -> None:
+    """A container that uses a claim is killed and starts again; beside it is one without it."""
+    specs = [resting("user"), resting("other", uses_claims=False)]
+    user, other = steps.start_pod("pod", specs, steps.claim(), restart="Always")
+    steps.await_report(user, other)
+    steps.kill(user)
+    steps.await_restart(user)
+    steps.await_report(user)
+
+
+def shown(report: WorkloadReport) -> set[str]:
+    """Name what a container was given: environment variables and device nodes."""
+    variables = (f"{name}={value}" for name, value in report.environment.items())
+    return {*variables, *(f"/dev/{name}" for name in report.device_nodes)}
+
+
+@check(id="LIFE-002", force="MUST", level=1, source="LIFE-2", scenario=container_restart)
+def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> None:
+    """A container that is started again in its pod MUST have the devices that it had before."""
+    before, after = (shown(evidence.report("user", start)) for start in (0, 1))
+    if before <= shown(evidence.report("other")):
+        raise UnsupportedError("the driver shows devices by no variable and no NVIDIA device node")
+    if before != after:
+        evidence.fail(
+            f"after its restart the container has {_named(after - before)} instead of"
+            f" {_named(before - after)}",
+            expected=_named(before),
+            observed=_named(after),
+        )
+
+
+def _named(what: set[str]) -> str:
+    return ", ".join(sorted(what)) or "nothing"

@@ -1,0 +1,77 @@
+"""The reference driver misbehaves over time, and the checks of `suites/lifecycle` find it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded import cluster as embedded_cluster
+from embedded.drivers.reference import set_fault
+from tests.drivers.cluster import DriverCluster, running
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[DriverCluster]:
+    """A cluster with the reference driver."""
+    with running("reference") as cluster:
+        yield cluster
+
+
+def judge(driver: DriverCluster, out: Path, fault: str | None) -> dict[str, dict[str, Any]]:
+    """Run the checks with a fault in force; answer those that are red, by their ID."""
+    root = embedded_cluster.node_root(driver.name)
+    set_fault(root, fault)
+    try:
+        run = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
+                *("--dra-cluster", "kubeconfig", "--dra-image", driver.workload_image),
+                *("--dra-allow", "privileged,disrupt", "--dra-output", out),
+                ROOT / "suites" / "lifecycle",
+            ],
+            cwd=out.parent,
+            env={**os.environ, "KUBECONFIG": str(driver.kubeconfig)},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        set_fault(root, None)
+    found = list(out.glob("*/results.json"))
+    assert found, run.stdout + run.stderr
+    results = json.loads(found[0].read_text())["results"]
+    lifecycle = [entry for entry in results if entry["area"] == "lifecycle"]
+    assert lifecycle, run.stdout
+    assert all(entry["outcome"] != "skip" for entry in lifecycle), run.stdout
+    return {entry["id"]: entry for entry in results if entry["outcome"] in ("fail", "error")}
+
+
+def test_the_reference_driver_passes(driver: DriverCluster, tmp_path: Path) -> None:
+    """With every check made."""
+    assert judge(driver, tmp_path / "out", None) == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "words"),
+    [
+        ("another-gpu-at-restart", "LIFE-002", "after its restart the container has /dev/nvidia"),
+    ],
+)
+def test_a_fault_turns_its_check_red(
+    fault: str, check: str, words: str, driver: DriverCluster, tmp_path: Path
+) -> None:
+    """That one only, and the driver is to blame."""
+    red = judge(driver, tmp_path / "out", fault)
+    assert {name: entry["outcome"] for name, entry in red.items()} == {check: "fail"}
+    assert words in red[check]["headline"]
+    assert red[check]["finding"]["blame"] == "driver"
