@@ -82,6 +82,8 @@ class Options:
     timeout_scale: float
     plan: bool
     """Only say what would be done."""
+    manifest: str
+    """Only show this manifest; empty: none."""
     sweep: bool
     """Only remove what earlier runs left."""
     embedded_gpus: str
@@ -384,6 +386,14 @@ SPECS: tuple[Spec, ...] = (
         "",
         "only print what would be created and run, and the rights that it takes; touches nothing",
     ),
+    Spec(
+        "manifest",
+        "",
+        _text,
+        "NAME",
+        "only print a manifest as it would be created, for kubectl apply: shared-claim, claim, pod,"
+        " namespace and others; an unknown name prints which there are",
+    ),
     Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
     Spec(
         "output", "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
@@ -466,8 +476,9 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
             f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
             " the namespace that the secret is in: the run's own are new and have none"
         )
-    if values["plan"] and values["sweep"]:
-        raise OptionError(f"{flag('plan')} and {flag('sweep')}: choose one of them")
+    instead = [flag(name) for name in ("plan", "manifest", "sweep") if values[name]]
+    if len(instead) > 1:
+        raise OptionError(f"{' and '.join(instead)}: choose one of them")
     for name in origins:
         on_command_line = origins[name] == "command line"
         if name.startswith("embedded_") and on_command_line and not embedded:

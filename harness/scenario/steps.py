@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
@@ -22,6 +21,13 @@ from harness.cluster.observe import WaitTimeoutError
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.node_folder import NodeFolder
 from harness.scenario.observed import Observed
+from harness.scenario.pod_spec import (
+    POD_TEMPLATE,
+    ContainerSpec,
+    PodSpec,
+    allocation_name,
+    resting,
+)
 from harness.scenario.pods import (
     EVIDENCE_LINES,
     cannot_restart,
@@ -56,40 +62,8 @@ from harness.verdict.finding import (
     judge,
 )
 
-LONG = "3600"
-"""Seconds that a container rests: it is ended by the suite."""
-MAIN, INIT, SIDECAR = "main", "init", "sidecar"
 KILL = ("python", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)")
 """Has the workload end as if it were killed (docs/workload.md)."""
-FOLDER = "/shared"
-"""Where containers see the folder that they share."""
-
-
-@dataclass(frozen=True)
-class ContainerSpec:
-    """One container of a pod of the workload."""
-
-    role: str
-    args: Sequence[str]
-    own_pid: int | None = None
-    """What PID its process is to see of itself; None: as it comes."""
-    requests: Sequence[str] = ()
-    """Of the pod's claim, those that it gets; all of them where none is named."""
-    waits: bool = True
-    """Whether it starts only when it can be told which GPUs were allocated."""
-    command: Sequence[str] = ()
-    """Instead of the image's own."""
-    kind: str = MAIN
-    """`MAIN`; `INIT`: runs to its end before the others start; `SIDECAR`: starts before them and
-    stays."""
-    uses_claims: bool = True
-    """Whether it gets the devices of the pod's claims."""
-
-
-def resting(role: str, *, uses_claims: bool = True, kind: str = MAIN) -> ContainerSpec:
-    """Describe a container that reports what it was given and then only rests."""
-    args = [REST, "--role", role, "--patience", LONG]
-    return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
 
 
 class Steps(Waiting):
@@ -260,7 +234,7 @@ class Steps(Waiting):
         claim.announced = True
         self.create(
             "allocation.yaml.j2",
-            {"name": _allocation_name(claim), "gpus": ",".join(d.uuid for d in claim.devices)},
+            {"name": allocation_name(claim.name), "gpus": ",".join(d.uuid for d in claim.devices)},
         )
 
     def devices_of(self, claim: Object) -> dict[str, Device]:
@@ -367,14 +341,17 @@ class Steps(Waiting):
         """Create a pod as `start_pod` does, and wait only until its claims are allocated."""
         containers = [Container(spec.role, spec.args, claims) for spec in specs]
         self.evidence.containers |= {container.role: container for container in containers}
-        values = self._pod_values(name, specs, claims, security)
-        values |= {
-            "folder": FOLDER if folder or host_folder else "",
-            "host_folder": str(host_folder or ""),
-            "restart": restart,
-        }
+        pod_spec = PodSpec(
+            f"{name}-{self.evidence.name}",
+            specs,
+            [claim.name for claim in claims],
+            security,
+            folder=folder or host_folder is not None,
+            host_folder=host_folder,
+            restart=restart,
+        )
         try:
-            pod = self.create("pod.yaml.j2", values)
+            pod = self.create(POD_TEMPLATE, pod_spec.values(self.run.subject))
         except ApiError as error:
             reason, *_ = [self._refused(container, error) for container in containers]
             raise reason from error
@@ -398,38 +375,15 @@ class Steps(Waiting):
             security: what it may do.
         """
         container = self.evidence.containers[name] = Container(name, [REST], claims)
-        values = self._pod_values(f"not-{name}", [ContainerSpec(name, [REST])], claims, security)
+        used = [claim.name for claim in claims]
+        pod_spec = PodSpec(f"not-{name}-{self.evidence.name}", [resting(name)], used, security)
+        values = pod_spec.values(self.run.subject)
         try:
-            self._kube.delete(container.admitted.found(self.create("pod.yaml.j2", values)))
+            self._kube.delete(container.admitted.found(self.create(POD_TEMPLATE, values)))
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
             self._refused(container, error)
-
-    def _pod_values(
-        self,
-        name: str,
-        specs: Sequence[ContainerSpec],
-        claims: Sequence[Claim],
-        security: Security,
-    ) -> dict[str, Any]:
-        """Make the values of the pod's template, for a pod without a shared folder."""
-        return {
-            "name": f"{name}-{self.evidence.name}",
-            "image": self.run.subject.image,
-            "tolerations": [dict(item) for item in self.run.subject.profile.tolerations],
-            "fields": security.of_pod(),
-            "claims": [claim.name for claim in claims],
-            "folder": "",
-            "host_folder": "",
-            "restart": "Never",
-            "init_containers": [
-                _container(spec, claims, security) for spec in specs if spec.kind != MAIN
-            ],
-            "containers": [
-                _container(spec, claims, security) for spec in specs if spec.kind == MAIN
-            ],
-        }
 
     def node_folder(self) -> PurePosixPath:
         """Name a folder of the node for pods to share; it is removed at the end."""
@@ -824,33 +778,6 @@ class Steps(Waiting):
                     f"device {device.name} was taken by claim {held[device.key]} meanwhile",
                     Blame.CLUSTER,
                 )
-
-
-def _container(spec: ContainerSpec, claims: Sequence[Claim], security: Security) -> dict[str, Any]:
-    """Make a container's values for the pod's template."""
-    env: list[dict[str, Any]] = []
-    if spec.waits and claims:
-        key = {"name": _allocation_name(claims[0]), "key": "gpus"}
-        env.append({"name": "DRA_GPUS", "valueFrom": {"configMapKeyRef": key}})
-    if spec.own_pid is not None:
-        env.append({"name": "DRA_OWN_PID", "value": str(spec.own_pid)})
-    used: list[dict[str, str]] = [{"name": claim.name} for claim in claims if spec.uses_claims]
-    if spec.requests:
-        used = [{"name": claims[0].name, "request": request} for request in spec.requests]
-    return {
-        "role": spec.role,
-        "args": list(spec.args),
-        "command": list(spec.command),
-        "sidecar": spec.kind == SIDECAR,
-        "env": env,
-        "claims": used,
-        "security": security.of_container(),
-    }
-
-
-def _allocation_name(claim: Claim) -> str:
-    """Name the ConfigMap that tells a claim's pods which GPUs it was allocated."""
-    return f"allocation-{claim.name}"
 
 
 def _pod_of(container: Container) -> Object:

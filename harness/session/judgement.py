@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.checks.check import Check, Force
 from harness.options import flag
-from harness.session.selection import Chosen
+from harness.session.planned import Planned
 from harness.verdict.finding import (
     Blame,
     FailedError,
@@ -33,31 +33,31 @@ class Ending:
     """What pytest would show of the error."""
 
 
-def passed(chosen: Chosen, seconds: float = 0.0) -> Result:
+def passed(planned: Planned, seconds: float = 0.0) -> Result:
     """The result of a check with which all is well."""
-    check, form, (file, line) = chosen
+    check = planned.check
     return Result(
-        case=check.case(form),
+        case=check.case(planned.form),
         id=check.id,
         area=check.area,
-        variant=form,
+        variant=planned.form,
         outcome=Outcome.PASS,
         sentence=check.sentence,
         force=check.force.value,
         level=check.level,
         source=check.source,
-        file=file,
-        line=line,
+        file=planned.file,
+        line=planned.line,
         seconds=seconds,
     )
 
 
-def not_made(chosen: Chosen, reason: str) -> Result:
+def not_made(planned: Planned, reason: str) -> Result:
     """The result of a check that the run did not come to."""
-    return replace(passed(chosen), outcome=Outcome.SKIP, headline=f"not run: {reason}")
+    return replace(passed(planned), outcome=Outcome.SKIP, headline=f"not run: {reason}")
 
 
-def interrupted(chosen: Chosen, by: str, seconds: float) -> Result:
+def interrupted(planned: Planned, by: str, seconds: float) -> Result:
     """The result of the check in the middle of which the run was ended."""
     finding = Finding(
         head=f"{by} in the middle of this check",
@@ -65,29 +65,29 @@ def interrupted(chosen: Chosen, by: str, seconds: float) -> Result:
         observed="none",
         blame=Blame.SUITE,
     )
-    return passed(chosen, seconds).ended(Outcome.ERROR, finding, rerun(chosen[0]))
+    return passed(planned, seconds).ended(Outcome.ERROR, finding, rerun(planned.check))
 
 
-def judged(chosen: Chosen, ending: Ending, death: Finding | None, seconds: float) -> Result:
+def judged(planned: Planned, ending: Ending, death: Finding | None, seconds: float) -> Result:
     """The result of a check.
 
     Args:
-        chosen: the check.
+        planned: the check.
         ending: how it ended.
         death: why nothing can be said any more of what went wrong: a component of the embedded
             cluster is dead.
         seconds: how long it took.
     """
-    result = passed(chosen, seconds)
+    result = passed(planned, seconds)
     if ending.skipped:
         return replace(result, outcome=Outcome.SKIP, headline=one_line(ending.skipped, 500))
     if ending.error is None:
         return result
     if isinstance(ending.error, UnmetError) and death is None:
         return replace(result, outcome=Outcome.SKIP, headline=one_line(str(ending.error), 500))
-    again = rerun(chosen[0])
+    again = rerun(planned.check)
     if isinstance(ending.error, FailedError) and death is None:
-        breach = Outcome.PASS if chosen[0].force is Force.SHOULD else Outcome.FAIL
+        breach = Outcome.PASS if planned.check.force is Force.SHOULD else Outcome.FAIL
         return result.ended(breach, ending.error.finding, again)
     return result.ended(
         Outcome.ERROR, death or _inconclusive(ending.error, ending.traceback), again

@@ -7,31 +7,16 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.checks.check import Check
-from harness.cluster.profile import UNKNOWN
-from harness.options import Impact, Options, flag
+from harness.options import Impact, Options
 from harness.scenario.launcher import MOST_AT_A_TIME
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.scenario.scenario import EVERY_DEVICE, Scenario
 from harness.session.permissions import manifest, rules
-from harness.verdict.finding import UNSUPPORTED, counted
+from harness.session.planned import PlannedChecks
+from harness.verdict.finding import counted
 
 WIDTH = 100
 INDENT = " " * 11
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One check in one form."""
-
-    check: Check
-    form: str | None
-    skipped: str
-    """Why it would be skipped; empty when it would be made."""
-
-    @property
-    def name(self) -> str:
-        """As reports spell it."""
-        return self.check.id + (f"[{self.form}]" if self.form else "")
 
 
 @dataclass(frozen=True)
@@ -41,23 +26,14 @@ class Plan:
     options: Options
     cluster: str
     driver: str
-    checks: tuple[Planned, ...]
+    checks: PlannedChecks
     narrowed: str = ""
     """Why some checks of the catalogue are not among them."""
-
-    def made(self) -> list[Planned]:
-        """The checks that would be made."""
-        return [planned for planned in self.checks if not planned.skipped]
-
-    def scenarios(self) -> list[Scenario]:
-        """What would be played, each once, in the order of the checks."""
-        evidence = (planned.check.scenario_of(planned.form) for planned in self.made())
-        return list({one.name: one for one in evidence if one is not None}.values())
 
     def rbac(self) -> str:
         """The manifest of the rights that the run takes."""
         needed = rules(
-            creates=bool(self.scenarios()),
+            creates=bool(self.checks.scenarios()),
             namespace=self.options.namespace,
             selects_nodes=bool(self.options.node_selector),
         )
@@ -65,8 +41,12 @@ class Plan:
 
     def lines(self) -> Iterator[str]:
         """All of it, for the terminal; the manifest is the end of it."""
-        made = self.made()
-        skipped = [planned for planned in self.checks if planned.skipped]
+        made = self.checks.possible()
+        skipped = {
+            planned.name: why
+            for planned in self.checks.checks
+            if (why := self.checks.why_not(planned))
+        }
         yield f"PLAN     {len(made)} checks to make, {len(skipped)} to skip; nothing was touched"
         yield f"CLUSTER  {self.cluster}"
         yield f"DRIVER   {self.driver}"
@@ -76,8 +56,8 @@ class Plan:
             forms = [planned.form for planned in made if planned.check.id == check.id]
             yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
             yield from _wrapped(check.sentence)
-        for reason in dict.fromkeys(planned.skipped for planned in skipped):
-            names = [planned.name for planned in skipped if planned.skipped == reason]
+        for reason in dict.fromkeys(skipped.values()):
+            names = [name for name, why in skipped.items() if why == reason]
             yield f" SKIP    {reason}:"
             yield from _wrapped(", ".join(names))
         yield from self._created()
@@ -86,7 +66,7 @@ class Plan:
         yield from self.rbac().splitlines()
 
     def _created(self) -> Iterator[str]:
-        scenarios = self.scenarios()
+        scenarios = self.checks.scenarios()
         if not scenarios:
             yield "CREATE   nothing: these checks only read"
             return
@@ -149,40 +129,3 @@ def _scenario(scenario: Scenario) -> str:
         takes = f"{scenario.devices} to {scenario.most} devices of one node"
     alone = ", nothing else at the same time" if scenario.alone else ""
     return f"{scenario.name}: impact {_named_impacts(scenario.impacts)}, {takes}{alone}"
-
-
-def why_not(
-    check: Check,
-    form: str | None,
-    *,
-    allowed: Collection[Impact],
-    visible_by: str | None,
-    largest: int | None,
-) -> str:
-    """Why a run cannot make a check in a form, whatever comes of others; empty when it can.
-
-    Args:
-        check: the check.
-        form: its form.
-        allowed: the impacts that checks may have.
-        visible_by: how the driver's devices show themselves; None where that is not known yet.
-        largest: the most devices that one node has free; None where that is not known yet.
-    """
-    forbidden = sorted(check.impacts_of(form) - set(allowed))
-    if forbidden:
-        them = ",".join(forbidden)
-        return f"not allowed: impact {' and '.join(forbidden)}; {flag('allow')} {them} allows it"
-    scenario = check.scenario_of(form)
-    needs = scenario.needs if scenario is not None else ""
-    if needs and visible_by is not None and needs != visible_by:
-        known = f"these are by {visible_by}"
-        if visible_by == UNKNOWN:
-            known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-        return f"{UNSUPPORTED} needs devices visible by {needs}; {known}"
-    wanted = check.devices_of(form)
-    if largest is not None and wanted > largest:
-        return (
-            f"{UNSUPPORTED} needs {counted(wanted, 'free device')} on one node; the most that one"
-            f" has is {largest}"
-        )
-    return ""

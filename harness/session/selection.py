@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from embedded.options import gpus_of_nodes
 from harness.checks.check import Check
-from harness.cluster.profile import ProfileError, load_all, named
-from harness.options import Impact, OptionError, Options, flag
-from harness.session.plan import Plan, Planned, why_not
+from harness.cluster.profile import Profile, ProfileError, load_all, named
+from harness.options import OptionError, Options, flag
+from harness.session.plan import Plan
+from harness.session.planned import Planned, PlannedChecks
 
 CATALOGUE = Path("suites") / "checks.lock"
 PROFILES = "profiles"
-Chosen = tuple[Check, str | None, tuple[str, int | None]]
-"""A check, its form, and the file and line that it stands in."""
 
 
 class Selection:
@@ -23,9 +21,9 @@ class Selection:
     def __init__(self, options: Options, root: Path) -> None:
         self._options = options
         self._root = root
-        self._driver: tuple[str, str | None] = ("", None)
-        self.checks: list[Chosen] = []
-        """In the order in which they are made."""
+        self._driver: tuple[str, Profile | None] = ("", None)
+        """The driver in words, and its profile, as far as options tell."""
+        self.planned = PlannedChecks()
         self.narrowed = ""
         """Why they are not all of the catalogue; empty when they are."""
 
@@ -52,44 +50,26 @@ class Selection:
                 asked += known[name].after
         return {name for name in chosen if known[name].level <= self._options.level}
 
-    def settle(self, checks: list[Chosen]) -> None:
-        """Note what is to be made, and why it is less than everything."""
-        self.checks = checks
+    def settle(self, checks: list[Planned]) -> None:
+        """Note what is to be made, why it is less than everything, and what options tell of it."""
+        self.planned = PlannedChecks(checks)
+        own = self._options.cluster == "embedded"
+        self.planned.learn(
+            allowed=self._options.allowed(own_cluster=own),
+            visible_by=profile.visible_by if (profile := self._driver[1]) else None,
+            largest=self._largest_of_options(),
+        )
         lock = self._root / CATALOGUE
         if lock.exists():
             lines = lock.read_text(encoding="utf-8").splitlines()
             catalogue = {line.split()[0] for line in lines if line and not line.startswith("#")}
-            missing = sorted(catalogue - self.ids())
+            missing = sorted(catalogue - self.planned.ids())
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
 
-    def ids(self) -> set[str]:
-        """The IDs of the checks."""
-        return {check.id for check, _, _ in self.checks}
-
     def plan(self, cluster: str) -> Plan:
-        """What a run on a cluster would do, as far as the options tell."""
-        own = self._options.cluster == "embedded"
-        return Plan(
-            self._options,
-            cluster,
-            self._driver[0],
-            self.foreseen(self._options.allowed(own_cluster=own)),
-            self.narrowed,
-        )
-
-    def foreseen(self, allowed: Collection[Impact]) -> tuple[Planned, ...]:
-        """The checks, with why they would be skipped as far as the options tell."""
-        _, visible_by = self._driver
-        largest = self._largest_of_options()
-        return tuple(
-            Planned(
-                check,
-                form,
-                why_not(check, form, allowed=allowed, visible_by=visible_by, largest=largest),
-            )
-            for check, form, _ in self.checks
-        )
+        """Tell what a run on a cluster would do, as far as the options tell."""
+        return Plan(self._options, cluster, self._driver[0], self.planned, self.narrowed)
 
     def _largest_of_options(self) -> int | None:
         """The most devices that one node will have; None where only the cluster knows."""
@@ -99,8 +79,12 @@ class Selection:
         nodes = gpus_of_nodes(options.embedded_gpus)
         return max(sum(gpus.count for gpus in node) for node in nodes)
 
-    def _driver_of_options(self) -> tuple[str, str | None]:
-        """The driver as far as options tell, and how its devices show themselves if known."""
+    @property
+    def profile(self) -> Profile | None:
+        """The driver's profile, as far as options tell."""
+        return self._driver[1]
+
+    def _driver_of_options(self) -> tuple[str, Profile | None]:
         name, wanted = self._options.driver or self._embedded_driver(), self._options.profile
         try:
             profiles = load_all(self._root / PROFILES)
@@ -114,7 +98,7 @@ class Selection:
             who = name or "the one that publishes devices, found when the run starts"
             return f"{who}; what it supports is not known yet", None
         shown = name or ", ".join(profile.drivers)
-        return f"{shown} (profile {profile.name})", profile.visible_by
+        return f"{shown} (profile {profile.name})", profile
 
     def _embedded_driver(self) -> str:
         """The driver that an embedded cluster is brought up with; empty for other clusters."""

@@ -9,19 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.checks.check import Check
 from harness.cluster.budgets import Budgets
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
 from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
 from harness.scenario.run import ClusterInfo, Run, new_run_id
-from harness.session import environment
+from harness.session import environment, manifests
 from harness.session.cleanup import clean_up, delete_command
 from harness.session.clusters import Clusters
 from harness.session.judgement import Ending, interrupted, judged, not_made
-from harness.session.plan import why_not
+from harness.session.planned import Planned, PlannedChecks
 from harness.session.preflight import Preflight
-from harness.session.selection import PROFILES, Chosen, Selection
+from harness.session.selection import PROFILES, Selection
 from harness.session.sweep import sweep
 from harness.verdict.expect import Inventory, excused, outlived, written
 from harness.verdict.expect import judged as judged_inventory
@@ -47,7 +46,7 @@ COMPONENTS_LIVE = Result(
 )
 
 
-class Sayer(Protocol):
+class Terminal(Protocol):
     """Where the run says what it does."""
 
     def write_line(self, line: str) -> None:
@@ -57,8 +56,8 @@ class Sayer(Protocol):
         """Let it be read now."""
 
 
-class Conformance:
-    """One run of the checks."""
+class Session:
+    """One run of the checks, from its start to its end."""
 
     def __init__(
         self, options: Options, *, root: Path, invoked_in: Path, junit: str | None
@@ -80,7 +79,7 @@ class Conformance:
         self.junit = invoked_in / junit if junit else self.folder / "junit.xml"
         self.record = Record(environment={"suite": environment.suite(root)})
         self.selection = Selection(options, root)
-        self.current: Chosen | None = None
+        self.current: Planned | None = None
         """The check that is being made."""
         self.spent = 0.0
         """Seconds that the present check has taken so far, its fixtures included."""
@@ -98,33 +97,37 @@ class Conformance:
         self._run: Run | None = None
         self._preflight: Preflight | None = None
         self._clusters = Clusters(options, self.run_id, self._component_died)
-        self._sayer: Sayer | None = None
+        self.terminal: Terminal | None = None
         self._launcher: Launcher | None = None
 
     # Selection
 
-    def plan(self, chosen: list[Chosen]) -> None:
+    def settle(self, planned: list[Planned]) -> None:
         """Note what is to be made."""
-        self.selection.settle(chosen)
+        self.selection.settle(planned)
         self.record.narrowed = self.selection.narrowed
 
-    def tell_plan(self) -> None:
-        """Say what would be done; of a cluster at most its version and API are asked for."""
+    def show_plan(self) -> None:
+        """Show what would be done; of a cluster at most its version and API are asked for."""
         self.say("")
         for line in self.selection.plan(self._clusters.describe()).lines():
             self.say(line)
 
+    def show_manifest(self) -> None:
+        """Show the manifest that ``--dra-manifest`` names, as it would be created.
+
+        Raises:
+            OptionError: there is none of that name, or its driver is not known.
+        """
+        self.say(manifests.shown(MANIFESTS, self.options, self.selection.profile))
+
     # Start
 
-    def say_with(self, sayer: Sayer) -> None:
-        """Where to say what happens."""
-        self._sayer = sayer
-
     def say(self, line: str) -> None:
-        """Say it, if anybody listens."""
-        if self._sayer is not None:
-            self._sayer.write_line(line)
-            self._sayer.flush()  # into a pipe, too, and before an end at once
+        """Write a line to the terminal, if there is one."""
+        if self.terminal is not None:
+            self.terminal.write_line(line)
+            self.terminal.flush()  # into a pipe, too, and before an end at once
 
     def start(self) -> bool:
         """Find the cluster and ask whether a run makes sense; False when it makes none."""
@@ -144,10 +147,8 @@ class Conformance:
             record=self.record,
         )
         self.say(f"\nCLUSTER  {self._first_line()}")
-        # By what --dra-plan knows, too: a run must not want more rights than the plan tells of.
-        foreseen = self.selection.foreseen(self._run.allowed())
-        checks = [(planned.check, planned.form) for planned in foreseen if not planned.skipped]
-        self._preflight = Preflight(self._run, checks, self._root / PROFILES)
+        self.planned.learn(allowed=self._run.allowed())
+        self._preflight = Preflight(self._run, self.planned, self._root / PROFILES)
         for result in self._preflight.steps():
             self.record.add(result)
         self.record.environment.update(environment.cluster(self._run))
@@ -172,6 +173,11 @@ class Conformance:
             self.say(
                 f"WRITTEN  {path}: what is there now; {flag('expect')}={path} compares with it"
             )
+
+    @property
+    def planned(self) -> PlannedChecks:
+        """The checks that are to be made."""
+        return self.selection.planned
 
     @property
     def run(self) -> Run:
@@ -203,15 +209,15 @@ class Conformance:
 
     # Checks
 
-    def reason_to_skip(self, check: Check, variant: str | None) -> str:
-        """Why a check cannot be made now; empty when it can."""
+    def reason_to_skip(self, planned: Planned) -> str:
+        """Say why a check cannot be made now; empty when it can."""
         if death := self._clusters.death():
             return f"not run: {death.head}"
-        reason = self._reason_against(check, variant)
+        reason = self.planned.why_not(planned)
         if reason:
             return reason
-        for earlier in check.after:
-            result = self.record.of(earlier, variant) or self.record.of(earlier, None)
+        for earlier in planned.check.after:
+            result = self.record.of(earlier, planned.form) or self.record.of(earlier, None)
             if result is None or result.outcome is Outcome.PASS:
                 continue
             if result.outcome is not Outcome.SKIP or result.finding is not None:
@@ -220,32 +226,15 @@ class Conformance:
                 return result.headline  # the first cause, not the chain to it
         return ""
 
-    def _reason_against(self, check: Check, variant: str | None) -> str:
-        """Why a check cannot be made in this run, whatever comes of others."""
-        subject = self.run.subject
-        return why_not(
-            check,
-            variant,
-            allowed=self.run.allowed(),
-            visible_by=subject.profile.visible_by,
-            largest=max(subject.slots.values(), default=0),
-        )
-
     def launch(self) -> Launcher:
-        """Begin to run the scenarios of the planned checks, in the order of the checks."""
-        scenarios = [
-            scenario
-            for check, form, _ in self.selection.checks
-            if (scenario := check.scenario_of(form)) is not None
-            and not self._reason_against(check, form)
-        ]
-        self._launcher = Launcher(self.run, scenarios)
+        """Begin to run the scenarios of the checks, in the order of the checks."""
+        self._launcher = Launcher(self.run, self.planned.scenarios())
         self._launcher.start()
         return self._launcher
 
-    def conclude(self, chosen: Chosen, ending: Ending) -> Result:
+    def conclude(self, planned: Planned, ending: Ending) -> Result:
         """Note how a check ended."""
-        result = judged(chosen, ending, self._clusters.death(), self.spent)
+        result = judged(planned, ending, self._clusters.death(), self.spent)
         if self.options.expect is not None:
             result = excused(result, self.options.expect.known, dt.datetime.now(dt.UTC).date())
         self.spent = 0.0
@@ -277,7 +266,7 @@ class Conformance:
             self.record.interrupted = "; ".join(filter(None, ended))
             self.record.leftovers.append(self.possessions())
         if self._baseline is not None and not self.record.interrupted:
-            ids = self.selection.ids()
+            ids = self.planned.ids()
             self.record.add(self._baseline.judge(self.record, self.folder, ids))
         code = self.record.exit_code(pytest_code)
         facts = self._facts(code, kept)
@@ -315,14 +304,13 @@ class Conformance:
         steps = [r for r in self.record.results if r.area == PREFLIGHT_AREA]
         red = [r.id for r in steps if r.red]
         why = self.record.interrupted or (f"preflight: {', '.join(red)}" if red else "")
-        for chosen in self.selection.checks:
-            check, form, _ = chosen
-            if self.record.of(check.id, form) is not None:
+        for planned in self.planned.checks:
+            if self.record.of(planned.check.id, planned.form) is not None:
                 continue
-            if self.current == chosen and self.record.interrupted:
-                self.record.add(interrupted(chosen, self.record.interrupted, self.spent))
+            if self.current == planned and self.record.interrupted:
+                self.record.add(interrupted(planned, self.record.interrupted, self.spent))
             else:
-                self.record.add(not_made(chosen, why or "the run was ended before"))
+                self.record.add(not_made(planned, why or "the run was ended before"))
 
     def _note_death(self) -> None:
         """A component's death is in the report, whichever check it met."""

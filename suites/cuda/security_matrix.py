@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from harness.checks.check import Part
 from harness.options import Impact
 from harness.scenario.evidence import Claim, Evidence
+from harness.scenario.pod_spec import FOLDER, ContainerSpec
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.scenario.scenario import CUDA, Scenario, scenario
-from harness.scenario.steps import FOLDER, ContainerSpec, Steps
+from harness.scenario.steps import Steps
 from harness.scenario.workload_report import WorkloadReport
 from harness.verdict.finding import JudgementError, UnsupportedError
 from harness.verdict.table import Cell, Table

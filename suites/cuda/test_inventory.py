@@ -5,8 +5,9 @@ from __future__ import annotations
 from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import ContainerSpec
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
-from harness.scenario.steps import ContainerSpec, Steps
+from harness.scenario.steps import Steps
 from harness.scenario.workload_report import Gpu, NvmlGpu, WorkloadReport, describe
 from harness.verdict.finding import UnsupportedError, counted, short_uuid
 from suites.cuda.transfers import attempt_of

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import FOLDER, ContainerSpec
 from harness.scenario.scenario import CUDA, scenario
-from harness.scenario.steps import FOLDER, ContainerSpec, Steps
+from harness.scenario.steps import Steps
 from harness.scenario.workload_report import describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError

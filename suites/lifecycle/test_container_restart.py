@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
-from harness.scenario.steps import Steps, resting
+from harness.scenario.steps import Steps
 from harness.scenario.workload_report import WorkloadReport
 from harness.verdict.finding import UnsupportedError
 

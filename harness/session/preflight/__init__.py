@@ -7,13 +7,13 @@ only read; what has to be tried, with namespaces and pods of the run, is when al
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.checks.check import Check
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.scenario.run import Run, Subject
+from harness.session.planned import PlannedChecks
 from harness.session.preflight import reading, trying
 from harness.session.preflight.context import Context, StepFailedError
 from harness.verdict import causes
@@ -59,9 +59,7 @@ TRYING = (
 class Preflight:
     """Asks the cluster whether a run makes sense."""
 
-    def __init__(
-        self, run: Run, checks: Sequence[tuple[Check, str | None]], profiles: Path
-    ) -> None:
+    def __init__(self, run: Run, checks: PlannedChecks, profiles: Path) -> None:
         self._context = Context(run, checks, profiles)
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness.checks.check import Check
 from harness.cluster.anchor import Candidate, candidates
 from harness.cluster.features import State
 from harness.cluster.inventory import Device
@@ -17,7 +16,7 @@ from harness.cluster.profile import Profile
 from harness.options import Impact, Options
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
 from harness.session.permissions import Rule, rules
-from harness.session.plan import why_not
+from harness.session.planned import PlannedChecks
 from harness.verdict.finding import Blame, Finding
 
 
@@ -41,8 +40,8 @@ class Context:
     """A run before its first check."""
 
     run: Run
-    checks: Sequence[tuple[Check, str | None]]
-    """Those that are planned, each with its form."""
+    checks: PlannedChecks
+    """What the run is to make; it learns what the steps find out."""
     profiles: Path
     kubernetes: str = ""
     driver: str = ""
@@ -74,20 +73,9 @@ class Context:
             raise RuntimeError("a step was made before the one that it builds on")
         return self.profile
 
-    def made(self) -> list[tuple[Check, str | None]]:
-        """The checks that the run will make, as far as is known by now."""
-        allowed = self.run.allowed()
-        visible_by = self.profile.visible_by if self.profile is not None else None
-        largest = max(self.free.values(), default=0) if self.free is not None else None
-        return [
-            (check, form)
-            for check, form in self.checks
-            if not why_not(check, form, allowed=allowed, visible_by=visible_by, largest=largest)
-        ]
-
     def creates(self) -> bool:
         """Whether the checks make any objects."""
-        return any(check.scenario_of(form) is not None for check, form in self.made())
+        return bool(self.checks.scenarios())
 
     @cached_property
     def others(self) -> list[Candidate]:
@@ -109,7 +97,7 @@ class Context:
 
     def standards(self) -> list[str]:
         """The Pod Security Standards of the namespaces that the checks need."""
-        privileged = any(Impact.PRIVILEGED in check.impacts_of(form) for check, form in self.made())
+        privileged = any(Impact.PRIVILEGED in one.impacts for one in self.checks.scenarios())
         return [RESTRICTED, PRIVILEGED] if privileged else [RESTRICTED]
 
     def used_nodes(self) -> list[Object]:

@@ -134,6 +134,7 @@ def driver(context: Context) -> None:
             Blame.SUITE,
             "--dra-driver NAME chooses the driver under test, --dra-profile its profile",
         ) from error
+    context.checks.learn(visible_by=context.profile.visible_by)
 
 
 def device_class(context: Context) -> None:
@@ -253,10 +254,9 @@ def free_devices(context: Context) -> None:
     """
     claims, _ = context.kube.list(CLAIM)
     free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
-    needed = min(
-        (c.devices_of(form) for c, form in context.made() if c.scenario_of(form)), default=0
-    )
+    needed = min((scenario.devices for scenario in context.checks.scenarios()), default=0)
     context.free = free
+    context.checks.learn(largest=max(free.values(), default=0))
     if max(free.values(), default=0) >= needed:
         return
     held = holders(claims)

@@ -1,0 +1,105 @@
+"""Pods of the workload as data: the values of ``fixtures/manifests/pod.yaml.j2``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from harness.scenario.evidence import REST
+from harness.scenario.run import Subject
+from harness.scenario.security import RESTRICTED, Security
+
+POD_TEMPLATE = "pod.yaml.j2"
+LONG = "3600"
+"""Seconds that a container rests: it is ended by the suite."""
+MAIN, INIT, SIDECAR = "main", "init", "sidecar"
+FOLDER = "/shared"
+"""Where containers see the folder that they share."""
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """One container of a pod of the workload."""
+
+    role: str
+    args: Sequence[str]
+    own_pid: int | None = None
+    """What PID its process is to see of itself; None: as it comes."""
+    requests: Sequence[str] = ()
+    """Of the pod's claim, those that it gets; all of them where none is named."""
+    waits: bool = True
+    """Whether it starts only when it can be told which GPUs were allocated."""
+    command: Sequence[str] = ()
+    """Instead of the image's own."""
+    kind: str = MAIN
+    """`MAIN`; `INIT`: runs to its end before the others start; `SIDECAR`: starts before them and
+    stays."""
+    uses_claims: bool = True
+    """Whether it gets the devices of the pod's claims."""
+
+
+def resting(role: str, *, uses_claims: bool = True, kind: str = MAIN) -> ContainerSpec:
+    """Describe a container that reports what it was given and then only rests."""
+    args = [REST, "--role", role, "--patience", LONG]
+    return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
+
+
+@dataclass(frozen=True)
+class PodSpec:
+    """One pod of the workload."""
+
+    name: str
+    containers: Sequence[ContainerSpec]
+    claims: Sequence[str]
+    """The names of the claims that it uses."""
+    security: Security = RESTRICTED
+    folder: bool = False
+    """Whether its containers share a folder."""
+    host_folder: PurePosixPath | None = None
+    """The node's folder to share; None for one of the pod's own."""
+    restart: str = "Never"
+    """``restartPolicy``."""
+
+    def values(self, subject: Subject) -> dict[str, Any]:
+        """Make the values of the template."""
+        return {
+            "name": self.name,
+            "image": subject.image,
+            "tolerations": [dict(item) for item in subject.profile.tolerations],
+            "fields": self.security.of_pod(),
+            "claims": list(self.claims),
+            "folder": FOLDER if self.folder else "",
+            "host_folder": str(self.host_folder or ""),
+            "restart": self.restart,
+            "init_containers": [
+                self._container(one) for one in self.containers if one.kind != MAIN
+            ],
+            "containers": [self._container(one) for one in self.containers if one.kind == MAIN],
+        }
+
+    def _container(self, spec: ContainerSpec) -> dict[str, Any]:
+        env: list[dict[str, Any]] = []
+        if spec.waits and self.claims:
+            key = {"name": allocation_name(self.claims[0]), "key": "gpus"}
+            env.append({"name": "DRA_GPUS", "valueFrom": {"configMapKeyRef": key}})
+        if spec.own_pid is not None:
+            env.append({"name": "DRA_OWN_PID", "value": str(spec.own_pid)})
+        used: list[dict[str, str]] = [{"name": name} for name in self.claims if spec.uses_claims]
+        if spec.requests:
+            used = [{"name": self.claims[0], "request": request} for request in spec.requests]
+        return {
+            "role": spec.role,
+            "args": list(spec.args),
+            "command": list(spec.command),
+            "sidecar": spec.kind == SIDECAR,
+            "env": env,
+            "claims": used,
+            "security": self.security.of_container(),
+        }
+
+
+def allocation_name(claim: str) -> str:
+    """Name the ConfigMap that tells a claim's pods which GPUs it was allocated."""
+    return f"allocation-{claim}"

@@ -1,0 +1,130 @@
+"""The manifests as they would be created, for people to read and for ``kubectl apply``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.cluster.anchor import lease_values
+from harness.cluster.kinds import POD
+from harness.cluster.profile import Profile
+from harness.cluster.render import Manifests, admissible, merge_patch
+from harness.options import OptionError, Options, flag
+from harness.scenario.evidence import REST
+from harness.scenario.node_folder import PARENT
+from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSpec, allocation_name
+from harness.scenario.run import RESTRICTED, Subject
+from harness.scenario.security import EXAMPLE
+
+CLAIM = "shared-dual-gpus"
+IMAGE = "IMAGE"
+"""Stands for the workload's image where none is named."""
+Values = Mapping[str, Any]
+
+
+def shown(templates: Path, options: Options, profile: Profile | None) -> str:
+    """Render the manifest that ``--dra-manifest`` names, with the options of this run.
+
+    Args:
+        templates: the folder of the templates.
+        options: what was asked for.
+        profile: the driver's, as far as the options tell.
+
+    Raises:
+        OptionError: there is no such manifest, or the driver is not known.
+    """
+    if profile is None:
+        raise OptionError(
+            f"{flag('manifest')} {options.manifest}: the driver is not known without a cluster; add"
+            f" {flag('driver')} NAME or {flag('profile')}=FILE"
+        )
+    known = _examples(options, profile)
+    if options.manifest not in known:
+        raise OptionError(
+            f"{flag('manifest')} {options.manifest}: there is none of this name; there are"
+            f" {', '.join(sorted(known))}"
+        )
+    objects = []
+    for template, values in known[options.manifest]:
+        obj = Manifests(templates).one(template, values)
+        if obj["kind"] == POD.name:
+            obj = admissible(
+                obj,
+                tolerations=(),
+                node_selector=options.node_selector,
+                image_pull_secret=options.image_pull_secret,
+            )
+            obj = merge_patch(obj, options.pod_patch)
+        objects.append(obj)
+    text: str = yaml.safe_dump_all(objects, sort_keys=False, explicit_start=True)
+    return text
+
+
+def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[str, Values]]]:
+    """Every manifest with the values of an example; the names are those of the templates."""
+    namespace = {"namespace": options.namespace or "default"}
+    subject = Subject(
+        driver=next(iter(profile.drivers), profile.device_class),
+        profile=profile,
+        api_version="v1",
+        image=options.image or IMAGE,
+        slots={},
+    )
+    claim = {
+        **namespace,
+        "name": CLAIM,
+        "device_class": profile.device_class,
+        "requests": ["gpu-1", "gpu-2"],
+        "selectors": [],
+    }
+    allocation = {**namespace, "name": allocation_name(CLAIM), "gpus": "GPU-1,GPU-2"}
+    shared = [
+        (POD_TEMPLATE, {**_sharing(role, command).values(subject), **namespace})
+        for role, command in (("producer", "produce"), ("consumer", "consume"))
+    ]
+    rest = PodSpec("rest", [ContainerSpec(REST, [REST], waits=False)], [CLAIM])
+    probe = {
+        **namespace,
+        "name": "preflight",
+        "image": subject.image,
+        "tolerations": [],
+        "node": "",
+        "as_large_as_checks": False,
+        "privileged": False,
+        "claim": CLAIM,
+    }
+    removal = {
+        **namespace,
+        "name": "folder-removal",
+        "node": "NODE",
+        "image": subject.image,
+        "parent": str(PARENT),
+        "command": ["rm", "-rf", "/parent/dra-conformance-RUN"],
+    }
+    lease = lease_values("RUN", namespace["namespace"], None, time.time())
+    return {
+        "shared-claim": [("claim.yaml.j2", claim), ("allocation.yaml.j2", allocation), *shared],
+        "claim": [("claim.yaml.j2", claim)],
+        "pod": [(POD_TEMPLATE, {**rest.values(subject), **namespace})],
+        "allocation": [("allocation.yaml.j2", allocation)],
+        "namespace": [
+            ("namespace.yaml.j2", {"name": "dra-conformance-RUN", "standard": RESTRICTED})
+        ],
+        "lease": [("lease.yaml.j2", lease)],
+        "folder-removal": [("folder-removal.yaml.j2", removal)],
+        "preflight/pod-class": [("preflight/pod-class.yaml.j2", probe)],
+        "preflight/pod-image": [("preflight/pod-image.yaml.j2", probe)],
+    }
+
+
+def _sharing(role: str, command: str) -> PodSpec:
+    """One of the two pods of the original example."""
+    args = [command, "--nonce", "NONCE", "--folder", FOLDER]
+    folder = PARENT / "dra-conformance-RUN"
+    return PodSpec(
+        role, [ContainerSpec(role, args)], [CLAIM], EXAMPLE, folder=True, host_folder=folder
+    )
