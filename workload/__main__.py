@@ -17,7 +17,7 @@ from workload.cuda import Cuda
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
 from workload.log import Log
 from workload.measure import measure
-from workload.options import Options
+from workload.options import End, Options
 from workload.probe import probe
 from workload.producer import produce
 from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
@@ -26,7 +26,6 @@ from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
 def main(arguments: Sequence[str]) -> int:
     """Run the workload and return its exit code."""
     result = Result("workload", process.describe(), environment=dict(os.environ))
-    signal.signal(signal.SIGUSR1, lambda *_: process.kill_oneself())
     try:
         options = command_line.parse(arguments, os.environ)
         result.role, result.nonce = options.role, options.nonce
@@ -64,7 +63,9 @@ def _rest(options: Options, result: Result) -> None:
     Log(options.role).say("at rest")
     result.device_nodes = nodes.names()
     print(result.line(), flush=True)
-    signal.sigtimedwait((signal.SIGTERM,), options.patience)
+    told = signal.sigtimedwait((signal.SIGTERM,), options.patience)
+    if told is None and options.end is End.KILL:
+        process.kill_oneself()
 
 
 def _exchange(options: Options, waiting: Waiting, result: Result) -> None:

@@ -27,7 +27,7 @@ OWN = "own"
 
 
 class End(enum.StrEnum):
-    """How a producer ends instead of waiting for what the consumer wrote."""
+    """How a process ends: a producer instead of waiting for the consumer, one at rest at last."""
 
     EXIT = "exit"
     """At once, in order."""
@@ -112,6 +112,7 @@ def _rest(values: _Values) -> Options:
         "rest",
         values.take("role", _role) or "rest",
         patience=values.take("patience", _patience) or 60.0,
+        end=values.take("end", _end),
     )
 
 
@@ -266,11 +267,11 @@ def _parser() -> argparse.ArgumentParser:
     produce.add_argument("--bytes", metavar="N", help="size of the allocation (67108864)")
     flag(produce, "--extras", "offer more handles, for probe")
     produce.add_argument("--consumers", metavar="N", help="wait for so many doorbells (1)")
-    produce.add_argument(
-        "--end",
-        metavar="|".join(End),
-        help="end when the offer is out, or when the doorbell is rung, and do not verify",
-    )
+    for sub, when in (
+        (rest, "how to end when the patience is over (exit)"),
+        (produce, "end when the offer is out, or when the doorbell is rung, and do not verify"),
+    ):
+        sub.add_argument("--end", metavar="|".join(End), help=when)
     flag(consume, "--read-only", "verify, and write nothing back")
     consume.add_argument("--index", metavar="K", help="the doorbell to ring, from 0 on (0)")
     consume.add_argument(

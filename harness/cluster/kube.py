@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,15 +22,13 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration, CoreV1Api
-from kubernetes.client.exceptions import ApiException as ClientError
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import (
     ConfigException,
     list_kube_config_contexts,
     load_incluster_config,
     load_kube_config,
 )
-from kubernetes.stream import stream
 
 from harness import __version__
 from harness.cluster.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
@@ -302,29 +300,6 @@ class Kube:
             query["sinceSeconds"] = str(since_seconds)
         response = self._request("GET", path, query)
         return response.data.decode("utf-8", "replace")
-
-    def execute(self, pod: Object, container: str, command: Sequence[str]) -> None:
-        """Run a command in a container and wait for its end.
-
-        Raises:
-            ApiError: the API server, or the node, refuses.
-        """
-        api = CoreV1Api(ApiClient(self._configuration))
-        try:
-            stream(
-                api.connect_get_namespaced_pod_exec,
-                name_of(pod),
-                namespace_of(pod),
-                container=container,
-                command=list(command),
-                stderr=True,
-                stdin=False,
-                stdout=True,
-                tty=False,
-                _request_timeout=READ_SECONDS,
-            )
-        except ClientError as error:
-            raise ApiError(error.status or 500, "ExecFailed", str(error.reason)) from error
 
     def document(self, path: str) -> Object:
         """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""

@@ -40,9 +40,19 @@ class ContainerSpec:
     """Whether it gets the devices of the pod's claims."""
 
 
-def resting(role: str, *, uses_claims: bool = True, kind: str = MAIN) -> ContainerSpec:
-    """Describe a container that reports what it was given and then only rests."""
-    args = [REST, "--role", role, "--patience", LONG]
+def resting(
+    role: str, *, uses_claims: bool = True, kind: str = MAIN, killed_after: float = 0
+) -> ContainerSpec:
+    """Describe a container that reports what it was given and then only rests.
+
+    Args:
+        role: how it is called.
+        uses_claims: whether it gets the devices of the pod's claims.
+        kind: `MAIN`, `INIT` or `SIDECAR`.
+        killed_after: seconds after which it ends by SIGKILL; 0: it goes on.
+    """
+    ends = ["--patience", f"{killed_after:g}", "--end", "kill"]
+    args = [REST, "--role", role, *(ends if killed_after else ["--patience", LONG])]
     return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
 
 

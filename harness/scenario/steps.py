@@ -46,6 +46,7 @@ from harness.scenario.security import RESTRICTED, Security
 from harness.scenario.waiting import Waiting
 from harness.scenario.workload_report import (
     ReportError,
+    WorkloadReport,
     offer_of,
     parse,
     parse_termination,
@@ -61,9 +62,6 @@ from harness.verdict.finding import (
     UnmetError,
     judge,
 )
-
-KILL = ("python", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)")
-"""Has the workload end as if it were killed (docs/workload.md)."""
 
 
 class Steps(Waiting):
@@ -573,13 +571,11 @@ class Steps(Waiting):
             )
             self._collect(container)
 
-    def kill(self, container: Container) -> None:
-        """Have the process of a container end as if it were killed."""
-        self._kube.execute(_pod_of(container), container.role, KILL)
-        self.step(f"{container.role} killed")
-
     def await_restart(self, container: Container) -> None:
-        """Wait until a container was started once more; its pod's restartPolicy has to allow it."""
+        """Wait until a container was started once more, and read what it reported before.
+
+        Its pod's restartPolicy has to allow it, and something has to end it (`resting`).
+        """
         pod, role, number = _pod_of(container), container.role, len(container.earlier) + 1
 
         def restarted() -> Object | None:
@@ -589,7 +585,8 @@ class Steps(Waiting):
             again = restarts(seen.obj, role) >= number and has_started(seen.obj, role)
             return seen.obj if again else None
 
-        container.earlier.append(container.report)
+        before: Observed[WorkloadReport] = Observed(f"the {role}'s report before restart {number}")
+        container.earlier.append(before)
         container.report = Observed(f"the {role}'s report after restart {number}")
         seen = self.wait(
             f"restart {number} of the {role}'s container",
@@ -601,6 +598,10 @@ class Steps(Waiting):
         )
         _follower_of(container).close()
         container.pod, container.last_state = seen, last_termination(seen, role) or {}
+        try:
+            before.found(parse(self._kube.log(seen, role, previous=True)))
+        except ReportError as error:
+            before.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
         container.follower = LogFollower(self._kube, self._observer, seen, role)
         self.step(f"{role} started again")
 

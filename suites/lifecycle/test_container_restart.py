@@ -14,12 +14,10 @@ from harness.verdict.finding import UnsupportedError
 @scenario()
 def container_restart(steps: Steps) -> None:
     """A container that uses a claim is killed and starts again; beside it is one without it."""
-    specs = [resting("user"), resting("other", uses_claims=False)]
+    specs = [resting("user", killed_after=2), resting("other", uses_claims=False)]
     user, other = steps.start_pod("pod", specs, steps.claim(), restart="Always")
-    steps.await_report(user, other)
-    steps.kill(user)
     steps.await_restart(user)
-    steps.await_report(user)
+    steps.await_report(user, other)
 
 
 def shown(report: WorkloadReport) -> set[str]:

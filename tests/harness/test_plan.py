@@ -13,7 +13,8 @@ from harness.options import Impact, resolve
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario
 from harness.scenario.steps import Steps
 from harness.session.permissions import rights, rules
-from harness.session.plan import Plan, Planned, why_not
+from harness.session.plan import Plan
+from harness.session.planned import Planned, PlannedChecks
 
 GOOD: dict[str, Any] = {"allowed": set(), "visible_by": "cuda", "largest": 1}
 
@@ -57,15 +58,18 @@ def a_check(*forms: Scenario, **changes: Any) -> Check:
 )
 def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], words: str) -> None:
     """What is not known yet is none."""
-    check = a_check(ONE, TWO, ALL)
-    reason = why_not(check, form, **{**GOOD, **changes})
+    planned = Planned(a_check(ONE, TWO, ALL), form)
+    checks = PlannedChecks([planned])
+    checks.learn(**{**GOOD, **changes})
+    reason = checks.why_not(planned)
     assert words in reason
     assert bool(words) == bool(reason)
 
 
 def lines(check: Check, folder: Path, **given: str) -> list[str]:
     """A plan of all forms of a check."""
-    checks = tuple(Planned(check, form, "") for form in check.form_names())
+    checks = PlannedChecks(Planned(check, form) for form in check.form_names())
+    checks.learn(allowed=list(Impact))
     return list(Plan(resolve(given, {}, folder), "here", "driver", checks).lines())
 
 

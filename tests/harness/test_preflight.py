@@ -15,6 +15,7 @@ from harness.options import Impact
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario
 from harness.scenario.steps import Steps
+from harness.session.planned import Planned, PlannedChecks
 from harness.session.preflight.context import Context, StepFailedError
 from harness.session.preflight.reading import free_devices
 from tests.harness.fake_api import FakeApi
@@ -46,7 +47,7 @@ def run(kube: Kube, tmp_path: Path) -> Iterator[Run]:
 
 def context(run: Run, *devices: Device) -> Context:
     """What is known once the devices are."""
-    found = Context(run, [(CHECK, form.name) for form in FORMS], PROFILES)
+    found = Context(run, PlannedChecks(Planned(CHECK, form.name) for form in FORMS), PROFILES)
     found.profile, found.driver, found.devices = load(PROFILES / "nvidia.yaml"), GPU.driver, devices
     return found
 
@@ -55,7 +56,7 @@ def test_enough_devices_are_as_many_as_the_smallest_check_takes(run: Run) -> Non
     """Those that take more are left out, not the run; those that are not allowed do not count."""
     found = context(run, GPU)
     free_devices(found)
-    assert (found.free, found.made()) == ({"node-1": 1}, [(CHECK, "one")])
+    assert (found.free, found.checks.possible()) == ({"node-1": 1}, [Planned(CHECK, "one")])
 
 
 def test_a_run_that_can_make_nothing_ends(run: Run, api: FakeApi) -> None:

@@ -10,7 +10,6 @@ import yaml
 
 from harness.cluster.kinds import Object
 from harness.cluster.render import Manifests, RenderError, admissible, merge_patch, tolerations_of
-from harness.session.session import MANIFESTS
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ name }}}\ndata: {{ data }}\n"
 
@@ -41,21 +40,6 @@ def test_what_is_no_object_is_refused(text: str, tmp_path: Path) -> None:
     """And the template is named."""
     with pytest.raises(RenderError, match=r"it\.yaml\.j2: "):
         manifests(tmp_path, text).render("it.yaml.j2", {})
-
-
-@pytest.mark.parametrize("path", sorted(MANIFESTS.rglob("*.j2")), ids=lambda path: path.name)
-def test_no_manifest_names_an_image_or_has_a_bare_value(path: Path) -> None:
-    """Images come from one option; pods carry limits and no token."""
-    text = path.read_text()
-    assert "image: {{ image }}" in text or "image:" not in text
-    if "kind: Pod" in text:
-        for line in (
-            "automountServiceAccountToken: false",
-            "restartPolicy: Never",
-            "terminationGracePeriodSeconds: 1",
-            "limits: {memory:",
-        ):
-            assert line in text
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,19 @@ import pytest
 from harness.cluster.kinds import NODE, SLICE, Object
 from harness.cluster.kube import Kube
 from harness.cluster.profile import load
+from harness.scenario.pod_spec import POD_TEMPLATE, PodSpec, resting
 from harness.scenario.run import RESTRICTED, Run, Subject
+from harness.session.session import MANIFESTS
 from harness.verdict import causes
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
 from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE
 from tests.harness.test_knowledge import NVIDIA
 
-POD_VALUES: dict[str, Any] = {
-    "name": "p",
-    "namespace": "n",
-    "role": "producer",
-    "claim": "c",
-    "image": "w",
-    "tolerations": [],
-    "args": [],
-    "env": [],
-}
+SUBJECT = Subject(
+    "driver", load(MANIFESTS.parents[1] / "profiles" / "reference.yaml"), "v1", "image", {}
+)
+POD_VALUES = {**PodSpec("pod", [resting("rest")], ["claim"]).values(SUBJECT), "namespace": "team"}
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
 
@@ -80,7 +76,7 @@ def run(kube: Kube, api: FakeApi, tmp_path: Path) -> Iterator[Run]:
 
 def test_a_pod_gets_what_lets_it_in(run: Run) -> None:
     """Of the nodes with devices only; and the user's patch last."""
-    pod = run.render("shared-claim/pod-restricted.yaml.j2", POD_VALUES)
+    pod = run.render(POD_TEMPLATE, POD_VALUES)
     assert pod["spec"]["tolerations"] == [{**TAINT, "operator": "Equal"}]
     assert pod["spec"]["nodeSelector"] == {"pool": "gpu"}
     assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
@@ -95,9 +91,7 @@ def test_without_a_right_to_see_nodes_a_run_goes_on(
     api.forbidden.add(NODE.path())
     run = a_run(kube, tmp_path)
     run.observe_cluster()
-    assert (
-        run.render("shared-claim/pod-restricted.yaml.j2", POD_VALUES)["spec"]["tolerations"] == []
-    )
+    assert run.render(POD_TEMPLATE, POD_VALUES)["spec"]["tolerations"] == []
     run.close()
 
 

@@ -48,6 +48,18 @@ def test_at_rest_nothing_is_needed(node: Node, namespace: bool) -> None:
     assert node.start("rest", "--patience", "0.1", library=False).end()["verdict"] == "ok"
 
 
+@pytest.mark.parametrize("namespace", [False, True])
+def test_at_rest_the_result_is_there_before_the_end(node: Node, namespace: bool) -> None:
+    """Also of a process that is killed; with the variables that it was started with."""
+    words = ("rest", "--patience", "0.1", "--end", "kill")
+    process = node.start(*words, library=False, namespace=namespace, GIVEN="by the driver")
+    result = json.loads("{" + process.until("{"))
+    assert (result["role"], result["verdict"]) == ("rest", "ok")
+    assert result["environment"]["GIVEN"] == "by the driver"
+    with pytest.raises(AssertionError, match="the log ended"):
+        process.until("anything more")
+
+
 def test_no_driver_library(node: Node) -> None:
     """Nothing was injected."""
     result = node.start("inventory", library=False).end()

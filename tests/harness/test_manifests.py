@@ -1,0 +1,86 @@
+"""Manifests as they would be created, for people to read and to apply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.cluster.profile import load
+from harness.options import OptionError, resolve
+from harness.session.manifests import shown
+from harness.session.session import MANIFESTS
+
+PROFILE = load(MANIFESTS.parents[1] / "profiles" / "nvidia.yaml")
+NAMES = (
+    *("allocation", "claim", "folder-removal", "lease", "namespace", "pod"),
+    *("preflight/pod-class", "preflight/pod-image", "shared-claim"),
+)
+
+
+def objects(name: str, folder: Path, **given: str) -> list[dict[str, Any]]:
+    """The objects of a manifest, read back as kubectl does."""
+    text = shown(MANIFESTS, resolve({"manifest": name, **given}, {}, folder), PROFILE)
+    return list(yaml.safe_load_all(text))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_manifest_can_be_shown(name: str, tmp_path: Path) -> None:
+    """As objects of the API, each with a name."""
+    for obj in objects(name, tmp_path):
+        assert {"apiVersion", "kind", "metadata"} <= obj.keys()
+        assert obj["metadata"]["name"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pods_are_small_and_have_no_token(name: str, tmp_path: Path) -> None:
+    """Their image comes from one option."""
+    for obj in objects(name, tmp_path, image="registry.example/workload:1"):
+        if obj["kind"] != "Pod":
+            continue
+        spec = obj["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"]) == ("Never", 1)
+        for container in spec["containers"]:
+            assert container["image"] == "registry.example/workload:1"
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_every_template_is_in_a_manifest() -> None:
+    """Or an admin could not read what is created; what is included in another is shown there."""
+    templates = {
+        str(path.relative_to(MANIFESTS)).removesuffix(".yaml.j2")
+        for path in MANIFESTS.rglob("*.yaml.j2")
+    }
+    assert templates - {"container"} == set(NAMES) - {"shared-claim"}
+
+
+def test_the_original_example_can_be_recognised(tmp_path: Path) -> None:
+    """One claim of two GPUs, and two privileged pods that share a folder of the node."""
+    claim, _, *pods = objects("shared-claim", tmp_path, image="registry.example/workload:1")
+    assert claim["metadata"]["name"] == "shared-dual-gpus"
+    requests = claim["spec"]["devices"]["requests"]
+    assert {one["exactly"]["deviceClassName"] for one in requests} == {"gpu.nvidia.com"}
+    assert len(requests) == 2
+    assert [pod["metadata"]["name"] for pod in pods] == ["producer", "consumer"]
+    for pod in pods:
+        (container,) = pod["spec"]["containers"]
+        assert pod["spec"]["hostPID"] is pod["spec"]["hostIPC"] is True
+        assert container["image"] == "registry.example/workload:1"
+        assert container["securityContext"]["privileged"] is True
+        (volume,) = pod["spec"]["volumes"]
+        assert volume["hostPath"]["path"].startswith("/tmp/")
+
+
+def test_an_unknown_manifest_is_named_with_those_there_are(tmp_path: Path) -> None:
+    """In the words of the option."""
+    with pytest.raises(OptionError, match=r"--dra-manifest nope: there is none .* shared-claim"):
+        objects("nope", tmp_path)
+
+
+def test_the_driver_must_be_known(tmp_path: Path) -> None:
+    """No cluster is asked, so an option has to say it."""
+    with pytest.raises(OptionError, match=r"--dra-driver NAME or --dra-profile=FILE"):
+        shown(MANIFESTS, resolve({"manifest": "pod"}, {}, tmp_path), None)
