@@ -8,7 +8,7 @@ from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.scenario.workload_report import WorkloadReport
-from harness.verdict.finding import UnsupportedError
+from harness.verdict.finding import UnsupportedError, one_line
 
 
 @scenario()
@@ -26,20 +26,18 @@ def shown(report: WorkloadReport) -> set[str]:
     return {*variables, *(f"/dev/{name}" for name in report.device_nodes)}
 
 
-@check(id="LIFE-002", force="MUST", level=1, source="LIFE-2", scenario=container_restart)
+@check(id="LIFE-002", force="MUST", level=2, source="LIFE-2", scenario=container_restart)
 def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> None:
     """A container that is started again in its pod MUST have the devices that it had before."""
-    before, after = (shown(evidence.report("user", start)) for start in (0, 1))
-    if before <= shown(evidence.report("other")):
+    without = shown(evidence.report("other"))
+    before, after = (shown(evidence.report("user", start)) - without for start in (0, 1))
+    if not before:
         raise UnsupportedError("the driver shows devices by no variable and no NVIDIA device node")
     if before != after:
+        now, then = sorted(after - before), sorted(before - after)
         evidence.fail(
-            f"after its restart the container has {_named(after - before)} instead of"
-            f" {_named(before - after)}",
-            expected=_named(before),
-            observed=_named(after),
+            f"after its restart the container has {one_line((now or ['nothing'])[0], 40)} instead"
+            f" of {one_line((then or ['nothing'])[0], 40)}",
+            expected=", ".join(sorted(before)),
+            observed=", ".join(sorted(after)) or "nothing",
         )
-
-
-def _named(what: set[str]) -> str:
-    return ", ".join(sorted(what)) or "nothing"

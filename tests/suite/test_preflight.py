@@ -356,5 +356,5 @@ def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "no cluster is configured" in done.stdout
     assert "unsupported: needs devices visible by cuda; these are by env" in done.stdout
-    assert "PLAY     2 scenarios" in done.stdout
+    assert "PLAY     3 scenarios" in done.stdout
     assert "not allowed: impact privileged; --dra-allow privileged allows it" in done.stdout
