@@ -36,8 +36,8 @@ def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> N
     if before != after:
         now, then = sorted(after - before), sorted(before - after)
         evidence.fail(
-            f"after its restart the container has {one_line((now or ['nothing'])[0], 40)} instead"
-            f" of {one_line((then or ['nothing'])[0], 40)}",
+            f"after its restart the container has {one_line((now or ['nothing'])[0], 28)} instead"
+            f" of {one_line((then or ['nothing'])[0], 28)}",
             expected=", ".join(sorted(before)),
             observed=", ".join(sorted(after)) or "nothing",
         )

@@ -50,7 +50,7 @@ CASES = (
         "LIFE-002",
         "another variable",
         says("user", environment={**BARE, "GPU": OTHER.uuid}),
-        r"after its restart the container has GPU=GPU-2\S* instead of GPU=GPU-1\S*$",
+        r"after its restart the container has GPU=GPU-2\S*… instead of GPU=GPU-1\S*…$",
     ),
     Case(
         "LIFE-002",
