@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.client import CONFLICT
 from typing import Any
 
 from harness.cluster.journal import Journal
@@ -31,6 +32,7 @@ LEASE_SECONDS = 120
 """A run that has not renewed its Lease for so long is taken for dead."""
 
 _RUN, _HOST, _STARTED = RUN_LABEL, f"{DOMAIN}/host", f"{DOMAIN}/started"
+_CHANGES = f"{DOMAIN}/changes"
 _ANCHOR, _ANCHOR_UID = f"{DOMAIN}/anchor", f"{DOMAIN}/anchor-uid"
 
 
@@ -97,6 +99,7 @@ class Renewal(threading.Thread):
         self._kube = kube
         self._journal = journal
         self._lease = lease
+        self._changing = threading.Lock()
         self._ended = threading.Event()
 
     def name_itself(self) -> None:
@@ -107,6 +110,25 @@ class Renewal(threading.Thread):
             UnreachableError: it does not answer.
         """
         self._change(lambda lease: lease["metadata"]["annotations"].update(naming(lease)))
+
+    def note(self, changes: str) -> None:
+        """Write into the Lease what the run is about to change that is not its own.
+
+        Raises:
+            ApiError: the API server refuses.
+            UnreachableError: it does not answer.
+        """
+
+        def write(lease: Object) -> None:
+            lease["metadata"]["annotations"][_CHANGES] = changes
+
+        try:
+            self._change(write)
+        except ApiError as error:
+            if error.status != CONFLICT:
+                raise
+            self._look_again()
+            self._change(write)
 
     def run(self) -> None:
         """Renew until closed, or until the Lease is gone."""
@@ -128,9 +150,10 @@ class Renewal(threading.Thread):
             self.join()
 
     def _change(self, change: Callable[[Object], object]) -> None:
-        self._lease["spec"]["renewTime"] = moment(self._kube.server_time())
-        change(self._lease)
-        self._lease = self._kube.update(self._lease)
+        with self._changing:
+            self._lease["spec"]["renewTime"] = moment(self._kube.server_time())
+            change(self._lease)
+            self._lease = self._kube.update(self._lease)
 
     def _look_again(self) -> None:
         """Somebody else changed the Lease: go on from what it is now, if it still is ours."""
@@ -139,7 +162,8 @@ class Renewal(threading.Thread):
         except (ApiError, UnreachableError):
             return
         if uid_of(found) == uid_of(self._lease):
-            self._lease = found
+            with self._changing:
+                self._lease = found
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,8 @@ class Claimant:
     """By the API server's clock, in seconds since 1970."""
     anchor: str
     anchor_uid: str
+    changes: str
+    """What it has changed that is not its own, and not put back yet; empty: nothing."""
 
     def names(self, anchor: Object) -> bool:
         """Whether it is this anchor's own Lease, not a copy of another's."""
@@ -177,6 +203,7 @@ def claimant(lease: Object) -> Claimant | None:
             expires=renewed.timestamp() + int(spec["leaseDurationSeconds"]),
             anchor=annotations[_ANCHOR],
             anchor_uid=annotations[_ANCHOR_UID],
+            changes=annotations.get(_CHANGES, ""),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -192,6 +219,8 @@ class Candidate:
     """Why it must stay; empty when it may go."""
     alive: str = ""
     """Whose run it is that goes on; empty when none does."""
+    changes: str = ""
+    """What its Lease says that it has changed and not put back (`Claimant.changes`)."""
 
     @property
     def kind(self) -> Kind:
@@ -248,4 +277,4 @@ def _judged(anchor: Object, lease: Object | None, now: float) -> Candidate:
         keep = f"{alive}, lives: its Lease expires in {said.expires - now:.0f} s"
     else:
         keep = ""
-    return Candidate(anchor, run_id, keep, alive)
+    return Candidate(anchor, run_id, keep, alive, said.changes if said is not None else "")

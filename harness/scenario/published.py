@@ -10,9 +10,10 @@ from harness.cluster.kinds import NODE, POD, SLICE, Kind, Object, has_labels, na
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD
+from harness.scenario.driver import driver_log
 from harness.scenario.evidence import EvidenceBase
 from harness.scenario.observed import Observed
-from harness.scenario.pods import describe, driver_log, has_started
+from harness.scenario.pods import describe, has_started
 from harness.scenario.run import Run
 from harness.verdict import causes
 from harness.verdict.finding import Blame, Finding, InconclusiveError, UnmetError, UnsupportedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
@@ -41,6 +41,7 @@ from harness.cluster.observe import Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Impact, Options
+from harness.scenario.changes import Changes, Means
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import UnmetError
@@ -123,10 +124,12 @@ class Run:
         """Everything created, oldest first."""
         self.unanswered: list[Object] = []
         """What the API server was asked to create and did not say whether it did."""
-        self.borrowed: dict[str, str] = {}
-        """What is not the run's and a check may change all the same: UID to reason."""
-        self.chores: dict[str, Callable[[], None]] = {}
-        """What clean-up has to do once the pods are gone, unless it was done before."""
+        self.changes = Changes(
+            Means(kube, self.observer, self.budgets.release, self.create),
+            self.journal,
+            self._note_changes,
+        )
+        """What the run changes that is not its own."""
 
     @property
     def subject(self) -> Subject:
@@ -254,6 +257,12 @@ class Run:
             if not self.observer.observes(kind):
                 self.observer.observe(kind, name)
 
+    def _note_changes(self, changes: str) -> None:
+        with self._opening:
+            self._open_anchor()
+        if self._renewal is not None:
+            self._renewal.note(changes)
+
     def stop_renewing(self) -> None:
         """Let the Lease expire; what is left then may be swept."""
         if self._renewal is not None:
@@ -322,8 +331,7 @@ class Run:
             UnreachableError: it does not answer.
             UnmetError: it is an object of the cluster, and the run is confined to a namespace.
         """
-        obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
-        self._give_owner(obj)
+        self.mark(obj)
         self.journal.possess("creating", kind=obj["kind"], name=name_of(obj), ns=namespace_of(obj))
         # Ctrl-C and a lost answer can come at any point in between.
         self.unanswered.append(obj)
@@ -339,8 +347,15 @@ class Run:
         self.observer.known(created)
         return created
 
-    def _give_owner(self, obj: Object) -> None:
-        """Have Kubernetes remove an object with the anchor, unless its namespace does that."""
+    def mark(self, obj: Object) -> None:
+        """Give an object that is to be created the run's label and, where it takes one, its owner.
+
+        Kubernetes removes it with the anchor then, unless its namespace does that.
+
+        Raises:
+            UnmetError: it is an object of the cluster, and the run is confined to a namespace.
+        """
+        obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
         anchor = self._anchor
         of_cluster = not kind_of(obj).namespaced
         if of_cluster and self.confined_to:

@@ -18,8 +18,10 @@ from harness.cluster.kinds import CLAIM, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.logs import LogFollower
 from harness.cluster.observe import WaitTimeoutError
+from harness.scenario.changes import FolderChange
+from harness.scenario.driver import driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
-from harness.scenario.node_folder import NodeFolder
+from harness.scenario.node_folder import node_folder
 from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
@@ -34,7 +36,6 @@ from harness.scenario.pods import (
     cannot_start,
     container_state,
     describe_events,
-    driver_log,
     has_started,
     last_termination,
     restarts,
@@ -96,7 +97,7 @@ class Steps(Waiting):
         self._kube = run.kube
         self._observer = run.observer
         self._budgets = run.budgets
-        self._folder: NodeFolder | None = None
+        self._folder: FolderChange | None = None
 
     # The whole scenario
 
@@ -355,8 +356,6 @@ class Steps(Waiting):
             raise reason from error
         for container in containers:
             container.pod = container.admitted.found(pod)
-        if self._folder is not None and host_folder:
-            self._folder.used_by(pod)
         for claim in claims:
             if claim.allocated.known() is None:
                 self.await_allocation(claim, pod)
@@ -386,8 +385,8 @@ class Steps(Waiting):
     def node_folder(self) -> PurePosixPath:
         """Name a folder of the node for pods to share; it is removed at the end."""
         if self._folder is None:
-            self._folder = NodeFolder(self.run, self.create, self.evidence.name)
-        return self._folder.path
+            self._folder = node_folder(self.run, self._scenario, self.namespace)
+        return PurePosixPath(self._folder.path)
 
     def create(self, template: str, values: Mapping[str, Any]) -> Object:
         """Create an object in the scenario's namespace."""
@@ -710,20 +709,23 @@ class Steps(Waiting):
         keep = self.run.options.keep
         if keep == "always" or (keep == "failed" and not self.evidence.went_well()):
             raise UnmetError(f"the pods are kept, as --dra-keep {keep} asks")
+        folder, changes = self._folder, self.run.changes
+        if folder is not None:
+            changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
         # A container that has ended does not make the folder again.
-        folder = self._folder
         at_once = folder is not None and all(self.has_ended(_pod_of(c), c.role) for c in containers)
         for pod in pods:
             if not self._observer.last(pod).gone:
                 self._kube.delete(pod)
-        removals = folder.begin_removal() if folder is not None and at_once else []
+        removals = folder.begin(changes.means) if folder is not None and at_once else []
         self._await_gone(pods)
         for claim in self.evidence.claims.values():
             if claim.released.known() is None:
                 self._await_release(claim, pods)
                 self._kube.delete(claim.obj)
         if folder is not None:
-            folder.end_removal(removals if at_once else folder.begin_removal())
+            begun = removals if at_once else folder.begin(changes.means)
+            changes.attempt(folder, lambda: folder.end(changes.means, begun))
             self._folder = None
 
     def _await_gone(self, pods: Sequence[Object]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.cluster.budgets import Budget
 from harness.cluster.kinds import (
@@ -30,7 +30,10 @@ from harness.verdict.finding import Blame, Finding, counted
 from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result
 
 NOTHING_LEFT = "Nothing of the run MUST be left in the cluster."
-NOTHING_FOREIGN = "The run MUST have changed nothing in the cluster that it did not create."
+NOTHING_FOREIGN = (
+    "The run MUST have changed nothing in the cluster that it did not create, but what it noted"
+    " before and put back."
+)
 
 
 def clean_up(run: Run) -> list[Result]:
@@ -43,12 +46,17 @@ def clean_up(run: Run) -> list[Result]:
     _await_server(run)
     _find_unanswered(run)
     removal = Removal(run.kube, run.observer, run.budgets.clean_up)
+    run.changes.put_back_all(after_pods=False)
     removal.delete(POD, run.created)
-    _do_chores(run, removal.trouble)
-    removal.delete_all(run.created, last=run.anchor)
+    pods = [run.observer.last(obj).obj for obj in run.created if obj["kind"] == POD.name]
+    run.changes.put_back_all(pods, after_pods=True)
+    # As long as a change stays, a sweep has to find its note, and a namespace to work in.
+    stays = run.changes.stays()
+    gone = [obj for obj in run.created if not (stays and obj["kind"] == NAMESPACE.name)]
+    removal.delete_all(gone, last=None if stays else run.anchor)
     run.stop_renewing()
     left = removal.left(sorted(run.created, key=_causes_first))
-    run.record.leftovers.extend(left)
+    run.record.leftovers.extend([*stays, *left])
     return [
         _nothing_left(run, left, removal.trouble, time.monotonic() - began),
         _nothing_foreign(run),
@@ -183,15 +191,17 @@ def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float)
 
 def _nothing_foreign(run: Run) -> Result:
     """Every change went through one door, which has noted them all."""
-    mine = {uid_of(obj) for obj in run.created} | set(run.borrowed)
+    mine = {uid_of(obj) for obj in run.created}
     inside = {name_of(namespace) for namespace in run.namespaces()}
 
-    def is_mine(obj: Object) -> bool:
+    def is_known(obj: Object) -> bool:
         # What controllers made of the run's objects counts; a label, which can be copied, does not.
         owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
-        return namespace_of(obj) in inside or not mine.isdisjoint([uid_of(obj), *owners])
+        own = namespace_of(obj) in inside or not mine.isdisjoint([uid_of(obj), *owners])
+        return own or run.changes.made_to(obj)
 
-    foreign = [str(write) for write in run.kube.writes if not is_mine(write.obj)]
+    foreign = [str(write) for write in run.kube.writes if not is_known(write.obj)]
+    stays, told = run.changes.stays(), run.changes.told
     finding = None
     if foreign:
         finding = Finding(
@@ -201,7 +211,19 @@ def _nothing_foreign(run: Run) -> Result:
             blame=Blame.SUITE,
             likely="a fault of this suite",
         )
-    return _case("HYGIENE-002", "nothing_foreign_is_changed", NOTHING_FOREIGN, finding, 0.0)
+    elif stays:
+        finding = Finding(
+            head=f"not put back: {stays[0]}",
+            expected="what is not the run's own as it was before",
+            observed="\n".join(stays),
+            blame=Blame.CLUSTER,
+            next="--dra-sweep, once the run's Lease has expired, tries again",
+        )
+    result = _case("HYGIENE-002", "nothing_foreign_is_changed", NOTHING_FOREIGN, finding, 0.0)
+    if finding is None and told:
+        changed = "; ".join(told)
+        result = replace(result, headline=f"changed, and as it was before: {changed}")
+    return result
 
 
 def _case(
@@ -243,15 +265,6 @@ def _find_unanswered(run: Run) -> None:
             run.created.append(found)
             run.journal.possess("created", object=found)
     run.unanswered.clear()
-
-
-def _do_chores(run: Run, trouble: list[str]) -> None:
-    for name, chore in list(run.chores.items()):
-        try:
-            chore()
-        except (ApiError, StoppedError, UnreachableError, WaitTimeoutError) as error:
-            trouble.append(f"{name}: {error}")
-            run.record.leftovers.append(name)
 
 
 def _causes_first(obj: Object) -> int:

@@ -2,12 +2,12 @@
 
 Only what `harness.cluster.anchor` says to be an expired run's own is removed, and what hangs on it.
 It goes as in the clean-up of a run: by UID, pods before claims before namespaces, no finalizer
-touched.
+touched. What such a run had changed that was not its own, its Lease says, and it is put back first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.cluster.anchor import RUN_LABEL, Candidate, candidates, is_owned_by
@@ -24,8 +24,9 @@ from harness.cluster.kinds import (
     name_of,
     namespace_of,
 )
-from harness.cluster.kube import Kube
+from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Observer, describe_name
+from harness.scenario.changes import Change, Means, NotPutBackError, read
 from harness.session.cleanup import Removal
 
 _SWEPT_INSIDE = (POD, CLAIM)
@@ -40,6 +41,8 @@ _SWEPT_ALONE = tuple(
 class Swept:
     """What a sweep did; each a line for people."""
 
+    restored: list[str] = field(default_factory=list)
+    """What was changed that was not the run's own, and is now as it was."""
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     """What looks like a run's and is not to be removed, with the reason."""
@@ -48,6 +51,7 @@ class Swept:
 
     def lines(self) -> Iterator[str]:
         """All of it."""
+        yield from (f"RESTORED {text}" for text in self.restored)
         yield from (f"REMOVED  {text}" for text in self.removed)
         yield from (f"KEPT     {text}" for text in self.kept)
         yield from (f"LEFT     {text}" for text in self.left)
@@ -73,24 +77,62 @@ def sweep(kube: Kube, budgets: Budgets, namespace: str = "") -> Swept:
         if candidate.keep:
             swept.kept.append(f"{what}: {candidate.keep}")
             continue
-        left, trouble = _remove(kube, budgets, candidate)
+        try:
+            changes = read(candidate.changes)
+        except ValueError as error:
+            swept.kept.append(f"{what}: {error}")
+            continue
+        left, trouble = _remove(kube, budgets, candidate, changes)
         if left:
             swept.left += [*left, *trouble]
         else:
+            swept.restored += map(str, changes)
             swept.removed.append(f"{what} of run {candidate.run_id}, and what it owned")
     return swept
 
 
-def _remove(kube: Kube, budgets: Budgets, candidate: Candidate) -> tuple[list[str], list[str]]:
-    """Remove an anchor; answers what is left, and what went wrong."""
+def _remove(
+    kube: Kube, budgets: Budgets, candidate: Candidate, changes: Sequence[Change]
+) -> tuple[list[str], list[str]]:
+    """Put back what a run changed and remove its anchor.
+
+    Returns:
+        What is left, and what went wrong.
+    """
     observer = Observer(kube, Journal(None))
+
+    def create(obj: Object) -> Object:
+        created = kube.create(obj)
+        observer.known(created)
+        return created
+
+    means = Means(kube, observer, budgets.release, create)
     try:
         owned = _owned(kube, observer, candidate)
         removal = Removal(kube, observer, budgets.clean_up)
+        pods = [obj for obj in owned if obj["kind"] == POD.name]
+        stays = _put_back(means, [one for one in changes if not one.after_pods], pods)
+        removal.delete(POD, owned)
+        stays += _put_back(means, [one for one in changes if one.after_pods], pods)
+        if stays:
+            return stays, removal.trouble  # a later sweep tries again: the anchor has the note
         removal.delete_all(owned, last=candidate.anchor)
         return removal.left([*owned, candidate.anchor]), removal.trouble
     finally:
         observer.close()
+
+
+def _put_back(means: Means, changes: Sequence[Change], pods: Sequence[Object]) -> list[str]:
+    """Put changes back; answers what stays, each with the reason."""
+    stays = []
+    for change in changes:
+        try:
+            change.put_back(means, pods)
+        except NotPutBackError as error:
+            stays.append(str(error))
+        except (ApiError, UnreachableError) as error:
+            stays.append(f"{change}: {error}")
+    return stays
 
 
 def _owned(kube: Kube, observer: Observer, candidate: Candidate) -> list[Object]:
