@@ -41,6 +41,7 @@ LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
+DAEMON_SET = Kind("DaemonSet", "apps/v1", "daemonsets")
 ACCESS_REVIEW = Kind(
     "SelfSubjectAccessReview",
     "authorization.k8s.io/v1",
@@ -55,7 +56,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
-        *(ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
     )
 }
 

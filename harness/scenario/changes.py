@@ -61,7 +61,7 @@ class FieldsChange:
 
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
-        return f"{', '.join(self.before)} of {self.kind.lower()}/{self.name}{where}"
+        return f"{self.kind.lower()}/{self.name}{where}"
 
     def put_back(self, means: Means, pods: Iterable[Object] = ()) -> None:  # noqa: ARG002
         """Give the fields the values that they had, unless somebody else has changed them."""
@@ -76,13 +76,13 @@ class FieldsChange:
             if uid_of(found) != self.uid or now == self.before:
                 return
             if now != self.after:
-                raise NotPutBackError(
-                    f"{self}: somebody else has changed it since, so it is left as it is; before"
-                    f" the run it was {json.dumps(self.before)}"
-                )
+                raise NotPutBackError(f"{self}: somebody else has changed it since; {self._was()}")
             if update(means.kube, found, self.before):
                 return
-        raise NotPutBackError(f"{self}: it changes all the time; it was {json.dumps(self.before)}")
+        raise NotPutBackError(f"{self}: it changes all the time; {self._was()}")
+
+    def _was(self) -> str:
+        return f"before the run: {json.dumps(self.before)}"
 
 
 @dataclass
@@ -212,7 +212,7 @@ class Changes:
             made = FieldsChange(
                 kind.name, name_of(found), namespace_of(found), uid_of(found), before, after
             )
-            text = f"{made} ({why})"
+            text = f"{made}: {', '.join(after)} ({why})"
             self._begin(made, text, uid_of(found))
             if update(self.means.kube, found, after):
                 return made

@@ -15,8 +15,7 @@ from harness.cluster.budgets import Budgets
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import (
     CLAIM,
-    EVENT,
-    KINDS,
+    CONFIG_MAP,
     LEASE,
     NAMESPACE,
     POD,
@@ -31,9 +30,7 @@ from harness.session.cleanup import Removal
 
 _SWEPT_INSIDE = (POD, CLAIM)
 """What has to go before the namespace that it is in; the namespace takes the rest along."""
-_SWEPT_ALONE = tuple(
-    kind for kind in KINDS.values() if kind.namespaced and kind not in (EVENT, LEASE)
-)
+_SWEPT_ALONE = (POD, CLAIM, CONFIG_MAP)
 """What a run can own where it had no namespace of its own."""
 
 

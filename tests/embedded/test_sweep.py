@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embedded.cluster import Cluster
+from embedded.cluster import Cluster, node_root
 from harness.cluster.anchor import PREFIX, RUN_LABEL, moment
 from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, Object, name_of, namespace_of
 from harness.cluster.kube import Kube, from_kubeconfig
@@ -70,32 +71,60 @@ def copy_of(obj: Object, name: str, namespace: str | None = None) -> Object:
     return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, **spec}
 
 
+def kill_in_the_middle(
+    kube: Kube, suite: list[Any], environment: dict[str, str], folder: Path, pod_name: str
+) -> None:
+    """Begin a run and kill it when a pod of this name runs."""
+    _, version = kube.list(POD)
+    running = subprocess.Popen(
+        suite, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    for pod in changes(kube, POD, version):
+        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        running_now = "running" in (statuses or [{"state": ""}])[0]["state"]
+        if name_of(pod).startswith(pod_name) and running_now:
+            break
+    running.kill()
+    running.wait()
+
+
+def swept(suite: list[Any], environment: dict[str, str], folder: Path) -> str:
+    """Sweep, and answer what is printed."""
+    done = subprocess.run(
+        [*suite, "--dra-sweep"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_folder_that_a_killed_run_left_on_a_node_is_swept(
+    kube: Kube, cluster: Cluster, suite: list[Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The Lease says that there is one, the pods on which node."""
+    allowed = [*suite, "--dra-allow", "privileged", "--dra-check", "IPC-001"]
+    kill_in_the_middle(kube, allowed, environment, tmp_path, "consumer-privileged")
+
+    def left() -> list[str]:
+        return [path.name for path in (node_root(cluster.name) / "tmp").glob("dra-conformance-*")]
+
+    (anchor,) = anchors(kube)
+    assert left() == [f"{name_of(anchor)}-privileged"]
+    lease = kube.get(LEASE, name_of(anchor), name_of(anchor))
+    kube.update({**lease, "spec": {**lease["spec"], "renewTime": LONG_AGO}})
+    printed = swept(suite, environment, tmp_path)
+    assert f"RESTORED folder /tmp/{name_of(anchor)}-privileged on node-" in printed
+    assert f"REMOVED  namespace/{name_of(anchor)} of run " in printed
+    assert (left(), anchors(kube)) == ([], [])
+
+
 def test_a_killed_run_is_swept_and_nothing_else(
     kube: Kube, suite: list[Any], environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Not while its Lease is valid; then all of it, and neither a copy nor a similar name."""
-    _, version = kube.list(POD)
-    running = subprocess.Popen(
-        suite, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for pod in changes(kube, POD, version):
-        statuses = (pod.get("status") or {}).get("containerStatuses") or []
-        if (
-            name_of(pod).startswith("consumer")
-            and "running" in (statuses or [{"state": ""}])[0]["state"]
-        ):
-            break
-    running.kill()
-    running.wait()
+    kill_in_the_middle(kube, suite, environment, tmp_path, "consumer")
     (anchor,) = anchors(kube)
 
-    def sweep() -> str:
-        done = subprocess.run(
-            [*suite, "--dra-sweep"], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
+    sweep = partial(swept, suite, environment, tmp_path)
     assert f"KEPT     namespace/{name_of(anchor)}: run " in sweep()
     lease = kube.get(LEASE, name_of(anchor), name_of(anchor))
     foreign = [

@@ -176,13 +176,13 @@ def test_what_does_not_go_is_waited_for_once(
 
 
 def test_a_change_of_what_is_not_the_runs_is_found(run: Run, api: FakeApi) -> None:
-    """Unless the check said that it would."""
+    """Unless it was made through the run's changes."""
     lent, other = (api.put(thing("Pod", name, "others")) for name in ("lent", "other"))
     run.open_namespace(RESTRICTED)
-    run.borrowed[lent["metadata"]["uid"]] = "the driver's pod, to see it come back"
+    run.changes.delete(lent, "to see it come back")
     made = api.put(thing("ResourceClaim", "made", run.open_namespace(RESTRICTED)))
     copied = api.put(thing("Pod", "copied", "others", labels={anchor.RUN_LABEL: run.id}))
-    for obj in (lent, other, made, copied):
+    for obj in (other, made, copied):
         run.kube.delete(obj)
     result = only(clean_up(run), "HYGIENE-002")
     assert result.outcome is Outcome.ERROR
