@@ -123,6 +123,7 @@ def push(archives: Sequence[Path], name: str, command: Sequence[str]) -> str:
     Raises:
         subprocess.CalledProcessError: the registry did not take it; the program has said why.
     """
+    artifacts.cache().mkdir(parents=True, exist_ok=True)  # a bundle has built nothing there
     with tempfile.TemporaryDirectory(dir=artifacts.cache()) as folder:
         oci.unpack(archives, name, Path(folder))
         return call([*command, folder])

@@ -260,6 +260,7 @@ def test_the_verb_prints_what_the_suite_takes(
 
     monkeypatch.setattr(push, "WORKLOAD_IMAGE_NAME", NAME)
     monkeypatch.setattr(artifacts, "obtain", obtain)
+    monkeypatch.setenv("DRA_CACHE", str(tmp_path / "nothing" / "built"))
     option = ",".join(item.name for item in chosen)
     with registry.serving(program, tmp_path / "registry") as address:
         assert push.main([f"{address}/{REPOSITORY}:7", "--insecure", "--arch", option]) == 0
