@@ -51,6 +51,16 @@ class OptionError(Exception):
 
 
 @dataclass(frozen=True)
+class Given:
+    """One option as a report shows it."""
+
+    name: str
+    value: str
+    origin: str
+    """Where the value comes from: ``command line``, ``default``, …"""
+
+
+@dataclass(frozen=True)
 class Options:
     """What was asked for, checked."""
 
@@ -104,9 +114,9 @@ class Options:
             return self.allow
         return frozenset(Impact) if own_cluster else frozenset()
 
-    def shown(self) -> dict[str, str]:
-        """Option to value and origin, for reports."""
-        values: dict[str, str] = {}
+    def given(self) -> tuple[Given, ...]:
+        """Answer every option with its value and where that comes from, for reports."""
+        given: list[Given] = []
         for field in fields(self):
             if field.name != "origins":
                 value = getattr(self, field.name)
@@ -115,8 +125,8 @@ class Options:
                 elif isinstance(value, frozenset | tuple):
                     value = ",".join(sorted(str(item) for item in value))
                 origin = self.origins.get(field.name, "default")
-                values[flag(field.name)] = f"{value} ({origin})"
-        return values
+                given.append(Given(flag(field.name), str(value), origin))
+        return tuple(given)
 
 
 @dataclass(frozen=True)

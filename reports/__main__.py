@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the verb says; answers the exit code."""
     parser = _Parser(prog="./run report", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    verb = verbs.add_parser("rebuild", help="write a run's other files anew from its results.json")
+    verb = verbs.add_parser("rebuild", help="write a run's other files again from its results.json")
     verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
     verb.set_defaults(do=_rebuild)
     verb = verbs.add_parser(
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("new", metavar="NEW", type=Path, help="another's")
     verb.set_defaults(do=_diff)
     verb = verbs.add_parser(
-        "publish", help="copy a run's files to docs/results/NAME, without what tells of the machine"
+        "publish", help="copy a run's files to docs/results/NAME, without host names and addresses"
     )
     verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
     verb.add_argument(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.options import OptionError, flag
-from harness.verdict.finding import Blame, Finding
+from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
 from reports import results
 from reports.diff import Diff, compare, lines_of
@@ -23,7 +23,7 @@ class Baseline:
     facts: Facts
 
     def judge(self, now: Record, folder: Path, selected: Collection[str]) -> Result:
-        """The case that fails when a check, or a run-wide invariant, got worse.
+        """Make the case that fails when a check, or a run-wide invariant, got worse.
 
         Known issues are no regressions: somebody has accepted them, until a date.
 
@@ -33,7 +33,7 @@ class Baseline:
             selected: the IDs of the checks that it was to make; others are not compared, so that
                 a run of some checks can be measured by a run of all.
         """
-        known = {one.case for one in now.results if one.outcome is Outcome.SKIP and one.finding}
+        known = {one.case for one in now.results if one.skip is SkipKind.KNOWN_ISSUE}
         old, new = (
             replace(
                 record,
@@ -72,7 +72,7 @@ class Baseline:
         return Finding(
             head=f"worse than in run {self.facts.run_id}: {first.case.split('_')[0]}"
             f" {first.old} -> {first.new}{more}",
-            expected=f"no case worse than in the run of {self.facts.place}",
+            expected=f"no case worse than in the run of {self.facts.cluster}",
             observed="\n".join(line.strip() for line in lines_of(worse)),
             blame=blamed[0] if blamed else Blame.CLUSTER,
             next=f"./run report diff {self.path} {folder}; if it is meant to be so, take this"
@@ -81,7 +81,7 @@ class Baseline:
 
 
 def load(path: Path | None) -> Baseline | None:
-    """The run that an option names; None for none.
+    """Read the run that an option names; None where it names none.
 
     Raises:
         OptionError: it has no results that this suite can read.

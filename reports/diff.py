@@ -15,11 +15,11 @@ _RANK = {"pass": 0, "advice": 1, "skip": 2, "error": 3, "fail": 4}
 """The higher, the worse; a case that is gone counts as one that was skipped."""
 _GONE = "missing"
 ONE_BY_ONE = 4
-"""From so many cases on that went the same way for one reason, they share a line."""
+"""Fewer cases that changed alike have a line each; so many or more share one."""
 
 
 class Direction(enum.StrEnum):
-    """Which way a case went."""
+    """In which direction a case changed."""
 
     WORSE = "worse"
     """A regression: less is known to work than before."""
@@ -31,7 +31,7 @@ class Direction(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One case that ended another way, or is in one of the runs only."""
+    """One case that ended differently, or is in one of the runs only."""
 
     case: str
     old: str
@@ -69,7 +69,7 @@ class Diff:
 
 
 def compare(old: Record, new: Record) -> Diff:
-    """The changes from the old run to the new one.
+    """Find the changes from the old run to the new one.
 
     A case got worse when it passed and does not any more, is missing now though it passed, or
     went from skipped by way of error to failed. Measured values never make a regression: what is
@@ -102,9 +102,7 @@ def _change(case: str, before: Mapping[str, Result], after: Mapping[str, Result]
 
 
 def _word(result: Result | None) -> str:
-    if result is None:
-        return _GONE
-    return "advice" if result.advice else result.outcome.value
+    return result.word if result is not None else _GONE
 
 
 def _cells(old: Iterable[Table], new: Iterable[Table]) -> Iterator[CellChange]:
@@ -157,9 +155,9 @@ def _shown(cell: Cell) -> str:
 
 
 def lines(old: Facts, new: Facts, diff: Diff) -> Iterator[str]:
-    """The changes for the terminal, the worst first."""
-    yield f"OLD      {old.run_id}  {old.place}"
-    yield f"NEW      {new.run_id}  {new.place}"
+    """Yield the changes for the terminal, the worst first."""
+    yield f"OLD      {old.run_id}  {old.cluster}"
+    yield f"NEW      {new.run_id}  {new.cluster}"
     yield from lines_of(diff.cases)
     for cell in diff.cells:
         where = " / ".join(part for part in (cell.table, cell.row, cell.column) if part)
@@ -175,7 +173,7 @@ def lines(old: Facts, new: Facts, diff: Diff) -> Iterator[str]:
 
 
 def lines_of(changes: Iterable[Change]) -> Iterator[str]:
-    """Changes of cases; the worst first, and many that went the same way in one line."""
+    """Yield a line for each changed case, the worst first; many that changed alike share one."""
     for (direction, was, now, reason), cases in _grouped(changes).items():
         why = f": {one_line(reason)}" if reason else ""
         if len(cases) < ONE_BY_ONE:
@@ -187,7 +185,7 @@ def lines_of(changes: Iterable[Change]) -> Iterator[str]:
 
 
 def _grouped(cases: Iterable[Change]) -> dict[tuple[Direction, str, str, str], list[str]]:
-    """The cases that went the same way for the same reason, together; the worst first."""
+    """Put the cases that changed alike for one reason together, the worst first."""
     order = list(Direction)
     groups: dict[tuple[Direction, str, str, str], list[str]] = {}
     for change in sorted(cases, key=lambda change: order.index(change.direction)):

@@ -20,16 +20,17 @@ def write(path: Path, record: Record, facts: Facts) -> None:
 
 
 def document(record: Record, facts: Facts) -> dict[str, Any]:
-    """The file's content: what every run knows, and below it what this one found out."""
+    """Make the file's content: what every run knows, and what this one found out."""
     return {
         "schema": SCHEMA,
-        "place": facts.place,
+        "place": facts.cluster,
         "hardware": facts.hardware,
         "run": facts.run_id,
         "kubernetes": {"version": facts.kubernetes, "dra_api": facts.dra_api},
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
         "options": {
-            name: {"value": value, "origin": origin} for name, value, origin in facts.given()
+            option.name: {"value": option.value, "origin": option.origin}
+            for option in facts.given()
         },
         **record.environment,
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
+from harness.options import Given
 from harness.verdict.outcome import Record
 
 
@@ -16,7 +16,7 @@ class Facts:
     """One run, for every writer."""
 
     run_id: str
-    place: str
+    cluster: str
     """The first line of every report: which cluster, which driver, which hardware."""
     hardware: str
     kubernetes: str
@@ -28,7 +28,7 @@ class Facts:
     """Seconds since 1970."""
     seconds: float
     exit_code: int
-    options: Mapping[str, str]
+    options: tuple[Given, ...]
     folder: Path
     junit: Path
     host: str
@@ -39,19 +39,14 @@ class Facts:
     """The command that deletes what was kept on request."""
     properties: Mapping[str, str] = field(default_factory=dict)
 
-    def given(self) -> list[tuple[str, str, str]]:
-        """Each option with its value and where that comes from; the defaults last."""
-        rows = []
-        for name, text in self.options.items():
-            match = re.fullmatch(r"(.*) \((.*)\)", text, re.DOTALL)
-            value, origin = (match[1], match[2]) if match else (text, "")
-            rows.append((name, value, origin))
-        return sorted(rows, key=lambda row: row[2] == "default")
+    def given(self) -> list[Given]:
+        """List the options, the defaults last."""
+        return sorted(self.options, key=lambda option: option.origin == "default")
 
     def shown(self, record: Record) -> dict[str, str]:
         """As names and values, for dashboards."""
         return {
-            "place": self.place,
+            "place": self.cluster,
             "verdict": record.verdict().value,
             "exit.code": str(self.exit_code),
             "run.id": self.run_id,

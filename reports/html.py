@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.verdict.finding import sections
+from harness.verdict.finding import DRIVER_LOG, EVENTS, STEPS
 from harness.verdict.outcome import (
     BASELINE_AREA,
     HYGIENE_AREA,
@@ -21,25 +21,19 @@ from harness.verdict.outcome import (
     Outcome,
     Record,
     Result,
-    Verdict,
     inconclusive_areas,
 )
 from harness.verdict.table import Table
 from reports.facts import Facts
 from reports.files import write_whole
 from reports.text import clean
+from reports.words import WORDS, counts, judged, meaning, untested
 
 NAME = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
-_MEANING = {
-    Verdict.CONFORMANT: "Every check passed.",
-    Verdict.PARTIAL: "No check failed, but not every check was made.",
-    Verdict.NONCONFORMANT: "The driver broke the contract.",
-    Verdict.INCONCLUSIVE: "Nothing final can be said about the driver.",
-}
-_SHOWN_AT_LENGTH = ("steps", "events", "driver log")
-"""Rows of a finding that are folded up: evidence, not message."""
+_EVIDENCE = (STEPS, EVENTS, DRIVER_LOG)
+"""Rows of a finding that are folded up."""
 _WORST_FIRST = ("fail", "error", "advice", "skip", "pass")
 _UUID = re.compile(r"((?:GPU-|MIG-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12},?)")
 _SPECIAL = ("nodes", "gpus", "suite")
@@ -65,12 +59,12 @@ class Shown:
     @property
     def rows(self) -> list[tuple[str, str]]:
         """The finding's message, row by row, as the terminal has it."""
-        return [row for row in sections(self.result.body) if row[0] not in _SHOWN_AT_LENGTH]
+        return [row for row in self.result.rows if row[0] not in _EVIDENCE]
 
     @property
     def evidence(self) -> list[tuple[str, str]]:
         """What was seen besides."""
-        return [row for row in sections(self.result.body) if row[0] in _SHOWN_AT_LENGTH]
+        return [row for row in self.result.rows if row[0] in _EVIDENCE]
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ def write(path: Path, record: Record, facts: Facts) -> None:
 
 
 def render(record: Record, facts: Facts) -> str:
-    """The page."""
+    """Make the page."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -112,27 +106,25 @@ def render(record: Record, facts: Facts) -> str:
         lstrip_blocks=True,
     )
     templates.filters["cell"] = _cell
+    templates.filters["upper_first"] = _upper_first
     templates.filters["kindof"] = _kind_of
     templates.filters["combined"] = _combined
     templates.filters["numeric"] = _numeric
     templates.filters["uuids"] = _uuids
     shown = _shown(record)
-    verdict = record.verdict()
+    of_driver, others = record.by_subject()
     page = templates.get_template("report.html.j2").render(
         record=record,
         facts=facts,
-        verdict=verdict.value,
-        meaning=_meaning(record, verdict),
+        verdict=record.verdict().value,
+        meaning=meaning(record, facts),
         started=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         counts=[
-            (outcome.value, record.count(outcome), word)
-            for outcome, word in (
-                (Outcome.FAIL, "failed"),
-                (Outcome.ERROR, "undecided by error"),
-                (Outcome.PASS, "passed"),
-                (Outcome.SKIP, "skipped"),
-            )
+            (outcome.value, sum(one.outcome is outcome for one in of_driver), word)
+            for outcome, word in WORDS.items()
         ],
+        judged=judged(of_driver, "the driver"),
+        others=counts(others) if others else "",
         total=len(record.checks()),
         highlights=highlights(record, facts),
         findings=sorted(
@@ -156,24 +148,14 @@ def render(record: Record, facts: Facts) -> str:
 def _shown(record: Record) -> list[Shown]:
     shown, describe = [], set()
     for number, result in enumerate(record.results, 1):
-        key = (result.id or result.case, _kind(result))
-        shown.append(Shown(result, f"case-{number}", _kind(result), first=key not in describe))
+        key = (result.id or result.case, result.word)
+        shown.append(Shown(result, f"case-{number}", result.word, first=key not in describe))
         describe.add(key)
     return shown
 
 
-def _kind(result: Result) -> str:
-    return "advice" if result.advice else result.outcome.value
-
-
-def _meaning(record: Record, verdict: Verdict) -> str:
-    if record.preflight_failed():
-        return "Preflight failed: no check was made."
-    return _MEANING[verdict]
-
-
 def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
-    """What one wants to know of every run, names and values, as far as it is known."""
+    """List the names and values that interest of every run, as far as they are known."""
     gpus = _records(record.environment.get("gpus"))
     counted = Counter(str(gpu.get("product")) for gpu in gpus)
     rows = [
@@ -195,7 +177,7 @@ def _images(environment: Mapping[str, Any]) -> list[str]:
 
 
 def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> list[str]:
-    """The values of an attribute, whether its name has the driver's domain before it or not."""
+    """List the values of an attribute, with the driver's domain before its name or without."""
     return sorted(
         {
             str(value)
@@ -207,20 +189,17 @@ def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> list[str]:
 
 
 def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
-    """What else there is to say of the run as a whole."""
-    notes = [("ended early", record.interrupted), ("part of the checks", record.narrowed)]
+    """List what else concerns the run as a whole."""
+    notes = [("ended early", record.interrupted), ("a part of the checks", record.narrowed)]
     if not record.preflight_failed():
-        notes += [
-            ("open", f"nothing was found out about {area}: no check of it passed")
-            for area in inconclusive_areas(record.checks())
-        ]
+        notes += [("untested", untested(area)) for area in inconclusive_areas(record.checks())]
     notes += [("left in the cluster", left) for left in record.leftovers]
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
     return [(title, text) for title, text in notes if text]
 
 
 def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
-    """The checks by area, each with its forms; then preflight, clean-up and baseline."""
+    """Group the checks by area, each with its forms; then preflight, clean-up and baseline."""
     areas: dict[str, dict[str, list[Shown]]] = {}
     for one in shown:
         key = one.result.id or one.result.case
@@ -233,14 +212,14 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
 
 
 def _records(value: object) -> list[Mapping[str, Any]]:
-    """A list of objects; nothing where the environment holds something else."""
+    """Answer a list of objects; an empty one where the environment holds something else."""
     if not isinstance(value, list):
         return []
     return [item for item in value if isinstance(item, Mapping)]
 
 
 def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
-    """A GPU without the attributes that have a column of their own."""
+    """Leave out of a GPU the attributes that have a column of their own."""
     describe = (gpu.get("uuid"), gpu.get("product"))
     attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in describe}
     return {**gpu, "attributes": attributes}
@@ -249,8 +228,13 @@ def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
 # For the template
 
 
+def _upper_first(text: str) -> str:
+    """Begin a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def _cell(value: object) -> str:
-    """A table's cell as text."""
+    """Show a table's cell as text."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

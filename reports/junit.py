@@ -40,11 +40,11 @@ def write(path: Path, record: Record, facts: Facts) -> None:
 
 
 def render(record: Record, facts: Facts) -> str:
-    """The file's content."""
+    """Make the file's content."""
     names = [(result.area, result.case) for result in record.results]
     for _, name in names:
         if not _NAME.fullmatch(name):
-            raise JUnitError(f"{name!r} is no name that all dashboards show")
+            raise JUnitError(f"{name!r} is not a name that all dashboards show")
     if len(set(names)) != len(names):
         raise JUnitError("two cases have the same name")
     suite = junit_xml.TestSuite(
@@ -53,13 +53,13 @@ def render(record: Record, facts: Facts) -> str:
         hostname=facts.host,
         timestamp=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
         properties={key: clean(value) for key, value in facts.shown(record).items() if value},
-        stdout=facts.place,
+        stdout=facts.cluster,
     )
     return _tidied(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
 
 
 def _tidied(text: str) -> str:
-    """The file as schemas of JUnit have it, which junit-xml does not always heed."""
+    """Correct what junit-xml writes in another way than the schemas of JUnit have it."""
     root = ET.fromstring(text.encode("utf-8"))
     for suite in root.findall("testsuite"):
         for output in suite.findall("system-out"):  # after the cases, says JUnit.xsd

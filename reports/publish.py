@@ -1,4 +1,4 @@
-"""Results for everybody: a run's files without what tells of the machines it was on.
+"""Results for everybody: a run's files without what identifies the machines it was on.
 
 Host names, addresses and local paths go; GPUs, versions and what was measured stay. Everything is
 taken from the scrubbed ``results.json``, so that no other file can say more; ``events.jsonl`` stays
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.verdict.finding import counted
-from harness.verdict.outcome import Outcome
 from reports import folder, html, junit, results
 from reports.files import write_whole
+from reports.words import counts
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE = "README.md"
@@ -58,7 +57,7 @@ class Identity:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Identity:
-        """That of the run of a ``results.json``."""
+        """Find what identifies the machines of the run of a ``results.json``."""
         run, cluster = content.get("run") or {}, content.get("cluster") or {}
         names: dict[str, str] = {}
         server = str(cluster.get("server") or "")
@@ -80,7 +79,7 @@ class Identity:
         return cls(names, tuple(path for path in above if path.count("/") > 1))
 
     def scrubbed(self, text: str) -> str:
-        """The text without them."""
+        """Replace in a text what identifies a machine."""
         for outer in self.folders:
             text = text.replace(f"{outer}/", "")
         for name in sorted(self.names, key=len, reverse=True):
@@ -90,7 +89,7 @@ class Identity:
         return _PATHS.sub(_without_path, text)
 
     def left_in(self, text: str) -> list[str]:
-        """What of it stands in a text all the same, each with its place."""
+        """List what still identifies a machine in a text, each with its line."""
         found = []
         for number, line in enumerate(text.splitlines(), 1):
             words = [name for name in self.names if _word(name).search(line)]
@@ -153,7 +152,7 @@ def publish(run: Path, name: str, into: Path) -> Path:
         folder.write(record, replace(facts, junit=Path(junit.NAME)), Path(made) / name)
         for file in sorted((Path(made) / name).iterdir()):
             if left := identity.left_in(file.read_text(encoding="utf-8")):
-                raise PublishError(f"{file.name} would still tell of the machine: {left[0]}")
+                raise PublishError(f"{file.name} would still identify the machine: {left[0]}")
         os.rename(Path(made) / name, place)
     page = into / PAGE
     write_whole(page, with_index(page.read_text(encoding="utf-8"), into))
@@ -161,7 +160,7 @@ def publish(run: Path, name: str, into: Path) -> Path:
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON document with every text in it, names included, changed."""
+    """Change every text in a JSON document, names included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -175,7 +174,7 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def with_index(page: str, into: Path) -> str:
-    """The page with the table of the runs that are there now.
+    """Write the table of the published runs into the page.
 
     Raises:
         PublishError: the page has no place for it.
@@ -189,31 +188,28 @@ def with_index(page: str, into: Path) -> str:
 
 
 def index(into: Path) -> str:
-    """The table of all published runs, the newest first."""
+    """Make the table of all published runs, the newest first."""
     runs = sorted((path for path in into.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
     if not runs:
         return "None yet.\n"
     rows = [
-        "| run | hardware | GPUs | driver | GPU driver | Kubernetes | verdict | checks |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
         *(_index_row(path) for path in runs),
     ]
     return "\n".join(rows) + "\n"
 
 
+COLUMNS = (
+    *("run", "hardware", "GPUs", "driver", "GPU driver", "Kubernetes", "verdict"),
+    *("cases that judge the driver", "cases that judge CUDA and this suite"),
+)
+
+
 def _index_row(path: Path) -> str:
     record, facts = results.read(path)
     known = dict(html.highlights(record, facts))
-    counts = ", ".join(
-        f"{record.count(outcome)} {word}"
-        for outcome, word in (
-            (Outcome.PASS, "passed"),
-            (Outcome.FAIL, "failed"),
-            (Outcome.ERROR, "undecided"),
-            (Outcome.SKIP, "skipped"),
-        )
-        if record.count(outcome)
-    )
+    of_driver, others = record.by_subject()
     cells = [
         f"[{path.name}]({path.name}/report.html)",
         facts.hardware,
@@ -222,6 +218,7 @@ def _index_row(path: Path) -> str:
         known.get("GPU driver", "-"),
         facts.kubernetes or "-",
         record.verdict().value,
-        counts or counted(0, "check"),
+        counts(of_driver),
+        counts(others),
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

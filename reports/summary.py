@@ -1,52 +1,63 @@
-"""The end of a run on the terminal: verdict, what is not passed, where the files are."""
+"""A run on the terminal: each finding in full once, then verdict, what is not passed, and files."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from harness.verdict.finding import HEAD_CHARACTERS, one_line
-from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result, inconclusive_areas
+from harness.verdict.finding import HEAD_CHARACTERS, Finding, counted, headline, one_line, text_of
+from harness.verdict.outcome import Outcome, Record, Result, inconclusive_areas
 from reports import html, results
 from reports.facts import Facts
+from reports.words import alike, counts, judged, meaning, untested
 
+FORMS_IN_A_LINE = 3
+"""How many forms of a check one line names; the rest is counted."""
 LONG_CHARACTERS = 600
 """Of a message that did not fit into its headline."""
 
 
+def findings(record: Record) -> Iterator[str]:
+    """Yield each finding in full, those of a check's forms that are alike together."""
+    for group in alike(r for r in record.results if r.red):
+        rows = group[0].rows
+        if len(group) > 1:
+            forms = [str(result.variant) for result in group]
+            rows = [("forms", f"the same in {', '.join(forms)}; shown is {forms[0]}"), *rows]
+        yield _line(group)
+        yield from text_of(rows).splitlines()
+        yield ""
+
+
 def lines(record: Record, facts: Facts) -> Iterator[str]:
-    """The lines."""
-    yield f"PLACE    {facts.place}"
-    counts = ", ".join(
-        f"{record.count(outcome)} {word}"
-        for outcome, word in (
-            (Outcome.PASS, "passed"),
-            (Outcome.FAIL, "failed"),
-            (Outcome.ERROR, "undecided by error"),
-            (Outcome.SKIP, "skipped"),
-        )
+    """Yield the end of a run: a line for each thing that is not passed."""
+    of_driver, others = record.by_subject()
+    yield f"CLUSTER  {facts.cluster}"
+    yield (
+        f"VERDICT  {record.verdict().value}: {judged(of_driver, 'the driver')}"
+        f" in {facts.seconds:.1f} s"
     )
-    yield f"VERDICT  {record.verdict().value}: {counts} in {facts.seconds:.1f} s"
-    for result in record.results:
-        if result.red:
-            blame = f" (who: {result.finding.blame.value})" if result.finding else ""
-            yield f" {result.outcome.value.upper():<6}  {result.headline}{blame}"
-            yield from _at_length(result)
-        elif result.advice:
-            yield f" ADVICE  {result.headline}"
-            yield from _at_length(result)
+    if others:
+        yield f"         CUDA, the cluster and this suite itself: {counts(others)}"
+    yield f"         {meaning(record, facts)}"
+    for group in alike(r for r in record.results if r.red or r.advice):
+        finding = group[0].finding
+        party = f" (responsible: {finding.blame.value})" if finding and group[0].red else ""
+        yield f" {_line(group)}{party}"
+        if finding and group[0].advice:
+            yield from _of_advice(group[0], finding)
     reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
     for reason, times in reasons.most_common():
-        yield f" SKIP    {times} x {reason}"
+        yield f" SKIPPED {counted(times, 'case')}: {reason}"
     for table in record.tables:
         if table.sentence:
             yield f" TABLE   {table.title}: {table.sentence}"
     if record.interrupted:
         yield f" ENDED   {record.interrupted}"
     if record.narrowed:
-        yield f" PART    {record.narrowed}"
-    for area in inconclusive_areas(record.checks()):
-        yield f" OPEN    nothing was found out about {area}: no check of it passed"
+        yield f"SELECTED a part of the checks; {one_line(record.narrowed)}"
+    for area in () if record.preflight_failed() else inconclusive_areas(record.checks()):
+        yield f"UNTESTED {untested(area)}"
     for left in record.leftovers:
         yield f" LEFT    {left}"
     if facts.kept:
@@ -56,12 +67,19 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     yield f"         {facts.folder / results.NAME}"
 
 
-def _at_length(result: Result) -> Iterator[str]:
-    """What nothing above has told: a run that ends in preflight shows no failure in full."""
-    finding = result.finding
-    if result.area != PREFLIGHT_AREA or finding is None:
-        return
+def _of_advice(result: Result, finding: Finding) -> Iterator[str]:
+    """Say what the line of an advice does not, which stands in full in the reports only."""
     if len(f"{result.id} {finding.head}") > HEAD_CHARACTERS:
         yield f"         {one_line(finding.head, LONG_CHARACTERS)}"
     if finding.next:
         yield f" NEXT    {finding.next}"
+
+
+def _line(group: Sequence[Result]) -> str:
+    """Say what results that are alike have in common, in one line."""
+    first, text = group[0], group[0].headline
+    if len(group) > 1 and first.finding is not None:
+        forms = [str(result.variant) for result in group[:FORMS_IN_A_LINE]]
+        more = f" and {len(group) - len(forms)} more" if len(group) > len(forms) else ""
+        text = headline(first.id, ", ".join(forms) + more, first.finding)
+    return f"{first.word.upper():<7} {text}"

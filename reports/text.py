@@ -1,4 +1,4 @@
-"""Text as every reader of reports takes it."""
+"""Text that every reader of reports accepts."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 def clean(text: str) -> str:
-    """The text without terminal codes and control characters, which XML and HTML do not take."""
+    """Remove terminal codes and control characters, which XML and HTML do not take."""
     return _NOT_TEXT.sub("", _TERMINAL_CODES.sub("", text))

@@ -83,6 +83,11 @@ def page(known: list[Check]) -> str:
                 "",
                 f"* {check.force}, level {check.level}, impact {impacts(check.impacts_of(None))}",
                 *([f"* forms and their impact: {forms}"] if forms else []),
+                *(
+                    ["* judges CUDA or this suite, not the driver"]
+                    if not check.judges_driver
+                    else []
+                ),
                 *([f"* after: {', '.join(check.after)}"] if check.after else []),
                 f"* judges: {', '.join(judged)}",
             ]

@@ -19,7 +19,7 @@ from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario
-from harness.verdict.finding import UnmetError
+from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.table import Table
 
 MOST_AT_A_TIME = 6
@@ -116,14 +116,15 @@ class Launcher:
                     "a scenario's turn", self._next, _UNTIL_THE_END, lambda: ""
                 )
             except StoppedError:
-                reason = UnmetError("the run was ended before")
+                reason = UnmetError("the run was ended before", SkipKind.NOT_RUN)
                 for scenario in self._pending:
                     self._evidence[scenario.name].set_result(scenario.not_run(reason))
                 return
             self._pending.remove(scenario)
             if not possible:
                 reason = UnmetError(
-                    "not run: devices of an earlier form were not given back, and none are free"
+                    "devices of an earlier form were not given back, and none are free",
+                    SkipKind.NOT_RUN,
                 )
                 self._evidence[scenario.name].set_result(scenario.not_run(reason))
                 continue

@@ -16,7 +16,14 @@ from harness.scenario.observed import Observed
 from harness.scenario.pods import describe, has_started
 from harness.scenario.run import Run
 from harness.verdict import causes
-from harness.verdict.finding import Blame, Finding, InconclusiveError, UnmetError, UnsupportedError
+from harness.verdict.finding import (
+    Blame,
+    Finding,
+    InconclusiveError,
+    SkipKind,
+    UnmetError,
+    UnsupportedError,
+)
 
 
 class Published(EvidenceBase):
@@ -116,7 +123,8 @@ class Published(EvidenceBase):
             finding = Finding(head, "the API server answers", head, Blame.CLUSTER)
         except ApiError as error:
             if error.status == 403:
-                into.missing(UnmetError(f"not allowed: list {kind.plural} of the whole cluster"))
+                reason = f"list {kind.plural} of the whole cluster"
+                into.missing(UnmetError(reason, SkipKind.NOT_ALLOWED))
                 return None
             head = f"the API server refuses: {error}"
             finding = causes.refusal(head, f"a list of {kind.plural}", error)

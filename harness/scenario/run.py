@@ -44,7 +44,7 @@ from harness.options import Impact, Options
 from harness.scenario.changes import Changes, Means
 from harness.verdict import causes
 from harness.verdict.causes import Cause
-from harness.verdict.finding import UnmetError
+from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.invariants import Invariants
 from harness.verdict.outcome import Record
 
@@ -360,8 +360,9 @@ class Run:
         of_cluster = not kind_of(obj).namespaced
         if of_cluster and self.confined_to:
             raise UnmetError(
-                f"not allowed: it creates a {obj['kind']} of the whole cluster, and"
-                f" --dra-namespace keeps the run to {self.confined_to}"
+                f"it creates a {obj['kind']} of the whole cluster, and --dra-namespace keeps the"
+                f" run to {self.confined_to}",
+                SkipKind.NOT_ALLOWED,
             )
         if anchor is not None and (of_cluster or self.confined_to):
             obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]

@@ -20,6 +20,7 @@ from harness.verdict.finding import (
     Finding,
     InconclusiveError,
     JudgementError,
+    SkipKind,
     UnmetError,
     judge,
 )
@@ -97,7 +98,7 @@ class Waiting:
         except JudgementError as error:
             reason = error
         except StoppedError:
-            reason = UnmetError("the run was ended before")
+            reason = UnmetError("the run was ended before", SkipKind.NOT_RUN)
         except UnreachableError as error:
             reason = self.inconclusive(str(error), Blame.CLUSTER)
         except ApiError as error:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from harness.checks.check import Check, Force
-from harness.options import flag
+from harness.checks.check import Force
 from harness.session.planned import Planned
 from harness.verdict.finding import (
     Blame,
     FailedError,
     Finding,
     InconclusiveError,
+    SkipKind,
     UnmetError,
     one_line,
 )
 from harness.verdict.outcome import Outcome, Result
-
-TIME_OUT = "from pytest-timeout"
-"""What pytest-timeout says of itself when a check exceeds its time limit."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,16 @@ class Ending:
 
     error: BaseException | None = None
     """What ended it; None when it passed."""
-    skipped: str = ""
-    """The reason that pytest gives for a skip."""
+    skipped: UnmetError | None = None
+    """Why it was not begun."""
     traceback: str = ""
     """What pytest would show of the error."""
+    timed_out: bool = False
+    """Whether the error is that the check exceeded its time limit."""
 
 
 def passed(planned: Planned, seconds: float = 0.0) -> Result:
-    """The result of a check with which all is well."""
+    """Make the result of a check that passed."""
     check = planned.check
     return Result(
         case=check.case(planned.form),
@@ -49,27 +48,28 @@ def passed(planned: Planned, seconds: float = 0.0) -> Result:
         file=planned.file,
         line=planned.line,
         seconds=seconds,
+        judges_driver=check.judges_driver,
     )
 
 
 def not_made(planned: Planned, reason: str) -> Result:
-    """The result of a check that the run did not come to."""
-    return replace(passed(planned), outcome=Outcome.SKIP, headline=f"not run: {reason}")
+    """Make the result of a check before which the run ended."""
+    return passed(planned).skipped(UnmetError(reason, SkipKind.NOT_RUN))
 
 
 def interrupted(planned: Planned, by: str, seconds: float) -> Result:
-    """The result of the check in the middle of which the run was ended."""
+    """Make the result of the check during which the run ended."""
     finding = Finding(
         head=f"{by} in the middle of this check",
         expected="a judgement",
         observed="none",
         blame=Blame.SUITE,
     )
-    return passed(planned, seconds).ended(Outcome.ERROR, finding, rerun(planned.check))
+    return passed(planned, seconds).ended(Outcome.ERROR, finding)
 
 
 def judged(planned: Planned, ending: Ending, death: Finding | None, seconds: float) -> Result:
-    """The result of a check.
+    """Make the result of a check.
 
     Args:
         planned: the check.
@@ -79,41 +79,33 @@ def judged(planned: Planned, ending: Ending, death: Finding | None, seconds: flo
         seconds: how long it took.
     """
     result = passed(planned, seconds)
-    if ending.skipped:
-        return replace(result, outcome=Outcome.SKIP, headline=one_line(ending.skipped, 500))
+    if ending.skipped is not None:
+        return result.skipped(ending.skipped)
     if ending.error is None:
         return result
     if isinstance(ending.error, UnmetError) and death is None:
-        return replace(result, outcome=Outcome.SKIP, headline=one_line(str(ending.error), 500))
-    again = rerun(planned.check)
+        return result.skipped(ending.error)
     if isinstance(ending.error, FailedError) and death is None:
         breach = Outcome.PASS if planned.check.force is Force.SHOULD else Outcome.FAIL
-        return result.ended(breach, ending.error.finding, again)
-    return result.ended(
-        Outcome.ERROR, death or _inconclusive(ending.error, ending.traceback), again
-    )
+        return result.ended(breach, ending.error.finding)
+    return result.ended(Outcome.ERROR, death or _inconclusive(ending.error, ending))
 
 
-def _inconclusive(error: BaseException, traceback: str) -> Finding:
+def _inconclusive(error: BaseException, ending: Ending) -> Finding:
     if isinstance(error, InconclusiveError):
         return error.finding
-    if TIME_OUT in str(error):
+    if ending.timed_out:
         return Finding(
             head=f"the check did not end within its time limit: {one_line(str(error))}",
             expected="an end; each wait in a check has a shorter limit of its own",
-            observed=traceback or repr(error),
+            observed=ending.traceback or repr(error),
             blame=Blame.SUITE,
             likely="a fault of this suite: something waits without a limit",
         )
     return Finding(
         head=f"the check itself broke: {one_line(str(error)) or 'no message'}",
         expected="a judgement",
-        observed=traceback or repr(error),
+        observed=ending.traceback or repr(error),
         blame=Blame.SUITE,
         likely="a fault of this suite",
     )
-
-
-def rerun(check: Check) -> str:
-    """How to make just this check again."""
-    return f"the same command with {flag('check')} {check.id}"

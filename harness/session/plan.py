@@ -43,22 +43,23 @@ class Plan:
         """All of it, for the terminal; the manifest is the end of it."""
         made = self.checks.possible()
         skipped = {
-            planned.name: why
+            planned.name: str(why)
             for planned in self.checks.checks
-            if (why := self.checks.why_not(planned))
+            if (why := self.checks.why_not(planned)) is not None
         }
-        yield f"PLAN     {len(made)} checks to make, {len(skipped)} to skip; nothing was touched"
+        cases = counted(len(made), "case")
+        yield f"PLAN     {cases} to run, {len(skipped)} to skip; nothing was touched"
         yield f"CLUSTER  {self.cluster}"
         yield f"DRIVER   {self.driver}"
         if self.narrowed:
-            yield f"PART     {self.narrowed}"
+            yield f"SELECTED a part of the checks; {self.narrowed}"
         for check in {planned.check.id: planned.check for planned in made}.values():
             forms = [planned.form for planned in made if planned.check.id == check.id]
             yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
             yield from _wrapped(check.sentence)
         for reason in dict.fromkeys(skipped.values()):
             names = [name for name, why in skipped.items() if why == reason]
-            yield f" SKIP    {reason}:"
+            yield f" SKIPPED {counted(len(names), 'case')}: {reason}:"
             yield from _wrapped(", ".join(names))
         yield from self._created()
         yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
@@ -71,8 +72,8 @@ class Plan:
             yield "CREATE   nothing: these checks only read"
             return
         yield (
-            f"PLAY     {counted(len(scenarios), 'scenario')}, at most {MOST_AT_A_TIME} at a time,"
-            " never with more devices than are free:"
+            f"RUN      {counted(len(scenarios), 'scenario')}, at most {MOST_AT_A_TIME} in parallel,"
+            " using free devices only:"
         )
         yield from (f"         {_scenario(one)}" for one in scenarios)
         privileged = any(Impact.PRIVILEGED in one.impacts for one in scenarios)
@@ -91,7 +92,7 @@ class Plan:
             yield "         and in them:"
         yield "         claims for the devices of the scenarios"
         yield "         pods with these claims, and config maps that tell them what was allocated"
-        yield "         for preflight: a pod that never starts, and one a node that pulls the image"
+        yield "         for preflight: a pod that never starts, one pod per node to pull the image"
         if privileged:
             yield "         among the pods: privileged ones, with host namespaces and a folder in"
             yield "         /tmp of the node"

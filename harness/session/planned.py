@@ -9,7 +9,13 @@ from harness.checks.check import Check
 from harness.cluster.profile import UNKNOWN
 from harness.options import Impact, flag
 from harness.scenario.scenario import Scenario
-from harness.verdict.finding import UNSUPPORTED, counted
+from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, counted
+
+_DOES = {
+    Impact.EXHAUST: "takes every free GPU of a node",
+    Impact.PRIVILEGED: "runs privileged pods",
+    Impact.DISRUPT: "restarts the driver or the kubelet",
+}
 
 
 @dataclass(frozen=True)
@@ -70,32 +76,31 @@ class PlannedChecks:
 
     def possible(self) -> list[Planned]:
         """The checks that can run, as far as is known."""
-        return [planned for planned in self.checks if not self.why_not(planned)]
+        return [planned for planned in self.checks if self.why_not(planned) is None]
 
     def scenarios(self) -> list[Scenario]:
         """What runs for the possible checks, each once, in their order."""
         found = (planned.scenario for planned in self.possible())
         return list({one.name: one for one in found if one is not None}.values())
 
-    def why_not(self, planned: Planned) -> str:
-        """Say why a check cannot run, whatever comes of others; empty when it can."""
+    def why_not(self, planned: Planned) -> UnmetError | None:
+        """Say why a check cannot run, whatever comes of others; None when it can."""
         forbidden = sorted(planned.impacts - self._allowed)
         if forbidden:
             them = ",".join(forbidden)
-            return (
-                f"not allowed: impact {' and '.join(forbidden)}; {flag('allow')} {them} allows it"
-            )
+            does = " and ".join(_DOES[impact] for impact in forbidden)
+            return UnmetError(f"{does}; enable with {flag('allow')} {them}", SkipKind.NOT_ALLOWED)
         scenario, seen = planned.scenario, self._visible_by
         if scenario is None:
-            return ""
+            return None
         if scenario.needs and seen is not None and scenario.needs != seen:
             known = f"these are by {seen}"
             if seen == UNKNOWN:
                 known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-            return f"{UNSUPPORTED} needs devices visible by {scenario.needs}; {known}"
+            return UnsupportedError(f"needs devices visible by {scenario.needs}; {known}")
         if self._largest is not None and scenario.devices > self._largest:
-            return (
-                f"{UNSUPPORTED} needs {counted(scenario.devices, 'free device')} on one node; the"
-                f" most that one has is {self._largest}"
+            return UnsupportedError(
+                f"needs {counted(scenario.devices, 'free device')} on one node; the most that one"
+                f" has is {self._largest}"
             )
-        return ""
+        return None

@@ -22,8 +22,9 @@ from harness.session.planned import Planned, PlannedChecks
 from harness.session.preflight import Preflight
 from harness.session.selection import PROFILES, Selection
 from harness.session.sweep import sweep
-from harness.verdict.expect import Inventory, excused, outlived, written
+from harness.verdict.expect import Inventory, accept_known, judge_known, written
 from harness.verdict.expect import judged as judged_inventory
+from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import baseline, folder, summary
 from reports.facts import Facts
@@ -43,6 +44,7 @@ COMPONENTS_LIVE = Result(
     area="cluster",
     outcome=Outcome.PASS,
     sentence="The embedded cluster's components MUST live as long as the run does.",
+    judges_driver=False,
 )
 
 
@@ -87,7 +89,10 @@ class Session:
         """The signal that ended the run."""
         self.ending = False
         """Whether no further check is made: reports are written, and the cluster is cleaned up."""
+        self.findings: list[str] = []
+        """What the terminal shows at the end: each finding in full."""
         self.summary: list[str] = []
+        """What stands below the findings: verdict and files."""
         self.swept: Exit | None = None
         """How a run ended that was only to sweep."""
         self._baseline = baseline.load(options.baseline)
@@ -209,22 +214,22 @@ class Session:
 
     # Checks
 
-    def reason_to_skip(self, planned: Planned) -> str:
-        """Say why a check cannot be made now; empty when it can."""
+    def reason_to_skip(self, planned: Planned) -> UnmetError | None:
+        """Say why a check cannot be made now; None when it can."""
         if death := self._clusters.death():
-            return f"not run: {death.head}"
+            return UnmetError(death.head, SkipKind.NOT_RUN)
         reason = self.planned.why_not(planned)
-        if reason:
+        if reason is not None:
             return reason
         for earlier in planned.check.after:
             result = self.record.of(earlier, planned.form) or self.record.of(earlier, None)
             if result is None or result.outcome is Outcome.PASS:
                 continue
-            if result.outcome is not Outcome.SKIP or result.finding is not None:
-                return f"blocked by {earlier}"  # red, or it would be but for a known issue
-            if result.headline.startswith("blocked by"):
-                return result.headline  # the first cause, not the chain to it
-        return ""
+            if result.red or result.skip is SkipKind.KNOWN_ISSUE:
+                return UnmetError(earlier, SkipKind.BLOCKED)
+            if result.skip is SkipKind.BLOCKED:  # the first cause, not the chain to it
+                return UnmetError(result.blocked_by, SkipKind.BLOCKED)
+        return None
 
     def launch(self) -> Launcher:
         """Begin to run the scenarios of the checks, in the order of the checks."""
@@ -236,7 +241,8 @@ class Session:
         """Note how a check ended."""
         result = judged(planned, ending, self._clusters.death(), self.spent)
         if self.options.expect is not None:
-            result = excused(result, self.options.expect.known, dt.datetime.now(dt.UTC).date())
+            today = dt.datetime.now(dt.UTC).date()
+            result = accept_known(result, self.options.expect.known, today)
         self.spent = 0.0
         self.record.add(result)
         return result
@@ -253,7 +259,7 @@ class Session:
             for table in self._launcher.tables() if self._launcher is not None else ():
                 self.record.add_table(table)
         if self.options.expect is not None:
-            for result in list(outlived(self.record, self.options.expect.known)):
+            for result in list(judge_known(self.record, self.options.expect.known)):
                 self.record.add(result)
         kept = ""
         run = self._run
@@ -271,6 +277,7 @@ class Session:
         code = self.record.exit_code(pytest_code)
         facts = self._facts(code, kept)
         folder.write(self.record, facts)
+        self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
         return code
 
@@ -326,7 +333,7 @@ class Session:
             products = sorted({device.product for device in run.devices()})
         return Facts(
             run_id=self.run_id,
-            place=self._first_line(),
+            cluster=self._first_line(),
             hardware=cluster.hardware if cluster else "none",
             kubernetes=self._preflight.kubernetes if self._preflight else "",
             server=run.kube.server.address if run else "",
@@ -337,7 +344,7 @@ class Session:
             started=self._began,
             seconds=time.time() - self._began,
             exit_code=code,
-            options=self.options.shown(),
+            options=self.options.given(),
             folder=self.folder,
             junit=self.junit,
             host=host_name(),

@@ -1,4 +1,4 @@
-"""Likely causes: what an error, event or silence usually means, who has to act, and the next step.
+"""Likely causes: what an error, an event or silence usually means, who must act, and what next.
 
 CUDA's codes are those measured on hardware (NVIDIA driver 580.159.04, H100): 201 when exporter and
 importer have the same own PID, 1 for freed memory or a GPU that is not in the container, 400 when
@@ -33,13 +33,13 @@ _CUDA: Mapping[int, Cause] = {
         "compare the GPUs that both containers report with the claim's allocation",
     ),
     2: Cause(
-        "the GPU is out of memory (CUDA error 2): somebody else uses it",
+        "the GPU is out of memory (CUDA error 2): another process uses it",
         Blame.CLUSTER,
-        "see with nvidia-smi on the node who uses the GPU outside of DRA",
+        "run nvidia-smi on the node to see which processes use the GPU outside of DRA",
     ),
     100: Cause(
-        "CUDA is there but no GPU is (CUDA error 100): the device node /dev/nvidiaN is missing in"
-        " the container, or its device cgroup forbids it",
+        "CUDA finds no GPU (CUDA error 100): the device node /dev/nvidiaN is missing in the"
+        " container, or the container's device cgroup forbids it",
         Blame.DRIVER,
         "look at the CDI specification that the driver wrote for the claim on the node",
     ),
@@ -47,24 +47,24 @@ _CUDA: Mapping[int, Cause] = {
         "CUDA takes the importing process for the exporting one (CUDA error 201), although their"
         " own PIDs differ",
         Blame.DRIVER,
-        "note the version of the GPU's kernel driver: this was not seen on 580.159.04",
+        "report the version of the GPU's kernel driver: 580.159.04 does not do this",
     ),
     222: Cause(
-        "the workload's kernels are too new for this GPU driver (CUDA error 222); the driver under"
-        " test is not to blame",
+        "the workload's kernels are too new for this GPU driver (CUDA error 222); the DRA driver is"
+        " not responsible",
         Blame.WORKLOAD,
         "build the workload image with an older PTX version",
     ),
     400: Cause(
         "the process that exported the memory is gone (CUDA error 400)",
         Blame.WORKLOAD,
-        "see in the producer's log why it ended",
+        "read in the producer's log why it ended",
     ),
 }
 
 EQUAL_OWN_PIDS = Cause(
     "both processes have the same own PID, so CUDA takes the importer for the exporter (CUDA error"
-    " 201); namespaces do not matter, the number does",
+    " 201); only the number counts, not the PID namespace",
     Blame.SUITE,
     "start one of the two with another PID: see the finding about PIDs in README.md",
 )
@@ -122,9 +122,10 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"failed calling webhook|failed to call webhook",
             Cause(
-                "an admission webhook of the cluster cannot be reached, so its objects are refused",
+                "an admission webhook of the cluster cannot be reached, so the API server refuses"
+                " the object",
                 Blame.CLUSTER,
-                "mend the webhook that the message names, or exempt the run's namespaces from it",
+                "repair the webhook that the message names, or exempt the run's namespaces from it",
             ),
         ),
         (
@@ -173,10 +174,10 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})",
             Cause(
-                "the API server refused the claim to the kubelet, as its node authorizer had not"
-                " seen yet that a pod of the node uses it; the driver was not asked",
+                "the API server did not let the kubelet read the claim: its node authorizer did not"
+                " know yet that a pod of the node uses it; the driver was not asked",
                 Blame.CLUSTER,
-                "run it again; the kubelet itself tries again at the pod's next sync (60 to 90 s)",
+                "run the check again; the kubelet retries at the pod's next sync (60 to 90 s)",
             ),
         ),
         (
@@ -192,15 +193,16 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"Unable to retrieve some image pull secrets",
             Cause(
-                "the secret to pull the image with is not in the pod's namespace",
+                "the image pull secret is not in the pod's namespace",
                 Blame.CLUSTER,
-                "--dra-image-pull-secret names a secret of the namespace of --dra-namespace",
+                "create the secret that --dra-image-pull-secret names in the namespace of"
+                " --dra-namespace",
             ),
         ),
         (
             r"Failed to pull image.*(401|403|[Uu]nauthorized|denied|authorization failed)",
             Cause(
-                "the registry refuses the workload image to the node",
+                "the registry does not let the node pull the workload image",
                 Blame.CLUSTER,
                 "give the nodes access to it, or name a secret with --dra-image-pull-secret",
             ),
@@ -208,7 +210,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             rf"(Failed to pull|failed to resolve|Back-off pulling).*({_UNREACHABLE})",
             Cause(
-                "the node does not reach the registry of the workload image: name resolution, a"
+                "the node cannot reach the registry of the workload image: name resolution, a"
                 " firewall or network policy, a proxy, or a certificate that it does not trust",
                 Blame.CLUSTER,
                 "pull the image on the node by hand (crictl pull), or push it to a registry that"
@@ -289,7 +291,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             _NOT_SCHEDULED,
             Cause(
-                "no node takes the pod; the message says why",
+                "no node fits the pod; the message says why",
                 Blame.CLUSTER,
                 "--dra-pod-patch can add tolerations and resources",
             ),
@@ -298,7 +300,7 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"NodeNotReady|Node is not ready|NodeStatusUnknown",
             Cause(
-                "the pod's node is not Ready any more",
+                "the pod's node is no longer Ready",
                 Blame.CLUSTER,
                 "kubectl describe node NODE says since when and why",
             ),
@@ -314,7 +316,8 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"FailedCreatePodSandBox|FailedMount|NetworkNotReady",
             Cause(
-                "the node cannot set the pod up, before any device is involved",
+                "the node cannot set up the pod (sandbox, network or volumes), before any device is"
+                " involved",
                 Blame.CLUSTER,
                 "the message is the kubelet's: kubectl describe pod, and the kubelet's log",
             ),
@@ -322,11 +325,11 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"error running createContainer hook.*permission denied",
             Cause(
-                "a pod with a user namespace of its own may not reach the driver's hook: the"
-                " kubelet makes its folder for plugins with mode 0750, and the hook lies in it",
+                "a pod with a user namespace of its own cannot execute the driver's hook: the hook"
+                " lies in the kubelet's folder for plugins, which has mode 0750",
                 Blame.DRIVER,
-                "pods without hostUsers: false start; let the driver keep its hook where everybody"
-                " may execute it",
+                "pods without hostUsers: false do start; the driver should keep its hook where"
+                " every user can execute it",
             ),
         ),
         (
@@ -341,28 +344,29 @@ _EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
         (
             r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
             Cause(
-                "somebody or something has evicted the pod",
+                "the pod was evicted",
                 Blame.CLUSTER,
-                "kubectl get events of the namespace says who; run again when the node is calm",
+                "kubectl get events in the pod's namespace says by whom; then run the check again",
             ),
         ),
     )
 )
 
 SCHEDULER_SILENT = Cause(
-    "no scheduler has said anything about the pod: it is stopped, far behind, or not responsible",
+    "no scheduler has reported anything about the pod: the scheduler is stopped, far behind, or not"
+    " responsible for it",
     Blame.SCHEDULER,
     "kubectl --namespace kube-system get pods and leases; is kube-scheduler alive?",
 )
 KUBELET_STOPPED = Cause(
-    "the node's kubelet has stopped: it does not tell the API server any more how the node is",
+    "the node's kubelet has stopped: it no longer reports the node's status",
     Blame.KUBELET,
-    "see on the node whether the kubelet runs: systemctl status kubelet",
+    "check on the node whether the kubelet runs: systemctl status kubelet",
 )
 KUBELET_SILENT = Cause(
-    "the pod is scheduled, but the node's kubelet has said nothing about it",
+    "the pod is scheduled, but the node's kubelet has reported nothing about it",
     Blame.KUBELET,
-    "see on the node whether the kubelet runs and reaches the API server",
+    "check on the node whether the kubelet runs and reaches the API server",
 )
 NODE_NOT_READY = Cause(
     "the pod's node is not Ready",
@@ -372,9 +376,9 @@ NODE_NOT_READY = Cause(
 
 
 def of_cuda(error: Mapping[str, Any] | None, *, equal_own_pids: bool = False) -> Cause | None:
-    """The likely cause of a workload's error.
+    """Find the likely cause of a workload's error.
 
-    What the workload takes for a fault of its own is never blamed on anybody else.
+    Where the workload reports a fault of its own, nobody else is responsible.
     """
     if not error:
         return None
@@ -398,9 +402,9 @@ def _of_cuda(error: Mapping[str, Any], equal_own_pids: bool) -> Cause | None:
 
 
 def of_events(events: Iterable[Object]) -> Cause | None:
-    """The likely cause that events tell of: the first rule that any of them fits.
+    """Find the likely cause in events: the first rule that one of them matches.
 
-    What the scheduler said before it found a node after all is no cause.
+    What the scheduler reported before it found a node after all is no cause.
     """
     listed = list(events)
     scheduled = {_about(event) for event in listed if event.get("reason") == _ALREADY_SCHEDULED}
@@ -415,13 +419,13 @@ def of_events(events: Iterable[Object]) -> Cause | None:
 
 
 def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> Finding:
-    """What to say of something that the API server refused.
+    """Explain what the API server refused.
 
     Args:
         head: the first line.
         expected: what should have been.
         error: the refusal.
-        otherwise: the next step where its words name no known cause.
+        otherwise: the next step where its message fits no known cause.
     """
     cause = of_text(str(error))
     return Finding(
@@ -435,7 +439,7 @@ def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> 
 
 
 def of_scheduler(message: str) -> Cause | None:
-    """The likely cause that a pod's condition PodScheduled tells of."""
+    """Find the likely cause in the message of a pod's condition PodScheduled."""
     return of_text(f"{_NOT_SCHEDULED}: {message}")
 
 
@@ -444,17 +448,17 @@ def _about(event: Object) -> str:
 
 
 def of_text(text: str) -> Cause | None:
-    """The likely cause that a refusal of the API server or a container's state tells of."""
+    """Find the likely cause in a refusal of the API server or in a container's state."""
     return next((cause for pattern, cause in _EVENTS if pattern.search(text)), None)
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:
-    """The likely cause when a pod does not get on and nobody says why.
+    """Find the likely cause when a pod makes no progress and nobody reports why.
 
     Args:
         pod: as it is now.
         events: about the pod.
-        node: its node, if it has one that may be seen.
+        node: its node, if it has one and the run may read it.
     """
     status = pod.get("status") or {}
     if not (pod.get("spec") or {}).get("nodeName"):
@@ -468,7 +472,7 @@ def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Ca
 
 
 def of_node(node: Object | None) -> Cause | None:
-    """Why nothing runs on a node; None when it is Ready, or cannot be seen."""
+    """Say why nothing runs on a node; None when it is Ready, or the run may not read it."""
     ready = _condition(node, "Ready")
     return {"Unknown": KUBELET_STOPPED, "False": NODE_NOT_READY}.get(str(ready.get("status")))
 

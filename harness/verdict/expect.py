@@ -19,12 +19,11 @@ import yaml
 from harness.cluster.features import GATES, State
 from harness.cluster.inventory import Device
 from harness.cluster.yaml_file import Field, YamlFileError, read
-from harness.verdict.finding import Blame, Finding, counted, one_line
+from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import EXPECTATIONS_AREA, Outcome, Record, Result
 
 SCHEMA = "dra-conformance/expect/v1"
-_KNOWN = "known issue"
-NEXT = "put right what is missing, or write down what is meant to be: --dra-expect-write=FILE"
+NEXT = "correct the cluster, or write a new file of what is expected: --dra-expect-write=FILE"
 
 
 class ExpectationsError(Exception):
@@ -48,13 +47,13 @@ class KnownIssue:
         """As reports spell it."""
         return self.check + (f"[{self.form}]" if self.form else "")
 
-    def covers(self, result: Result) -> bool:
-        """Whether it is about this result's check, whatever its outcome."""
+    def is_about(self, result: Result) -> bool:
+        """Whether it names this result's check and form, whatever the outcome."""
         return result.id == self.check and self.form in (None, result.variant)
 
-    def excuses(self, result: Result, today: dt.date) -> bool:
-        """Whether it takes the red off this result."""
-        return self.covers(result) and result.outcome is self.outcome and today <= self.until
+    def accepts(self, result: Result, today: dt.date) -> bool:
+        """Whether this result is accepted today."""
+        return self.is_about(result) and result.outcome is self.outcome and today <= self.until
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def _known(item: Field) -> KnownIssue:
 
 
 def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
-    """A file of expectations that says what is there now, with the known issues of an older one."""
+    """Write a file that expects what is there now, with the known issues of an older file."""
     driver = {"name": inventory.driver}
     if len(inventory.driver_versions) == 1:
         driver["version"] = inventory.driver_versions[0]
@@ -187,7 +186,7 @@ def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
             for issue in known
         ],
     }
-    head = "# What must be there. Take out what may change; see docs/running.md.\n"
+    head = "# What is expected of the cluster. Remove what may change; see docs/running.md.\n"
     return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -195,7 +194,7 @@ def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
 
 
 def judged(expected: Expectations, found: Inventory) -> Iterator[Result]:
-    """A case for everything that the file speaks of."""
+    """Yield a case for everything that the file expects."""
     sentence = f"The cluster MUST be as {expected} says."
     for case_id, name, wanted, find in (
         ("EXP-001", "kubernetes_is_as_expected", expected.kubernetes, _kubernetes),
@@ -227,7 +226,7 @@ def _driver(expected: Expectations, found: Inventory) -> Finding | None:
 def _driver_version(expected: Expectations, found: Inventory) -> Finding | None:
     if found.driver_versions == (expected.driver_version,):
         return None
-    shown = ", ".join(found.driver_versions) or "not told by the devices"
+    shown = ", ".join(found.driver_versions) or "not published"
     head = f"the version of the GPUs' driver is {shown}, not {expected.driver_version}"
     return _missing(head, str(expected.driver_version), shown)
 
@@ -273,24 +272,24 @@ def _missing(head: str, expected: str, observed: str) -> Finding:
 # Known issues
 
 
-def excused(result: Result, known: Iterable[KnownIssue], today: dt.date) -> Result:
-    """A result as it counts: one that a known issue covers is a skip that says all of it."""
+def accept_known(result: Result, known: Iterable[KnownIssue], today: dt.date) -> Result:
+    """Turn a result that a known issue accepts into a skip that keeps its finding."""
     for issue in known:
-        if issue.excuses(result, today):
-            describe = f"{_KNOWN} until {issue.until} ({issue.url}): {result.headline}"
-            return replace(result, outcome=Outcome.SKIP, headline=one_line(describe, 500))
-        if issue.covers(result) and result.outcome is issue.outcome and result.finding:
+        if issue.accepts(result, today):
+            reason = f"known issue until {issue.until} ({issue.url}): {result.headline}"
+            return result.skipped(UnmetError(reason, SkipKind.KNOWN_ISSUE))
+        if issue.is_about(result) and result.outcome is issue.outcome and result.finding:
             late = f"known issue {issue.url}, accepted until {issue.until} only"
             likely = "; ".join(filter(None, (result.finding.likely, late)))
             return replace(result, finding=replace(result.finding, likely=likely))
     return result
 
 
-def outlived(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
-    """A case for each known issue that this run can judge; it fails when its check passes."""
+def judge_known(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
+    """Yield a case for each known issue that this run can judge; it fails when its check passes."""
     for issue in known:
-        about = [result for result in record.results if issue.covers(result)]
-        there = any(_KNOWN in result.headline or result.red for result in about)
+        about = [result for result in record.results if issue.is_about(result)]
+        there = any(result.skip is SkipKind.KNOWN_ISSUE or result.red for result in about)
         passed = any(result.outcome is Outcome.PASS for result in about)
         if not there and not passed:
             continue  # not selected, or blocked: the check's own skip says so
@@ -302,11 +301,11 @@ def outlived(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
                 "it passes",
                 Blame.CLUSTER,
                 likely="the issue is solved",
-                next=f"take {issue.name} out of the known issues",
+                next=f"remove {issue.name} from the known issues",
             )
         form = issue.check + (f"-{issue.form}" if issue.form else "")
         case = f"EXP-007_known_issue_is_still_there[{form}]"
-        sentence = "A check with a known issue MUST still fail, or the entry MUST go."
+        sentence = "A check with a known issue MUST still fail, or its entry MUST be removed."
         yield _result(case, "EXP-007", sentence, finding, form)
 
 
@@ -320,5 +319,6 @@ def _result(
         outcome=Outcome.PASS,
         sentence=sentence,
         variant=variant,
+        judges_driver=False,
     )
     return result if finding is None else result.ended(Outcome.FAIL, finding)

@@ -1,19 +1,20 @@
-"""A check's failure, explained: what was expected, what was seen, who, and what to do next."""
+"""A check's failure, explained: expected, observed, the responsible party, and the next step."""
 
 from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-UNSUPPORTED = "unsupported:"
-"""The reason of a skip begins so where the place cannot show what the check judges."""
 HEAD_CHARACTERS = 120
 """TestGrid keeps 140 characters of a message and cuts the middle out."""
+STEPS, EVENTS, DRIVER_LOG = "steps", "events", "driver log"
+"""Titles of the rows that are evidence, not message."""
 
 
 class Blame(enum.StrEnum):
-    """Who has to act."""
+    """The responsible party: who must act."""
 
     DRIVER = "driver"
     KUBELET = "kubelet"
@@ -44,13 +45,36 @@ class Finding:
     def with_evidence(
         self, steps: tuple[str, ...], events: tuple[str, ...], driver_log: tuple[str, ...]
     ) -> Finding:
-        """The same, with what the run saw beside it."""
+        """Answer the same finding with evidence, where it has none of its own."""
         return replace(
             self,
             steps=self.steps or steps,
             events=self.events or events,
             driver_log=self.driver_log or driver_log,
         )
+
+    def rows(self, sentence: str, rerun: str) -> list[tuple[str, str]]:
+        """Name what stands below the first line, title and text, in the order of reading.
+
+        Args:
+            sentence: what the check demands.
+            rerun: how to make just this check again.
+        """
+        rows = [
+            ("in full", self.head if len(self.head) > HEAD_CHARACTERS else ""),
+            ("check", sentence),
+            ("expected", self.expected),
+            ("observed", self.observed),
+            (STEPS, "\n".join(self.steps)),
+            (EVENTS, "\n".join(self.events)),
+            (DRIVER_LOG, "\n".join(self.driver_log)),
+            ("likely", self.likely),
+            ("responsible", self.blame.value),
+            ("next", self.next),
+            ("rerun", rerun),
+        ]
+        always = ("check", "expected", "observed")
+        return [(title, text) for title, text in rows if text or title in always]
 
 
 class JudgementError(Exception):
@@ -73,68 +97,89 @@ class InconclusiveError(JudgementError):
         self.finding = finding
 
 
+class SkipKind(enum.StrEnum):
+    """Why a check was not judged."""
+
+    NOT_ALLOWED = "not-allowed"
+    """An option or the run's rights forbid what it needs."""
+    UNSUPPORTED = "unsupported"
+    """The cluster cannot show what the check judges; that alone leaves a run conclusive."""
+    BLOCKED = "blocked"
+    """A check that it builds on did not pass."""
+    UNMET = "unmet"
+    """What it needs did not come about in this run."""
+    NOT_RUN = "not-run"
+    """The run ended before it."""
+    KNOWN_ISSUE = "known-issue"
+    """It ended as an accepted issue says that it does."""
+
+
+_WORDS_BEFORE = {
+    SkipKind.NOT_ALLOWED: "not allowed: ",
+    SkipKind.UNSUPPORTED: "unsupported: ",
+    SkipKind.BLOCKED: "blocked by ",
+    SkipKind.NOT_RUN: "not run: ",
+}
+
+
 class UnmetError(JudgementError):
-    """What the check needs is not there; ``str()`` is the reason of the skip."""
+    """The check is skipped; ``str()`` is the reason, the kind's own words before it.
+
+    Args:
+        reason: why; of a blocked check the ID of the one that blocks it.
+        kind: the kind of the skip.
+    """
+
+    def __init__(self, reason: str, kind: SkipKind = SkipKind.UNMET) -> None:
+        super().__init__(_WORDS_BEFORE.get(kind, "") + reason)
+        self.kind = kind
+        self.blocked_by = reason if kind is SkipKind.BLOCKED else ""
 
 
 class UnsupportedError(UnmetError):
-    """The place cannot show what the check judges; that alone leaves a run conclusive."""
+    """The cluster cannot show what the check judges; that alone leaves a run conclusive."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"{UNSUPPORTED} {reason}")
+        super().__init__(reason, SkipKind.UNSUPPORTED)
 
 
 def judge(finding: Finding) -> JudgementError:
-    """The judgement that a finding amounts to: only the driver's faults fail a check."""
+    """Turn a finding into a judgement: only a fault of the driver fails a check."""
     if finding.blame is Blame.DRIVER:
         return FailedError(finding)
     return InconclusiveError(finding)
 
 
 def one_line(text: str, characters: int = HEAD_CHARACTERS) -> str:
-    """Text as one line of limited length."""
+    """Make one line of limited length of a text."""
     flat = " ".join(text.split())
     return flat if len(flat) <= characters else flat[: characters - 1].rstrip() + "…"
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 GPU``, ``2 GPUs``."""
+    """Say how many things: ``1 GPU``, ``2 GPUs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def short_uuid(uuid: str) -> str:
-    """Enough of a GPU's UUID to tell it from others in one line."""
+    """Shorten a GPU's UUID to what tells it from others."""
     match = re.fullmatch(r"((?:GPU|MIG)-[0-9a-fA-F]{8})-.*", uuid)
     return f"{match[1]}…" if match else uuid
 
 
+def without_uuids(text: str) -> str:
+    """Leave out of a text what tells one GPU from another, so that two texts can be compared."""
+    return re.sub(r"(GPU|MIG)-[0-9a-fA-F]{8}(-[-0-9a-fA-F]+|…)", r"\1", text)
+
+
 def headline(check_id: str, variant: str | None, finding: Finding) -> str:
-    """The first line of a failure, wherever it is shown."""
+    """Put the check's name before a finding's first line, and make it fit wherever it is shown."""
     form = f"[{variant}]" if variant else ""
     return one_line(f"{check_id}{form} {finding.head}")
 
 
-def body(finding: Finding, sentence: str, rerun: str) -> str:
-    """The failure below its first line."""
-    rows: list[tuple[str, str]] = [
-        ("check", sentence),
-        ("expected", finding.expected),
-        ("observed", finding.observed),
-    ]
-    if len(finding.head) > HEAD_CHARACTERS:
-        rows.insert(0, ("in full", finding.head))
-    if finding.steps:
-        rows.append(("steps", "\n".join(finding.steps)))
-    if finding.events:
-        rows.append(("events", "\n".join(finding.events)))
-    if finding.driver_log:
-        rows.append(("driver log", "\n".join(finding.driver_log)))
-    if finding.likely:
-        rows.append(("likely", finding.likely))
-    rows.append(("who", finding.blame.value))
-    if finding.next:
-        rows.append(("next", finding.next))
-    rows.append(("rerun", rerun))
+def text_of(rows: Iterable[tuple[str, str]]) -> str:
+    """Lay out the rows of a finding, title and text, for a terminal."""
     return "\n".join(_row(title, text) for title, text in rows)
 
 
@@ -142,19 +187,3 @@ def _row(title: str, text: str) -> str:
     first, *others = text.splitlines() or [""]
     indent = " " * 14
     return "\n".join([f"  {title:<11} {first}", *(indent + line for line in others)])
-
-
-def sections(text: str) -> list[tuple[str, str]]:
-    """The rows of a failure's body, title and text; what is no row belongs to the one before."""
-    rows: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        title, rest = line[2:14].strip(), line[14:]
-        if line.startswith("  ") and title and line[2] != " ":
-            rows.append((title, rest))
-        elif rows:
-            above, so_far = rows[-1]
-            inner = line[14:] if line[:14].isspace() else line
-            rows[-1] = (above, f"{so_far}\n{inner}")
-        else:
-            rows.append(("", line))
-    return rows

@@ -4,7 +4,7 @@ An invariant must not cry wolf. What is seen of one kind in one watch of the who
 history, so a device in two allocations at a time counts at once; seen through several watches it
 counts when a fresh look confirms it. What controllers and drivers mend by themselves counts only
 when nothing has changed for `SETTLED_SECONDS` and a fresh look confirms it. What is not the run's,
-or of another driver than the one under test, is told as a warning and fails nothing.
+or of another driver than the one under test, is reported as advice and fails nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.cluster.inventory import results
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import CLAIM, POD, SLICE, Object, name_of, namespace_of, uid_of
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.verdict.finding import Blame, Finding
+from harness.verdict.finding import Blame, Finding, UnmetError
 from harness.verdict.outcome import INVARIANTS_AREA, Outcome, Result
 
 SETTLED_SECONDS = 30.0
@@ -63,8 +63,8 @@ ONE_ALLOCATION = Invariant(
     "A device MUST NOT be in two allocations at the same time, unless one has admin access or they"
     " are distinct shares of it.",
     Blame.SCHEDULER,
-    "two schedulers, or one that lost its memory of what it allocated",
-    "kubectl get resourceclaims --all-namespaces -o yaml shows who has which device",
+    "two schedulers are active, or one has forgotten what it allocated",
+    "kubectl get resourceclaims --all-namespaces -o yaml shows which claim has which device",
     "no allocation was seen",
 )
 LIVING_USERS = Invariant(
@@ -79,10 +79,10 @@ LIVING_USERS = Invariant(
 WHOLE_POOLS = Invariant(
     "INV-003",
     "pools_are_whole",
-    "A pool MUST NOT stay incomplete: the slices of its newest generation are as many as each of"
-    " them says, none is of an older generation, and no device is in two of them.",
+    "A pool MUST NOT stay incomplete: there are as many slices of its newest generation as each of"
+    " them says, no slice is of an older generation, and no device is in two slices.",
     Blame.DRIVER,
-    "the driver does not bring its ResourceSlices to an end: it crashed, or two instances publish"
+    "the driver does not finish publishing its ResourceSlices: it crashed, or two instances publish"
     " the same pool",
     "kubectl get resourceslices -o yaml; see the driver's log",
     "no ResourceSlice was seen",
@@ -137,7 +137,7 @@ class Allocations:
 
 
 def pool_problem(slices: Iterable[Object]) -> str:
-    """What is wrong with the slices of one pool; empty when it is whole."""
+    """Say what is wrong with the slices of one pool; empty when nothing is."""
     listed = list(slices)
     newest = max((_generation(item) for item in listed), default=0)
     current = [item for item in listed if _generation(item) == newest]
@@ -145,9 +145,10 @@ def pool_problem(slices: Iterable[Object]) -> str:
     names = [str(device["name"]) for s in current for device in s["spec"].get("devices") or []]
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(counts) > 1:
-        return f"its slices of generation {newest} say that there are {counts[0]}, and {counts[-1]}"
+        said = f"{counts[0]} and {counts[-1]}"
+        return f"its slices of generation {newest} disagree about their number: {said}"
     if counts and len(current) != counts[0]:
-        return f"{len(current)} of {counts[0]} slices of generation {newest} are there"
+        return f"{len(current)} of {counts[0]} slices of generation {newest} exist"
     if len(current) < len(listed):
         old = len(listed) - len(current)
         return f"{old} of its slices are older than generation {newest}"
@@ -360,7 +361,7 @@ class Invariants:
         if not problem:
             return None
         return Breach(
-            text=f"pool {pool} of {driver} is not whole: {problem}",
+            text=f"pool {pool} of {driver} is not consistent: {problem}",
             observed="\n".join(
                 f"slice {name_of(s)}: generation {_generation(s)}, of"
                 f" {s['spec']['pool']['resourceSliceCount']},"
@@ -494,7 +495,7 @@ def _result(invariant: Invariant, book: _Book) -> Result:
     if not book.breaches:
         if book.judged:
             return result
-        return replace(result, outcome=Outcome.SKIP, headline=invariant.nothing_to_judge)
+        return result.skipped(UnmetError(invariant.nothing_to_judge))
     describe = mine or list(book.breaches.values())
     finding = Finding(
         head=describe[0].text,

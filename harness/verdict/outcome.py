@@ -1,4 +1,4 @@
-"""What came of the checks, and the verdict and exit code that follow from it."""
+"""Results of checks, and the verdict and exit code that follow from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.verdict.finding import UNSUPPORTED, Finding, body, headline
+from harness.verdict.finding import Finding, SkipKind, UnmetError, headline, one_line, text_of
 from harness.verdict.table import Table
 
 PREFLIGHT_AREA = "preflight"
@@ -15,7 +15,8 @@ HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
 EXPECTATIONS_AREA = "expectations"
 BASELINE_AREA = "baseline"
-AGAIN = "the same command again"
+_REASON_CHARACTERS = 500
+"""Of a skip's reason in a report."""
 
 
 class Outcome(enum.StrEnum):
@@ -31,7 +32,7 @@ class Outcome(enum.StrEnum):
 
 
 RULES = 2
-"""Of the verdict: one more whenever the same results would amount to another one."""
+"""The version of the verdict's rules: one more whenever the same results give another verdict."""
 
 
 class Verdict(enum.StrEnum):
@@ -68,7 +69,6 @@ class Result:
     sentence: str
     headline: str = ""
     """The first line, for everything that did not pass."""
-    body: str = ""
     finding: Finding | None = None
     advice: bool = False
     """A SHOULD was breached: passed, with something to read."""
@@ -80,24 +80,49 @@ class Result:
     file: str = ""
     line: int | None = None
     seconds: float = 0.0
+    skip: SkipKind | None = None
+    """Why it was not judged; None for every other outcome."""
+    blocked_by: str = ""
+    """The ID of the check that blocks it, where that is the kind of its skip."""
+    judges_driver: bool = True
+    """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
 
     def __post_init__(self) -> None:
-        silent = self.outcome is not Outcome.PASS or self.advice
-        if silent and not self.headline.strip():
+        needs_reason = self.outcome is not Outcome.PASS or self.advice
+        if needs_reason and not self.headline.strip():
             raise ValueError(f"{self.case}: outcome {self.outcome.value} without a reason")
+        if (self.outcome is Outcome.SKIP) is (self.skip is None):
+            kind = self.skip.value if self.skip else "none"
+            raise ValueError(f"{self.case}: outcome {self.outcome.value}, kind of its skip {kind}")
 
     @property
     def red(self) -> bool:
         """Whether it is neither passed nor skipped."""
         return self.outcome in (Outcome.FAIL, Outcome.ERROR)
 
-    def ended(self, outcome: Outcome, finding: Finding, rerun: str = AGAIN) -> Result:
-        """The same case with a finding to tell.
+    @property
+    def word(self) -> str:
+        """``pass``, ``advice``, ``skip``, ``error`` or ``fail``."""
+        return "advice" if self.advice else self.outcome.value
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Its finding below the first line, title and text."""
+        only = "" if self.level is None else f" with --dra-check {self.id}"
+        again = f"the same command{only or ' again'}"
+        return self.finding.rows(self.sentence, again) if self.finding is not None else []
+
+    @property
+    def body(self) -> str:
+        """Its finding below the first line, as text."""
+        return text_of(self.rows)
+
+    def ended(self, outcome: Outcome, finding: Finding) -> Result:
+        """Answer the same case with a finding.
 
         Args:
             outcome: how it ended; passed with a finding is advice.
             finding: why it is not simply passed.
-            rerun: how to make just this again.
         """
         return replace(
             self,
@@ -105,7 +130,16 @@ class Result:
             advice=outcome is Outcome.PASS,
             finding=finding,
             headline=headline(self.id, self.variant, finding),
-            body=body(finding, self.sentence, rerun),
+        )
+
+    def skipped(self, reason: UnmetError) -> Result:
+        """Answer the same case, not judged for a reason."""
+        return replace(
+            self,
+            outcome=Outcome.SKIP,
+            headline=one_line(str(reason), _REASON_CHARACTERS),
+            skip=reason.kind,
+            blocked_by=reason.blocked_by,
         )
 
 
@@ -141,19 +175,27 @@ class Record:
         self.tables.append(table)
 
     def of(self, check_id: str, variant: str | None) -> Result | None:
-        """The result of a check in one form."""
+        """Find the result of a check in one form."""
         for result in self.results:
             if result.id == check_id and result.variant == variant:
                 return result
         return None
 
     def checks(self) -> list[Result]:
-        """The results of checks, without preflight, invariants, audit and baseline."""
+        """List the results of checks, without preflight, invariants, audit and baseline."""
         others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA, BASELINE_AREA)
         return [r for r in self.results if r.area not in others]
 
+    def by_subject(self) -> tuple[list[Result], list[Result]]:
+        """Answer the checks that judge the driver, and those that judge something else."""
+        checks = self.checks()
+        return (
+            [result for result in checks if result.judges_driver],
+            [result for result in checks if not result.judges_driver],
+        )
+
     def judged(self) -> list[Result]:
-        """What says something about the driver: the checks and the run-wide invariants."""
+        """List what the verdict rests on: the checks and the run-wide invariants."""
         return [*self.checks(), *(r for r in self.results if r.area == INVARIANTS_AREA)]
 
     def count(self, outcome: Outcome) -> int:
@@ -169,7 +211,7 @@ class Record:
         return any(r.area == BASELINE_AREA and r.red for r in self.results)
 
     def verdict(self) -> Verdict:
-        """What the run says about the driver; of an earlier suite's run, what it said then."""
+        """Judge the driver; a run that was judged by other rules keeps its verdict."""
         if self.verdict_then is not None:
             return self.verdict_then
         checks, judged = self.checks(), self.judged()
@@ -184,7 +226,7 @@ class Record:
         return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT
 
     def exit_code(self, pytest_code: int) -> int:
-        """The first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
+        """Choose the first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
         if pytest_code in (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE) or pytest_code > Exit.USAGE:
             return pytest_code
         if self.preflight_failed():
@@ -202,10 +244,7 @@ class Record:
 
 
 def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
-    """Areas in which nothing was found out, though something can be here.
-
-    No check of them passed and none failed, and not all were skipped as unsupported.
-    """
+    """List the areas in which no check passed or failed, though not all are unsupported here."""
     areas: dict[str, list[Result]] = {}
     for result in checks:
         areas.setdefault(result.area, []).append(result)
@@ -213,5 +252,5 @@ def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
         area
         for area, results in areas.items()
         if not any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in results)
-        if not all(r.headline.startswith(UNSUPPORTED) for r in results)
+        if not all(r.skip is SkipKind.UNSUPPORTED for r in results)
     )

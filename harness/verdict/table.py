@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 Cell = str | int | float | bool | None
 """What stands in a table's cell; None is unknown or not applicable."""
@@ -51,38 +49,6 @@ class Table:
                         f"table {self.name}: row {number}, {column}: {cell!r} is not text,"
                         " a finite number, true, false or null"
                     )
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "sentence": self.sentence,
-            "columns": list(self.columns),
-            "rows": [list(row) for row in self.rows],
-            "note": self.note,
-        }
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Table:
-        """The table of a JSON document.
-
-        Raises:
-            TableError: the document is no table.
-        """
-        name = document.get("name")
-        columns, rows = document.get("columns"), document.get("rows")
-        if not isinstance(name, str):
-            raise TableError(f"table without a name: {document!r:.80}")
-        if not isinstance(columns, list) or not all(isinstance(text, str) for text in columns):
-            raise TableError(f"table {name}: columns is not a list of texts")
-        if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-            raise TableError(f"table {name}: rows is not a list of lists")
-        texts = {key: document.get(key, "") for key in ("title", "sentence", "note")}
-        for key, text in texts.items():
-            if not isinstance(text, str):
-                raise TableError(f"table {name}: {key} is not text")
-        return cls(name, columns=tuple(columns), rows=tuple(tuple(row) for row in rows), **texts)
 
 
 def _is_cell(value: object) -> bool:

@@ -58,6 +58,7 @@ def attempts(steps: Steps) -> None:
     level=4,
     source="IPC-20",
     forms=tuple(Part(name, attempts) for name in OPEN),
+    judges_driver=False,
 )
 def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) -> None:
     """Memory that a pod of the same claim exports MUST open, once, again, twice at the same time
@@ -92,6 +93,7 @@ def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) 
     level=4,
     source="IPC-21",
     forms=tuple(Part(name, attempts) for name in REFUSED),
+    judges_driver=False,
 )
 def test_what_cannot_be_shared_is_refused(evidence: Evidence, form: Part) -> None:
     """Opening freed memory, garbage, part of a handle, one's own handle, or with other flags than
@@ -118,6 +120,7 @@ def test_what_cannot_be_shared_is_refused(evidence: Evidence, form: Part) -> Non
     level=4,
     source="IPC-9, IPC-22",
     forms=tuple(Part(name, attempts) for name in (*OPEN, *REFUSED, *RECORDED)),
+    judges_driver=False,
 )
 def test_answers_are_those_measured_before(evidence: Evidence, form: Part) -> None:
     """CUDA SHOULD answer each kind of handle as it did when it was measured; another answer is news

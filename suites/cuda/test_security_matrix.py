@@ -18,6 +18,7 @@ from harness.verdict.finding import (
     Blame,
     FailedError,
     InconclusiveError,
+    SkipKind,
     UnmetError,
     UnsupportedError,
     counted,
@@ -68,6 +69,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> No
     level=4,
     source="SEC-1, SEC-5, IPC-2, IPC-3",
     forms=FORMS,
+    judges_driver=False,
 )
 def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
@@ -110,6 +112,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -
     source="SEC-2",
     forms=FORMS,
     after=("SEC-001",),
+    judges_driver=False,
 )
 def test_containers_are_as_privileged_as_their_row_says(row: Evidence, form: Part) -> None:
     """Both processes MUST have the user, capabilities and namespaces that their row says, or the
@@ -177,6 +180,7 @@ def _yes(on: bool) -> str:
     level=2,
     source="SEC-4",
     scenario=restricted_standard,
+    judges_driver=False,
 )
 def test_restricted_namespace_refuses_what_is_not_needed(evidence: Evidence) -> None:
     """A namespace that enforces the restricted Pod Security Standard MUST refuse pods with host
@@ -213,7 +217,7 @@ def need_user_namespaces(row: Evidence, spec: MatrixRow) -> None:
             try:
                 row.containers[role].started.get()
             except (FailedError, InconclusiveError) as error:
-                raise UnmetError("blocked by SEC-005") from error
+                raise UnmetError("SEC-005", SkipKind.BLOCKED) from error
 
 
 def transfers(row: Evidence) -> tuple[Transfer, ...]:

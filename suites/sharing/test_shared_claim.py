@@ -167,6 +167,7 @@ def test_both_pods_use_the_claim_on_the_devices_node(evidence: Evidence, form: S
     source="IPC-15",
     forms=EVERY_FORM,
     after=("NODE-028",),
+    judges_driver=False,
 )
 def test_results_of_both_pods_arrive_unchanged(evidence: Evidence, form: SharedClaim) -> None:
     """Each container's log MUST end with a result, and it MUST be the one whose hash and verdict
@@ -367,6 +368,7 @@ def judge_log(evidence: Evidence, container: Container, report: WorkloadReport) 
     source="IPC-14",
     forms=SHARING,
     after=("ISO-003",),
+    judges_driver=False,
 )
 def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedClaim) -> None:
     """Exporter and importer MUST see different PIDs of themselves, or CUDA takes the one for the

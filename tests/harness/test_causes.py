@@ -12,7 +12,7 @@ import pytest
 
 from harness.cluster.kinds import Object
 from harness.verdict import causes
-from harness.verdict.finding import Blame, Finding, body, headline
+from harness.verdict.finding import Blame, Finding, headline, text_of
 
 NOT_HELPFUL = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 GPU_NODE_MESSAGE = f"0/1 nodes are available: 1 node(s) had untolerated taint(s). {NOT_HELPFUL}"
@@ -111,7 +111,7 @@ EVENTS = {
             ' "registry.example.com/w:1": failed to resolve image: unexpected status from HEAD'
             " request to https://registry.example.com/v2/w/manifests/1: 401 Unauthorized"
         ),
-        (Blame.CLUSTER, "registry refuses the workload image"),
+        (Blame.CLUSTER, "registry does not let the node pull the workload image"),
     ),
     "registry unreachable": (
         "Failed",
@@ -129,7 +129,7 @@ EVENTS = {
             "Unable to retrieve some image pull secrets (none); attempting to pull the image may"
             " not succeed."
         ),
-        (Blame.CLUSTER, "secret to pull the image with"),
+        (Blame.CLUSTER, "image pull secret is not in"),
     ),
     "image never pulled": (
         "ErrImageNeverPull",
@@ -147,7 +147,7 @@ EVENTS = {
             'MountVolume.SetUp failed for volume "h" : hostPath type check failed, /none is not a'
             ' directory, unable to determine its type: path "/none" does not exist'
         ),
-        (Blame.CLUSTER, "cannot set the pod up"),
+        (Blame.CLUSTER, "cannot set up the pod"),
     ),
     "network policy": (  # source: a network plugin
         "FailedCreatePodSandBox",
@@ -163,7 +163,7 @@ EVENTS = {
         ),
         (Blame.DRIVER, "runtime cannot start the container"),
     ),
-    "node lost": ("NodeNotReady", "Node is not ready", (Blame.CLUSTER, "not Ready any more")),
+    "node lost": ("NodeNotReady", "Node is not ready", (Blame.CLUSTER, "no longer Ready")),
 }
 REFUSALS = {
     "quota of pods": (
@@ -329,7 +329,7 @@ def test_a_kubelet_that_has_spoken_is_not_silent(found: Object, events: list[Obj
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_finding_is_for_strangers(name: str) -> None:
-    """First line within 120 characters and free of Python; who, next step, rerun below."""
+    """A first line of at most 120 characters, free of Python; who must act and what next below."""
     reason, message, _ = EVENTS[name]
     cause = causes.of_text(f"{reason}: {message}")
     assert cause is not None
@@ -344,9 +344,10 @@ def test_a_finding_is_for_strangers(name: str) -> None:
     first = headline("NODE-028", "restricted", finding)
     assert len(first) <= 120
     assert not any(word in first for word in ("Error(", "Traceback", "object at 0x"))
-    rows = body(finding, "The sentence.", "the same command with --dra-check NODE-028").splitlines()
+    rerun = "the same command with --dra-check NODE-028"
+    rows = text_of(finding.rows("The sentence.", rerun)).splitlines()
     titles = {row[2:13].strip() for row in rows if row[2:3].strip()}
-    assert {"check", "expected", "observed", "likely", "who", "next", "rerun"} <= titles
+    assert {"check", "expected", "observed", "likely", "responsible", "next", "rerun"} <= titles
 
 
 @pytest.mark.parametrize("name", ["cordoned", "attribute missing", "taint"])

@@ -15,13 +15,13 @@ from harness.verdict.expect import (
     ExpectationsError,
     Inventory,
     KnownIssue,
-    excused,
+    accept_known,
+    judge_known,
     judged,
     load,
-    outlived,
     written,
 )
-from harness.verdict.finding import Blame, Finding
+from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError
 from harness.verdict.outcome import Outcome, Record, Result, Verdict
 
 H100 = "NVIDIA H100 80GB HBM3"
@@ -129,14 +129,14 @@ def result(outcome: Outcome, form: str = "restricted") -> Result:
 
 def test_a_known_issue_takes_the_red_off_until_its_day() -> None:
     """It stays visible, and the verdict is partial at most."""
-    seen = excused(result(Outcome.FAIL), [ISSUE], ISSUE.until)
-    assert seen.outcome is Outcome.SKIP
+    seen = accept_known(result(Outcome.FAIL), [ISSUE], ISSUE.until)
+    assert (seen.outcome, seen.skip) == (Outcome.SKIP, SkipKind.KNOWN_ISSUE)
     assert seen.headline == (
         "known issue until 2027-01-31 (https://issues/1): ISO-003 saw too much"
     )
     other = replace(result(Outcome.PASS), case="A-001_a", id="A-001")
     assert Record([seen, other]).verdict() is Verdict.PARTIAL
-    late = excused(result(Outcome.FAIL), [ISSUE], ISSUE.until + dt.timedelta(days=1))
+    late = accept_known(result(Outcome.FAIL), [ISSUE], ISSUE.until + dt.timedelta(days=1))
     assert late.outcome is Outcome.FAIL
     assert late.finding is not None
     assert late.finding.likely == "known issue https://issues/1, accepted until 2027-01-31 only"
@@ -149,29 +149,29 @@ def test_a_known_issue_takes_the_red_off_until_its_day() -> None:
 )
 def test_a_known_issue_excuses_nothing_else(other: Result) -> None:
     """What is unknown about the check stays red."""
-    assert excused(other, [ISSUE], TODAY).outcome is other.outcome
+    assert accept_known(other, [ISSUE], TODAY).outcome is other.outcome
 
 
 def test_a_known_issue_that_is_solved_is_red() -> None:
     """Or the entry would hide the next fault."""
-    (case,) = outlived(Record([result(Outcome.PASS)]), [ISSUE])
+    (case,) = judge_known(Record([result(Outcome.PASS)]), [ISSUE])
     assert (case.outcome, case.case) == (
         Outcome.FAIL,
         "EXP-007_known_issue_is_still_there[ISO-003-restricted]",
     )
-    assert "take ISO-003[restricted] out of the known issues" in case.body
+    assert "remove ISO-003[restricted] from the known issues" in case.body
 
 
 def test_a_known_issue_is_still_there_while_one_of_its_forms_fails() -> None:
     """An entry without a form speaks of all of them."""
     issue = replace(ISSUE, form=None)
-    failed = excused(result(Outcome.FAIL), [issue], TODAY)
-    (case,) = outlived(Record([failed, result(Outcome.PASS, "hostpid")]), [issue])
+    failed = accept_known(result(Outcome.FAIL), [issue], TODAY)
+    (case,) = judge_known(Record([failed, result(Outcome.PASS, "hostpid")]), [issue])
     assert case.outcome is Outcome.PASS
 
 
 def test_a_known_issue_of_a_check_that_was_not_made_is_not_judged() -> None:
     """Its own skip says why."""
-    blocked = replace(result(Outcome.SKIP), headline="blocked by ALLOC-003", finding=None)
-    assert list(outlived(Record([blocked]), [ISSUE])) == []
-    assert list(outlived(Record(), [ISSUE])) == []
+    blocked = result(Outcome.PASS).skipped(UnmetError("ALLOC-003", SkipKind.BLOCKED))
+    assert list(judge_known(Record([blocked]), [ISSUE])) == []
+    assert list(judge_known(Record(), [ISSUE])) == []

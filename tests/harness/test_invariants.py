@@ -123,7 +123,7 @@ def test_a_device_in_two_allocations_is_found_at_once(world: World) -> None:
     assert found.headline == (
         "INV-001 device gpu-0 of pool node-1 is allocated twice: to dra-conformance-x/a and prod/b"
     )
-    assert "who         scheduler" in found.body
+    assert "responsible scheduler" in found.body
 
 
 @pytest.mark.parametrize(
@@ -312,9 +312,12 @@ def test_what_is_no_reservation_for_a_gone_pod(
 @pytest.mark.parametrize(
     ("slices", "words"),
     [
-        ([slice_of("a", 1, 2, "gpu-0")], "1 of 2 slices of generation 1 are there"),
+        ([slice_of("a", 1, 2, "gpu-0")], "1 of 2 slices of generation 1 exist"),
         ([slice_of("a", 1, 1, "x"), slice_of("b", 2, 1, "x")], "1 of its slices are older than"),
-        ([slice_of("a", 1, 1, "x"), slice_of("b", 1, 2, "y")], "say that there are 1, and 2"),
+        (
+            [slice_of("a", 1, 1, "x"), slice_of("b", 1, 2, "y")],
+            "disagree about their number: 1 and 2",
+        ),
         ([slice_of("a", 1, 2, "x"), slice_of("b", 1, 2, "x")], "device x is in it twice"),
         ([slice_of("a", 1, 1, "x", "x")], "device x is in it twice"),
     ],

@@ -298,7 +298,7 @@ def test_close_in_the_middle_ends_what_runs_and_runs_nothing_more() -> None:
     launcher.close()
     assert run.running == []
     assert end_of(launcher, running) == "stopped"
-    assert end_of(launcher, pending) == "the run was ended before"
+    assert end_of(launcher, pending) == "not run: the run was ended before"
 
 
 def test_close_after_the_end_stops_nobodys_waits() -> None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from harness.verdict.finding import Blame, Finding, body, headline, one_line, sections, short_uuid
+from harness.verdict.finding import (
+    Blame,
+    Finding,
+    SkipKind,
+    UnmetError,
+    UnsupportedError,
+    headline,
+    one_line,
+    short_uuid,
+    text_of,
+    without_uuids,
+)
 from harness.verdict.outcome import HYGIENE_AREA, PREFLIGHT_AREA, Outcome, Record, Result, Verdict
 
 PASS, FAIL, ERROR, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.SKIP
@@ -13,6 +24,8 @@ PASS, FAIL, ERROR, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.SKI
 def result(outcome: Outcome, name: str = "A", area: str = "sharing", **more: object) -> Result:
     """A result with a reason."""
     given = {"headline": "because", "id": name, **more}
+    if outcome is SKIP:
+        given.setdefault("skip", SkipKind.UNMET)
     return Result(case=name, area=area, outcome=outcome, sentence="", **given)  # type: ignore[arg-type]
 
 
@@ -53,11 +66,11 @@ def test_an_area_without_a_pass_is_inconclusive() -> None:
 
 def test_what_a_place_cannot_show_leaves_the_rest_conclusive() -> None:
     """A driver whose devices CUDA does not see: partial, unless nothing at all was found out."""
-    unsupported = result(SKIP, "B", "cuda", headline="unsupported: needs devices visible by cuda")
+    unsupported = result(SKIP, "B", "cuda", skip=SkipKind.UNSUPPORTED)
     made = record(result(PASS), unsupported)
     assert (made.verdict(), made.exit_code(0)) == (Verdict.PARTIAL, 0)
     assert record(unsupported).exit_code(0) == 12
-    made.add(result(SKIP, "C", "cuda", headline="blocked by B"))
+    made.add(result(SKIP, "C", "cuda", skip=SkipKind.BLOCKED, blocked_by="B"))
     assert made.exit_code(0) == 12
 
 
@@ -100,13 +113,40 @@ def test_nothing_ends_without_a_reason_or_twice() -> None:
         record(result(PASS), result(FAIL))
 
 
+def test_a_skip_has_a_kind_and_nothing_else_has_one() -> None:
+    """The verdict rests on it."""
+    with pytest.raises(ValueError, match="outcome skip, kind of its skip none"):
+        result(SKIP, skip=None)
+    with pytest.raises(ValueError, match="outcome fail, kind of its skip unmet"):
+        result(FAIL, skip=SkipKind.UNMET)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "headline", "blocker"),
+    [
+        (UnmetError("nothing offered"), SkipKind.UNMET, "nothing offered", ""),
+        (UnsupportedError("one GPU"), SkipKind.UNSUPPORTED, "unsupported: one GPU", ""),
+        (UnmetError("A-001", SkipKind.BLOCKED), SkipKind.BLOCKED, "blocked by A-001", "A-001"),
+        (UnmetError("x", SkipKind.NOT_RUN), SkipKind.NOT_RUN, "not run: x", ""),
+        (UnmetError("x", SkipKind.NOT_ALLOWED), SkipKind.NOT_ALLOWED, "not allowed: x", ""),
+    ],
+)
+def test_the_reason_of_a_skip_is_data_and_text(
+    reason: UnmetError, kind: SkipKind, headline: str, blocker: str
+) -> None:
+    """The text is for people only."""
+    seen = result(PASS).skipped(reason)
+    assert seen.outcome is SKIP
+    assert (seen.skip, seen.headline, seen.blocked_by) == (kind, headline, blocker)
+
+
 def test_first_lines_are_short_and_flat() -> None:
     """TestGrid keeps 140 characters and cuts the middle out."""
     finding = Finding("a\nb" + "c" * 200, "x", "y", Blame.DRIVER)
     head = headline("IPC-001", "hostpid", finding)
     assert head.startswith("IPC-001[hostpid] a b")
     assert len(head) == 120
-    assert "in full" in body(finding, "A thing MUST be.", "again")
+    assert finding.rows("A thing MUST be.", "again")[0] == ("in full", finding.head)
     assert one_line("short") == "short"
 
 
@@ -121,9 +161,9 @@ def test_bodies_say_what_who_and_what_next() -> None:
         next="look",
         steps=("0.1 s  claimed",),
     )
-    lines = body(finding, "A thing MUST be.", "again").splitlines()
+    lines = text_of(finding.rows("A thing MUST be.", "again")).splitlines()
     assert [line.split()[0] for line in lines if line[2] != " "] == [
-        *("check", "expected", "observed", "steps", "likely", "who", "next", "rerun")
+        *("check", "expected", "observed", "steps", "likely", "responsible", "next", "rerun")
     ]
     assert lines[3] == "              and a half"
 
@@ -134,18 +174,32 @@ def test_uuids_are_shortened_to_what_tells_them_apart() -> None:
     assert short_uuid("card0") == "card0"
 
 
-def test_bodies_can_be_taken_apart_again() -> None:
-    """Reports lay out what the terminal shows; text of any form stays whole."""
-    finding = Finding(
-        "head", "exactly 2", "1\n  and a half", Blame.DRIVER, steps=(" 0.1 s  a", "b")
+def test_texts_that_differ_in_gpus_only_are_the_same_without_them() -> None:
+    """Whole UUIDs, short ones, and those of partitions; other numbers stay."""
+    uuid = "GPU-831f92e7-9e5e-52c3-85ae-db0f5709cf84"
+    assert without_uuids(f"saw 1 of 2: {uuid} missing") == "saw 1 of 2: GPU missing"
+    assert without_uuids(f"{short_uuid(uuid)}, MIG-831f92e7…") == "GPU, MIG"
+    assert without_uuids("gpu-3 of GPU-4") == "gpu-3 of GPU-4"
+
+
+@pytest.mark.parametrize(
+    ("level", "rerun"),
+    [(2, "the same command with --dra-check A-001"), (None, "the same command again")],
+)
+def test_a_finding_says_how_to_make_its_check_again(level: int | None, rerun: str) -> None:
+    """What is no check, as a step of preflight, cannot be made by itself."""
+    finding = Finding("head", "x", "y", Blame.DRIVER)
+    seen = result(PASS, "A-001", level=level).ended(FAIL, finding)
+    assert seen.rows[-1] == ("rerun", rerun)
+    assert seen.body.splitlines()[-1] == f"  rerun       {rerun}"
+
+
+def test_what_judges_the_driver_is_counted_apart() -> None:
+    """Preflight and the audit judge neither."""
+    made = record(
+        result(PASS),
+        result(PASS, "B", judges_driver=False),
+        result(PASS, "P", PREFLIGHT_AREA),
     )
-    assert sections(body(finding, "A thing MUST be.", "again")) == [
-        ("check", "A thing MUST be."),
-        ("expected", "exactly 2"),
-        ("observed", "1\n  and a half"),
-        ("steps", " 0.1 s  a\nb"),
-        ("who", "driver"),
-        ("rerun", "again"),
-    ]
-    assert sections("of another\nform") == [("", "of another\nform")]
-    assert sections("") == []
+    of_driver, others = made.by_subject()
+    assert [[r.id for r in group] for group in (of_driver, others)] == [["A"], ["B"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.verdict.finding import Blame, Finding
+from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
 from reports.facts import Facts
 
@@ -16,7 +16,7 @@ def facts(folder: Path) -> Facts:
     """A run."""
     return Facts(
         run_id="r",
-        place="embedded cluster; SIMULATED GPUs",
+        cluster="embedded cluster; SIMULATED GPUs",
         hardware="simulated",
         kubernetes="v1.37.2",
         server="https://x",
@@ -26,7 +26,7 @@ def facts(folder: Path) -> Facts:
         started=1795460000.0,
         seconds=12.5,
         exit_code=1,
-        options={},
+        options=(),
         folder=folder,
         junit=folder / "junit.xml",
         host="here",
@@ -35,16 +35,18 @@ def facts(folder: Path) -> Facts:
 
 def result(name: str, outcome: Outcome, **more: object) -> Result:
     """A result with text."""
-    text = {"headline": f"{name} is so", "body": "  expected    2", **more}
+    text = {"headline": f"{name} is so", **more}
+    if outcome is Outcome.SKIP:
+        text.setdefault("skip", SkipKind.UNMET)
     return Result(case=name, area="sharing", outcome=outcome, sentence="", id=name[:7], **text)  # type: ignore[arg-type]
 
 
 def record() -> Record:
     """One result of each kind."""
     made = Record()
-    made.add(result("ISO-001_a[x]", Outcome.PASS, headline="", body="", seconds=0.0))
+    made.add(result("ISO-001_a[x]", Outcome.PASS, headline="", seconds=0.0))
     made.add(result("ISO-002_b[x]", Outcome.FAIL, finding=FINDING))
     made.add(result("ISO-003_c", Outcome.ERROR, finding=replace(FINDING, blame=Blame.CLUSTER)))
-    made.add(result("ISO-004_d", Outcome.SKIP, body=""))
+    made.add(result("ISO-004_d", Outcome.SKIP))
     made.add(result("ISO-005_e", Outcome.PASS, advice=True))
     return made

@@ -137,7 +137,10 @@ def test_rebuild_writes_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFi
     place = saved(samples.record(), tmp_path / "run")
     (tmp_path / "run" / "junit.xml").unlink()
     assert __main__.main(["rebuild", place]) == 0
-    assert "VERDICT  nonconformant: 2 passed, 1 failed" in capsys.readouterr().out
+    assert (
+        "VERDICT  nonconformant: 3 checks judged the driver: 1 case failed"
+        in capsys.readouterr().out
+    )
     assert (tmp_path / "run" / "junit.xml").exists()
 
 

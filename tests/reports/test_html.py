@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.verdict.finding import Blame, Finding, body, headline, sections
+from harness.options import Given
+from harness.verdict.finding import Blame, Finding, headline
 from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result
 from harness.verdict.table import Table
 from reports import html
@@ -65,7 +66,6 @@ def explained(name: str, outcome: Outcome, finding: Finding, **more: object) -> 
         outcome,
         finding=finding,
         headline=headline(name[:7], None, finding),
-        body=body(finding, "A driver MUST.", "again"),
         **more,
     )
 
@@ -75,7 +75,8 @@ def test_the_first_thing_said_is_the_place(tmp_path: Path) -> None:
     shown = " ".join(page(samples.record(), tmp_path).text.split())
     words = [
         *("embedded cluster; SIMULATED GPUs", "nonconformant", "The driver broke the contract."),
-        *("1 failed", "1 undecided by error", "2 passed", "1 skipped", "Findings", "All checks"),
+        *("1 failed", "1 inconclusive", "2 passed", "1 skipped", "3 checks judged the driver"),
+        *("Findings", "All checks"),
     ]
     at = [shown.index(word, shown.index("simulated GPUs")) for word in words]
     assert at == sorted(at)
@@ -98,7 +99,7 @@ def test_findings_are_told_as_in_the_terminal(tmp_path: Path) -> None:
     shown = page(record, tmp_path)
     kinds = [str(a["class"]).split()[-1] for a in shown.classes("details", "finding")]
     assert kinds == ["fail", "fail", "error", "advice"]
-    for title, text in sections(record.results[-1].body):
+    for title, text in record.results[-1].rows:
         assert title in shown.text
         assert text in shown.text
     assert len(shown.classes("details", "evidence")) == 2
@@ -130,8 +131,8 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     record.environment.update(
         nodes=[{HOSTILE: HOSTILE}], other={HOSTILE: [HOSTILE, {HOSTILE: None}]}
     )
-    given = dict.fromkeys(("place", "driver", "kubernetes", "host", "hardware"), HOSTILE)
-    shown = page(record, tmp_path, options={HOSTILE: f"{HOSTILE} (default)"}, **given)
+    given = dict.fromkeys(("cluster", "driver", "kubernetes", "host", "hardware"), HOSTILE)
+    shown = page(record, tmp_path, options=(Given(HOSTILE, HOSTILE, HOSTILE),), **given)
     assert {tag for tag, _ in shown.elements}.isdisjoint({"script", "img", "iframe", "object"})
     for tag, attributes in shown.elements:
         assert not [name for name in attributes if name.startswith("on")]
@@ -178,16 +179,16 @@ def test_a_failed_preflight_says_so(tmp_path: Path) -> None:
         replace(explained("PF-03_driver", Outcome.FAIL, samples.FINDING), area=PREFLIGHT_AREA)
     )
     record.add(samples.result("ISO-001_a", Outcome.SKIP, headline="not run: preflight: PF-03"))
-    shown = page(record, tmp_path, place="no cluster", kubernetes="", driver="", hardware="none")
+    shown = page(record, tmp_path, cluster="no cluster", kubernetes="", driver="", hardware="none")
     assert "Preflight failed: no check was made." in shown.text
-    assert "nothing was found out" not in shown.text
+    assert "gave a result" not in shown.text
 
 
 def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
     """Ended before anything was known."""
     shown = page(Record(interrupted="the run was ended by SIGTERM"), tmp_path)
     assert "ended by SIGTERM" in shown.text
-    assert "None was made." in shown.text
+    assert "No check was made." in shown.text
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,10 @@ def test_texts_are_where_every_dashboard_looks(record: Record, tmp_path: Path) -
     assert error is not None
     assert skip is not None
     assert failure.get("message") == "ISO-002_b[x] is so"
-    assert (failure.text or "").splitlines() == ["ISO-002_b[x] is so", "  expected    2"]
+    assert (failure.text or "").splitlines() == [
+        *("ISO-002_b[x] is so", "  check       ", "  expected    2", "  observed    1"),
+        *("  responsible driver", "  rerun       the same command again"),
+    ]
     assert (failure.get("type"), error.get("type")) == ("driver", "cluster")
     assert root.findtext(".//system-err") == error.text
     assert (skip.get("message"), skip.text) == ("ISO-004_d is so", "ISO-004_d is so")
@@ -76,9 +79,7 @@ def test_the_runs_properties_are_at_the_suite(record: Record, tmp_path: Path) ->
 def test_what_containers_log_does_not_break_the_file(tmp_path: Path) -> None:
     """Colours, control characters, markup."""
     made = Record()
-    made.add(
-        result("ISO-002_b", Outcome.FAIL, headline="\x1b[31mred\x1b[0m \x00<&>\ud800", body="\x07")
-    )
+    made.add(result("ISO-002_b", Outcome.FAIL, headline="\x1b[31mred\x1b[0m \x00<&>\ud800"))
     root = written(made, tmp_path)
     failure = root.find(".//failure")
     assert failure is not None
@@ -90,14 +91,14 @@ def test_names_that_some_dashboard_would_spoil_are_refused(name: str, tmp_path: 
     """Names are public API."""
     made = Record()
     made.add(result(name, Outcome.PASS))
-    with pytest.raises(JUnitError, match="no name"):
+    with pytest.raises(JUnitError, match="not a name"):
         written(made, tmp_path)
 
 
 def test_a_failure_whose_text_vanishes_is_refused(tmp_path: Path) -> None:
     """junit-xml would write it as a pass."""
     made = Record()
-    made.add(result("ISO-002_b", Outcome.FAIL, headline="\x00", body=""))
+    made.add(result("ISO-002_b", Outcome.FAIL, headline="\x00"))
     with pytest.raises(JUnitError, match="without a text"):
         written(made, tmp_path)
 
@@ -123,15 +124,16 @@ def test_results_and_summary_tell_the_same(record: Record, tmp_path: Path) -> No
     assert document["results"][1]["finding"]["blame"] == "driver"
     assert document["tables"][0]["rows"] == [["1/1"]]
     text = "\n".join(summary.lines(record, facts(tmp_path)))
-    assert "VERDICT  nonconformant: 2 passed, 1 failed, 1 undecided by error, 1 skipped" in text
-    assert " FAIL    ISO-002_b[x] is so (who: driver)" in text
+    counts = "1 case failed, 1 inconclusive, 2 passed, 1 skipped"
+    assert f"VERDICT  nonconformant: 3 checks judged the driver: {counts} in 12.5 s" in text
+    assert " FAIL    ISO-002_b[x] is so (responsible: driver)" in text
     assert " TABLE   Own PIDs: They must differ." in text
     assert " LEFT    pod/x in y" in text
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_ends_a_run_in_preflight_is_told_in_full(tmp_path: Path) -> None:
-    """Nothing above the summary tells it: the message that was cut, and what to do."""
+def test_a_message_that_was_cut_is_told_in_full(tmp_path: Path) -> None:
+    """With what to do; of advice, which is not among the findings, below its line."""
     head = "the cluster does not admit a pod: " + "a policy of the team says no; " * 6 + "exempt it"
     step = Result(
         case="PF-10_admission",
@@ -141,11 +143,13 @@ def test_what_ends_a_run_in_preflight_is_told_in_full(tmp_path: Path) -> None:
         sentence="The run's namespaces MUST admit pods.",
     )
     finding = Finding(head, "admitted", head, Blame.CLUSTER, next="exempt the run's namespaces")
-    for outcome in (Outcome.ERROR, Outcome.PASS):  # red, and advice
-        made = Record()
-        made.add(step.ended(outcome, finding))
-        text = "\n".join(summary.lines(made, facts(tmp_path)))
-        assert f"         {head}\n NEXT    exempt the run's namespaces" in text
+    text = "\n".join(summary.findings(Record([step.ended(Outcome.ERROR, finding)])))
+    assert f"  in full     {head}\n" in text
+    assert "  next        exempt the run's namespaces\n" in text
+    advice = Record([step.ended(Outcome.PASS, finding)])
+    assert list(summary.findings(advice)) == []
+    text = "\n".join(summary.lines(advice, facts(tmp_path)))
+    assert f"         {head}\n NEXT    exempt the run's namespaces" in text
 
 
 # What Jenkins' junit-10.xsd and the older JUnit.xsd both take: what may stand where, in which

@@ -32,12 +32,12 @@ def run(tmp_path: Path) -> Path:
         " /home/jo/x.yaml, /nas/team/x.so; gpu-worker-a17 has /dev/nvidia0 at 00000000:41:00.0,"
         " driver 580.159.04, at 12:30:45, v0.4.1"
     )
-    record.add(samples.result("ISO-006_f", Outcome.SKIP, headline=told, body=told))
+    record.add(samples.result("ISO-006_f", Outcome.SKIP, headline=told))
     facts = replace(
         samples.facts(place),
         host=HOST,
         server=SERVER,
-        place=f"cluster {SERVER} ({HOME}/.kube/config, context admin@prod); the cluster's GPUs",
+        cluster=f"cluster {SERVER} ({HOME}/.kube/config, context admin@prod); the cluster's GPUs",
     )
     folder.write(record, facts)
     return place
@@ -86,7 +86,7 @@ def test_nothing_is_published_that_would_still_tell(
 ) -> None:
     """Then the folder does not come to be."""
     monkeypatch.setattr(Identity, "scrubbed", lambda _, text: text)
-    with pytest.raises(PublishError, match="would still tell of the machine: line"):
+    with pytest.raises(PublishError, match="would still identify the machine: line"):
         publish.publish(run, NAME, into)
     assert [path.name for path in into.iterdir()] == ["README.md"]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.verdict.finding import Blame, Finding
+from harness.options import Given
+from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Verdict
 from harness.verdict.table import Table
 from reports import folder, results
@@ -30,12 +31,17 @@ FULL = Finding(
     driver_log=("line",),
 )
 
+GIVEN = (Given("--x", "1 (2)", "command line"), Given("--y", "", "default"))
+
+TABLE = {"name": "x", "title": "X", "columns": "a", "rows": [[1, 2]]}
+
 
 def full_record() -> Record:
     """Everything that a record can hold."""
     made = samples.record()
     made.add(samples.result("ISO-006_f[y]", Outcome.ERROR, finding=FULL, variant="y", line=7))
-    made.add_table(Table("pids", "PIDs", ("PIDs", "works"), (("1/1", False), ("1/2", None)), "So."))
+    rows = (("1/1", False, 201), ("1/2", None, 1.5))
+    made.add_table(Table("pids", "PIDs", ("PIDs", "works", "µs"), rows, "So.", "Median of 5."))
     made.narrowed, made.interrupted = "not selected: X", "by SIGTERM"
     made.leftovers.append("pod/x in y")
     made.environment["nodes"] = [{"name": "node-1"}]
@@ -45,9 +51,7 @@ def full_record() -> Record:
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     """Every field of record and facts."""
     record = full_record()
-    facts = replace(
-        samples.facts(tmp_path), kept="kubectl …", properties={"a": "b"}, options={"--x": "1 (y)"}
-    )
+    facts = replace(samples.facts(tmp_path), kept="kubectl …", properties={"a": "b"}, options=GIVEN)
     folder.write(record, facts)
     read, read_facts = results.read(tmp_path)
     assert {**dataclasses.asdict(read), "results": []} == {
@@ -88,6 +92,44 @@ def test_a_verdict_by_other_rules_stands(tmp_path: Path) -> None:
     assert results.document(record, facts) == {**document, "rules": 1}
 
 
+@pytest.mark.parametrize(
+    ("headline", "kind", "blocker"),
+    [
+        ("not allowed: impact exhaust", SkipKind.NOT_ALLOWED, ""),
+        ("unsupported: one GPU", SkipKind.UNSUPPORTED, ""),
+        ("blocked by IPC-004", SkipKind.BLOCKED, "IPC-004"),
+        ("not run: preflight: PF-03", SkipKind.NOT_RUN, ""),
+        ("known issue until 2027-01-31 (u): x", SkipKind.KNOWN_ISSUE, ""),
+        ("the producer offered nothing", SkipKind.UNMET, ""),
+    ],
+)
+def test_skips_of_before_get_their_kind(
+    headline: str, kind: SkipKind, blocker: str, tmp_path: Path
+) -> None:
+    """Files that were written before the kind was a field are read as they were meant."""
+    record = Record([samples.result("ISO-004_d", Outcome.SKIP, headline=headline)])
+    document = results.document(record, samples.facts(tmp_path))
+    for entry in document["results"]:
+        del entry["skip"], entry["blocked_by"], entry["judges_driver"]
+    (read,) = results.parse(document, tmp_path)[0].results
+    assert (read.skip, read.blocked_by) == (kind, blocker)
+
+
+def test_other_fields_of_before_are_read_as_they_were_meant(tmp_path: Path) -> None:
+    """What a check judges follows from its ID, and options were text."""
+    record = Record([samples.result("SEC-001_d[x]", Outcome.PASS, headline="")])
+    record.add(samples.result("ISO-003_d", Outcome.PASS, headline=""))
+    facts = replace(samples.facts(tmp_path), options=GIVEN)
+    document = results.document(record, facts)
+    assert document["run"]["options"] == {"--x": "1 (2) (command line)", "--y": " (default)"}
+    del document["run"]["given"]
+    for entry in document["results"]:
+        del entry["skip"], entry["judges_driver"]
+    read, read_facts = results.parse(document, tmp_path)
+    assert [result.judges_driver for result in read.results] == [False, True]
+    assert read_facts.options == GIVEN
+
+
 def _without(*path: Any) -> Callable[[Any], None]:
     def change(document: Any) -> None:
         *above, last = path
@@ -114,20 +156,40 @@ def _with(value: object, *path: Any) -> Callable[[Any], None]:
         (_without("schema"), "there is no schema 'dra-conformance/results/v1'"),
         (_with("other/v2", "schema"), "schema is 'other/v2'; this suite reads"),
         (_without("run", "id"), "run.id is missing"),
-        (_with("then", "run", "started"), "run.started: Invalid isoformat"),
-        (_with([], "run"), "run is \\[\\]; expected dict"),
-        (_with(True, "exit_code"), "exit_code is True; expected int"),
+        (
+            _with("then", "run", "started"),
+            "run.started is 'then': Input should be a valid datetime",
+        ),
+        (_with([], "run"), "run is \\[\\]: Input should be an object"),
+        (_with(True, "exit_code"), "exit_code is True: Input should be a valid integer"),
         (_with("conformant", "verdict"), "verdict is 'conformant', but its results amount to"),
-        (_with("1", "rules"), "rules is '1'; expected int"),
-        (_with("pass", "results", 3, "outcome"), "counts is .*, but its results amount to"),
-        (_with("passed", "results", 0, "outcome"), r"results\[0\] \(ISO-001_a\[x\]\): outcome is"),
-        (_without("results", 0, "sentence"), r"results\[0\] .*: sentence is missing"),
-        (_with("soon", "results", 0, "line"), "line is 'soon'; expected int or NoneType"),
+        (_with("1", "rules"), "rules is '1': Input should be a valid integer"),
+        (_with("fail", "results", 2, "outcome"), "counts is .*, but its results amount to"),
+        (
+            _with("passed", "results", 0, "outcome"),
+            r"results\[0\].outcome \(case ISO-001_a\[x\]\) is 'passed': Input",
+        ),
+        (_without("results", 0, "sentence"), r"results\[0\].sentence .* is missing"),
+        (_with("soon", "results", 0, "line"), "line .* is 'soon': Input should be a valid integer"),
         (_with("", "results", 3, "headline"), "outcome skip without a reason"),
-        (_with("nobody", "results", 1, "finding", "blame"), "finding.blame is 'nobody'"),
-        (_with([1], "results", 1, "finding", "steps"), "finding.steps is 1; expected str"),
-        (_with(1, "results", 0), r"results\[0\] is not an object"),
-        (_with([{"name": "x"}], "tables"), "table x: columns is not a list of texts"),
+        (_with("why", "results", 3, "skip"), "skip .* is 'why': Input should be 'not-allowed', "),
+        (_with(None, "results", 3, "skip"), "outcome skip, kind of its skip none"),
+        (
+            _with("nobody", "results", 1, "finding", "blame"),
+            "finding.blame .* is 'nobody': Input should be",
+        ),
+        (
+            _with([1], "results", 1, "finding", "steps"),
+            r"finding.steps\[0\] .* is 1: Input should be a valid string",
+        ),
+        (_with(1, "results", 0), r"results\[0\] is 1: Input should be an object"),
+        (_with([TABLE], "tables"), r"tables\[0\].columns is 'a': Input should be a valid array"),
+        (_with([{**TABLE, "columns": ["b"]}], "tables"), "table x: row 1 has 2 cells, there are 1"),
+        (
+            _with([{**TABLE, "columns": ["b"], "rows": [[{}]]}], "tables"),
+            r"tables\[0\].rows\[0\]\[0\]",
+        ),
+        (_with([{**TABLE, "name": None}], "tables"), r"tables\[0\].name is None: Input should"),
     ],
 )
 def test_what_is_wrong_is_named(

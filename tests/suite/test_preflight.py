@@ -330,7 +330,7 @@ def test_the_plan_touches_nothing(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     assert [path for _, path, _ in cluster.api.requests] == ["/version", "/apis/resource.k8s.io"]
     assert not (tmp_path / "reports").exists()
-    assert f"PLAN     {CASES} checks to make, 0 to skip; nothing was touched" in output
+    assert f"PLAN     {CASES} cases to run, 0 to skip; nothing was touched" in output
     assert "dra-conformance-RUN-privileged" in output
     (role,) = (
         document
@@ -356,5 +356,5 @@ def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "no cluster is configured" in done.stdout
     assert "unsupported: needs devices visible by cuda; these are by env" in done.stdout
-    assert "PLAY     3 scenarios" in done.stdout
-    assert "not allowed: impact privileged; --dra-allow privileged allows it" in done.stdout
+    assert "RUN      3 scenarios" in done.stdout
+    assert "not allowed: runs privileged pods; enable with --dra-allow privileged" in done.stdout

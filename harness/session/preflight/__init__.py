@@ -18,7 +18,7 @@ from harness.session.preflight import reading, trying
 from harness.session.preflight.context import Context, StepFailedError
 from harness.verdict import causes
 from harness.verdict.expect import Inventory
-from harness.verdict.finding import Blame, Finding
+from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Result
 
 RIGHTS = "PF-09"
@@ -126,7 +126,7 @@ class Preflight:
             sentence=(step.make.__doc__ or "").strip(),
         )
         if blocker is not None:
-            return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {blocker}")
+            return result.skipped(UnmetError(blocker, SkipKind.BLOCKED))
         advice: Finding | None = None
         try:
             advice = step.make(self._context)
@@ -142,7 +142,7 @@ class Preflight:
             )
         except ApiError as error:
             if error.status == 403 and _first(earlier, [RIGHTS]):
-                return replace(result, outcome=Outcome.SKIP, headline=f"blocked by {RIGHTS}")
+                return result.skipped(UnmetError(RIGHTS, SkipKind.BLOCKED))
             finding = causes.refusal(
                 f"the API server refuses: {error}",
                 "the request is allowed",

@@ -1,0 +1,76 @@
+"""What the terminal, the page and the index of published runs say in the same words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from harness.verdict.finding import SkipKind, counted, without_uuids
+from harness.verdict.outcome import Outcome, Record, Result, Verdict
+from reports.facts import Facts
+
+WORDS = {
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "inconclusive",
+    Outcome.PASS: "passed",
+    Outcome.SKIP: "skipped",
+}
+"""The outcomes, the worst first."""
+_CANNOT_BE_JUDGED = (SkipKind.UNSUPPORTED, SkipKind.BLOCKED)
+"""In a run in which nothing failed, what blocks a check is something that cannot be judged."""
+
+
+def counts(results: Iterable[Result]) -> str:
+    """Say how many cases ended how, as ``1 case failed, 3 passed``; outcomes of none left out."""
+    numbers = Counter(result.outcome for result in results)
+    said = [(numbers[outcome], word) for outcome, word in WORDS.items() if numbers[outcome]]
+    if not said:
+        return "no case"
+    (number, word), *others = said
+    return ", ".join([f"{counted(number, 'case')} {word}", *(f"{n} {w}" for n, w in others)])
+
+
+def judged(results: Iterable[Result], what: str) -> str:
+    """Say how many checks judged something, and how their cases ended."""
+    listed = list(results)
+    decided = {r.id for r in listed if r.outcome in (Outcome.PASS, Outcome.FAIL)}
+    return f"{counted(len(decided), 'check')} judged {what}: {counts(listed)}"
+
+
+def meaning(record: Record, facts: Facts) -> str:
+    """Say in a sentence what the verdict means."""
+    if record.preflight_failed():
+        return "preflight failed: no check was made"
+    verdict = record.verdict()
+    if verdict is Verdict.PARTIAL:
+        skips = {result.skip for result in record.checks()} - {None}
+        if record.narrowed or not skips.issubset(_CANNOT_BE_JUDGED):
+            return "no check failed, but not every check was made"
+        where = "simulated GPUs" if facts.hardware == "simulated" else "this cluster"
+        return f"no check failed, and everything that can be checked on {where} was checked"
+    return {
+        Verdict.CONFORMANT: "every check passed",
+        Verdict.NONCONFORMANT: "the driver broke the contract",
+        Verdict.INCONCLUSIVE: "nothing final can be said about the driver",
+    }[verdict]
+
+
+def untested(area: str) -> str:
+    """Say that an area was not judged."""
+    return f"no check in {area} gave a result"
+
+
+def alike(results: Iterable[Result]) -> list[list[Result]]:
+    """Put the forms of a check that ended in the same way together.
+
+    The same way is: the same first line but for the GPUs in it, the same cause and the same party.
+    """
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in results:
+        finding = result.finding
+        key: tuple[object, ...] = (result.case,)
+        if finding is not None and result.id:
+            head = without_uuids(finding.head)
+            key = (result.id, result.outcome, head, finding.blame, finding.likely)
+        groups.setdefault(key, []).append(result)
+    return list(groups.values())
