@@ -211,6 +211,15 @@ def made(name: str, **reports: WorkloadReport) -> Evidence:
     return evidence
 
 
+def restarted(role: str, evidence: Evidence) -> Evidence:
+    """Have a container report the same before a restart as it does after it."""
+    container = evidence.containers[role]
+    before: Observed[WorkloadReport] = Observed(f"the {role}'s report before its restart")
+    before.found(container.report.get())
+    container.earlier.append(before)
+    return evidence
+
+
 def with_claim(evidence: Evidence, name: str, *devices: Device) -> Evidence:
     """Add a claim that was allocated these devices, used, and released."""
     requests = [f"gpu-{number}" for number in range(1, len(devices) + 1)]

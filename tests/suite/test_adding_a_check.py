@@ -1,4 +1,4 @@
-"""docs/adding-a-check.md, followed to the letter in a copy of the project."""
+"""docs/adding-a-check.md, followed to the letter in a copy of the project without its example."""
 
 from __future__ import annotations
 
@@ -6,83 +6,109 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-check.md").read_text()
-FILES = dict(re.findall(r"^`(\S+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+_BLOCK = r"`(\S+)`:\n\n```(?:python|yaml)?\n(.*?)^```$"
+FILES = dict(re.findall(rf"^{_BLOCK}", PAGE, re.MULTILINE | re.DOTALL))
+"""Whole files, by their paths."""
+PARTS = dict(re.findall(rf"^In {_BLOCK}", PAGE, re.MULTILINE | re.DOTALL))
+"""What is added to files, or changed in them."""
+(SAID,) = re.findall(r"^```text\n(.*)\n```$", PAGE, re.MULTILINE)
 COMMANDS = re.findall(
     r"^    (\S.*)$", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL), re.MULTILINE
 )
-CHECK = "suites/cuda/test_peers.py"
-NOT_COPIED = (".git", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "out")
+ON_A_CLUSTER = [command for command in COMMANDS if command.startswith("./run dra ")]
+
+CHECK = "suites/lifecycle/test_container_restart.py"
+CASES = "tests/suite/cases/container_restart.py"
+REQUIREMENTS = "suites/requirements.yaml"
+REQUIREMENT = "LIFE-2"
+WRITES = "python -m suites"
+WRITTEN = ("suites/checks.lock", "docs/checks.md", "docs/requirements.md")
+NOT_COPIED = (".git", ".pytest_cache", ".venv", "__pycache__", "out", "dist")
+
+
+def test_the_page_shows_what_is_there() -> None:
+    """The files to the letter, and what is a part of a file, which stands there once."""
+    assert list(FILES) == [CHECK, CASES]
+    for path, content in FILES.items():
+        assert (ROOT / path).read_text() == content, f"{path} is not as the page shows it"
+    assert list(PARTS) == [
+        REQUIREMENTS,
+        "embedded/drivers/reference/kubelet_plugin/faults.py",
+        "tests/zoo/test_over_time.py",
+    ]
+    for path, part in PARTS.items():
+        assert (ROOT / path).read_text().count(part) == 1, f"{path} has not what the page shows"
+    assert len(ON_A_CLUSTER) == 2
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project with the page's files in it."""
+    """A copy of the project in git, from which the page's example has been taken out."""
     copy = tmp_path / "project"
     shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    for path, content in FILES.items():
-        assert not (copy / path).exists(), f"{path} is there already: the page needs another name"
-        (copy / path).write_text(content)
+    run(copy, "git init --quiet\ngit add --all")
+    for path in (CHECK, CASES):
+        (copy / path).unlink()
+    change(copy, re.sub(r"    unjudged: .*\n", "    unjudged: planned\n", requirement(copy)))
+    run(copy, f"export PATH=$(./run environment):$PATH\n{WRITES}")
+    assert changed(copy) == {CHECK, CASES, REQUIREMENTS, *WRITTEN}
     return copy
 
 
-def run(project: Path, *command: str) -> str:
-    """Run a command in the project's folder; it must succeed."""
+def run(project: Path, script: str, status: int = 0) -> str:
+    """Run commands in the project's folder, each of which must succeed, or end with ``status``."""
     environment = {name: value for name, value in os.environ.items() if name[:4] != "DRA_"}
     kept = {name: os.environ[name] for name in ("DRA_CACHE", "DRA_NO_APT") if name in os.environ}
     done = subprocess.run(
-        command, cwd=project, env={**environment, **kept}, text=True, capture_output=True
+        ["sh", "-euc", script],
+        cwd=project,
+        env={**environment, **kept},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.returncode == status, done.stdout[-6000:]
     return done.stdout
 
 
-def python(project: Path, *arguments: str) -> str:
-    """Run a module with this Python."""
-    return run(project, sys.executable, "-m", *arguments)
+def requirement(project: Path) -> str:
+    """What the project's file of requirements says of the one that the example judges."""
+    text = (project / REQUIREMENTS).read_text()
+    (entry,) = re.findall(rf"^  {REQUIREMENT}:\n(?:    .*\n)+", text, re.MULTILINE)
+    return str(entry)
 
 
-def test_the_page_has_the_files_and_commands_that_are_followed_here() -> None:
-    """Or this file would follow another page."""
-    assert list(FILES) == [CHECK, "tests/suite/cases/peers.py"]
-    assert COMMANDS == [
-        "python -m suites",
-        "./run dra --dra-check CUDA-900",
-        "./run tests tests/suite/test_checks.py",
-    ]
+def change(project: Path, entry: str) -> None:
+    """Have the file of requirements say this of it."""
+    file = project / REQUIREMENTS
+    file.write_text(file.read_text().replace(requirement(project), entry))
 
 
-def test_the_pages_files_make_a_check(project: Path) -> None:
-    """Catalogue, selection, and the proof that it can fail; formatted and typed as all files."""
-    lock, page = project / "suites" / "checks.lock", project / "docs" / "checks.md"
-    before = set(lock.read_text().splitlines())
-    python(project, "suites")
-    assert set(lock.read_text().splitlines()) - before == {"CUDA-900 peer_access_goes_both_ways"}
-    assert "### CUDA-900 `peer_access_goes_both_ways`" in page.read_text()
-    made = python(project, "pytest", "-q", "-rA", "tests/suite/test_checks.py")
-    assert made.count("::test_each_fault_has_its_words[CUDA-900-") == 2
-    python(project, "pytest", "-q", "tests/suite/test_catalogue.py")
-    collected = python(
-        *(project, "pytest", "-m", "dra", "--dra-check", "CUDA-900", "--collect-only", "-q")
-    )
-    assert f"{CHECK}::test_peer_access_goes_both_ways" in collected
-    assert "1/" in collected.splitlines()[-1], collected
-    python(project, "ruff", "format", "--check", *FILES)
-    python(project, "ruff", "check", *FILES)
-    python(project, "mypy", *FILES)
+def changed(project: Path) -> set[str]:
+    """The files that are not as they are in the project, or not there."""
+    listed = "git diff --name-only\ngit ls-files --others --exclude-standard"
+    return set(run(project, listed).splitlines())
+
+
+def test_who_follows_the_page_has_the_project_as_it_is(project: Path) -> None:
+    """What its commands say is fine, too: catalogue, cases, and lint with types."""
+    for path, content in FILES.items():
+        (project / path).write_text(content)
+    change(project, PARTS[REQUIREMENTS])
+    run(project, "\n".join(command for command in COMMANDS if command not in ON_A_CLUSTER))
+    assert changed(project) == set()
 
 
 @pytest.mark.embedded
-def test_the_pages_check_runs(project: Path) -> None:
-    """On an embedded cluster of its own, as the page says."""
-    (command,) = [command for command in COMMANDS if command.startswith("./run dra")]
-    output = run(project, *command.split())
-    assert re.search(
-        r"^VERDICT  partial: 1 check judged the driver: 1 case passed", output, re.MULTILINE
-    ), output
+def test_the_example_passes_and_finds_the_fault() -> None:
+    """On embedded clusters of their own, with the words that the page quotes."""
+    passes, fails = ON_A_CLUSTER
+    verdict = "VERDICT  partial: 1 check judged the driver: 1 case passed"
+    assert verdict in run(ROOT, passes)
+    assert SAID in run(ROOT, fails, status=1).splitlines()
