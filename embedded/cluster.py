@@ -34,7 +34,15 @@ from embedded.drivers import DRIVERS, reference
 from embedded.drivers.driver import Driver
 from embedded.hardware import real
 from embedded.hardware.artifact import HARDWARE
-from embedded.layout import API_SERVICE, CONTROL_PLANE, Gpus, NodePlan, Plan, states
+from embedded.layout import (
+    API_SERVICE,
+    CONTROL_PLANE,
+    RESTART_KUBELET,
+    Gpus,
+    NodePlan,
+    Plan,
+    states,
+)
 from embedded.machine import answers, environment, unshared
 from embedded.options import DEFAULT_NAME, DEFAULT_NODES, flag, gpus_of_nodes, switches
 from embedded.options import Options as Options  # noqa: PLC0414 - part of this module's API
@@ -251,6 +259,23 @@ def node_root(name: str, number: int = 1) -> Path:
         if b"embedded.node" in words and str(number).encode() in words and b"unshare" not in words:
             return Path(f"/proc/{pid}/root")
     raise UserError(f"the cluster {name!r} has no running node {number}")
+
+
+def restart_kubelet(name: str, node: str) -> None:
+    """End the kubelet of a node and start it again; returns before it has.
+
+    Args:
+        name: the cluster.
+        node: the node's name.
+
+    Raises:
+        UserError: there is no such node.
+    """
+    for planned in Plan.load(states() / name / "cluster.json").nodes:
+        if planned.name == node:
+            os.kill(int(node_root(name, planned.number).parts[2]), RESTART_KUBELET)
+            return
+    raise UserError(f"the cluster {name!r} has no node {node}")
 
 
 def set_fault(name: str, fault: str) -> None:

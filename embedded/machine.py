@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +38,8 @@ class Machine:
         self._logs = logs
         self._deaths = deaths
         self._components: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts: dict[str, Callable[[], None]] = {}
+        self._restarting: set[str] = set()
         logs.mkdir(parents=True, exist_ok=True)
         # The first process of a PID namespace has no default signal actions: without a handler
         # SIGTERM would be ignored.
@@ -51,6 +54,7 @@ class Machine:
         pass_fds: Sequence[int] = (),
     ) -> None:
         """Start a component; its output goes to a log of its name."""
+        self._restarts[component] = partial(self.start, component, argv, env, pass_fds)
         with self._log(component).open("ab") as log:
             self._components[component] = subprocess.Popen(
                 [str(word) for word in argv],
@@ -65,6 +69,15 @@ class Machine:
     def adopt(self, component: str, process: subprocess.Popen[bytes]) -> None:
         """Watch over a process that was started elsewhere."""
         self._components[component] = process
+
+    def restart_on(self, number: signal.Signals, component: str) -> None:
+        """End a component and start it again whenever a signal comes; `supervise` does it."""
+
+        def restart(_signum: int, _frame: FrameType | None) -> None:
+            self._restarting.add(component)
+            self._components[component].send_signal(signal.SIGTERM)
+
+        signal.signal(number, restart)
 
     def wait_until(self, what: str, ready: Callable[[], bool], *components: str) -> None:
         """Wait until ``ready()``; end early when one of the components has ended.
@@ -87,17 +100,23 @@ class Machine:
             time.sleep(0.02)
 
     def supervise(self) -> None:
-        """Reap every child for as long as the machine lives; record components that end."""
+        """Reap every child for as long as the machine lives; record components that end.
+
+        Those that are to be restarted are.
+        """
         while True:
             try:
                 pid, status = os.waitpid(-1, 0)
             except ChildProcessError:
                 return
             for component, process in self._components.items():
-                if process.pid == pid:
-                    self.record(
-                        component, self._obituary(component, os.waitstatus_to_exitcode(status))
-                    )
+                if process.pid != pid:
+                    continue
+                if component in self._restarting:
+                    self._restarting.remove(component)
+                    self._restarts[component]()
+                    break
+                self.record(component, self._obituary(component, os.waitstatus_to_exitcode(status)))
 
     def record(self, component: str, text: str) -> None:
         """Leave word of a death for the cluster's owner."""

@@ -19,7 +19,14 @@ from pathlib import Path
 from embedded import network
 from embedded.hardware import machine as simulated
 from embedded.hardware import real
-from embedded.layout import API_SERVICE, DRIVER_ROOT, SIMULATED_GPUS, NodePlan, Plan
+from embedded.layout import (
+    API_SERVICE,
+    DRIVER_ROOT,
+    RESTART_KUBELET,
+    SIMULATED_GPUS,
+    NodePlan,
+    Plan,
+)
 from embedded.machine import Machine, MachineError, answers, run
 
 BORROWED_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kmsg", "fuse")
@@ -61,6 +68,7 @@ def main(plan: Plan, node: NodePlan) -> None:
     except MachineError as error:
         machine.record("start", str(error))
         sys.exit(1)
+    machine.restart_on(RESTART_KUBELET, "kubelet")
     machine.supervise()
 
 

@@ -107,10 +107,15 @@ class Observer:
             present = [(seen.obj, seen.gone) for seen in self._seen.values()]
         listener(present)
 
-    def observes(self, kind: Kind) -> bool:
-        """Whether a kind is watched in the whole cluster."""
+    def stop_listening(self, listener: Callable[[list[tuple[Object, bool]]], None]) -> None:
+        """Call a function of `listen` no longer."""
         with self._changed:
-            return any(watcher.is_of_cluster(kind) for watcher in self._watchers)
+            self._listeners.remove(listener)
+
+    def observes(self, kind: Kind, namespace: str | None = None) -> bool:
+        """Whether a kind is watched in a namespace, or (None) in the whole cluster."""
+        with self._changed:
+            return any(watcher.covers(kind, namespace) for watcher in self._watchers)
 
     def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
         """What exists now of a kind, as far as it is watched."""
@@ -277,9 +282,9 @@ class _Watcher(threading.Thread):
         self._begun: Stream | None = None
         """One that is open and not yet read."""
 
-    def is_of_cluster(self, kind: Kind) -> bool:
-        """Whether it watches a kind in the whole cluster."""
-        return self._kind == kind and self._namespace is None
+    def covers(self, kind: Kind, namespace: str | None) -> bool:
+        """Whether it watches a kind in a namespace, or (None) in the whole cluster."""
+        return self._kind == kind and self._namespace in (None, namespace)
 
     def begin(self) -> None:
         """Learn the present state, and see that it may be watched from there."""

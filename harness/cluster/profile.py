@@ -6,7 +6,7 @@ Nothing but the name has to be known: what a profile does not say, nothing is ju
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ DEFAULT = "default"
 NO_POD = "dra-conformance.io/no-pod-of-any-driver"
 """A selector that no pod fits: where the driver's pods are is not known."""
 EXPECT = ("prepared", "refused")
+FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "cdi": ("/var/run/cdi", "/etc/cdi"),
+    "plugin": ("/var/lib/kubelet/plugins/DRIVER",),
+    "registry": ("/var/lib/kubelet/plugins_registry",),
+}
+"""The folders of a node that a driver writes to, where its profile does not say otherwise; DRIVER
+stands for its name."""
 ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version")
 """What a profile may know the names of; memory is a capacity, the others are attributes."""
 
@@ -67,6 +74,8 @@ class Profile:
     """Labels of the driver's pods on the nodes, for its log."""
     plugin_container: str
     configurations: tuple[Configuration, ...] = ()
+    folders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FOLDERS)
+    """The folders of a node that the driver writes to, by what they are for (`FOLDERS`)."""
 
 
 def load(path: Path) -> Profile:
@@ -86,7 +95,7 @@ def _profile(document: Field) -> Profile:
         ("schema", "name", "title"),
         (
             *("drivers", "class", "select", "attributes", "visible-by", "tolerations", "plugin"),
-            "configurations",
+            *("configurations", "folders"),
         ),
     )
     if fields["schema"].text() != SCHEMA:
@@ -115,7 +124,15 @@ def _profile(document: Field) -> Profile:
         plugin_selector=plugin.get("selector", NO_POD),
         plugin_container=plugin.get("container", ""),
         configurations=tuple(_configuration(item) for item in configurations),
+        folders={**FOLDERS, **_folders(fields)},
     )
+
+
+def _folders(fields: Mapping[str, Field]) -> dict[str, tuple[str, ...]]:
+    if "folders" not in fields:
+        return {}
+    given = fields["folders"].table((), FOLDERS)
+    return {name: tuple(item.text() for item in given[name].items()) for name in given}
 
 
 def _items(fields: Mapping[str, Field], name: str) -> list[Field]:

@@ -1,13 +1,268 @@
-"""The driver under test: its pods and what they say."""
+"""The driver under test over time: its pods, restarted and stopped, and what they say."""
 
 from __future__ import annotations
 
+import copy
+import math
+import time
 from collections.abc import Collection, Sequence
+from functools import cached_property
+from http.client import FORBIDDEN
 
-from harness.cluster.kinds import POD
+from harness.cluster.inventory import Pool, current, pools
+from harness.cluster.kinds import (
+    DAEMON_SET,
+    POD,
+    SLICE,
+    Object,
+    has_labels,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from harness.cluster.kube import ApiError, UnreachableError
-from harness.scenario.pods import EVIDENCE_LINES
+from harness.cluster.profile import NO_POD
+from harness.cluster.rule import Rule
+from harness.options import Impact
+from harness.scenario.changes import FieldsChange, value_at
+from harness.scenario.needs import Needs, Verbs, needs
+from harness.scenario.pods import EVIDENCE_LINES, describe, has_started, is_ready
 from harness.scenario.run import Run
+from harness.scenario.waiting import Waiting
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError
+
+STRATEGY, AFFINITY = "spec.updateStrategy", "spec.template.spec.affinity"
+NODE_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
+
+_PODS = Rule(POD, ("list", "watch"), "the driver's pods, to see them come and go", anywhere=True)
+_DELETED = Rule(POD, ("delete",), "the driver's pod of a node, to restart it", anywhere=True)
+_LOGS = Rule(POD, ("get",), "what the driver's pods say", anywhere=True, subresource="log")
+_DAEMON_SET = Rule(
+    *(DAEMON_SET, ("get", "update"), "the driver's DaemonSet, to leave out a node for a while"),
+    anywhere=True,
+)
+
+
+class Driver(Verbs):
+    """The driver under test, by its pods on the nodes."""
+
+    def __init__(self, steps: Waiting, uses: Collection[Needs]) -> None:
+        super().__init__(steps, uses)
+        self._profile = self._run.subject.profile
+        self._name = self._run.subject.driver
+        self._stopped: dict[str, FieldsChange] = {}
+
+    @needs("restart the driver on a node: they delete its pod", {Impact.DISRUPT}, _PODS, _DELETED)
+    def restart(self, node: str) -> float:
+        """Delete the driver's pod on a node and wait until its successor serves.
+
+        Returns:
+            Seconds from the deletion until then.
+
+        Raises:
+            JudgementError: it does not come, or nobody would make it.
+        """
+        self._declared(Driver.restart)
+        old = self._pod(node)
+        self._maker(old)
+        began = time.monotonic()
+        invariants = self._run.judge_invariants()
+        invariants.disturb()
+        try:
+            why = f"for {self._steps.name}; its {self._maker(old)['kind']} makes another"
+            self._run.changes.delete(old, why)
+            self._steps.step(f"driver's pod {name_of(old)} on {node} deleted")
+            self._await(node, after=uid_of(old))
+        finally:
+            invariants.settle()
+        return time.monotonic() - began
+
+    @needs(
+        "stop the driver on a node: its DaemonSet leaves the node out for a while",
+        {Impact.DISRUPT},
+        *(_PODS, _DAEMON_SET),
+    )
+    def stop(self, node: str) -> None:
+        """Have no driver on a node until `start`, which the scenario's end does, too.
+
+        Its DaemonSet gets a node affinity. So that the pods on other nodes are not made anew for
+        that, it updates none meanwhile.
+
+        Raises:
+            JudgementError: the pod does not go, or no DaemonSet makes it.
+        """
+        self._declared(Driver.stop)
+        pod = self._pod(node)
+        maker = self._maker(pod)
+        if maker["kind"] != DAEMON_SET.name:
+            raise UnmetError(f"the driver's pods are made by a {maker['kind']}, not a DaemonSet")
+        daemon_set = self._run.kube.get(DAEMON_SET, maker["name"], namespace_of(pod))
+        after = {
+            STRATEGY: {"type": "OnDelete"},
+            AFFINITY: without_node(value_at(daemon_set, AFFINITY), node),
+        }
+        why = f"for {self._steps.name}: no driver on {node}"
+        self._stopped[node] = self._run.changes.fields(daemon_set, after, why)
+        self._run.judge_invariants().disturb()
+        self._steps.wait(
+            f"the end of the driver's pod on {node}",
+            lambda: None if self._of_node(node) else True,
+            self._run.budgets.release,
+            lambda: self._at(node),
+            Blame.CLUSTER,
+        )
+        self._steps.step(f"driver on {node} stopped")
+
+    def start(self, node: str) -> None:
+        """Have the driver on a node again, where it was stopped.
+
+        Raises:
+            JudgementError: it does not come back.
+        """
+        change = self._stopped.pop(node)
+        try:
+            if why := self._run.changes.put_back(change):
+                raise self._steps.inconclusive(f"the driver was not started again: {why}")
+            self._await(node)
+        finally:
+            self._run.judge_invariants().settle()
+
+    def start_all(self) -> None:
+        """Have the driver on every node again where it was stopped; the last one first."""
+        for node in reversed(list(self._stopped)):
+            self.start(node)
+
+    @needs("read the driver's log", (), _PODS, _LOGS)
+    def logs(self, node: str, since: float = 0.0) -> list[str]:
+        """Read what the driver's pod on a node has said.
+
+        Args:
+            node: which.
+            since: from when on, in seconds of the scenario (`Steps.seconds`).
+        """
+        self._declared(Driver.logs)
+        seconds = math.ceil(self._steps.seconds - since) + 1
+        container = self._profile.plugin_container
+        log = self._run.kube.log(self._pod(node), container, since_seconds=seconds)
+        return log.splitlines()
+
+    def _pod(self, node: str) -> Object:
+        pods = [pod for pod in self._of_node(node) if not pod["metadata"].get("deletionTimestamp")]
+        if not pods:
+            raise UnmetError(f"no pod of the driver is on {node}")
+        return pods[0]
+
+    def _maker(self, pod: Object) -> Object:
+        """Who makes a pod again that is deleted."""
+        owners = pod["metadata"].get("ownerReferences") or []
+        maker = next((owner for owner in owners if owner.get("controller")), None)
+        if maker is None:
+            raise UnmetError(f"nobody makes the driver's pod {name_of(pod)} again")
+        return dict(maker)
+
+    def _of_node(self, node: str) -> list[Object]:
+        """The driver's pods on a node, those on their way out, too."""
+        parts = (part.partition("=") for part in self._profile.plugin_selector.split(","))
+        labels = {key: value.lstrip("=") for key, _, value in parts if value}
+        return [
+            pod
+            for namespace in self._namespaces
+            for pod in self._run.observer.objects(POD, namespace)
+            if pod["spec"].get("nodeName") == node and has_labels(pod, labels)
+        ]
+
+    @cached_property
+    def _namespaces(self) -> list[str]:
+        """Where the driver's pods are; they are watched there from now on."""
+        selector, observer = self._profile.plugin_selector, self._run.observer
+        if selector == NO_POD:
+            raise UnsupportedError(
+                f"profile {self._profile.name} does not say which pods are the driver's"
+            )
+        try:
+            listed, _ = self._run.kube.list(POD, labels=selector)
+        except ApiError as error:
+            if error.status == FORBIDDEN:
+                raise UnmetError("not allowed: list pods of the whole cluster") from error
+            raise
+        found = sorted({str(namespace_of(pod)) for pod in listed})
+        for namespace in found:
+            if not observer.observes(POD, namespace):
+                observer.observe(POD, namespace, labels=selector)
+        return found
+
+    def _await(self, node: str, after: str = "") -> None:
+        """Wait until the driver serves on a node.
+
+        Ready, its pod says by its own probes. The kubelet's registration is seen nowhere in the
+        API; it need not be, because the kubelet tries again what it asks of a driver that is not
+        registered yet, so nothing that is judged hangs on that moment. Its slices are there when
+        every pool of the node is whole, whether they were left by the instance before or not.
+
+        Args:
+            node: which.
+            after: the UID of the pod before, which has to be gone.
+        """
+        container, profile = self._profile.plugin_container, self._profile
+
+        def successors() -> list[Object]:
+            pods = self._of_node(node)
+            return [] if any(uid_of(pod) == after for pod in pods) else pods
+
+        self._steps.wait(
+            f"the driver's new pod on {node}",
+            lambda: next((p for p in successors() if has_started(p, container)), None),
+            self._run.budgets.start,
+            lambda: self._at(node),
+            Blame.CLUSTER,
+        )
+        self._steps.wait(
+            f"the driver on {node}, which was restarted, to be ready with its devices published",
+            lambda: (any(map(is_ready, successors())) and self._publishes(node)) or None,
+            self._run.budgets.start,
+            lambda: f"{self._at(node)}; slices of {profile.name}: {self._pools(node)}",
+            Blame.DRIVER,
+        )
+        self._steps.step(f"driver on {node} is ready")
+
+    def _pools(self, node: str) -> str:
+        return "; ".join(map(str, self._pools_of(node))) or "none"
+
+    def _pools_of(self, node: str) -> list[Pool]:
+        slices = self._run.observer.objects(SLICE)
+        names = {
+            item["spec"]["pool"]["name"]
+            for item in current(slices, self._name)
+            if item["spec"].get("nodeName") == node
+        }
+        return [pool for pool in pools(slices, self._name) if pool.name in names]
+
+    def _publishes(self, node: str) -> bool:
+        found = self._pools_of(node)
+        return bool(found) and all(pool.complete for pool in found)
+
+    def _at(self, node: str) -> str:
+        container = self._profile.plugin_container
+        return (
+            "; ".join(
+                f"pod {name_of(pod)}: {describe(pod, container)}"
+                + (", about to go" if pod["metadata"].get("deletionTimestamp") else "")
+                + ("" if is_ready(pod) else ", not ready")
+                for pod in self._of_node(node)
+            )
+            or "no pod"
+        )
+
+
+def without_node(affinity: Object | None, node: str) -> Object:
+    """Answer an affinity that fits what the one given does, but for one node."""
+    made: Object = copy.deepcopy(affinity or {})
+    required = made.setdefault("nodeAffinity", {}).setdefault(NODE_AFFINITY, {})
+    # One of the terms has to fit.
+    for term in required.setdefault("nodeSelectorTerms", [{}]):
+        other = {"key": "metadata.name", "operator": "NotIn", "values": [node]}
+        term["matchFields"] = [*(term.get("matchFields") or []), other]
+    return made
 
 
 def driver_log(

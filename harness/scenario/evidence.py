@@ -8,7 +8,9 @@ from typing import Any, NoReturn, TypeVar
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.logs import LogFollower
+from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
+from harness.scenario.slice_writes import SliceWrites
 from harness.scenario.workload_report import WorkloadReport
 from harness.verdict import causes
 from harness.verdict.causes import Cause
@@ -156,13 +158,16 @@ class Evidence(EvidenceBase):
         self.claims: dict[str, Claim] = {}
         self.parts: dict[str, Evidence] = {}
         """What parts of the scenario left, which ran side by side."""
+        self.looks: dict[str, tuple[File, ...]] = {}
+        """What was in folders of nodes, by what each look is called."""
+        self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
         self.ended: Observed[bool] = Observed("the end of the scenario")
         self.simulated = False
         """Whether the GPUs are simulated."""
 
     def pieces(self) -> list[Observed[Any]]:
         """List every piece, those of the parts, too."""
-        found: list[Observed[Any]] = [self.ended]
+        found: list[Observed[Any]] = [self.ended, self.slices]
         found += [piece for claim in self.claims.values() for piece in claim.all()]
         found += [piece for one in self.containers.values() for piece in one.all()]
         return found + [piece for part in self.parts.values() for piece in part.pieces()]
@@ -199,6 +204,14 @@ class Evidence(EvidenceBase):
             JudgementError: the reason why the scenario did not reach it.
         """
         return self._reached(name, self.parts)
+
+    def files(self, look: str) -> tuple[File, ...]:
+        """Find what a look into a folder of a node saw.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it.
+        """
+        return self._reached(look, self.looks)
 
     def _reached(self, name: str, among: Mapping[str, T]) -> T:
         if name not in among:

@@ -73,6 +73,12 @@ def has_started(pod: Object, container: str = "") -> bool:
     return "running" in state or (state.get("waiting") or {}).get("reason") == _CRASHED
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether a pod serves, by its own probes."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 def cannot_restart(pod: Object, container: str) -> JudgementError | None:
     """Say why a container that ran before does not start again, once its runtime said why."""
     waiting = container_state(pod, container).get("waiting") or {}

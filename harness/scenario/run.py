@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
@@ -73,6 +73,8 @@ class ClusterInfo:
     """A workload image that its nodes have."""
     driver: str = ""
     """The driver that it was brought up with."""
+    restart_kubelet: Callable[[str], None] | None = None
+    """Restarts the kubelet of a node; None: that takes a pod on it."""
 
 
 @dataclass(frozen=True)

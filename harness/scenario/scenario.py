@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
+from harness.scenario.needs import Needs, Verb, needs_of
 from harness.scenario.reservation import Reservation
 from harness.scenario.run import RESTRICTED, Run
 from harness.scenario.steps import Steps
@@ -44,6 +45,8 @@ class Scenario:
     """The Pod Security Standard of its namespace."""
     tables: TableWriter | None = None
     """Makes tables for the report; one call for all scenarios that name the same."""
+    uses: tuple[Needs, ...] = ()
+    """What the verbs take that its script uses; their impacts are among its own."""
 
     @property
     def scenario(self) -> Scenario:
@@ -61,7 +64,8 @@ class Scenario:
 
     def run(self, run: Run, reservation: Reservation) -> Evidence:
         """Run the script; never raises but to end the run."""
-        return Steps(run, Evidence(self.name), reservation, self.standard).perform(self.script)
+        steps = Steps(run, Evidence(self.name), reservation, self.standard, uses=self.uses)
+        return steps.perform(self.script)
 
     def not_run(self, reason: JudgementError) -> Evidence:
         """Make the evidence of a scenario that could not run, for this reason."""
@@ -75,6 +79,7 @@ def scenario(
     devices: int = 1,
     most: int = 0,
     impacts: Iterable[str] = (),
+    uses: Iterable[Verb] = (),
     needs: str = "",
     standard: str = RESTRICTED,
     tables: TableWriter | None = None,
@@ -84,22 +89,27 @@ def scenario(
     Args:
         devices: how many devices of one node it takes at least.
         most: how many it can make use of, where a node has more.
-        impacts: how it can be noticed by others: ``exhaust``, ``privileged``, ``disrupt``.
+        impacts: how it can be noticed by others, beyond what it uses: ``exhaust``, ``privileged``.
+        uses: the verbs that take more than pods of the run's own: ``Driver.restart``.
         needs: how devices must be visible in containers; empty: any driver will do.
         standard: the Pod Security Standard of the namespace that it runs in.
         tables: makes tables for the report of what it left.
     """
 
+    used = tuple(needs_of(verb) for verb in uses)
+    every = {Impact(impact) for impact in impacts}.union(*(one.impacts for one in used))
+
     def made(script: Script) -> Scenario:
         return Scenario(
             name=script.__name__.replace("_", "-"),
             script=script,
-            impacts=frozenset(Impact(impact) for impact in impacts),
+            impacts=frozenset(every),
             devices=devices,
             most=most,
             needs=needs,
             standard=standard,
             tables=tables,
+            uses=used,
         )
 
     return made

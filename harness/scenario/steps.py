@@ -7,7 +7,8 @@ after it is missing. Every check that asks for that evidence gets the reason.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
@@ -19,8 +20,10 @@ from harness.cluster.kube import ApiError
 from harness.cluster.logs import LogFollower
 from harness.cluster.observe import WaitTimeoutError
 from harness.scenario.changes import FolderChange
-from harness.scenario.driver import driver_log
+from harness.scenario.driver import Driver, driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
+from harness.scenario.needs import Needs
+from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_folder import node_folder
 from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
@@ -44,6 +47,7 @@ from harness.scenario.pods import (
 from harness.scenario.reservation import Reservation
 from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import RESTRICTED, Security
+from harness.scenario.slice_writes import SliceWrites, slices_over_time
 from harness.scenario.waiting import Waiting
 from harness.scenario.workload_report import (
     ReportError,
@@ -75,6 +79,7 @@ class Steps(Waiting):
         reservation: Reservation | None,
         standard: str,
         scenario: str = "",
+        uses: Collection[Needs] = (),
     ) -> None:
         """Do nothing yet.
 
@@ -85,6 +90,7 @@ class Steps(Waiting):
                 the claims of the whole.
             standard: the Pod Security Standard of the namespace.
             scenario: the name of the scenario that this is a part of, if it is.
+            uses: what the verbs take that the scenario says it uses.
         """
         super().__init__(run, evidence)
         self.evidence = evidence
@@ -98,6 +104,9 @@ class Steps(Waiting):
         self._observer = run.observer
         self._budgets = run.budgets
         self._folder: FolderChange | None = None
+        self._uses = uses
+        self.driver = Driver(self, uses)
+        self.kubelet = Kubelet(self, uses)
 
     # The whole scenario
 
@@ -114,6 +123,7 @@ class Steps(Waiting):
             self._attempt_with(container, self._read_rest)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
+        self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
         self.attempt(self.release, self._not_released)
         for container in evidence.containers.values():
             if container.follower is not None:
@@ -126,7 +136,7 @@ class Steps(Waiting):
         """Run a script as a part of this scenario, beside others, on this one's claims."""
         evidence = Evidence(name)
         self.evidence.parts[name] = evidence
-        part = Steps(self.run, evidence, None, self.standard, self._scenario)
+        part = Steps(self.run, evidence, None, self.standard, self._scenario, self._uses)
         return part.perform(script)
 
     @property
@@ -138,6 +148,19 @@ class Steps(Waiting):
     def devices(self) -> int:
         """How many devices of one node may be claimed."""
         return self._reservation.devices if self._reservation is not None else 0
+
+    # The cluster under the pods
+
+    def node(self, name: str) -> Node:
+        """One node."""
+        return Node(self, self._uses, self.evidence, name)
+
+    @contextmanager
+    def slices(self) -> Iterator[SliceWrites]:
+        """Note every write of the driver's slices while the block runs."""
+        with slices_over_time(self.run) as seen:
+            yield seen
+        self.evidence.slices.found(seen)
 
     # Claims
 
@@ -153,7 +176,7 @@ class Steps(Waiting):
         Args:
             count: how many; as many as may be claimed where no number is given.
             name: of the claim, but for the scenario's name.
-            of: exactly these devices, in this order.
+            of: exactly these devices, in this order, if the driver's profile knows their UUIDs.
         """
         count = len(of) or (self.devices if count is None else count)
         requests = [f"gpu-{number}" for number in range(1, count + 1)]
@@ -163,7 +186,9 @@ class Steps(Waiting):
             "device_class": self.run.subject.profile.device_class,
             "requests": requests,
             "selectors": [
-                f'device.attributes["{driver}"].{uuid} == "{device.uuid}"' for device in of
+                f'device.attributes["{driver}"].{uuid} == "{device.uuid}"'
+                for device in of
+                if device.uuid
             ],
         }
         claim = Claim(self.create("claim.yaml.j2", values), requests)

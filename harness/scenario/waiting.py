@@ -35,6 +35,11 @@ class Waiting:
         self._began = time.monotonic()
 
     @property
+    def name(self) -> str:
+        """The scenario's."""
+        return self._notes.name
+
+    @property
     def seconds(self) -> float:
         """How long ago the scenario began."""
         return time.monotonic() - self._began

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from harness.cluster.kube import (
     ApiError,
@@ -115,6 +116,7 @@ class Clusters:
             own=True,
             image=running.workload_image,
             driver=drivers.DRIVERS[asked.driver.split(",")[0]].name,
+            restart_kubelet=partial(cluster.restart_kubelet, running.name),
         )
 
     def _component_died(self, text: str) -> None:

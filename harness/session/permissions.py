@@ -23,39 +23,15 @@ from harness.cluster.kinds import (
     POD,
     SLICE,
     SUBJECT_REVIEW,
-    Kind,
 )
 from harness.cluster.kube import Kube
+from harness.cluster.rule import Rule
 from harness.verdict.finding import counted
 
 ROLE = "dra-conformance"
 REVIEWS_AT_A_TIME = 8
 _ACCOUNT = "system:serviceaccount:"
 _OF_OWN = ("create", "get", "list", "watch", "delete")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Verbs on one resource, with the reason."""
-
-    kind: Kind
-    verbs: tuple[str, ...]
-    why: str
-    anywhere: bool = False
-    """In the whole cluster; else in the run's namespaces, or in ``--dra-namespace``."""
-    subresource: str = ""
-    needed: bool = True
-    """Without it the run says less, but it runs."""
-
-    @property
-    def group(self) -> str:
-        """The API group; empty for the core's."""
-        return self.kind.api_version.rpartition("/")[0]
-
-    @property
-    def resource(self) -> str:
-        """As RBAC spells it: ``pods/log``."""
-        return self.kind.plural + (f"/{self.subresource}" if self.subresource else "")
 
 
 @dataclass(frozen=True)
@@ -120,22 +96,25 @@ LEFT_BY_OTHERS = (
 """For runs that only read."""
 
 
-def rules(*, creates: bool, namespace: str, selects_nodes: bool = False) -> tuple[Rule, ...]:
+def rules(
+    *, creates: bool, namespace: str, selects_nodes: bool = False, used: Iterable[Rule] = ()
+) -> tuple[Rule, ...]:
     """The rules of a run.
 
     Args:
         creates: whether it makes any objects.
         namespace: the one to work in; empty when the run makes its own.
         selects_nodes: whether it is to use nodes with certain labels only.
+        used: what the verbs take that its scenarios use.
     """
     nodes = (Rule(NODE, ("list",), "which nodes to use", anywhere=True),) if selects_nodes else ()
     reading = (*READING, *nodes, NODES)
     if creates and not namespace:
         # Its namespaces have no names yet, so what it may do there it may do everywhere.
-        return (*reading, *OBJECTS, *NAMESPACES)
+        return (*reading, *OBJECTS, *NAMESPACES, *used)
     beyond = (ALL_CLAIMS, DRIVER_PODS, DRIVER_LOGS)
     if creates:
-        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond)
+        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond, *used)
     return (*reading, *beyond, *(IN_NAMESPACE[1:] if namespace else LEFT_BY_OTHERS))
 
 

@@ -36,6 +36,7 @@ class Plan:
             creates=bool(self.checks.scenarios()),
             namespace=self.options.namespace,
             selects_nodes=bool(self.options.node_selector),
+            used=self.checks.rules(),
         )
         return manifest(needed, self.options.namespace)
 
@@ -96,6 +97,11 @@ class Plan:
         if privileged:
             yield "         among the pods: privileged ones, with host namespaces and a folder in"
             yield "         /tmp of the node"
+        used = dict.fromkeys(use.does for one in scenarios for use in one.uses)
+        if used:
+            yield "CHANGE   what is not the run's own, and as it was at the end; the checks"
+            for does in used:
+                yield from _wrapped(does)
         own = self.options.cluster == "embedded"
         unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
         yield f"IMAGE    {self.options.image or unnamed}"

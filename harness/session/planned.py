@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.checks.check import Check
 from harness.cluster.profile import UNKNOWN
+from harness.cluster.rule import Rule
 from harness.options import Impact, flag
 from harness.scenario.scenario import Scenario
 from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, counted
@@ -82,6 +83,10 @@ class PlannedChecks:
         """What runs for the possible checks, each once, in their order."""
         found = (planned.scenario for planned in self.possible())
         return list({one.name: one for one in found if one is not None}.values())
+
+    def rules(self) -> list[Rule]:
+        """The rights that the verbs of these scenarios take."""
+        return [rule for one in self.scenarios() for use in one.uses for rule in use.rules]
 
     def why_not(self, planned: Planned) -> UnmetError | None:
         """Say why a check cannot run, whatever comes of others; None when it can."""

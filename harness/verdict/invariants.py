@@ -9,6 +9,7 @@ or of another driver than the one under test, is reported as advice and fails no
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -219,6 +220,7 @@ class Invariants:
         self._clock = clock
         self._changed = threading.Condition()
         self._ended = False
+        self._disturbed = 0
         self._books = {invariant.id: _Book() for invariant in INVARIANTS}
         self._allocations = Allocations()
         self._claims: dict[str, Object] = {}
@@ -256,6 +258,19 @@ class Invariants:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    def disturb(self) -> None:
+        """Judge no pool until `settle`: the run itself restarts or stops the driver."""
+        with self._changed:
+            self._disturbed += 1
+
+    def settle(self) -> None:
+        """Judge pools again; what is wrong with one now counts from now on."""
+        with self._changed:
+            self._disturbed -= 1
+            for suspicion in self._books[WHOLE_POOLS.id].suspicions.values():
+                suspicion.since = self._clock()
+            self._changed.notify_all()
 
     def confirm_what_is_due(self) -> None:
         """Look afresh at what has been suspicious long enough."""
@@ -396,8 +411,9 @@ class Invariants:
             book.breaches[key] = breach
             self._journal.write("breach", invariant=invariant.id, text=breach.text)
 
-    @staticmethod
-    def _patience(invariant: Invariant) -> float:
+    def _patience(self, invariant: Invariant) -> float:
+        if invariant is WHOLE_POOLS and self._disturbed:
+            return math.inf
         return 0.0 if invariant is ONE_ALLOCATION else SETTLED_SECONDS
 
     def _still(self, invariant: Invariant, key: Any) -> bool:
@@ -458,7 +474,7 @@ class Invariants:
             for invariant in INVARIANTS
             for suspicion in self._books[invariant.id].suspicions.values()
         ]
-        return min(left, default=None)
+        return min(filter(math.isfinite, left), default=None)
 
 
 def _users(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:

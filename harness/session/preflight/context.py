@@ -13,9 +13,10 @@ from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import Profile
+from harness.cluster.rule import Rule
 from harness.options import Impact, Options
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
-from harness.session.permissions import Rule, rules
+from harness.session.permissions import rules
 from harness.session.planned import PlannedChecks
 from harness.verdict.finding import Blame, Finding
 
@@ -93,6 +94,7 @@ class Context:
             creates=self.creates(),
             namespace=self.options.namespace,
             selects_nodes=bool(self.options.node_selector),
+            used=self.checks.rules(),
         )
 
     def standards(self) -> list[str]:

@@ -83,6 +83,7 @@ class Claims:
         self._faults = faults
         self._lock = threading.Lock()
         self._claims = self._load()
+        self._earlier = frozenset(self._claims)
         for uid, claim in self._claims.items():
             if faults.alter(Point.RESTORE, True):
                 self._write_spec(uid, claim)
@@ -120,7 +121,8 @@ class Claims:
         All that is needed is the UID: the claim may be deleted by now.
         """
         with self._lock:
-            self._cdi.remove(uid)
+            if uid not in self._earlier or self._faults.alter(Point.FORGET, True):
+                self._cdi.remove(uid)
             if uid in self._claims:
                 self._forget(uid)
 

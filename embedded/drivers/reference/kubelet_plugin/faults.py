@@ -38,6 +38,11 @@ class Point(enum.Enum):
     RESTORE = enum.auto()
     """Whether the specifications of prepared claims are made true again: at the start, and when
     such a claim is prepared once more."""
+    FORGET = enum.auto()
+    """Whether the specification of a claim that an earlier instance prepared is removed when the
+    claim is unprepared."""
+    ADOPT = enum.auto()
+    """Whether the first look at ResourceSlices takes those of an earlier instance as they are."""
 
 
 class FaultError(Exception):
@@ -146,6 +151,19 @@ def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[s
 def _forgets_after_restart(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
     """After a restart the CDI specifications of prepared claims are gone, as after a reboot, and
     preparing such a claim again succeeds without writing them (kubernetes/kubernetes#141966)."""
+    return False
+
+
+@fault("keeps-cdi-files-after-restart", Point.FORGET)
+def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Unpreparing a claim that was prepared before a restart succeeds, but leaves its CDI file."""
+    return False
+
+
+@fault("publishes-anew-after-restart", Point.ADOPT)
+def _publishes_anew_after_restart(_adopts: bool, _gpus: Sequence[Gpu]) -> bool:
+    """At every start it writes its ResourceSlice anew, with a new generation, though nothing has
+    changed."""
     return False
 
 

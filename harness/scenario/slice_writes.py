@@ -1,0 +1,127 @@
+"""The driver's ResourceSlices over time: as they were, every write, and as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from harness.cluster.inventory import current
+from harness.cluster.kinds import SLICE, Object, name_of, uid_of
+from harness.scenario.run import Run
+
+ADDED, CHANGED, DELETED = "added", "changed", "deleted"
+
+
+@dataclass(frozen=True)
+class SliceWrite:
+    """One write of a slice, as the watch told of it."""
+
+    event: str
+    """`ADDED`, `CHANGED` or `DELETED`."""
+    obj: Object
+
+    def __str__(self) -> str:
+        pool = self.obj["spec"]["pool"]
+        return (
+            f"{name_of(self.obj)} {self.event}: generation {pool['generation']} of pool"
+            f" {pool['name']}, resourceVersion {self.obj['metadata'].get('resourceVersion')}"
+        )
+
+
+@dataclass
+class SliceWrites:
+    """What became of the driver's slices in a window of time."""
+
+    before: tuple[Object, ...]
+    """Those of each pool's newest generation."""
+    after: tuple[Object, ...] = ()
+    """Those at the end of the window."""
+    writes: list[SliceWrite] = field(default_factory=list)
+    """All in between, in their order."""
+
+    def of_node(self, node: str) -> SliceWrites:
+        """Leave out what is not of one node."""
+
+        def mine(obj: Object) -> bool:
+            return bool(obj["spec"].get("nodeName") == node)
+
+        return SliceWrites(
+            tuple(filter(mine, self.before)),
+            tuple(filter(mine, self.after)),
+            [write for write in self.writes if mine(write.obj)],
+        )
+
+    def differences(self) -> list[str]:
+        """Say how the slices after differ from those before, in name, generation or devices."""
+        before, after = ({name_of(s): s["spec"] for s in x} for x in (self.before, self.after))
+        found = [f"ResourceSlice {name} is gone" for name in before.keys() - after.keys()]
+        found += [f"there is a new ResourceSlice {name}" for name in after.keys() - before.keys()]
+        for name in before.keys() & after.keys():
+            old, new = before[name], after[name]
+            generations = [spec["pool"]["generation"] for spec in (old, new)]
+            if generations[0] != generations[1]:
+                found.append(
+                    "its ResourceSlice has generation {1} instead of {0}".format(*generations)
+                )
+            devices = [{d["name"]: d for d in spec.get("devices") or []} for spec in (old, new)]
+            differ = [
+                device
+                for device in sorted(devices[0].keys() | devices[1].keys())
+                if devices[0].get(device) != devices[1].get(device)
+            ]
+            found += [f"device {device} is published differently" for device in differ]
+            if old != new and not found:
+                found.append(f"ResourceSlice {name} is not what it was")
+        return found
+
+
+@contextmanager
+def slices_over_time(run: Run) -> Iterator[SliceWrites]:
+    """Note every write of the driver's slices while the block runs.
+
+    Raises:
+        WaitTimeoutError: at the end, the watch does not tell of what a list shows.
+    """
+    observer, driver = run.observer, run.subject.driver
+    present = [obj for obj in observer.objects(SLICE) if obj["spec"]["driver"] == driver]
+    seen = SliceWrites(tuple(current(present, driver)))
+    known = {_version(obj) for obj in present}
+    uids = {uid_of(obj) for obj in present}
+
+    def saw(changes: list[tuple[Object, bool]]) -> None:
+        for obj, gone in changes:
+            if obj["kind"] != SLICE.name or obj["spec"]["driver"] != driver:
+                continue
+            if gone and uid_of(obj) in uids:
+                uids.remove(uid_of(obj))
+                seen.writes.append(SliceWrite(DELETED, obj))
+            elif not gone and _version(obj) not in known:
+                seen.writes.append(SliceWrite(CHANGED if uid_of(obj) in uids else ADDED, obj))
+                uids.add(uid_of(obj))
+                known.add(_version(obj))
+
+    def told(listed: list[Object], gone: set[str]) -> bool | None:
+        whole = {_version(obj) for obj in listed} <= known
+        return (whole and uids.isdisjoint(gone)) or None
+
+    observer.listen(saw)
+    try:
+        yield seen
+        # What was waited for came through other watches, which may be ahead of this one.
+        before = set(uids)
+        listed = [obj for obj in run.kube.list(SLICE)[0] if obj["spec"]["driver"] == driver]
+        gone = before - {uid_of(obj) for obj in listed}
+        observer.wait(
+            "the watch of ResourceSlices to tell of what a list shows",
+            lambda: told(listed, gone),
+            run.budgets.observe,
+            lambda: "it is behind",
+        )
+        seen.after = tuple(current(observer.objects(SLICE), driver))
+    finally:
+        observer.stop_listening(saw)
+
+
+def _version(obj: Object) -> tuple[str, str]:
+    return uid_of(obj), str(obj["metadata"].get("resourceVersion"))
