@@ -8,7 +8,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnmetError, UnsupportedError
+from harness.verdict.finding import UnmetError, UnsupportedError, one_line
 
 KUBELETS_PATIENCE = 25
 """Seconds; after 30 the kubelet removes the slices of a driver that is not back."""
@@ -37,7 +37,7 @@ def test_a_restart_of_the_driver_keeps_its_slices(evidence: Evidence) -> None:
         raise UnsupportedError("the driver publishes no ResourceSlice of one node")
     if found := slices.differences():
         evidence.fail(
-            f"after a restart of the driver on {device.node} {found[0]}",
+            f"after a restart of the driver {one_line(found[0], 70)}",
             expected="the same ResourceSlices, with the same generation and devices",
             observed="\n".join([*found, *map(str, slices.writes)]),
         )

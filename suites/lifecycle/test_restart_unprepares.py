@@ -37,7 +37,7 @@ def test_a_claim_is_unprepared_after_the_driver_has_restarted(evidence: Evidence
         raise UnsupportedError("no CDI file of the node names the claim by its UID")
     if left:
         evidence.fail(
-            f"the driver, once restarted, leaves the CDI file of an earlier claim: {left[0]}",
+            "after its restart the driver keeps the CDI file of a claim that it prepared before",
             expected="no CDI file that names the claim once its pod is gone",
             observed="\n".join(left),
         )

@@ -59,8 +59,11 @@ GOOD: Mapping[str, Callable[[], Evidence]] = {
 }
 CASES: tuple[Case, ...] = tuple(case for module in CASE_MODULES for case in module.CASES)
 
-NOT_OF_REPORTS = {"SEC-004", "ISO-007", "ALLOC-003", "NODE-028", "SHARE-004", "LIFE-004"}
-"""They judge what API server, scheduler and kubelet did, whatever the containers report."""
+NOT_OF_REPORTS = {
+    *("SEC-004", "ISO-007", "ALLOC-003", "NODE-028", "SHARE-004", "LIFE-004"),
+    *("SLICE-012", "NODE-021"),
+}
+"""They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"
 """What comes after it is not made where a workload was at fault."""
 REASON = FailedError(Finding("the driver did it", "a claim", "nothing", Blame.DRIVER))

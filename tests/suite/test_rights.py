@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.session.permissions import Rule, rights, rules
+from harness.cluster.rule import Rule
+from harness.session.permissions import rights, rules
 from tests.harness.fake_api import asked_right
 from tests.suite.fake_cluster import FakeCluster
 from tests.suite.test_shared_claim import run
