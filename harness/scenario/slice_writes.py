@@ -53,27 +53,29 @@ class SliceWrites:
         )
 
     def differences(self) -> list[str]:
-        """Say how the slices after differ from those before, in name, generation or devices."""
+        """Say how the slices after differ from those before; in what order devices are is nothing.
+
+        Some drivers list their devices in another order at every start.
+        """
         before, after = ({name_of(s): s["spec"] for s in x} for x in (self.before, self.after))
         found = [f"ResourceSlice {name} is gone" for name in before.keys() - after.keys()]
         found += [f"there is a new ResourceSlice {name}" for name in after.keys() - before.keys()]
         for name in before.keys() & after.keys():
-            old, new = before[name], after[name]
-            generations = [spec["pool"]["generation"] for spec in (old, new)]
-            if generations[0] != generations[1]:
-                found.append(
-                    "its ResourceSlice has generation {1} instead of {0}".format(*generations)
-                )
-            devices = [{d["name"]: d for d in spec.get("devices") or []} for spec in (old, new)]
-            differ = [
-                device
-                for device in sorted(devices[0].keys() | devices[1].keys())
-                if devices[0].get(device) != devices[1].get(device)
-            ]
-            found += [f"device {device} is published differently" for device in differ]
-            if old != new and not found:
-                found.append(f"ResourceSlice {name} is not what it was")
+            found += _differences(name, before[name], after[name])
         return found
+
+
+def _differences(name: str, old: Object, new: Object) -> list[str]:
+    if old["pool"]["generation"] != new["pool"]["generation"]:
+        generations = [spec["pool"]["generation"] for spec in (new, old)]
+        found = ["its ResourceSlice has generation {} instead of {}".format(*generations)]
+    elif {**old, "devices": []} != {**new, "devices": []}:
+        found = [f"ResourceSlice {name} is not what it was"]
+    else:
+        found = []
+    was, now = ({d["name"]: d for d in spec.get("devices") or []} for spec in (old, new))
+    differ = (device for device in sorted(was | now) if was.get(device) != now.get(device))
+    return found + [f"device {device} is published differently" for device in differ]
 
 
 @contextmanager

@@ -93,6 +93,20 @@ def test_forgets_after_restart(node: Node) -> None:
         assert node.specifications()
 
 
+def test_keeps_cdi_files_after_restart(node: Node) -> None:
+    """Of claims that an earlier instance prepared; their devices are free all the same."""
+    node.fault("keeps-cdi-files-after-restart")
+    earlier, later = (node.allocate(name, "gpu-0") for name in ("earlier", "later"))
+    with node.driver() as driver:
+        driver.prepared(earlier)
+    with node.driver() as driver:
+        assert not driver.unprepare(earlier)[earlier[2]].error
+        (left,) = node.specifications()
+        driver.prepared(later)
+        driver.unprepare(later)
+        assert list(node.specifications()) == [left]
+
+
 def test_switching_is_seen_at_once(root: Path) -> None:
     """Without polling, and only when the fault has really changed."""
     faults = Faults(root / FILE)

@@ -209,6 +209,17 @@ def test_no_slices_until_it_is_switched_off(
     api.wait(lambda: has(api, driver=DRIVER))
 
 
+def test_publishes_anew_after_restart(api: ApiServer, root: Path) -> None:
+    """Once at each start, and not when it looks again."""
+    switch(root, "publishes-anew-after-restart")
+    for generation in (1, 2):
+        with publishing(api, root) as publisher:
+            look_again(api, publisher)
+        (item,) = api.slices.values()
+        assert item["spec"]["pool"]["generation"] == generation
+    assert len(api.writes) == 2
+
+
 def test_faults_of_what_is_published(api: ApiServer, publisher: Publisher, root: Path) -> None:
     """One GPU twice, addresses in another spelling, no owner; each is put right afterwards."""
 

@@ -337,6 +337,21 @@ def test_a_pool_that_stays_broken_is_the_drivers_failure(
     assert len(found.headline) <= 120
 
 
+def test_a_driver_that_the_run_disturbs_is_not_judged(world: World, api: FakeApi) -> None:
+    """What is broken afterwards counts from then on; claims are judged all the time."""
+    world.invariants.disturb()
+    world.saw(api.put(slice_of("a", 1, 2, "x")))
+    one, other = claim("one", result_of()), claim("other", result_of())
+    world.saw(one, other)
+    assert world.result("INV-001").red
+    world.wait(2 * SETTLED_SECONDS)
+    world.invariants.settle()
+    world.wait(SETTLED_SECONDS - 1)
+    assert world.result("INV-003").outcome is Outcome.PASS
+    world.wait(1)
+    assert world.result("INV-003").outcome is Outcome.FAIL
+
+
 def test_a_pool_that_is_being_rewritten_is_not_broken(world: World, api: FakeApi) -> None:
     """A driver writes one slice after the other."""
     old = [api.put(slice_of(name, 1, 2, name)) for name in ("a", "b")]

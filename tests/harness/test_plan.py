@@ -10,7 +10,8 @@ import pytest
 
 from harness.checks.check import Check, Force
 from harness.options import Impact, resolve
-from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario
+from harness.scenario.driver import Driver
+from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario, scenario
 from harness.scenario.steps import Steps
 from harness.session.permissions import rights, rules
 from harness.session.plan import Plan
@@ -34,6 +35,7 @@ ONE = Scenario("one", no_steps, devices=1, needs=CUDA)
 TWO = Detailed("two", no_steps, devices=2, needs=CUDA, details={"a": 1})
 ALL = Scenario("all", no_steps, frozenset({Impact.EXHAUST}), most=EVERY_DEVICE, needs=CUDA)
 SEVERAL = Scenario("several", no_steps, devices=1, most=3)
+RESTARTS = scenario(uses=(Driver.restart,))(no_steps)
 HOST = Scenario("host", no_steps, frozenset({Impact.PRIVILEGED}), devices=1)
 
 
@@ -87,6 +89,22 @@ def test_the_plan_tells_what_is_run(tmp_path: Path) -> None:
     ]
     harmless = "\n".join(lines(a_check(ONE), tmp_path))
     assert "privileged" not in harmless
+
+
+def test_the_plan_tells_what_is_changed_and_the_rights_for_it(tmp_path: Path) -> None:
+    """Only when a check that is made takes it."""
+    told = lines(a_check(RESTARTS), tmp_path, namespace="team")
+    (start,) = [number for number, line in enumerate(told) if line.startswith("CHANGE   ")]
+    assert told[start + 1].strip() == "restart the driver on a node: they delete its pod"
+    (why,) = [line for line in told if "the driver's pod of a node, to restart it" in line]
+    assert told[told.index(why) + 2 : told.index(why) + 4] == [
+        "    resources: [pods]",
+        "    verbs: [delete]",
+    ]
+    harmless = "\n".join(lines(a_check(ONE), tmp_path, namespace="team"))
+    assert "CHANGE" not in harmless
+    assert "to restart it" not in harmless
+    assert "daemonsets" not in "\n".join(told)
 
 
 def test_a_plan_that_only_reads_creates_nothing(tmp_path: Path) -> None:

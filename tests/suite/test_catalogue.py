@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.options import Impact
 from harness.session.preflight import READING, TRYING
 from harness.verdict.invariants import INVARIANTS
 from suites import requirements
@@ -71,3 +72,22 @@ def collect(*options: str) -> str:
         timeout=60,
     )
     return done.stdout
+
+
+def test_checks_that_restart_something_come_last() -> None:
+    """All others have looked at the cluster by then."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--co", "-q"),
+            *("-m", "dra", "-p", "no:cacheprovider", str(ROOT / "suites")),
+        ],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    disrupts = {check.function: Impact.DISRUPT in check.impacts_of(None) for check in KNOWN}
+    lines = [line for line in done.stdout.splitlines() if "::" in line]
+    order = [disrupts[line.split("::")[1].split("[")[0]] for line in lines]
+    assert order == sorted(order)
+    assert set(order) == {False, True}

@@ -27,7 +27,10 @@ def _restart_without_a_change() -> Evidence:
     evidence = with_claim(made("restart-without-a-change"), "gpus", DEVICES[0])
     before = (_slice("one", NODE), _slice("two", "node-2"))
     # What happens to the slices of another node meanwhile is no doing of this driver's pod.
-    evidence.slices.found(SliceWrites(before, (_slice("one", NODE), _slice("two", "node-2", 4))))
+    after = (_slice("one", NODE), _slice("two", "node-2", 4))
+    # The NVIDIA driver 0.4.1 does so.
+    after[0]["spec"]["devices"].reverse()
+    evidence.slices.found(SliceWrites(before, after))
     return evidence
 
 
@@ -67,13 +70,19 @@ CASES = (
     Case(
         "SLICE-012",
         "another attribute",
-        _after(lambda item: item["spec"]["devices"][0]["attributes"].clear()),
+        _after(lambda item: item["spec"]["devices"][1]["attributes"].clear()),
         r"after a restart of the driver device gpu-0 is published differently$",
     ),
     Case(
         "SLICE-012",
+        "another pool",
+        _after(lambda item: item["spec"]["pool"].update(resourceSliceCount=2)),
+        r"after a restart of the driver ResourceSlice one is not what it was$",
+    ),
+    Case(
+        "SLICE-012",
         "a device less",
-        _after(lambda item: item["spec"]["devices"].pop()),
+        _after(lambda item: item["spec"]["devices"].pop(0)),
         r"after a restart of the driver device gpu-1 is published differently$",
     ),
     Case(

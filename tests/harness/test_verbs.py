@@ -1,0 +1,451 @@
+"""Verbs over time: the driver restarts and stops, a node is read, a kubelet restarts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of, uid_of
+from harness.cluster.kube import Kube
+from harness.cluster.profile import named
+from harness.options import Impact
+from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
+from harness.scenario.evidence import Evidence
+from harness.scenario.needs import Verb, needs_of
+from harness.scenario.node import Kubelet, Node
+from harness.scenario.node_files import READ, File, parse
+from harness.scenario.run import RESTRICTED, Run, Subject
+from harness.scenario.scenario import scenario
+from harness.scenario.slice_writes import ADDED, CHANGED, DELETED
+from harness.scenario.steps import Steps
+from harness.session.cleanup import clean_up
+from harness.verdict.finding import (
+    Blame,
+    FailedError,
+    InconclusiveError,
+    UnmetError,
+    UnsupportedError,
+)
+from tests.harness.fake_api import FakeApi
+from tests.harness.possessions import Controllers, a_run, thing
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+DRIVER = "gpu.nvidia.com"
+LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
+EVERY_VERB = (Driver.restart, Driver.stop, Driver.logs, Kubelet.restart, Node.files)
+NODES = ("node-1", "node-2")
+
+
+class DaemonSets:
+    """Runs a driver on every node that its DaemonSet fits, and ends what is deleted."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+        self.comes_back = True
+        self.becomes_ready = True
+        self.number = 0
+        Controllers(api)
+        for name in NODES:
+            api.put({**thing("Node", name, ""), "status": ready_since("2026-11-23T00:00:00Z")})
+            api.put(slice_of(name, 1))
+        self.owner = api.put({**thing("DaemonSet", "plugin", "drivers"), "spec": SPEC})
+        for name in NODES:
+            self.run_on(name)
+        api.reactions.append(self._react)
+
+    def run_on(self, node: str) -> None:
+        """Start a pod."""
+        self.number += 1
+        owner = {"kind": "DaemonSet", "name": "plugin", "uid": uid_of(self.owner)}
+        pod = thing("Pod", f"plugin-{self.number}", "drivers", labels=LABELS)
+        pod["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+        ready = [{"type": "Ready", "status": "True" if self.becomes_ready else "False"}]
+        status = {"containerStatuses": [{"name": "gpus", "state": {"running": {}}}]}
+        spec = {"nodeName": node, "containers": [{"name": "gpus"}]}
+        self.api.put({**pod, "spec": spec, "status": {**status, "conditions": ready}})
+
+    def _react(self, change: str, obj: Object) -> None:
+        if obj["kind"] == POD.name and change == "DELETED" and "plugin-" in name_of(obj):
+            node = obj["spec"]["nodeName"]
+            if self.comes_back and node in self.wanted():
+                self.run_on(node)
+        if obj["kind"] == DAEMON_SET.name:
+            pods = [one for key, one in self.api.objects.items() if key[1] == "drivers"]
+            there = {one["spec"]["nodeName"]: one for one in pods if one["kind"] == POD.name}
+            for node in there.keys() - self.wanted():
+                self.api.remove(POD, "drivers", name_of(there[node]))
+            for node in self.wanted() - there.keys():
+                self.run_on(node)
+
+    def wanted(self) -> set[str]:
+        """The nodes that the DaemonSet fits."""
+        now = self.api.get(DAEMON_SET, "drivers", "plugin")
+        assert now is not None
+        affinity = now["spec"]["template"]["spec"].get("affinity") or {}
+        terms = affinity.get("nodeAffinity", {}).get(NODE_AFFINITY, {}).get("nodeSelectorTerms", [])
+        return {*NODES} - {one["matchFields"][0]["values"][0] for one in terms}
+
+
+SPEC = {"updateStrategy": {"type": "RollingUpdate"}, "template": {"spec": {}}}
+
+
+def ready_since(moment: str) -> Object:
+    """A node's status, as its kubelet says it."""
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": moment}
+    return {"conditions": [ready]}
+
+
+def slice_of(node: str, generation: int) -> Object:
+    """What the driver publishes of a node."""
+    pool = {"name": node, "generation": generation, "resourceSliceCount": 1}
+    spec = {"driver": DRIVER, "nodeName": node, "pool": pool, "devices": [{"name": "gpu-0"}]}
+    return {**thing("ResourceSlice", f"slice-{node}", ""), "spec": spec}
+
+
+@pytest.fixture
+def drivers(api: FakeApi) -> DaemonSets:
+    """Two nodes with a driver."""
+    return DaemonSets(api)
+
+
+@pytest.fixture
+def run(kube: Kube, drivers: DaemonSets, tmp_path: Path) -> Iterator[Run]:
+    """A run that has found the driver."""
+    run = a_run(kube, tmp_path, timeout_scale=0.02)
+    profile = named("nvidia", PROFILES)
+    run.subject = Subject(DRIVER, profile, "resource.k8s.io/v1", "image", {})
+    for kind in (SLICE, NODE):
+        run.observer.observe(kind)
+    run.open_namespace(RESTRICTED)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def steps(run: Run) -> Steps:
+    """Steps of a scenario that says that it uses every verb."""
+    uses = [needs_of(verb) for verb in EVERY_VERB]
+    return Steps(run, Evidence("scenario"), None, RESTRICTED, uses=uses)
+
+
+def pods_on(api: FakeApi, node: str) -> list[str]:
+    """The driver's pods on a node."""
+    pods = [one for one in api.objects.values() if one["kind"] == POD.name]
+    return [name_of(pod) for pod in pods if pod["spec"].get("nodeName") == node]
+
+
+# What a verb needs
+
+
+def test_a_scenario_needs_what_its_verbs_need() -> None:
+    """Impacts and rights follow from what it says it uses."""
+
+    @scenario(uses=(Driver.stop, Node.files))
+    def of_two_impacts(_: Steps) -> None:
+        """Nothing."""
+
+    assert of_two_impacts.impacts == {Impact.DISRUPT, Impact.PRIVILEGED}
+    assert of_two_impacts.alone
+    rights = {
+        (verb, rule.resource)
+        for use in of_two_impacts.uses
+        for rule in use.rules
+        for verb in rule.verbs
+    }
+    assert ("update", "daemonsets") in rights
+    assert ("delete", "pods") not in rights
+
+
+@pytest.mark.parametrize("verb", EVERY_VERB, ids=lambda verb: needs_of(verb).verb)
+def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -> None:
+    """Who allowed its impacts did not allow this one."""
+    steps = Steps(run, Evidence("scenario"), None, RESTRICTED)
+    does: dict[Any, Any] = {
+        Driver.restart: lambda: steps.driver.restart("node-1"),
+        Driver.stop: lambda: steps.driver.stop("node-1"),
+        Driver.logs: lambda: steps.driver.logs("node-1"),
+        Kubelet.restart: lambda: steps.kubelet.restart("node-1"),
+        Node.files: lambda: steps.node("node-1").files("cdi", "look"),
+    }
+    with pytest.raises(InconclusiveError, match=f"does not say so: uses=.{needs_of(verb).verb}"):
+        does[verb]()
+    assert run.changes.told == []
+
+
+# The driver
+
+
+def test_the_driver_restarts(steps: Steps, run: Run, api: FakeApi) -> None:
+    """One pod goes, another comes; the audit names it."""
+    assert steps.driver.restart("node-1") > 0
+    assert pods_on(api, "node-1") == ["plugin-3"]
+    assert pods_on(api, "node-2") == ["plugin-2"]
+    audit = {result.id: result for result in clean_up(run)}["HYGIENE-002"]
+    assert not audit.red
+    assert "pod/plugin-1 in drivers deleted (for scenario; its DaemonSet makes" in audit.headline
+
+
+def test_a_driver_that_does_not_come_back_is_told(steps: Steps, drivers: DaemonSets) -> None:
+    """The cluster did not make it, or it is the driver that is not ready."""
+    drivers.becomes_ready = False
+    with pytest.raises(FailedError, match="to be ready with its devices published") as raised:
+        steps.driver.restart("node-1")
+    assert "plugin-3: container running, not ready" in raised.value.finding.observed
+    drivers.comes_back = False
+    with pytest.raises(InconclusiveError, match="the driver's new pod on node-1") as unmade:
+        steps.driver.restart("node-1")
+    assert unmade.value.finding.blame is Blame.CLUSTER
+    with pytest.raises(UnmetError, match="no pod of the driver is on node-1"):
+        steps.driver.restart("node-1")
+
+
+def test_a_driver_is_back_when_its_pools_are_whole(steps: Steps, api: FakeApi) -> None:
+    """A slice of two says that another has to come."""
+    item = slice_of("node-1", 2)
+    item["spec"]["pool"]["resourceSliceCount"] = 2
+    api.put(item)
+    with pytest.raises(FailedError, match="pool node-1 has 1 of 2 slices"):
+        steps.driver.restart("node-1")
+
+
+def test_a_pod_that_nobody_makes_again_is_not_deleted(steps: Steps, api: FakeApi) -> None:
+    """A bare pod would be gone for ever."""
+    pod = api.get(POD, "drivers", "plugin-1")
+    assert pod is not None
+    api.edit(POD, "drivers", "plugin-1", metadata={**pod["metadata"], "ownerReferences": []})
+    with pytest.raises(UnmetError, match="nobody makes the driver's pod plugin-1 again"):
+        steps.driver.restart("node-1")
+    assert pods_on(api, "node-1") == ["plugin-1"]
+
+
+def test_the_driver_stops_and_starts(steps: Steps, api: FakeApi) -> None:
+    """On one node; the DaemonSet is as it was, and on the other node nothing has happened."""
+    steps.driver.stop("node-1")
+    assert pods_on(api, "node-1") == []
+    changed = api.get(DAEMON_SET, "drivers", "plugin")
+    assert changed is not None
+    assert changed["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    steps.driver.start("node-1")
+    assert pods_on(api, "node-1") == ["plugin-3"]
+    assert pods_on(api, "node-2") == ["plugin-2"]
+    now = api.get(DAEMON_SET, "drivers", "plugin")
+    assert now is not None
+    assert now["spec"] == SPEC
+
+
+def test_a_script_that_fails_leaves_no_driver_stopped(steps: Steps, api: FakeApi) -> None:
+    """On both nodes, where it was stopped on both."""
+
+    def script(_: Steps) -> None:
+        for node in NODES:
+            steps.driver.stop(node)
+        raise UnmetError("nothing")
+
+    steps.perform(script)
+    assert [len(pods_on(api, node)) for node in NODES] == [1, 1]
+    now = api.get(DAEMON_SET, "drivers", "plugin")
+    assert now is not None
+    assert now["spec"] == SPEC
+
+
+def test_a_node_is_left_out_whatever_the_affinity() -> None:
+    """Every term leaves it out, as one of them has to fit."""
+    other = {"key": "metadata.name", "operator": "NotIn", "values": ["node-1"]}
+    term = {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}
+    given: Object = {"nodeAffinity": {NODE_AFFINITY: {"nodeSelectorTerms": [term, {}]}}, "a": 1}
+    made = without_node(given, "node-1")
+    assert made["a"] == 1
+    assert made["nodeAffinity"][NODE_AFFINITY]["nodeSelectorTerms"] == [
+        {**term, "matchFields": [other]},
+        {"matchFields": [other]},
+    ]
+    assert without_node(None, "node-1") == {
+        "nodeAffinity": {NODE_AFFINITY: {"nodeSelectorTerms": [{"matchFields": [other]}]}}
+    }
+    assert "matchFields" not in term
+
+
+def test_the_drivers_log(steps: Steps, api: FakeApi) -> None:
+    """Of the node's pod."""
+    api.write_log("drivers", "plugin-2", "one\ntwo\n", complete=True)
+    assert steps.driver.logs("node-2") == ["one", "two"]
+
+
+def test_a_driver_of_which_nothing_is_known_is_left_alone(run: Run) -> None:
+    """The default profile does not say which pods are its."""
+    run.subject = dataclasses.replace(run.subject, profile=named("default", PROFILES))
+    steps = Steps(run, Evidence("s"), None, RESTRICTED, uses=[needs_of(Driver.restart)])
+    with pytest.raises(UnsupportedError, match="does not say which pods are the driver's"):
+        steps.driver.restart("node-1")
+
+
+# Slices over time
+
+
+def test_every_write_of_a_slice_is_seen(steps: Steps, api: FakeApi) -> None:
+    """In order, with what was there before and after; other drivers' are none of its business."""
+    other = slice_of("node-9", 1)
+    other["spec"]["driver"] = "other.example"
+    with steps.slices() as seen:
+        api.put(other)
+        for generation in (2, 3):
+            api.edit(SLICE, "", "slice-node-1", spec=slice_of("node-1", generation)["spec"])
+        api.remove(SLICE, "", "slice-node-2")
+        api.put(slice_of("node-3", 1))
+    assert [(write.event, name_of(write.obj)) for write in seen.writes] == [
+        (CHANGED, "slice-node-1"),
+        (CHANGED, "slice-node-1"),
+        (DELETED, "slice-node-2"),
+        (ADDED, "slice-node-3"),
+    ]
+    assert [name_of(item) for item in seen.before] == ["slice-node-1", "slice-node-2"]
+    assert [item["spec"]["pool"]["generation"] for item in seen.of_node("node-1").after] == [3]
+    assert sorted(seen.differences()) == [
+        "ResourceSlice slice-node-2 is gone",
+        "its ResourceSlice has generation 3 instead of 1",
+        "there is a new ResourceSlice slice-node-3",
+    ]
+    assert steps.evidence.slices.get() is seen
+
+
+def test_nothing_is_seen_of_what_came_before_or_after(steps: Steps, api: FakeApi) -> None:
+    """And what stays the same differs in nothing."""
+    with steps.slices() as seen:
+        pass
+    api.put(slice_of("node-1", 2))
+    steps.run.observer.wait(
+        "the write",
+        lambda: (
+            any(s["spec"]["pool"]["generation"] == 2 for s in steps.run.observer.objects(SLICE))
+            or None
+        ),
+        steps.run.budgets.observe,
+        lambda: "",
+    )
+    assert (seen.writes, seen.differences()) == ([], [])
+
+
+# Nodes
+
+
+def read(folder: Path, *folders: Path, most: int = 100) -> tuple[File, ...]:
+    """Run the program that a pod on a node runs, without a root of its own."""
+    program = READ.replace("os.chroot(root)\n", "")
+    assert program != READ
+    command = [sys.executable, "-c", program, str(folder), str(most), *map(str, folders)]
+    return parse(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_folders_are_read_with_all_that_is_in_them(tmp_path: Path) -> None:
+    """Names, kinds, sizes and hashes; the content of small files only; links are not followed."""
+    folder = tmp_path / "run" / "cdi"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "small.json").write_text("{}")
+    (folder / "inner" / "large").write_bytes(b"x" * 101)
+    (folder / "link").symlink_to("/etc/passwd")
+    (tmp_path / "var").symlink_to("run")
+    found = {file.path: file for file in read(tmp_path, tmp_path / "var" / "cdi", tmp_path / "no")}
+    assert {path.removeprefix(str(folder)): file.kind for path, file in found.items()} == {
+        "": "folder",
+        "/inner": "folder",
+        "/inner/large": "file",
+        "/link": "link",
+        "/small.json": "file",
+    }
+    small, large = found[f"{folder}/small.json"], found[f"{folder}/inner/large"]
+    assert (small.size, small.text, small.sha256[:4]) == (2, "{}", "4413")
+    assert (large.size, large.text, len(large.sha256)) == (101, None, 64)
+    assert small.mentions("small")
+    assert small.mentions("{")
+    assert not large.mentions("x" * 10)
+
+
+def end_pods(api: FakeApi, said: str, exit_code: int = 0) -> list[Object]:
+    """Have every pod of the run end at once, having said something; answers those pods."""
+    ended: list[Object] = []
+
+    def react(change: str, obj: Object) -> None:
+        if change == "ADDED" and obj["kind"] == POD.name and "scenario" in name_of(obj):
+            ended.append(obj)
+            where, role = obj["metadata"]["namespace"], obj["spec"]["containers"][0]["name"]
+            api.write_log(where, name_of(obj), said, complete=True)
+            state = {"terminated": {"exitCode": exit_code}}
+            status = {"containerStatuses": [{"name": role, "state": state}]}
+            api.edit(POD, where, name_of(obj), status=status)
+
+    api.reactions.append(react)
+    return ended
+
+
+def test_a_node_is_read_by_a_pod_that_cannot_write(steps: Steps, api: FakeApi) -> None:
+    """It runs on that node, in the namespace for privileged pods, and is gone afterwards."""
+    entry = {"path": "/run/cdi", "kind": "folder", "size": 40}
+    pods = end_pods(api, json.dumps([entry]) + "\n")
+    found = steps.node("node-2").files("plugin", "look")
+    assert found == steps.evidence.files("look") == (File("/run/cdi", "folder", 40),)
+    (pod,) = pods
+    assert pod["spec"]["nodeName"] == "node-2"
+    assert pod["metadata"]["namespace"].endswith("-privileged")
+    (container,) = pod["spec"]["containers"]
+    assert container["command"][-1] == f"/var/lib/kubelet/plugins/{DRIVER}"
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert "privileged" not in container["securityContext"]
+    assert api.get(POD, pod["metadata"]["namespace"], name_of(pod)) is None
+
+
+def test_a_pod_that_cannot_read_is_no_fault_of_the_driver(steps: Steps, api: FakeApi) -> None:
+    """Its last words are the reason."""
+    end_pods(api, "Traceback\nPermissionError: /run/cdi\n", exit_code=1)
+    with pytest.raises(InconclusiveError, match=r"failed: PermissionError: /run/cdi$"):
+        steps.node("node-1").files("cdi", "look")
+
+
+def beats_after_pod(api: FakeApi, pods: list[Object]) -> None:
+    """The kubelet says that its node is ready once the pod has ended."""
+
+    def react(change: str, obj: Object) -> None:
+        if change == "MODIFIED" and obj["kind"] == POD.name and pods:
+            later = ready_since("2026-11-23T00:05:00Z")
+            api.edit(NODE, "", "node-1", status=later)
+
+    api.reactions.append(react)
+
+
+def test_a_kubelet_is_restarted_by_a_pod(steps: Steps, run: Run, api: FakeApi) -> None:
+    """And is back when it says something newer; the audit names it."""
+    pods = end_pods(api, "")
+    beats_after_pod(api, pods)
+    steps.kubelet.restart("node-1")
+    (pod,) = pods
+    assert (pod["spec"]["hostPID"], pod["spec"]["nodeName"]) == (True, "node-1")
+    assert run.changes.told == ["kubelet of node-1 restarted (for scenario)"]
+
+
+def test_an_embedded_kubelet_is_restarted_by_its_cluster(
+    steps: Steps, run: Run, api: FakeApi
+) -> None:
+    """Without a pod."""
+    asked: list[str] = []
+
+    def restart(node: str) -> None:
+        asked.append(node)
+        api.edit(NODE, "", node, status=ready_since("2026-11-23T00:05:00Z"))
+
+    run.cluster = dataclasses.replace(run.cluster, restart_kubelet=restart)
+    steps.kubelet.restart("node-1")
+    assert asked == ["node-1"]
+
+
+def test_a_kubelet_that_stays_silent_is_told(steps: Steps, run: Run) -> None:
+    """It is to blame."""
+    run.cluster = dataclasses.replace(run.cluster, restart_kubelet=lambda _: None)
+    with pytest.raises(InconclusiveError, match="last heard of at 2026-11-23") as raised:
+        steps.kubelet.restart("node-1")
+    assert raised.value.finding.blame is Blame.KUBELET
