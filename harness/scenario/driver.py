@@ -29,7 +29,7 @@ from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.pods import EVIDENCE_LINES, describe, has_started, is_ready
 from harness.scenario.run import Run
 from harness.scenario.waiting import Waiting
-from harness.verdict.finding import Blame, UnmetError, UnsupportedError
+from harness.verdict.finding import Blame, SkipKind, UnmetError, UnsupportedError
 
 STRATEGY, AFFINITY = "spec.updateStrategy", "spec.template.spec.affinity"
 NODE_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -183,7 +183,8 @@ class Driver(Verbs):
             listed, _ = self._run.kube.list(POD, labels=selector)
         except ApiError as error:
             if error.status == FORBIDDEN:
-                raise UnmetError("not allowed: list pods of the whole cluster") from error
+                reason = "list pods of the whole cluster"
+                raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
             raise
         found = sorted({str(namespace_of(pod)) for pod in listed})
         for namespace in found:
