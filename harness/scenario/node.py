@@ -12,7 +12,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_files import READ, SMALL, File, parse
 from harness.scenario.pods import cannot_start, termination
-from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL
+from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL, Subject
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError
 
@@ -24,6 +24,21 @@ os.chroot("/proc/1/root")
 os.execvp("systemctl", ["systemctl", "restart", "kubelet"])
 """
 """A program: with the node's PIDs and privileged, it has the node's systemd restart the kubelet."""
+
+KUBELET_VALUES: Mapping[str, Any] = {"command": ["python", "-c", RESTART]}
+"""For ``node-kubelet.yaml.j2``, beyond those of every pod on a node."""
+
+
+def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
+    """Make the values of ``node-files.yaml.j2``, beyond those of every pod on a node.
+
+    Args:
+        subject: the driver.
+        folder: what its profile calls the folder that is read.
+    """
+    paths = subject.profile.folders[folder]
+    folders = [path.replace("DRIVER", subject.driver) for path in paths]
+    return {"command": ["python", "-c", READ, ROOT, str(SMALL), *folders], "root": ROOT}
 
 
 class Node(Verbs):
@@ -48,10 +63,7 @@ class Node(Verbs):
             JudgementError: the pod that reads does not run on the node.
         """
         self._declared(Node.files)
-        subject = self._run.subject
-        paths = subject.profile.folders[folder]
-        folders = [path.replace("DRIVER", subject.driver) for path in paths]
-        values = {"command": ["python", "-c", READ, ROOT, str(SMALL), *folders], "root": ROOT}
+        values = files_values(self._run.subject, folder)
         said = run_on(self._steps, self.name, "node-files", f"reader-{called}", values)
         try:
             found = parse(said)
@@ -86,8 +98,7 @@ class Kubelet(Verbs):
         if self._run.cluster.restart_kubelet is not None:
             self._run.cluster.restart_kubelet(node)
         else:
-            values = {"command": ["python", "-c", RESTART]}
-            run_on(self._steps, node, "node-kubelet", "kubelet-restart", values)
+            run_on(self._steps, node, "node-kubelet", "kubelet-restart", KUBELET_VALUES)
         self._steps.wait(
             f"the kubelet of {node}, which was restarted, to say that the node is ready",
             lambda: (self._heartbeat(node) or before) > before or None,

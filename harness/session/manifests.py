@@ -15,6 +15,7 @@ from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch
 from harness.options import OptionError, Options, flag
 from harness.scenario.evidence import REST
+from harness.scenario.node import KUBELET_VALUES, files_values
 from harness.scenario.node_folder import PARENT
 from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSpec, allocation_name
 from harness.scenario.run import RESTRICTED, Subject
@@ -97,11 +98,9 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "privileged": False,
         "claim": CLAIM,
     }
+    on_node = {**namespace, "name": "on-a-node", "node": "NODE", "image": subject.image}
     removal = {
-        **namespace,
-        "name": "folder-removal",
-        "node": "NODE",
-        "image": subject.image,
+        **on_node,
         "parent": str(PARENT),
         "command": ["rm", "-rf", "/parent/dra-conformance-RUN"],
     }
@@ -115,6 +114,8 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
             ("namespace.yaml.j2", {"name": "dra-conformance-RUN", "standard": RESTRICTED})
         ],
         "lease": [("lease.yaml.j2", lease)],
+        "node-files": [("node-files.yaml.j2", {**on_node, **files_values(subject, "cdi")})],
+        "node-kubelet": [("node-kubelet.yaml.j2", {**on_node, **KUBELET_VALUES})],
         "folder-removal": [("folder-removal.yaml.j2", removal)],
         "preflight/pod-class": [("preflight/pod-class.yaml.j2", probe)],
         "preflight/pod-image": [("preflight/pod-image.yaml.j2", probe)],
