@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from harness.verdict.outcome import Record
-from reports import environment, html, junit, results
+from reports import html, junit, results
 from reports.facts import Facts
+
+ENVIRONMENT = "environment.json"
+ENVIRONMENT_SCHEMA = "dra-conformance/environment/v1"
 
 
 def write(record: Record, facts: Facts, into: Path | None = None) -> None:
@@ -18,10 +24,41 @@ def write(record: Record, facts: Facts, into: Path | None = None) -> None:
         into: where they are written to; None: there, too.
 
     Raises:
-        JUnitError: see `reports.junit.write`; the other files are there then.
+        JUnitError: see `reports.junit.render`; the other files are there then.
     """
     place = into or facts.folder
-    results.write(place / results.NAME, record, facts)
-    environment.write(place / environment.NAME, record, facts)
-    html.write(place / html.NAME, record, facts)
-    junit.write(into / junit.NAME if into else facts.junit, record, facts)
+    write_whole(place / results.NAME, results.dumped(results.document(record, facts)))
+    write_whole(place / ENVIRONMENT, results.dumped(environment(record, facts)))
+    write_whole(place / html.NAME, html.render(record, facts))
+    write_whole(into / junit.NAME if into else facts.junit, junit.render(record, facts))
+
+
+def environment(record: Record, facts: Facts) -> dict[str, Any]:
+    """Make ``environment.json``: what the run ran on, so that it can be placed and repeated."""
+    return {
+        "schema": ENVIRONMENT_SCHEMA,
+        "place": facts.cluster,
+        "hardware": facts.hardware,
+        "run": facts.run_id,
+        "kubernetes": {"version": facts.kubernetes, "dra_api": facts.dra_api},
+        "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
+        "options": {
+            option.name: {"value": option.value, "origin": option.origin}
+            for option in facts.given()
+        },
+        **record.environment,
+    }
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file by a temporary one beside it, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -25,9 +25,7 @@ from harness.verdict.outcome import (
 )
 from harness.verdict.table import Table
 from reports.facts import Facts
-from reports.files import write_whole
-from reports.text import clean
-from reports.words import WORDS, counts, judged, meaning, untested
+from reports.words import WORDS, clean, counts, judged, meaning, untested
 
 NAME = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -89,11 +87,6 @@ class Row:
                 forms = found.setdefault(case.result.headline, [])
                 forms += [case.result.variant] if case.result.variant else []
         return found
-
-
-def write(path: Path, record: Record, facts: Facts) -> None:
-    """Write the file."""
-    write_whole(path, render(record, facts))
 
 
 def render(record: Record, facts: Facts) -> str:

@@ -2,7 +2,7 @@
 
 junit-xml writes a failure without text as a pass and an error's text where some dashboards do not
 look; this writer refuses the first, repeats the second in ``system-err``, and reads back what it
-wrote before it calls it done.
+made before anything is written.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
-from pathlib import Path
 
 import junit_xml
 
 from harness.verdict.outcome import Outcome, Record, Result
 from reports.facts import Facts
-from reports.files import write_whole
-from reports.text import clean
+from reports.words import clean
 
 NAME = "junit.xml"
 SUITE = "dra-conformance"
@@ -28,19 +26,12 @@ class JUnitError(Exception):
     """The results make no JUnit file that can be trusted; ``str()`` says why."""
 
 
-def write(path: Path, record: Record, facts: Facts) -> None:
-    """Write the file.
+def render(record: Record, facts: Facts) -> str:
+    """Make the file's content.
 
     Raises:
-        JUnitError: a result has no name or no text, or the file read back says something else.
+        JUnitError: a result has no name or no text, or the content read back says something else.
     """
-    text = render(record, facts)
-    write_whole(path, text)
-    _verify(path.read_text(encoding="utf-8"), record)
-
-
-def render(record: Record, facts: Facts) -> str:
-    """Make the file's content."""
     names = [(result.area, result.case) for result in record.results]
     for _, name in names:
         if not _NAME.fullmatch(name):
@@ -55,7 +46,10 @@ def render(record: Record, facts: Facts) -> str:
         properties={key: clean(value) for key, value in facts.shown(record).items() if value},
         stdout=facts.cluster,
     )
-    return _tidied(junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8"))
+    written = junit_xml.to_xml_report_string([suite], prettyprint=False, encoding="utf-8")
+    text = _tidied(written)
+    _verify(text, record)
+    return text
 
 
 def _tidied(text: str) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reports import folder, html, junit, results
-from reports.files import write_whole
 from reports.words import counts
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -155,7 +154,7 @@ def publish(run: Path, name: str, into: Path) -> Path:
                 raise PublishError(f"{file.name} would still identify the machine: {left[0]}")
         os.rename(Path(made) / name, place)
     page = into / PAGE
-    write_whole(page, with_index(page.read_text(encoding="utf-8"), into))
+    folder.write_whole(page, with_index(page.read_text(encoding="utf-8"), into))
     return place
 
 

@@ -21,7 +21,6 @@ from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
 from reports.before import completed
 from reports.facts import Facts
-from reports.files import write_whole
 
 SCHEMA = "dra-conformance/results/v1"
 NAME = "results.json"
@@ -29,11 +28,6 @@ NAME = "results.json"
 
 class ResultsError(Exception):
     """A file is not the results of a run; ``str()`` names it and says what is wrong."""
-
-
-def write(path: Path, record: Record, facts: Facts) -> None:
-    """Write the file."""
-    write_whole(path, dumped(document(record, facts)))
 
 
 def dumped(content: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""What the terminal, the page and the index of published runs say in the same words."""
+"""What the terminal, the page and the index of published runs say in the same words, and how."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -16,8 +17,15 @@ WORDS = {
     Outcome.SKIP: "skipped",
 }
 """The outcomes, the worst first."""
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CANNOT_BE_JUDGED = (SkipKind.UNSUPPORTED, SkipKind.BLOCKED)
 """In a run in which nothing failed, what blocks a check is something that cannot be judged."""
+
+
+def clean(text: str) -> str:
+    """Remove terminal codes and control characters, which XML and HTML do not take."""
+    return _NOT_TEXT.sub("", _TERMINAL_CODES.sub("", text))
 
 
 def counts(results: Iterable[Result]) -> str:

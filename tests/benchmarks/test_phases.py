@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import __main__, phases
 from benchmarks.phases import PhasesError
-from reports import results
+from reports import folder
 from tests.reports import samples
 
 START = 1795460000.0
@@ -50,7 +50,7 @@ JOURNAL = [
 def run(tmp_path: Path) -> Path:
     """A run of 40 seconds."""
     facts = replace(samples.facts(tmp_path), started=START, seconds=40.0)
-    results.write(tmp_path / "results.json", samples.record(), facts)
+    folder.write(samples.record(), facts)
     (tmp_path / "events.jsonl").write_text("\n".join(JOURNAL))
     return tmp_path
 
