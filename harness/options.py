@@ -10,7 +10,7 @@ import enum
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,75 +58,6 @@ class Given:
     value: str
     origin: str
     """Where the value comes from: ``command line``, ``default``, …"""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was asked for, checked."""
-
-    cluster: str
-    context: str
-    driver: str
-    profile: str
-    api: str
-    level: int
-    allow: frozenset[Impact] | None
-    """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
-    check: tuple[str, ...]
-    expect: Expectations | None
-    """What must be there; None: nothing in particular."""
-    expect_write: Path | None
-    """Where to write down what is there."""
-    baseline: Path | None
-    """An earlier run's folder or results, to be measured by; None: none."""
-    node_selector: Mapping[str, str]
-    """Labels of the nodes to use; empty: all that have devices."""
-    namespace: str
-    """An existing namespace to work in; empty: new ones are made."""
-    image: str
-    image_pull_secret: str
-    """A secret of the pods' namespace to pull the workload image with; empty: none."""
-    pod_patch: Mapping[str, Any]
-    output: Path
-    keep: str
-    timeout_scale: float
-    plan: bool
-    """Only say what would be done."""
-    manifest: str
-    """Only show this manifest; empty: none."""
-    sweep: bool
-    """Only remove what earlier runs left."""
-    embedded_gpus: str
-    embedded_nodes: int | None
-    """None: as many as fit the other options."""
-    embedded_hardware: str
-    embedded_driver: str
-    embedded_fault: str
-    embedded_kubernetes: str
-    embedded_feature_gates: str
-    embedded_runtime_config: str
-    origins: Mapping[str, str]
-    """For each option where its value comes from."""
-
-    def allowed(self, *, own_cluster: bool) -> frozenset[Impact]:
-        """The impacts that checks may have."""
-        if self.allow is not None:
-            return self.allow
-        return frozenset(Impact) if own_cluster else frozenset()
-
-    def given(self) -> tuple[Given, ...]:
-        """Answer every option with its value and where that comes from, for reports."""
-        given: list[Given] = []
-        for field in fields(self):
-            if field.name != "origins":
-                value = getattr(self, field.name)
-                if field.name == "node_selector":
-                    value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
-                elif isinstance(value, frozenset | tuple):
-                    value = ",".join(sorted(str(item) for item in value))
-                origin = self.origins.get(field.name, "default")
-                given.append(Given(flag(field.name), str(value), origin))
-        return tuple(given)
 
 
 @dataclass(frozen=True)
@@ -288,134 +219,163 @@ def _patch(value: Any) -> Mapping[str, Any]:
     return patch
 
 
-SPECS: tuple[Spec, ...] = (
-    Spec(
-        "cluster",
+def _option(default: Any, parse: Callable[[Any], Any], metavar: str, text: str) -> Any:
+    """Declare an option as it is spelled and read (`Spec`); `resolve` gives it its value."""
+    return field(metadata={"default": default, "parse": parse, "metavar": metavar, "help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What was asked for, checked."""
+
+    cluster: str = _option(
         "auto",
         _one_of(*CLUSTERS),
         "|".join(CLUSTERS),
         "which cluster: the kubeconfig's current context, else in-cluster credentials (auto), the"
         " kubeconfig's only, or a cluster started on this machine for the run (embedded)",
-    ),
-    Spec("context", "", _text, "NAME", "a context of the kubeconfig other than its current one"),
-    Spec(
-        "driver",
+    )
+    context: str = _option(
+        "", _text, "NAME", "a context of the kubeconfig other than its current one"
+    )
+    driver: str = _option(
         "",
         _text,
         "NAME",
         "the driver under test, such as gpu.nvidia.com; default: the one that publishes GPUs",
-    ),
-    Spec(
-        "profile",
+    )
+    profile: str = _option(
         "",
         _text,
         "NAME|FILE",
         "what is known about the driver: one of profiles/, or a file (write =FILE); default: by its"
         " name",
-    ),
-    Spec(
-        "api",
+    )
+    api: str = _option(
         "auto",
         _one_of(*APIS),
         "|".join(APIS),
         "the version of resource.k8s.io to use (default auto: the first of them that the cluster"
         " serves)",
-    ),
-    Spec(
-        "level",
+    )
+    level: int = _option(
         4,
         _level,
         "N",
         "how deep: 0 read-only, 1 KEP-5970, 2 allocation and sharing, 3 feature-gated, 4 CUDA and"
         " IPC, 5 node contract (default 4)",
-    ),
-    Spec(
-        "allow",
+    )
+    allow: frozenset[Impact] | None = _option(
         None,
         _allow,
         "IMPACT[,IMPACT]",
         "what checks may do to the cluster: none, or some of exhaust, privileged, disrupt (default"
         " none; all on the embedded cluster)",
-    ),
-    Spec("check", (), _checks, "ID[,ID]", "only these checks, and those that they build on"),
-    Spec(
-        "expect",
+    )
+    """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
+    check: tuple[str, ...] = _option(
+        (), _checks, "ID[,ID]", "only these checks, and those that they build on"
+    )
+    expect: Expectations | None = _option(
         None,
         _expectations,
         "FILE",
         "what must be there (nodes, GPUs, features, ...): what is missing fails; write =FILE",
-    ),
-    Spec(
-        "expect_write",
-        None,
-        _file_to_write,
-        "FILE",
-        "write down what is there now, for --dra-expect; write =FILE",
-    ),
-    Spec(
-        "baseline",
+    )
+    expect_write: Path | None = _option(
+        None, _file_to_write, "FILE", "write down what is there now, for --dra-expect; write =FILE"
+    )
+    baseline: Path | None = _option(
         None,
         _run_of_before,
         "RUN",
         "an earlier run's folder or results.json: a check that ends worse than there is a"
         " regression (exit code 13); write =RUN",
-    ),
-    Spec(
-        "node_selector",
+    )
+    node_selector: Mapping[str, str] = _option(
         {},
         _labels,
         "KEY=VALUE[,...]",
         "use only nodes with these labels (default: all that have devices)",
-    ),
-    Spec(
-        "namespace",
+    )
+    namespace: str = _option(
         "",
         _name,
         "NAME",
         "work in this namespace, which exists and is never deleted (default: new ones are made)",
-    ),
-    Spec("image", "", _text, "IMAGE", "the workload image, as the nodes can pull it"),
-    Spec(
-        "image_pull_secret",
-        "",
-        _secret,
-        "NAME",
-        "a secret of --dra-namespace to pull the workload image with",
-    ),
-    Spec(
-        "pod_patch",
+    )
+    image: str = _option("", _text, "IMAGE", "the workload image, as the nodes can pull it")
+    image_pull_secret: str = _option(
+        "", _secret, "NAME", "a secret of --dra-namespace to pull the workload image with"
+    )
+    pod_patch: Mapping[str, Any] = _option(
         {},
         _patch,
         "FILE",
         "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
-    ),
-    Spec(
-        "plan",
+    )
+    output: Path = _option(
+        "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
+    )
+    keep: str = _option(
+        "never",
+        _one_of(*KEEPS),
+        "|".join(KEEPS),
+        "leave the run's objects in the cluster: never, when its part failed, or always",
+    )
+    timeout_scale: float = _option(
+        1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"
+    )
+    plan: bool = _option(
         False,
         _switch,
         "",
         "only print what would be created and run, and the rights that it takes; touches nothing",
-    ),
-    Spec(
-        "manifest",
+    )
+    manifest: str = _option(
         "",
         _text,
         "NAME",
         "only print a manifest as it would be created, for kubectl apply: shared-claim, claim, pod,"
         " namespace and others; an unknown name prints which there are",
-    ),
-    Spec("sweep", False, _switch, "", "only remove what runs that were killed left in the cluster"),
-    Spec(
-        "output", "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
-    ),
-    Spec(
-        "keep",
-        "never",
-        _one_of(*KEEPS),
-        "|".join(KEEPS),
-        "leave the run's objects in the cluster: never, when its part failed, or always",
-    ),
-    Spec("timeout_scale", 1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"),
+    )
+    sweep: bool = _option(
+        False, _switch, "", "only remove what runs that were killed left in the cluster"
+    )
+    embedded_gpus: str
+    embedded_nodes: int | None
+    """None: as many as fit the other options."""
+    embedded_hardware: str
+    embedded_driver: str
+    embedded_fault: str
+    embedded_kubernetes: str
+    embedded_feature_gates: str
+    embedded_runtime_config: str
+    origins: Mapping[str, str]
+    """For each option where its value comes from."""
+
+    def allowed(self, *, own_cluster: bool) -> frozenset[Impact]:
+        """The impacts that checks may have."""
+        if self.allow is not None:
+            return self.allow
+        return frozenset(Impact) if own_cluster else frozenset()
+
+    def given(self) -> tuple[Given, ...]:
+        """Answer every option with its value and where that comes from, for reports."""
+        given: list[Given] = []
+        for spec in SPECS:
+            value = getattr(self, spec.name)
+            if spec.name == "node_selector":
+                value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
+            elif isinstance(value, frozenset | tuple):
+                value = ",".join(sorted(str(item) for item in value))
+            origin = self.origins.get(spec.name, "default")
+            given.append(Given(flag(spec.name), str(value), origin))
+        return tuple(given)
+
+
+SPECS: tuple[Spec, ...] = (
+    *(Spec(one.name, **one.metadata) for one in fields(Options) if one.metadata),
     *(
         Spec(
             f"embedded_{option.name}",
@@ -446,20 +406,17 @@ def resolve(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for spec in SPECS:
-        raw: Any = spec.default
-        shown, parse = "", False
-        if given.get(spec.name) is not None:
-            raw, shown, origin, parse = given[spec.name], flag(spec.name), "command line", True
-        elif environment.get(variable(spec.name)):
-            raw, origin, parse = environment[variable(spec.name)], "environment", True
-            shown = variable(spec.name)
-        elif key(spec.name) in table:
-            raw, origin, parse = table[key(spec.name)], CONFIG_FILE, True
-            shown = f"{CONFIG_FILE}: {'.'.join(key(spec.name))}"
-        if not parse:
-            values[spec.name] = raw
+        in_file = key(spec.name)
+        sources: tuple[tuple[Any, str, str], ...] = (
+            (given.get(spec.name), "command line", flag(spec.name)),
+            (environment.get(variable(spec.name)) or None, "environment", variable(spec.name)),
+            (table.get(in_file), CONFIG_FILE, f"{CONFIG_FILE}: {'.'.join(in_file)}"),
+        )
+        said = next((source for source in sources if source[0] is not None), None)
+        if said is None:
+            values[spec.name] = spec.default
             continue
-        origins[spec.name] = origin
+        raw, origins[spec.name], shown = said
         try:
             values[spec.name] = spec.parse(raw)
         except ValueError as error:
