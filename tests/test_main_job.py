@@ -22,8 +22,8 @@ RUN = Path(__file__).parents[1] / "run"
 FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
 STOPPED_SECONDS = 60
 WHY_NOT = {
-    "unsupported: the speed of simulated GPUs says nothing",
-    "unsupported: simulated GPUs have no memory but the machine's",
+    "unsupported: bandwidth is not measured on simulated GPUs",
+    "unsupported: needs 8 GiB of real GPU memory",
     "blocked by SEC-005",
 }
 """Why a check is not made on simulated GPUs with the NVIDIA driver."""
