@@ -93,8 +93,30 @@ class Container:
         """List every piece of evidence."""
         return [self.admitted, self.started, *self.earlier, self.report, self.message]
 
+    def the_pod(self) -> Object:
+        """Answer its pod.
+
+        Raises:
+            InconclusiveError: it was not created.
+        """
+        if self.pod is None:
+            head = f"the {self.role}'s pod was not created"
+            raise InconclusiveError(Finding(head, "a pod", "none", Blame.SUITE))
+        return self.pod
+
+    def the_follower(self) -> LogFollower:
+        """Answer the reader of its log.
+
+        Raises:
+            InconclusiveError: it did not start.
+        """
+        if self.follower is None:
+            head = f"the {self.role}'s container did not start"
+            raise InconclusiveError(Finding(head, "a running container", "none", Blame.SUITE))
+        return self.follower
+
     def lines(self) -> list[str]:
-        """Its log as far as it has come."""
+        """Read its log as far as it has come."""
         return self.follower.lines() if self.follower is not None else []
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 from harness.scenario.evidence import REST
 from harness.scenario.run import Subject
@@ -56,6 +56,15 @@ def resting(
     return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
 
 
+class PodOptions(TypedDict, total=False):
+    """What can be said of a pod beside its containers and claims; see `PodSpec`."""
+
+    security: Security
+    folder: bool
+    host_folder: PurePosixPath | None
+    restart: str
+
+
 @dataclass(frozen=True)
 class PodSpec:
     """One pod of the workload."""
@@ -64,11 +73,13 @@ class PodSpec:
     containers: Sequence[ContainerSpec]
     claims: Sequence[str]
     """The names of the claims that it uses."""
+    _: KW_ONLY
     security: Security = RESTRICTED
+    """What it and its containers may do."""
     folder: bool = False
-    """Whether its containers share a folder."""
+    """Whether its containers share a folder of the pod's own."""
     host_folder: PurePosixPath | None = None
-    """The node's folder to share; None for one of the pod's own."""
+    """A folder of the node to share (`Steps.node_folder`); None: none."""
     restart: str = "Never"
     """``restartPolicy``."""
 
@@ -80,7 +91,7 @@ class PodSpec:
             "tolerations": [dict(item) for item in subject.profile.tolerations],
             "fields": self.security.of_pod(),
             "claims": list(self.claims),
-            "folder": FOLDER if self.folder else "",
+            "folder": FOLDER if self.folder or self.host_folder else "",
             "host_folder": str(self.host_folder or ""),
             "restart": self.restart,
             "init_containers": [

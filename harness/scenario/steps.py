@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
-from harness.cluster.inventory import Device, holders, is_allocated, results
-from harness.cluster.kinds import CLAIM, Object, name_of
+from harness.cluster.inventory import Device, is_allocated, results
+from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.logs import LogFollower
 from harness.cluster.observe import WaitTimeoutError
@@ -29,6 +29,7 @@ from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
     ContainerSpec,
+    PodOptions,
     PodSpec,
     allocation_name,
     resting,
@@ -46,7 +47,7 @@ from harness.scenario.pods import (
 )
 from harness.scenario.reservation import Reservation
 from harness.scenario.run import SCENARIO_LABEL, Run
-from harness.scenario.security import RESTRICTED, Security
+from harness.scenario.security import Security
 from harness.scenario.slice_writes import SliceWrites, slices_over_time
 from harness.scenario.waiting import Waiting
 from harness.scenario.workload_report import (
@@ -212,8 +213,8 @@ class Steps(Waiting):
         """
         return self.start_pod(HOLDER, [resting(HOLDER)], claim)[0]
 
-    def await_allocation(self, claim: Claim, pod: Object) -> None:
-        """Wait until a claim is allocated, and tell its pods which devices it got.
+    def _await_allocation(self, claim: Claim, pod: Object) -> None:
+        """Wait until a claim is allocated.
 
         Args:
             claim: the claim.
@@ -244,7 +245,7 @@ class Steps(Waiting):
         if claim.devices and self._reservation is not None:
             self._reservation.allocated_on(claim.devices[0].node)
 
-    def tell_allocation(self, claim: Claim) -> None:
+    def _tell_allocation(self, claim: Claim) -> None:
         """Tell the pods which GPUs their claim was allocated: now their containers start."""
         if not claim.devices:
             raise FailedError(
@@ -272,7 +273,7 @@ class Steps(Waiting):
 
     def await_use(self, claim: Claim, *containers: Container) -> None:
         """Wait until the claim says that the pods of these containers use it, all at once."""
-        pods = [_pod_of(container) for container in containers]
+        pods = [container.the_pod() for container in containers]
         wanted = {pod["metadata"]["uid"] for pod in pods}
 
         def reserved() -> Object | None:
@@ -303,8 +304,8 @@ class Steps(Waiting):
         role: str,
         args: Sequence[str],
         *claims: Claim,
-        security: Security = RESTRICTED,
         own_pid: int | None = None,
+        **pod: Unpack[PodOptions],
     ) -> Container:
         """Create a pod with one container and wait until it runs.
 
@@ -312,22 +313,13 @@ class Steps(Waiting):
             role: how it is called: container, and pod but for the scenario's name.
             args: the workload's arguments.
             claims: what the pod uses.
-            security: what it may do.
             own_pid: what PID its process is to see of itself; None: as it comes.
+            pod: what else there is to say of it (`PodOptions`).
         """
-        spec = ContainerSpec(role, args, own_pid)
-        (container,) = self.start_pod(role, [spec], *claims, security=security)
-        return container
+        return self.start_pod(role, [ContainerSpec(role, args, own_pid)], *claims, **pod)[0]
 
     def start_pod(
-        self,
-        name: str,
-        specs: Sequence[ContainerSpec],
-        *claims: Claim,
-        security: Security = RESTRICTED,
-        folder: bool = False,
-        host_folder: PurePosixPath | None = None,
-        restart: str = "Never",
+        self, name: str, specs: Sequence[ContainerSpec], *claims: Claim, **pod: Unpack[PodOptions]
     ) -> list[Container]:
         """Create a pod and wait until its containers run.
 
@@ -335,57 +327,32 @@ class Steps(Waiting):
             name: of the pod, but for the scenario's name.
             specs: what runs in it, in this order.
             claims: what it uses.
-            security: what it and its containers may do.
-            folder: whether its containers share a folder.
-            host_folder: the node's folder to share (`node_folder`); None for one of the pod's own.
-            restart: the pod's restartPolicy.
+            pod: what else there is to say of it (`PodOptions`).
         """
-        containers = self.create_pod(
-            name,
-            specs,
-            *claims,
-            security=security,
-            folder=folder,
-            host_folder=host_folder,
-            restart=restart,
-        )
+        containers = self.create_pod(name, specs, *claims, **pod)
         self.await_start(*containers)
         return containers
 
     def create_pod(
-        self,
-        name: str,
-        specs: Sequence[ContainerSpec],
-        *claims: Claim,
-        security: Security = RESTRICTED,
-        folder: bool = False,
-        host_folder: PurePosixPath | None = None,
-        restart: str = "Never",
+        self, name: str, specs: Sequence[ContainerSpec], *claims: Claim, **pod: Unpack[PodOptions]
     ) -> list[Container]:
         """Create a pod as `start_pod` does, and wait only until its claims are allocated."""
         containers = [Container(spec.role, spec.args, claims) for spec in specs]
         self.evidence.containers |= {container.role: container for container in containers}
-        pod_spec = PodSpec(
-            f"{name}-{self.evidence.name}",
-            specs,
-            [claim.name for claim in claims],
-            security,
-            folder=folder or host_folder is not None,
-            host_folder=host_folder,
-            restart=restart,
-        )
+        used = [claim.name for claim in claims]
+        spec = PodSpec(f"{name}-{self.evidence.name}", specs, used, **pod)
         try:
-            pod = self.create(POD_TEMPLATE, pod_spec.values(self.run.subject))
+            created = self.create(POD_TEMPLATE, spec.values(self.run.subject))
         except ApiError as error:
             reason, *_ = [self._refused(container, error) for container in containers]
             raise reason from error
         for container in containers:
-            container.pod = container.admitted.found(pod)
+            container.pod = container.admitted.found(created)
         for claim in claims:
             if claim.allocated.known() is None:
-                self.await_allocation(claim, pod)
+                self._await_allocation(claim, created)
             if any(spec.waits for spec in specs) and not claim.announced:
-                self.tell_allocation(claim)
+                self._tell_allocation(claim)
         return containers
 
     def try_pod(self, name: str, *claims: Claim, security: Security) -> None:
@@ -398,10 +365,10 @@ class Steps(Waiting):
         """
         container = self.evidence.containers[name] = Container(name, [REST], claims)
         used = [claim.name for claim in claims]
-        pod_spec = PodSpec(f"not-{name}-{self.evidence.name}", [resting(name)], used, security)
-        values = pod_spec.values(self.run.subject)
+        spec = PodSpec(f"not-{name}-{self.evidence.name}", [resting(name)], used, security=security)
         try:
-            self._kube.delete(container.admitted.found(self.create(POD_TEMPLATE, values)))
+            created = self.create(POD_TEMPLATE, spec.values(self.run.subject))
+            self._kube.delete(container.admitted.found(created))
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
@@ -439,7 +406,7 @@ class Steps(Waiting):
                 raise
 
     def _await_start(self, container: Container) -> None:
-        pod, role = _pod_of(container), container.role
+        pod, role = container.the_pod(), container.role
 
         def started() -> Object | None:
             seen = self._observer.last(pod)
@@ -478,7 +445,7 @@ class Steps(Waiting):
 
     def find_offer(self, container: Container) -> str | None:
         """Wait for the offer in a container's log, as JSON; None if it ended without one."""
-        pod, follower, role = _pod_of(container), _follower_of(container), container.role
+        pod, follower, role = container.the_pod(), container.the_follower(), container.role
 
         def offered() -> tuple[str | None] | None:
             lines = follower.lines()
@@ -534,24 +501,24 @@ class Steps(Waiting):
             containers: what to wait for.
             optional: go on when they have not ended in time, which is noted as a step.
         """
-        pods = {container.role: _pod_of(container) for container in containers}
 
         def settled() -> bool | None:
-            ends = [termination(self._observer.last(pod).obj, role) for role, pod in pods.items()]
-            for role, pod in pods.items():
+            failed = False
+            for one in containers:
+                pod, role = one.the_pod(), one.role
                 seen = self._observer.last(pod).obj
                 if (reason := cannot_start(seen, self.run.events_of(pod), role)) is not None:
                     raise reason
-            failed = any(end and end.get("exitCode") != 0 for end in ends)
-            return failed or all(self.has_ended(pod, role) for role, pod in pods.items()) or None
+                failed = failed or (termination(seen, role) or {}).get("exitCode", 0) != 0
+            return failed or all(map(self.has_ended, containers)) or None
 
         self.wait(
-            f"{' and '.join(pods)} to end",
+            f"{' and '.join(one.role for one in containers)} to end",
             settled,
             self._budgets.workload,
-            lambda: "; ".join(f"{role}: {self.at(pod, role)}" for role, pod in pods.items()),
+            lambda: self._all_at(containers),
             Blame.WORKLOAD,
-            *pods.values(),
+            *(one.the_pod() for one in containers),
             optional=optional,
         )
 
@@ -569,16 +536,14 @@ class Steps(Waiting):
         When one has failed, the others get time to notice it; then they are ended.
         """
         self.await_end(*containers, optional=True)
-        others = [c for c in containers if not self.has_ended(_pod_of(c), c.role)]
-        if others:
-            self.wait(
-                "their partner's end to be noticed",
-                lambda: all(self.has_ended(_pod_of(c), c.role) for c in others) or None,
-                self._budgets.partner,
-                lambda: "; ".join(f"{c.role}: {self.at(_pod_of(c), c.role)}" for c in others),
-                Blame.WORKLOAD,
-                optional=True,
-            )
+        self.wait(
+            "their partner's end to be noticed",
+            lambda: all(map(self.has_ended, containers)) or None,
+            self._budgets.partner,
+            lambda: self._all_at(containers),
+            Blame.WORKLOAD,
+            optional=True,
+        )
         for container in containers:
             self._attempt_with(container, self._read_rest)
 
@@ -591,7 +556,7 @@ class Steps(Waiting):
                 self._budgets.workload,
                 partial(_end_of_log, container),
                 Blame.WORKLOAD,
-                _pod_of(container),
+                container.the_pod(),
             )
             self._collect(container)
 
@@ -600,7 +565,7 @@ class Steps(Waiting):
 
         Its pod's restartPolicy has to allow it, and something has to end it (`resting`).
         """
-        pod, role, number = _pod_of(container), container.role, len(container.earlier) + 1
+        pod, role, number = container.the_pod(), container.role, len(container.earlier) + 1
 
         def restarted() -> Object | None:
             seen = self._observer.last(pod)
@@ -620,7 +585,7 @@ class Steps(Waiting):
             Blame.KUBELET,
             pod,
         )
-        _follower_of(container).close()
+        container.the_follower().close()
         container.pod, container.last_state = seen, last_termination(seen, role) or {}
         try:
             before.found(parse(self._kube.log(seen, role, previous=True)))
@@ -629,10 +594,13 @@ class Steps(Waiting):
         container.follower = LogFollower(self._kube, self._observer, seen, role)
         self.step(f"{role} started again")
 
-    def has_ended(self, pod: Object, container: str = "") -> bool:
+    def has_ended(self, container: Container) -> bool:
         """Whether a container has ended, or its pod is gone."""
-        seen = self._observer.last(pod)
-        return seen.gone or termination(seen.obj, container) is not None
+        seen = self._observer.last(container.the_pod())
+        return seen.gone or termination(seen.obj, container.role) is not None
+
+    def _all_at(self, containers: Sequence[Container]) -> str:
+        return "; ".join(f"{one.role}: {self.at(one.the_pod(), one.role)}" for one in containers)
 
     def patience(self) -> list[str]:
         """The workload's option for how long it waits: its partner may have to start first."""
@@ -647,20 +615,20 @@ class Steps(Waiting):
             return
         if container.report.known() is not None:
             return
-        if not container.rests and not self.has_ended(container.pod, container.role):
+        if not container.rests and not self.has_ended(container):
             self._end(container)
         self._collect(container)
 
     def _end(self, container: Container) -> None:
         """End a container whose partner cannot come; it reports what it saw so far."""
-        follower, pod = _follower_of(container), _pod_of(container)
+        follower, pod = container.the_follower(), container.the_pod()
         container.ended_by_suite = True
         self._kube.delete(pod)
         self.step(f"{container.role} stopped by the suite")
 
         def reported() -> bool | None:
             done = result_line(follower.lines()) is not None or follower.ended()
-            return True if done and self.has_ended(pod, container.role) else None
+            return True if done and self.has_ended(container) else None
 
         try:
             self._observer.wait(
@@ -671,7 +639,7 @@ class Steps(Waiting):
 
     def _collect(self, container: Container) -> None:
         """Read log and termination message, while the pod is there."""
-        pod, role = _pod_of(container), container.role
+        pod, role = container.the_pod(), container.role
         seen = self._observer.last(pod)
         container.pod = seen.obj
         end = termination(seen.obj, role)
@@ -738,7 +706,7 @@ class Steps(Waiting):
         if folder is not None:
             changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
         # A container that has ended does not make the folder again.
-        at_once = folder is not None and all(self.has_ended(_pod_of(c), c.role) for c in containers)
+        at_once = folder is not None and all(self.has_ended(c) for c in containers)
         for pod in pods:
             if not self._observer.last(pod).gone:
                 self._kube.delete(pod)
@@ -791,49 +759,9 @@ class Steps(Waiting):
         for claim in self.evidence.claims.values():
             claim.released.missing(reason)
 
-    def inconclusive_if_taken(self, claim: Claim, devices: Sequence[Device]) -> None:
-        """End the script if somebody else has the devices that a claim wants.
-
-        Raises:
-            InconclusiveError: who has them.
-        """
-        if is_allocated(self._observer.last(claim.obj).obj):
-            return
-        held = holders(self._kube.list(CLAIM)[0])
-        for device in devices:
-            if device.key in held:
-                raise self.inconclusive(
-                    f"device {device.name} was taken by claim {held[device.key]} meanwhile",
-                    Blame.CLUSTER,
-                )
-
-
-def _pod_of(container: Container) -> Object:
-    """A container's pod.
-
-    Raises:
-        InconclusiveError: it was not created.
-    """
-    if container.pod is None:
-        head = f"the {container.role}'s pod was not created"
-        raise InconclusiveError(Finding(head, "a pod", "none", Blame.SUITE))
-    return container.pod
-
-
-def _follower_of(container: Container) -> LogFollower:
-    """The reader of a container's log.
-
-    Raises:
-        InconclusiveError: it did not start.
-    """
-    if container.follower is None:
-        head = f"the {container.role}'s container did not start"
-        raise InconclusiveError(Finding(head, "a running container", "none", Blame.SUITE))
-    return container.follower
-
 
 def _result_of(container: Container) -> str | None:
-    return result_line(_follower_of(container).lines())
+    return result_line(container.the_follower().lines())
 
 
 def _end_of_log(container: Container) -> str:

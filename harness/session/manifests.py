@@ -126,6 +126,5 @@ def _sharing(role: str, command: str) -> PodSpec:
     """One of the two pods of the original example."""
     args = [command, "--nonce", "NONCE", "--folder", FOLDER]
     folder = PARENT / "dra-conformance-RUN"
-    return PodSpec(
-        role, [ContainerSpec(role, args)], [CLAIM], EXAMPLE, folder=True, host_folder=folder
-    )
+    spec = ContainerSpec(role, args)
+    return PodSpec(role, [spec], [CLAIM], security=EXAMPLE, host_folder=folder)
