@@ -26,7 +26,7 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError, describe_name
 from harness.scenario.run import Run
-from harness.verdict.finding import Blame, Finding, counted
+from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result
 
 NOTHING_LEFT = "Nothing of the run MUST be left in the cluster."
@@ -57,10 +57,12 @@ def clean_up(run: Run) -> list[Result]:
     run.stop_renewing()
     left = removal.left(sorted(run.created, key=_causes_first))
     run.record.leftovers.extend([*stays, *left])
-    return [
-        _nothing_left(run, left, removal.trouble, time.monotonic() - began),
-        _nothing_foreign(run),
-    ]
+    foreign = _nothing_foreign(run)
+    nothing_left = _nothing_left(run, left, removal.trouble, time.monotonic() - began)
+    if stays:
+        # What is left is kept for what is not put back: one cause, one red case.
+        nothing_left = nothing_left.skipped(UnmetError(foreign.id, SkipKind.BLOCKED))
+    return [nothing_left, foreign]
 
 
 def delete_command(run: Run) -> str:

@@ -132,7 +132,7 @@ def test_pods_are_kept_when_asked(tmp_path: Path) -> None:
 def test_a_folder_that_stays_on_the_node_is_a_leftover(tmp_path: Path) -> None:
     """Exit 11: the checks passed, but the run left something behind."""
     ended = run(FakeCluster("folder-stays"), tmp_path)
-    assert (ended.code, ended.red()) == (11, {})
+    assert (ended.code, ended.red()) == (11, {"HYGIENE-002": "error"})
     assert "not permitted" in ended.results["leftovers"][0]
 
 
