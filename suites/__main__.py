@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -27,7 +28,11 @@ LOCK_HEAD = (
 
 
 def checks() -> list[Check]:
-    """Every check, by area and ID."""
+    """Every check, by area and ID.
+
+    Raises:
+        ValueError: a declaration is not a check; it names the file.
+    """
     found: list[Check] = []
     for path in sorted(SUITES.rglob("test_*.py")):
         spec = importlib.util.spec_from_file_location(f"catalogue_of_{path.stem}", path)
@@ -35,7 +40,10 @@ def checks() -> list[Check]:
             raise ImportError(f"{path} cannot be read")
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except ValueError as error:
+            raise ValueError(f"{path.relative_to(SUITES.parent)}: {error}") from error
         functions = (value for _, value in inspect.getmembers(module, inspect.isfunction))
         found += [check for function in functions if (check := check_of(function)) is not None]
     return sorted(found, key=lambda check: (check.area, check.id))
@@ -50,6 +58,23 @@ def lock(known: list[Check]) -> str:
     """The lock file's content."""
     lines = sorted(f"{check.id} {check.name}\n" for check in known)
     return LOCK_HEAD + "".join(lines)
+
+
+def lock_problems(known: list[Check], released: str) -> list[str]:
+    """Say what would change of what was released, a line each.
+
+    Args:
+        known: the checks.
+        released: the lock file as it is.
+    """
+    uses = Counter(check.id for check in known)
+    twice = [f"{id_}: {number} checks have this ID" for id_, number in uses.items() if number > 1]
+    lost = sorted(set(released.splitlines()) - set(lock(known).splitlines()))
+    return twice + [
+        f"{LOCK.name}: {line}: no check has this ID and name any more; only what was never"
+        " released may be taken out of that file"
+        for line in lost
+    ]
 
 
 def page(known: list[Check]) -> str:
@@ -95,13 +120,13 @@ def page(known: list[Check]) -> str:
 
 
 def main() -> None:
-    """Write the files; none where checks and requirements do not fit together."""
-    known = checks()
+    """Write the files; none where something does not fit together."""
     try:
-        asked = requirements.load()
-    except YamlFileError as error:
+        known, asked = checks(), requirements.load()
+    except (ValueError, YamlFileError) as error:
         sys.exit(str(error))
-    if wrong := requirements.problems(asked, known):
+    wrong = lock_problems(known, LOCK.read_text(encoding="utf-8"))
+    if wrong := wrong + requirements.problems(asked, known):
         sys.exit("\n".join(wrong))
     LOCK.write_text(lock(known), encoding="utf-8")
     PAGE.write_text(page(known), encoding="utf-8")

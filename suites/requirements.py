@@ -93,12 +93,13 @@ def problems(catalogue: Catalogue, checks: Iterable[Check]) -> list[str]:
     ]
     for requirement in catalogue.requirements:
         judged = [check.id for check in judges.get(requirement.id, ())] + list(requirement.also)
+        entry = f"{FILE.name}: {requirement.id}"
         if not judged and not requirement.unjudged:
-            found.append(f"{requirement.id}: no check judges it, and `unjudged` does not say why")
+            found.append(f"{entry}: no check judges it, and `unjudged` does not say why")
         if judged and requirement.unjudged == PLANNED:
             found.append(
-                f"{requirement.id}: {', '.join(judged)} judges it: take `unjudged` away, or say"
-                f" what is left: `{PLANNED}: …`"
+                f"{entry}: {', '.join(judged)} judges it: take `unjudged` away, or say what is"
+                f" left: `{PLANNED}: …`"
             )
     return found
 

@@ -5,32 +5,64 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from harness.options import Impact
 from harness.session.preflight import READING, TRYING
 from harness.verdict.invariants import INVARIANTS
+from suites import __main__ as catalogue
 from suites import requirements
-from suites.__main__ import LOCK, PAGE, REQUIREMENTS_PAGE, checks, lock, page
+from suites.__main__ import LOCK, PAGE, REQUIREMENTS_PAGE, checks, lock, lock_problems, page
 
 ROOT = Path(__file__).parents[2]
 KNOWN = checks()
 ASKED = requirements.load()
+STALE = "write it anew: python -m suites"
 FORMS = sum(len(list(check.form_names())) for check in KNOWN)
 """How many cases a run has with all of them."""
 
 
 def test_ids_and_names_are_those_that_were_released() -> None:
     """Dashboards know checks by them: no renaming, no second use. ``python -m suites`` adds."""
-    assert LOCK.read_text() == lock(KNOWN)
-    ids = [check.id for check in KNOWN]
-    assert len(ids) == len(set(ids))
+    assert lock_problems(KNOWN, LOCK.read_text()) == []
+    assert LOCK.read_text() == lock(KNOWN), STALE
 
 
 def test_the_pages_are_up_to_date() -> None:
     """``python -m suites`` writes them."""
-    assert PAGE.read_text() == page(KNOWN)
-    assert REQUIREMENTS_PAGE.read_text() == requirements.page(ASKED, KNOWN)
+    assert PAGE.read_text() == page(KNOWN), STALE
+    assert REQUIREMENTS_PAGE.read_text() == requirements.page(ASKED, KNOWN), STALE
+
+
+def test_what_was_released_stays() -> None:
+    """An ID is neither used twice nor lost with its name, and the line says so."""
+    first, *others = KNOWN
+    released = lock(KNOWN)
+    (lost,) = lock_problems(others, released)
+    assert f"{first.id} {first.name}: no check has this ID" in lost
+    renamed = replace(first, function="test_other")
+    (lost,) = lock_problems([renamed, *others], released)
+    assert f"{first.id} {first.name}: no check has this ID" in lost
+    (twice,) = lock_problems([renamed, *KNOWN], released)
+    assert twice == f"{first.id}: 2 checks have this ID"
+
+
+def test_what_is_no_check_is_told_with_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Instead of where it was noticed."""
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "test_it.py").write_text(
+        "from harness.checks.check import check\n\n"
+        "@check(id='ISO-999', force='MUST', level=0, source='ISO-1')\n"
+        "def test_it():\n    'It does.'\n"
+    )
+    monkeypatch.setattr(catalogue, "SUITES", tmp_path / "suites")
+    with pytest.raises(ValueError, match=r"^suites/test_it\.py: ISO-999: .* does not say MUST$"):
+        checks()
 
 
 def test_checks_and_requirements_fit_together() -> None:

@@ -100,9 +100,9 @@ def test_what_does_not_fit_is_told(read: Reader) -> None:
     (wrong,) = problems(asked, [check("ISO-001", "ISO-1, KEP-4381")])
     assert wrong == "ISO-001: its source 'KEP-4381' is no ID of requirements.yaml"
     (wrong,) = problems(asked, [check("SLICE-002", "SLICE-2")])
-    assert wrong.startswith("SLICE-2: SLICE-002 judges it: take `unjudged` away")
+    assert wrong.startswith("requirements.yaml: SLICE-2: SLICE-002 judges it: take `unjudged` away")
     (wrong,) = problems(read(GOOD.replace("    also: INV-001\n", "")), [])
-    assert wrong.startswith("ISO-1: no check judges it")
+    assert wrong.startswith("requirements.yaml: ISO-1: no check judges it")
 
 
 def test_part_of_a_requirement_may_be_left(read: Reader) -> None:
