@@ -8,10 +8,9 @@
 // ---------------------------------------------------------------- allocating
 
 static CUresult allocate_device(struct context *context, CUdeviceptr *pointer, size_t size) {
-  static uint64_t number;
   struct device *device = context->device;
   memory_lock();
-  struct allocation_id id = {memory_process_key(), ++number};
+  struct allocation_id id = memory_new_id();
   int file;
   enum allocation_state state =
       allocation_create(&device->gpu, id, size, &device->process_lock, &file);

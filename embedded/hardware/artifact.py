@@ -106,7 +106,7 @@ def _build(build: Build) -> None:
 
 def _defined(sources: Sequence[str], prefix: str) -> set[str]:
     """Find the API functions that the sources define."""
-    pattern = re.compile(rf"\b(?:CUDAAPI|DECLDIR) ({prefix}\w+)\(")
+    pattern = re.compile(rf"(?:\b(?:CUDAAPI|DECLDIR) |^SAME\()({prefix}\w+)", re.MULTILINE)
     return {name for file in sources for name in pattern.findall((_HERE / file).read_text())}
 
 

@@ -52,43 +52,34 @@ static void destroy(struct context *context) {
   if (top() == context) stacked--;
 }
 
-static CUresult create(CUcontext *handle, unsigned flags, CUdevice dev) {
-  REQUIRE_DRIVER();
-  if (!handle) return CUDA_ERROR_INVALID_VALUE;
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
+CUresult CUDAAPI cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev) {
+  REQUIRE_DEVICE(device, dev);
+  if (!pctx) return CUDA_ERROR_INVALID_VALUE;
   if (stacked == STACK_SIZE) return CUDA_ERROR_OUT_OF_MEMORY;
   pthread_mutex_lock(&contexts_lock);
   struct context *context = make(device, flags, false);
   pthread_mutex_unlock(&contexts_lock);
   if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
   stack[stacked++] = context;
-  *handle = (CUcontext)context;
+  *pctx = (CUcontext)context;
   return CUDA_SUCCESS;
 }
 
-CUresult CUDAAPI cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev) {
-  return create(pctx, flags, dev);
-}
-
-#undef cuCtxCreate
-EXPORT CUresult CUDAAPI cuCtxCreate(CUcontext *pctx, unsigned int flags, CUdevice dev) {
-  return create(pctx, flags, dev);
-}
+SAME(cuCtxCreate, cuCtxCreate_v2);
 
 // Execution affinity (a share of the multiprocessors) needs MPS, which is not simulated.
 CUresult CUDAAPI cuCtxCreate_v3(CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams,
                                 unsigned int flags, CUdevice dev) {
   (void)paramsArray;
   if (numParams) return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
-  return create(pctx, flags, dev);
+  return cuCtxCreate_v2(pctx, flags, dev);
 }
 
 CUresult CUDAAPI cuCtxCreate_v4(CUcontext *pctx, CUctxCreateParams *ctxCreateParams,
                                 unsigned int flags, CUdevice dev) {
   if (ctxCreateParams && ctxCreateParams->numExecAffinityParams)
     return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
-  return create(pctx, flags, dev);
+  return cuCtxCreate_v2(pctx, flags, dev);
 }
 
 CUresult CUDAAPI cuCtxDestroy_v2(CUcontext ctx) {
@@ -255,10 +246,8 @@ static struct context *primary_of(struct device *device, bool wanted) {
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev) {
-  REQUIRE_DRIVER();
+  REQUIRE_DEVICE(device, dev);
   if (!pctx) return CUDA_ERROR_INVALID_VALUE;
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
   pthread_mutex_lock(&contexts_lock);
   struct context *context = primary_of(device, true);
   if (context) context->references++;
@@ -269,9 +258,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev) {
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice dev) {
-  REQUIRE_DRIVER();
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
+  REQUIRE_DEVICE(device, dev);
   pthread_mutex_lock(&contexts_lock);
   struct context *context = primary_of(device, false);
   bool last = context && context->references > 0 && --context->references == 0;
@@ -282,9 +269,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice dev) {
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxReset_v2(CUdevice dev) {
-  REQUIRE_DRIVER();
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
+  REQUIRE_DEVICE(device, dev);
   pthread_mutex_lock(&contexts_lock);
   struct context *context = primary_of(device, false);
   pthread_mutex_unlock(&contexts_lock);
@@ -293,9 +278,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxReset_v2(CUdevice dev) {
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags) {
-  REQUIRE_DRIVER();
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
+  REQUIRE_DEVICE(device, dev);
   pthread_mutex_lock(&contexts_lock);
   struct context *context = primary_of(device, true);
   if (context) context->flags = flags;
@@ -304,9 +287,7 @@ CUresult CUDAAPI cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags)
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active) {
-  REQUIRE_DRIVER();
-  struct device *device = device_of(dev);
-  if (!device) return CUDA_ERROR_INVALID_DEVICE;
+  REQUIRE_DEVICE(device, dev);
   if (!flags || !active) return CUDA_ERROR_INVALID_VALUE;
   pthread_mutex_lock(&contexts_lock);
   struct context *context = primary_of(device, false);

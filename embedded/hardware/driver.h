@@ -14,10 +14,8 @@
 #include <cuda.h>
 #pragma GCC visibility pop
 
+#include "exports.h"
 #include "machine.h"
-
-// For entry points that cuda.h declares only to NVIDIA's own build (older versions of a function).
-#define EXPORT __attribute__((visibility("default")))
 
 // ---------------------------------------------------------------- devices.c
 
@@ -36,6 +34,11 @@ CUresult driver_ready(void);
 
 // The device of an ordinal (after CUDA_VISIBLE_DEVICES), or NULL.
 struct device *device_of(CUdevice ordinal);
+#define REQUIRE_DEVICE(name, ordinal)       \
+  REQUIRE_DRIVER();                         \
+  struct device *name = device_of(ordinal); \
+  if (!name) return CUDA_ERROR_INVALID_DEVICE
+
 // The device with this UUID if it is injected, visible or not, or NULL.
 struct device *device_by_uuid(const unsigned char uuid[16]);
 // The ordinal of a device, -1 where CUDA_VISIBLE_DEVICES hides it.
@@ -83,8 +86,8 @@ struct memory *memory_map(struct memory what, int file);
 void memory_drop(struct memory *memory);
 // Drop what was made or opened in a context that is being destroyed.
 void memory_drop_all_of(const struct context *context);
-// The key by which files name this process.
-uint64_t memory_process_key(void);
+// A new name for an allocation or an exported event of this process.
+struct allocation_id memory_new_id(void);
 
 // ---------------------------------------------------------------- contexts.c
 

@@ -100,9 +100,10 @@ static CUresult open_first(struct device *device, struct allocation_id id, struc
   int file;
   CUresult refused = refusal(allocation_open(&device->gpu, id, &what.size, &file));
   if (refused != CUDA_SUCCESS) return refused;
-  if (!reachable(device, context)) {
+  bool event = what.size == 0;
+  if (event || !reachable(device, context)) {
     close(file);
-    return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+    return event ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   }
   struct memory *memory = memory_map(what, file);
   if (!memory) return CUDA_ERROR_MAP_FAILED;
@@ -125,11 +126,7 @@ CUresult CUDAAPI cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle opaque
   return result;
 }
 
-#undef cuIpcOpenMemHandle
-EXPORT CUresult CUDAAPI cuIpcOpenMemHandle(CUdeviceptr *pdptr, CUipcMemHandle handle,
-                                           unsigned int Flags) {
-  return cuIpcOpenMemHandle_v2(pdptr, handle, Flags);
-}
+SAME(cuIpcOpenMemHandle, cuIpcOpenMemHandle_v2);
 
 CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr dptr) {
   REQUIRE_CONTEXT(context);
@@ -142,6 +139,8 @@ CUresult CUDAAPI cuIpcCloseMemHandle(CUdeviceptr dptr) {
 }
 
 // ---------------------------------------------------------------- events
+//
+// To other processes an event is an allocation of no bytes: all work is done when its call returns.
 
 // Measured in pods, each with a /dev/shm of its own: CUDA_ERROR_MAP_FAILED. So an event is taken to
 // live in a file there, and to open where exporter and importer see the same /dev/shm.
@@ -152,7 +151,6 @@ static uint64_t shared_memory_folder(void) {
 
 // cuda.h: the event must have been made with CU_EVENT_INTERPROCESS and CU_EVENT_DISABLE_TIMING.
 CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
-  static uint64_t number;
   REQUIRE_CONTEXT(context);
   struct event *exported = event_of(event);
   if (!exported) return CUDA_ERROR_INVALID_HANDLE;
@@ -160,9 +158,14 @@ CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
   CUresult result = CUDA_SUCCESS;
   memory_lock();
   if (!exported->id.number) {
-    struct allocation_id id = {memory_process_key(), ++number};
-    result = refusal(event_create(&exported->device->gpu, id, &exported->device->process_lock));
-    if (result == CUDA_SUCCESS) exported->id = id;
+    struct device *device = exported->device;
+    struct allocation_id id = memory_new_id();
+    int file;
+    result = refusal(allocation_create(&device->gpu, id, 0, &device->process_lock, &file));
+    if (result == CUDA_SUCCESS) {
+      close(file);
+      exported->id = id;
+    }
   }
   if (result == CUDA_SUCCESS) {
     write_handle(pHandle, exported->device, exported->id);
@@ -180,9 +183,13 @@ CUresult CUDAAPI cuIpcOpenEventHandle(CUevent *phEvent, CUipcEventHandle opaque)
   if (!phEvent) return CUDA_ERROR_INVALID_VALUE;
   struct device *device;
   struct allocation_id id;
+  size_t size;
+  int file;
   CUresult result = read_handle(&opaque, &device, &id);
-  if (result == CUDA_SUCCESS) result = refusal(event_state(&device->gpu, id));
+  if (result == CUDA_SUCCESS) result = refusal(allocation_open(&device->gpu, id, &size, &file));
   if (result != CUDA_SUCCESS) return result;
+  close(file);
+  if (size) return CUDA_ERROR_INVALID_VALUE;
   uint64_t folder;
   memcpy(&folder, (char *)&opaque + offsetof(struct handle, ignored_last), sizeof folder);
   if (folder != shared_memory_folder()) return CUDA_ERROR_MAP_FAILED;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,96 +29,37 @@ static const char *device_directory(void) {
 
 // ---------------------------------------------------------------- key=value files
 
-struct setting {
-  const char *key;
-  void (*store)(void *into, const char *value);
-};
-
-// Read a file of key=value lines; unknown keys are skipped. False: it could not be opened.
-static bool read_settings(const char *path, const struct setting *settings, void *into) {
+// The text of a small file. False: it could not be opened.
+static bool read_text(const char *path, char *text, size_t size) {
   FILE *file = fopen(path, "re");
   if (!file) return false;
-  char line[512];
-  while (fgets(line, sizeof line, file)) {
-    line[strcspn(line, "\n")] = '\0';
-    char *equals = strchr(line, '=');
-    if (!equals) continue;
-    *equals = '\0';
-    for (const struct setting *setting = settings; setting->key; setting++)
-      if (strcmp(setting->key, line) == 0) setting->store(into, equals + 1);
-  }
+  text[fread(text, 1, size - 1, file)] = '\0';
   fclose(file);
   return true;
 }
 
-#define GPU ((struct gpu *)into)
-#define TEXT(field)                                        \
-  static void set_##field(void *into, const char *value) { \
-    snprintf(GPU->field, sizeof GPU->field, "%s", value);  \
+// Read the value of a key, in the words of scanf(3); without the key nothing is stored.
+__attribute__((format(scanf, 3, 4))) static void read_value(const char *text, const char *key,
+                                                            const char *format, ...) {
+  size_t length = strlen(key);
+  for (const char *line = text; line; line = strchr(line, '\n')) {
+    if (*line == '\n') line++;
+    if (strncmp(line, key, length) != 0 || line[length] != '=') continue;
+    va_list into;
+    va_start(into, format);
+    vsscanf(line + length + 1, format, into);
+    va_end(into);
   }
-#define NUMBER(field) \
-  static void set_##field(void *into, const char *value) { GPU->field = strtoull(value, NULL, 0); }
-TEXT(name)
-TEXT(uuid)
-TEXT(peer_group)
-TEXT(link)
-TEXT(architecture)
-TEXT(brand)
-TEXT(addressing_mode)
-NUMBER(minor)
-NUMBER(memory)
-NUMBER(keeps_memory)
-NUMBER(multiprocessors)
-NUMBER(pci_device_id)
-NUMBER(pci_subsystem_id)
-static void set_pci(void *into, const char *value) {
-  sscanf(value, "%x:%x:%x", &GPU->pci_domain, &GPU->pci_bus, &GPU->pci_device);
 }
-static void set_capability(void *into, const char *value) {
-  sscanf(value, "%d.%d", &GPU->capability_major, &GPU->capability_minor);
-}
-#undef TEXT
-#undef NUMBER
-#undef GPU
-
-static const struct setting gpu_settings[] = {
-    {"name", set_name},
-    {"uuid", set_uuid},
-    {"pci", set_pci},
-    {"minor", set_minor},
-    {"memory", set_memory},
-    {"keeps_memory", set_keeps_memory},
-    {"sms", set_multiprocessors},
-    {"compute_capability", set_capability},
-    {"peer_group", set_peer_group},
-    {"link", set_link},
-    {"architecture", set_architecture},
-    {"brand", set_brand},
-    {"addressing_mode", set_addressing_mode},
-    {"pci_device_id", set_pci_device_id},
-    {"pci_subsystem_id", set_pci_subsystem_id},
-    {NULL, NULL},
-};
-
-static void set_driver_version(void *into, const char *value) {
-  struct driver *driver = into;
-  snprintf(driver->version, sizeof driver->version, "%s", value);
-}
-static void set_cuda_version(void *into, const char *value) {
-  ((struct driver *)into)->cuda_version = atoi(value);
-}
-
-static const struct setting driver_settings[] = {
-    {"driver_version", set_driver_version},
-    {"cuda_version", set_cuda_version},
-    {NULL, NULL},
-};
 
 bool machine_driver(struct driver *driver) {
-  char path[512];
+  char path[512], text[512];
   memset(driver, 0, sizeof *driver);
   snprintf(path, sizeof path, "%s/driver", root_directory());
-  return read_settings(path, driver_settings, driver);
+  if (!read_text(path, text, sizeof text)) return false;
+  read_value(text, "driver_version", "%31[^\n]", driver->version);
+  read_value(text, "cuda_version", "%d", &driver->cuda_version);
+  return true;
 }
 
 // ---------------------------------------------------------------- which GPUs there are
@@ -161,12 +103,27 @@ static bool injected(const struct gpu *gpu) {
 }
 
 static bool read_gpu(const char *entry, struct gpu *gpu) {
-  char path[512];
+  char path[512], text[2048];
   memset(gpu, 0, sizeof *gpu);
   gpu->minor = -1;
   snprintf(gpu->directory, sizeof gpu->directory, "%.200s/%.40s", root_directory(), entry);
   snprintf(path, sizeof path, "%s/info", gpu->directory);
-  if (!read_settings(path, gpu_settings, gpu)) return false;
+  if (!read_text(path, text, sizeof text)) return false;
+  read_value(text, "name", "%95[^\n]", gpu->name);
+  read_value(text, "uuid", "%47[^\n]", gpu->uuid);
+  read_value(text, "pci", "%x:%x:%x", &gpu->pci_domain, &gpu->pci_bus, &gpu->pci_device);
+  read_value(text, "pci_device_id", "%x", &gpu->pci_device_id);
+  read_value(text, "pci_subsystem_id", "%x", &gpu->pci_subsystem_id);
+  read_value(text, "minor", "%d", &gpu->minor);
+  read_value(text, "memory", "%" SCNu64, &gpu->memory);
+  read_value(text, "sms", "%d", &gpu->multiprocessors);
+  read_value(text, "compute_capability", "%d.%d", &gpu->capability_major, &gpu->capability_minor);
+  read_value(text, "peer_group", "%63[^\n]", gpu->peer_group);
+  read_value(text, "link", "%15[^\n]", gpu->link);
+  read_value(text, "architecture", "%31[^\n]", gpu->architecture);
+  read_value(text, "brand", "%31[^\n]", gpu->brand);
+  read_value(text, "addressing_mode", "%7[^\n]", gpu->addressing_mode);
+  read_value(text, "keeps_memory", "%d", &gpu->keeps_memory);
   if (gpu->minor >= 0 && gpu->memory && parse_uuid(gpu->uuid, gpu->uuid_bytes)) return true;
   fprintf(stderr, "simulated GPU hardware: %s: minor, memory or uuid is missing or wrong\n", path);
   return false;
@@ -197,17 +154,21 @@ bool machine_peers(const struct gpu *one, const struct gpu *other) {
 
 // ---------------------------------------------------------------- allocations
 
-static void process_path(const struct gpu *gpu, uint64_t process, char *path, size_t size) {
-  snprintf(path, size, "%s/process-%016" PRIx64, gpu->directory, process);
+struct path {
+  char text[512];
+};
+
+static struct path process_path(const struct gpu *gpu, uint64_t process) {
+  struct path path;
+  snprintf(path.text, sizeof path.text, "%s/process-%016" PRIx64, gpu->directory, process);
+  return path;
 }
 
-static void allocation_path(const struct gpu *gpu, struct allocation_id id, char *path,
-                            size_t size) {
-  snprintf(path, size, "%s/mem-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
-}
-
-static void event_path(const struct gpu *gpu, struct allocation_id id, char *path, size_t size) {
-  snprintf(path, size, "%s/event-%016" PRIx64 "%016" PRIx64, gpu->directory, id.process, id.number);
+static struct path allocation_path(const struct gpu *gpu, struct allocation_id id) {
+  struct path path;
+  snprintf(path.text, sizeof path.text, "%s/mem-%016" PRIx64 "%016" PRIx64, gpu->directory,
+           id.process, id.number);
+  return path;
 }
 
 // Serialise all changes to the GPU's allocations; ends with close(). -1 with errno on failure.
@@ -232,9 +193,7 @@ static struct flock life_lock(void) {
 }
 
 static bool process_lives(const struct gpu *gpu, uint64_t process) {
-  char path[512];
-  process_path(gpu, process, path, sizeof path);
-  int file = open(path, O_RDONLY | O_CLOEXEC);
+  int file = open(process_path(gpu, process).text, O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
   struct flock lock = life_lock();
   bool lives = fcntl(file, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
@@ -282,9 +241,7 @@ static int64_t count_and_reap(const struct gpu *gpu) {
   while ((entry = readdir(directory))) {
     uint64_t process;
     bool allocation = sscanf(entry->d_name, "mem-%16" SCNx64, &process) == 1;
-    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1 &&
-        sscanf(entry->d_name, "event-%16" SCNx64, &process) != 1)
-      continue;
+    if (!allocation && sscanf(entry->d_name, "process-%16" SCNx64, &process) != 1) continue;
     if (!asked_any || asked != process) {  // a process's files mostly follow each other
       asked_lives = process_lives(gpu, process);
       asked = process;
@@ -311,9 +268,7 @@ int64_t machine_used_memory(const struct gpu *gpu) {
 }
 
 static bool show_life(const struct gpu *gpu, uint64_t process, int *process_lock) {
-  char path[512];
-  process_path(gpu, process, path, sizeof path);
-  int file = create_file(path);
+  int file = create_file(process_path(gpu, process).text);
   if (file < 0) return false;
   struct flock lock = life_lock();
   if (fcntl(file, F_OFD_SETLK, &lock) != 0) {
@@ -334,15 +289,14 @@ enum allocation_state allocation_create(const struct gpu *gpu, struct allocation
   if (used >= 0 && (uint64_t)used + size > gpu->memory) {
     state = ALLOCATION_NO_ROOM;
   } else if (used >= 0 && (*process_lock >= 0 || show_life(gpu, id.process, process_lock))) {
-    char path[512];
-    allocation_path(gpu, id, path, sizeof path);
-    inherit(gpu, path, size);
-    *file = gpu->keeps_memory ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (*file < 0) *file = create_file(path);
+    struct path path = allocation_path(gpu, id);
+    inherit(gpu, path.text, size);
+    *file = gpu->keeps_memory ? open(path.text, O_RDWR | O_CLOEXEC) : -1;
+    if (*file < 0) *file = create_file(path.text);
     if (*file >= 0 && ftruncate(*file, (off_t)size) == 0) {
       state = ALLOCATION_LIVE;
     } else if (*file >= 0) {
-      unlink(path);
+      unlink(path.text);
       close(*file);
     }
   }
@@ -358,10 +312,8 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
   if (lock < 0) return ALLOCATION_FAILED;
   enum allocation_state state = ALLOCATION_OWNER_GONE;
   if (process_lives(gpu, id.process)) {
-    char path[512];
     struct stat status;
-    allocation_path(gpu, id, path, sizeof path);
-    *file = open(path, O_RDWR | O_CLOEXEC);
+    *file = open(allocation_path(gpu, id).text, O_RDWR | O_CLOEXEC);
     if (*file < 0) {
       state = errno == ENOENT ? ALLOCATION_FREED : ALLOCATION_FAILED;
     } else if (fstat(*file, &status) != 0) {
@@ -377,49 +329,10 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 }
 
 void allocation_remove(const struct gpu *gpu, struct allocation_id id) {
-  char path[512];
-  allocation_path(gpu, id, path, sizeof path);
-  drop_allocation(gpu, strrchr(path, '/') + 1);
-}
-
-enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
-                                   int *process_lock) {
-  int lock = lock_gpu(gpu);
-  if (lock < 0) return ALLOCATION_FAILED;
-  enum allocation_state state = ALLOCATION_FAILED;
-  if (*process_lock >= 0 || show_life(gpu, id.process, process_lock)) {
-    char path[512];
-    event_path(gpu, id, path, sizeof path);
-    int file = create_file(path);
-    if (file >= 0) {
-      state = ALLOCATION_LIVE;
-      close(file);
-    }
-  }
-  close(lock);
-  return state;
-}
-
-enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id) {
-  int lock = lock_gpu(gpu);
-  if (lock < 0) return ALLOCATION_FAILED;
-  char path[512];
-  event_path(gpu, id, path, sizeof path);
-  enum allocation_state state = !process_lives(gpu, id.process) ? ALLOCATION_OWNER_GONE
-                                : access(path, F_OK) == 0       ? ALLOCATION_LIVE
-                                                                : ALLOCATION_FREED;
-  close(lock);
-  return state;
-}
-
-void event_remove(const struct gpu *gpu, struct allocation_id id) {
-  char path[512];
-  event_path(gpu, id, path, sizeof path);
-  unlink(path);
+  struct path path = allocation_path(gpu, id);
+  drop_allocation(gpu, strrchr(path.text, '/') + 1);
 }
 
 void allocation_process_ends(const struct gpu *gpu, uint64_t process) {
-  char path[512];
-  process_path(gpu, process, path, sizeof path);
-  unlink(path);
+  unlink(process_path(gpu, process).text);
 }

@@ -7,9 +7,9 @@
 //   gpu<minor>/lock     taken (flock) while allocations are counted, made or removed
 //   gpu<minor>/process-<key>     one per process with memory on this GPU; holds an open file
 //                                description lock as long as that process lives
-//   gpu<minor>/mem-<key><number> one allocation of process <key>
+//   gpu<minor>/mem-<key><number> one allocation of process <key>, or, of no bytes, an event that it
+//                                exported
 //   gpu<minor>/left-<key><number> what an allocation left, on a GPU with the fault keeps_memory
-//   gpu<minor>/event-<key><number> one event that process <key> exported
 #pragma once
 
 #include <stdbool.h>
@@ -87,19 +87,6 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
 
 // Free an allocation of this process.
 void allocation_remove(const struct gpu *gpu, struct allocation_id id);
-
-// --- events that other processes may open (libcuda only): files without content, for all work is
-// done when its call returns ---
-
-// Export an event of this process; `*process_lock` as for an allocation.
-enum allocation_state event_create(const struct gpu *gpu, struct allocation_id id,
-                                   int *process_lock);
-
-// Whether another process's event can be opened.
-enum allocation_state event_state(const struct gpu *gpu, struct allocation_id id);
-
-// An exported event of this process is destroyed.
-void event_remove(const struct gpu *gpu, struct allocation_id id);
 
 // This process ends: to others it must look gone before its allocations do.
 void allocation_process_ends(const struct gpu *gpu, uint64_t process);

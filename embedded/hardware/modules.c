@@ -14,7 +14,6 @@ enum image_kind { IMAGE_PTX, IMAGE_CUBIN, IMAGE_FATBIN };
 
 struct module {
   struct object object;
-  struct context *context;
   enum image_kind kind;
   char *image;
   size_t size;
@@ -137,7 +136,6 @@ CUresult CUDAAPI cuModuleLoadData(CUmodule *out, const void *image) {
   }
   memcpy(kept, image, size);
   kept[size] = '\0';
-  module->context = context;
   module->kind = kind;
   module->image = kept;
   module->size = size;
@@ -172,9 +170,7 @@ CUresult CUDAAPI cuModuleLoadDataEx(CUmodule *module, const void *image, unsigne
   return cuModuleLoadData(module, image);
 }
 
-CUresult CUDAAPI cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin) {
-  return cuModuleLoadData(module, fatCubin);
-}
+SAME(cuModuleLoadFatBinary, cuModuleLoadData);
 
 CUresult CUDAAPI cuModuleLoad(CUmodule *module, const char *fname) {
   REQUIRE_CONTEXT(context);

@@ -16,9 +16,8 @@
 #include <strings.h>
 #include <time.h>
 
+#include "exports.h"
 #include "machine.h"
-
-#define EXPORT __attribute__((visibility("default")))
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int initialised;  // nvmlInit calls without their nvmlShutdown
@@ -77,8 +76,7 @@ nvmlReturn_t DECLDIR nvmlInitWithFlags(unsigned int flags) {
 
 nvmlReturn_t DECLDIR nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
-#undef nvmlInit
-EXPORT nvmlReturn_t DECLDIR nvmlInit(void) { return nvmlInitWithFlags(0); }
+SAME(nvmlInit, nvmlInit_v2);
 
 nvmlReturn_t DECLDIR nvmlShutdown(void) {
   pthread_mutex_lock(&lock);
@@ -133,9 +131,7 @@ nvmlReturn_t DECLDIR nvmlSystemGetCudaDriverVersion_v2(int *cudaDriverVersion) {
   return NVML_SUCCESS;
 }
 
-nvmlReturn_t DECLDIR nvmlSystemGetCudaDriverVersion(int *cudaDriverVersion) {
-  return nvmlSystemGetCudaDriverVersion_v2(cudaDriverVersion);
-}
+SAME(nvmlSystemGetCudaDriverVersion, nvmlSystemGetCudaDriverVersion_v2);
 
 // ---------------------------------------------------------------- Device Queries: handles
 
@@ -146,10 +142,7 @@ nvmlReturn_t DECLDIR nvmlDeviceGetCount_v2(unsigned int *deviceCount) {
   return NVML_SUCCESS;
 }
 
-#undef nvmlDeviceGetCount
-EXPORT nvmlReturn_t DECLDIR nvmlDeviceGetCount(unsigned int *deviceCount) {
-  return nvmlDeviceGetCount_v2(deviceCount);
-}
+SAME(nvmlDeviceGetCount, nvmlDeviceGetCount_v2);
 
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *device) {
   REQUIRE_INIT();
@@ -157,10 +150,7 @@ nvmlReturn_t DECLDIR nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevic
   return give_handle(index, device);
 }
 
-#undef nvmlDeviceGetHandleByIndex
-EXPORT nvmlReturn_t DECLDIR nvmlDeviceGetHandleByIndex(unsigned int index, nvmlDevice_t *device) {
-  return nvmlDeviceGetHandleByIndex_v2(index, device);
-}
+SAME(nvmlDeviceGetHandleByIndex, nvmlDeviceGetHandleByIndex_v2);
 
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
   REQUIRE_INIT();
@@ -185,11 +175,7 @@ nvmlReturn_t DECLDIR nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, nvml
   return NVML_ERROR_NOT_FOUND;
 }
 
-#undef nvmlDeviceGetHandleByPciBusId
-EXPORT nvmlReturn_t DECLDIR nvmlDeviceGetHandleByPciBusId(const char *pciBusId,
-                                                          nvmlDevice_t *device) {
-  return nvmlDeviceGetHandleByPciBusId_v2(pciBusId, device);
-}
+SAME(nvmlDeviceGetHandleByPciBusId, nvmlDeviceGetHandleByPciBusId_v2);
 
 // ---------------------------------------------------------------- Device Queries: identity
 

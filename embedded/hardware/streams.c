@@ -6,12 +6,6 @@
 
 #include <time.h>
 
-struct stream {
-  struct object object;
-  struct context *context;
-  unsigned flags;
-};
-
 bool stream_valid(CUstream stream) {
   return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD ||
          object_is(OBJECT_STREAM, stream);
@@ -20,10 +14,8 @@ bool stream_valid(CUstream stream) {
 CUresult CUDAAPI cuStreamCreate(CUstream *phStream, unsigned int Flags) {
   REQUIRE_CONTEXT(context);
   if (!phStream || Flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
-  struct stream *stream = object_create(OBJECT_STREAM, sizeof *stream);
+  struct object *stream = object_create(OBJECT_STREAM, sizeof *stream);
   if (!stream) return CUDA_ERROR_OUT_OF_MEMORY;
-  stream->context = context;
-  stream->flags = Flags;
   *phStream = (CUstream)stream;
   return CUDA_SUCCESS;
 }
@@ -44,10 +36,7 @@ CUresult CUDAAPI cuStreamQuery(CUstream hStream) {
   return stream_valid(hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult CUDAAPI cuStreamSynchronize(CUstream hStream) {
-  REQUIRE_CONTEXT(context);
-  return stream_valid(hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
+SAME(cuStreamSynchronize, cuStreamQuery);
 
 CUresult CUDAAPI cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) {
   REQUIRE_CONTEXT(context);
@@ -101,7 +90,7 @@ CUresult CUDAAPI cuEventCreate(CUevent *phEvent, unsigned int Flags) {
 CUresult CUDAAPI cuEventDestroy_v2(CUevent hEvent) {
   REQUIRE_DRIVER();
   struct event *event = event_of(hEvent);
-  if (event && event->id.number) event_remove(&event->device->gpu, event->id);
+  if (event && event->id.number) allocation_remove(&event->device->gpu, event->id);
   return object_destroy(OBJECT_EVENT, hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -118,10 +107,7 @@ CUresult CUDAAPI cuEventQuery(CUevent hEvent) {
   return event_of(hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult CUDAAPI cuEventSynchronize(CUevent hEvent) {
-  REQUIRE_CONTEXT(context);
-  return event_of(hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
+SAME(cuEventSynchronize, cuEventQuery);
 
 // cuda.h: CUDA_ERROR_INVALID_HANDLE if one of the two was never recorded or has no timing.
 CUresult CUDAAPI cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
@@ -135,7 +121,4 @@ CUresult CUDAAPI cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUe
   return CUDA_SUCCESS;
 }
 
-#undef cuEventElapsedTime
-EXPORT CUresult CUDAAPI cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
-  return cuEventElapsedTime_v2(pMilliseconds, hStart, hEnd);
-}
+SAME(cuEventElapsedTime, cuEventElapsedTime_v2);

@@ -198,7 +198,9 @@ def test_entry_points(machine: Machine) -> None:
     process = machine.process()
     assert process("entry_point", "cuMemAlloc", 12000) == [0, 0, "cuMemAlloc_v2"]
     assert process("entry_point", "cuMemAlloc", 2000) == [0, 0, "cuMemAlloc"]
-    assert process("entry_point", "cuEventElapsedTime", 13000) == [0, 0, "cuEventElapsedTime_v2"]
+    assert process("entry_point", "cuCtxCreate", 13000) == [0, 0, "cuCtxCreate_v4"]
+    assert process("entry_point", "cuGetProcAddress", 12000) == [0, 0, "cuGetProcAddress_v2"]
+    assert process("entry_point", "cuGetProcAddress", 11030) == [0, 0, "cuGetProcAddress"]
     assert process("entry_point", "cuMemAlloc", 1000) == [0, 2, None]
     assert process("entry_point", "cuNoSuchThing", 13000) == [0, 1, None]
 

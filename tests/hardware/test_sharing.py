@@ -288,7 +288,7 @@ def test_an_event_that_is_gone(machine: Machine) -> None:
         process.end(how)
         assert importer("open_event", handle)[0] == INVALID_HANDLE
     assert importer("memory")[0] == 0  # whoever looks removes what the dead left
-    assert list(machine.root.glob("gpu0/event-*")) == []
+    assert list(machine.root.glob("gpu0/mem-*")) == []
 
 
 def test_events_and_memory_are_not_taken_for_each_other(machine: Machine) -> None:
