@@ -73,36 +73,47 @@ def switches(text: str) -> dict[str, bool]:
 def _checked(read: Callable[[str], object]) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         number = isinstance(value, int) and not isinstance(value, bool)
-        text = str(value) if number else _text(value)
-        read(text)
-        return text
+        given = str(value) if number else any_text(value)
+        read(given)
+        return given
 
     return parse
 
 
-def _text(value: Any) -> str:
+def any_text(value: Any) -> str:
+    """Take any text."""
     if not isinstance(value, str):
         raise ValueError("expected text")
     return value
 
 
-def _nodes(value: Any) -> int:
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = 0
-    if isinstance(value, bool) or not 1 <= count <= MOST_NODES:
-        raise ValueError(f"expected a whole number from 1 to {MOST_NODES}")
-    return count
+def one_of(*allowed: str) -> Callable[[Any], str]:
+    """Take one of these words."""
+
+    def parse(value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"expected one of {', '.join(allowed)}")
+        return str(value)
+
+    return parse
 
 
-def _hardware(value: Any) -> str:
-    if value not in HARDWARE:
-        raise ValueError(f"expected one of {', '.join(HARDWARE)}")
-    return str(value)
+def whole_number(least: int, most: int) -> Callable[[Any], int]:
+    """Take a whole number of a range."""
+
+    def parse(value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            number = least - 1
+        if isinstance(value, bool) or not least <= number <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return number
+
+    return parse
 
 
-def _option(default: Any, metavar: str, text: str, parse: Callable[[Any], Any] = _text) -> Any:
+def _option(default: Any, metavar: str, text: str, parse: Callable[[Any], Any] = any_text) -> Any:
     return field(default=default, metadata={"metavar": metavar, "help": text, "parse": parse})
 
 
@@ -122,13 +133,13 @@ class Options:
         "N",
         f"how many nodes (default {DEFAULT_NODES}, 1 on real hardware, or as many as"
         " --embedded-gpus lists)",
-        _nodes,
+        whole_number(1, MOST_NODES),
     )
     hardware: str = _option(
         HARDWARE[0],
         "|".join(HARDWARE),
         f"what is under the driver (default {HARDWARE[0]})",
-        _hardware,
+        one_of(*HARDWARE),
     )
     driver: str = _option(
         "nvidia",

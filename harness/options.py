@@ -11,12 +11,14 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from embedded.options import Options as EmbeddedOptions
+from embedded.options import any_text, one_of, whole_number
 from harness.cluster.versions import VERSIONS
 from harness.verdict.expect import Expectations, ExpectationsError
 from harness.verdict.expect import load as load_expectations
@@ -36,6 +38,8 @@ class Impact(enum.StrEnum):
 
 
 CONFIG_FILE = "dra.toml"
+_EMBEDDED = "embedded_"
+"""What the names of the embedded cluster's options begin with."""
 CLUSTERS = ("auto", "kubeconfig", "embedded")
 APIS = ("auto", *VERSIONS)
 KEEPS = ("never", "failed", "always")
@@ -74,7 +78,7 @@ class Spec:
 
 def flag(name: str) -> str:
     """The option on the command line."""
-    prefix = "--" if name.startswith("embedded_") else "--dra-"
+    prefix = "--" if name.startswith(_EMBEDDED) else "--dra-"
     return prefix + name.replace("_", "-")
 
 
@@ -85,34 +89,12 @@ def variable(name: str) -> str:
 
 def key(name: str) -> tuple[str, ...]:
     """The option's place in ``dra.toml``."""
-    if name.startswith("embedded_"):
-        return ("embedded", name.removeprefix("embedded_").replace("_", "-"))
-    return (name.replace("_", "-"),)
+    return tuple(part.replace("_", "-") for part in _path(name))
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("expected text")
-    return value
-
-
-def _one_of(*allowed: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError(f"expected one of {', '.join(allowed)}")
-        return str(value)
-
-    return parse
-
-
-def _level(value: Any) -> int:
-    try:
-        level = int(value)
-    except (TypeError, ValueError):
-        level = -1
-    if isinstance(value, bool) or not 0 <= level <= DEEPEST_LEVEL:
-        raise ValueError(f"expected a whole number from 0 to {DEEPEST_LEVEL}")
-    return level
+def _path(name: str) -> tuple[str, ...]:
+    """The option's place in `Options`."""
+    return ("embedded", name.removeprefix(_EMBEDDED)) if name.startswith(_EMBEDDED) else (name,)
 
 
 def _scale(value: Any) -> float:
@@ -126,8 +108,8 @@ def _scale(value: Any) -> float:
 
 
 def _items(value: Any) -> list[str]:
-    parts = value if isinstance(value, list) else _text(value).split(",")
-    items = [_text(part).strip() for part in parts]
+    parts = value if isinstance(value, list) else any_text(value).split(",")
+    items = [any_text(part).strip() for part in parts]
     if not all(items):
         raise ValueError("expected names separated by commas")
     return items
@@ -160,7 +142,7 @@ def _switch(value: Any) -> bool:
 
 def _labels(value: Any) -> Mapping[str, str]:
     if isinstance(value, Mapping):
-        pairs = [(str(key), _text(text)) for key, text in value.items()]
+        pairs = [(str(key), any_text(text)) for key, text in value.items()]
     else:
         parts = [item.partition("=") for item in _items(value)]
         if not all(equals for _, equals, _ in parts):
@@ -173,13 +155,13 @@ def _labels(value: Any) -> Mapping[str, str]:
 
 
 def _name(value: Any) -> str:
-    if not _NAME.fullmatch(_text(value)):
+    if not _NAME.fullmatch(any_text(value)):
         raise ValueError("expected the name of an object: a-z, 0-9 and - within, at most 63")
     return str(value)
 
 
 def _secret(value: Any) -> str:
-    parts = _text(value).split(".")
+    parts = any_text(value).split(".")
     if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
         raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
     return str(value)
@@ -187,13 +169,13 @@ def _secret(value: Any) -> str:
 
 def _expectations(value: Any) -> Expectations:
     try:
-        return load_expectations(Path(_text(value)))
+        return load_expectations(Path(any_text(value)))
     except ExpectationsError as error:
         raise ValueError(str(error)) from error
 
 
 def _file_to_write(value: Any) -> Path:
-    path = Path(_text(value))
+    path = Path(any_text(value))
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError("expected a .yaml file")
     if not path.parent.is_dir():
@@ -202,14 +184,14 @@ def _file_to_write(value: Any) -> Path:
 
 
 def _run_of_before(value: Any) -> Path:
-    path = Path(_text(value))
+    path = Path(any_text(value))
     if not path.exists():
         raise ValueError("expected the folder of a run, or its results.json, that exists")
     return path
 
 
 def _patch(value: Any) -> Mapping[str, Any]:
-    path = Path(_text(value))
+    path = Path(any_text(value))
     try:
         patch = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -230,37 +212,37 @@ class Options:
 
     cluster: str = _option(
         "auto",
-        _one_of(*CLUSTERS),
+        one_of(*CLUSTERS),
         "|".join(CLUSTERS),
         "which cluster: the kubeconfig's current context, else in-cluster credentials (auto), the"
         " kubeconfig's only, or a cluster started on this machine for the run (embedded)",
     )
     context: str = _option(
-        "", _text, "NAME", "a context of the kubeconfig other than its current one"
+        "", any_text, "NAME", "a context of the kubeconfig other than its current one"
     )
     driver: str = _option(
         "",
-        _text,
+        any_text,
         "NAME",
         "the driver under test, such as gpu.nvidia.com; default: the one that publishes GPUs",
     )
     profile: str = _option(
         "",
-        _text,
+        any_text,
         "NAME|FILE",
         "what is known about the driver: one of profiles/, or a file (write =FILE); default: by its"
         " name",
     )
     api: str = _option(
         "auto",
-        _one_of(*APIS),
+        one_of(*APIS),
         "|".join(APIS),
         "the version of resource.k8s.io to use (default auto: the first of them that the cluster"
         " serves)",
     )
     level: int = _option(
         4,
-        _level,
+        whole_number(0, DEEPEST_LEVEL),
         "N",
         "how deep: 0 read-only, 1 KEP-5970, 2 allocation and sharing, 3 feature-gated, 4 CUDA and"
         " IPC, 5 node contract (default 4)",
@@ -304,7 +286,7 @@ class Options:
         "NAME",
         "work in this namespace, which exists and is never deleted (default: new ones are made)",
     )
-    image: str = _option("", _text, "IMAGE", "the workload image, as the nodes can pull it")
+    image: str = _option("", any_text, "IMAGE", "the workload image, as the nodes can pull it")
     image_pull_secret: str = _option(
         "", _secret, "NAME", "a secret of --dra-namespace to pull the workload image with"
     )
@@ -315,11 +297,11 @@ class Options:
         "a JSON merge patch (JSON or YAML) applied to every pod of the run; write =FILE",
     )
     output: Path = _option(
-        "reports/out", _text, "DIR", "where reports go (default reports/out); write =DIR"
+        "reports/out", any_text, "DIR", "where reports go (default reports/out); write =DIR"
     )
     keep: str = _option(
         "never",
-        _one_of(*KEEPS),
+        one_of(*KEEPS),
         "|".join(KEEPS),
         "leave the run's objects in the cluster: never, when its part failed, or always",
     )
@@ -334,7 +316,7 @@ class Options:
     )
     manifest: str = _option(
         "",
-        _text,
+        any_text,
         "NAME",
         "only print a manifest as it would be created, for kubectl apply: shared-claim, claim, pod,"
         " namespace and others; an unknown name prints which there are",
@@ -342,15 +324,7 @@ class Options:
     sweep: bool = _option(
         False, _switch, "", "only remove what runs that were killed left in the cluster"
     )
-    embedded_gpus: str
-    embedded_nodes: int | None
-    """None: as many as fit the other options."""
-    embedded_hardware: str
-    embedded_driver: str
-    embedded_fault: str
-    embedded_kubernetes: str
-    embedded_feature_gates: str
-    embedded_runtime_config: str
+    embedded: EmbeddedOptions
     origins: Mapping[str, str]
     """For each option where its value comes from."""
 
@@ -364,7 +338,7 @@ class Options:
         """Answer every option with its value and where that comes from, for reports."""
         given: list[Given] = []
         for spec in SPECS:
-            value = getattr(self, spec.name)
+            value = attrgetter(".".join(_path(spec.name)))(self)
             if spec.name == "node_selector":
                 value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
             elif isinstance(value, frozenset | tuple):
@@ -378,7 +352,7 @@ SPECS: tuple[Spec, ...] = (
     *(Spec(one.name, **one.metadata) for one in fields(Options) if one.metadata),
     *(
         Spec(
-            f"embedded_{option.name}",
+            _EMBEDDED + option.name,
             option.default,
             option.metadata["parse"],
             option.metadata["metavar"],
@@ -423,7 +397,11 @@ def resolve(
             raise OptionError(f"{shown}: {raw!r} is wrong: {error}") from error
     values["output"] = folder / values["output"]
     _check_together(values, origins)
-    return Options(**values, origins=origins)
+    embedded = {
+        option.name: values.pop(_EMBEDDED + option.name)
+        for option in EmbeddedOptions.on_command_lines()
+    }
+    return Options(**values, embedded=EmbeddedOptions(**embedded), origins=origins)
 
 
 def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
@@ -448,7 +426,7 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
         raise OptionError(f"{' and '.join(instead)}: choose one of them")
     for name in origins:
         on_command_line = origins[name] == "command line"
-        if name.startswith("embedded_") and on_command_line and not embedded:
+        if name.startswith(_EMBEDDED) and on_command_line and not embedded:
             raise OptionError(
                 f"{flag(name)} {values[name]}: only for the embedded cluster; add"
                 f" {flag('cluster')} embedded, or use ./run dra"

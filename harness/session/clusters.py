@@ -92,16 +92,7 @@ class Clusters:
         # While a check is made, pytest keeps what is written to itself.
         self._terminal = os.dup(sys.stdout.fileno())
         self._until_the_end.callback(os.close, self._terminal)
-        asked = cluster.Options(
-            gpus=self._options.embedded_gpus,
-            nodes=self._options.embedded_nodes,
-            hardware=self._options.embedded_hardware,
-            driver=self._options.embedded_driver,
-            fault=self._options.embedded_fault,
-            kubernetes=self._options.embedded_kubernetes,
-            feature_gates=self._options.embedded_feature_gates,
-            runtime_config=self._options.embedded_runtime_config,
-        )
+        asked = self._options.embedded
         try:
             running = self._until_the_end.enter_context(
                 cluster.running(asked, progress.Progress(), self._component_died)

@@ -74,9 +74,9 @@ class Selection:
     def _largest_of_options(self) -> int | None:
         """The most devices that one node will have; None where only the cluster knows."""
         options = self._options
-        if options.cluster != "embedded" or options.embedded_hardware != "simulated":
+        if options.cluster != "embedded" or options.embedded.hardware != "simulated":
             return None
-        nodes = gpus_of_nodes(options.embedded_gpus)
+        nodes = gpus_of_nodes(options.embedded.gpus)
         return max(sum(gpus.count for gpus in node) for node in nodes)
 
     @property
@@ -109,5 +109,5 @@ class Selection:
             from embedded.drivers import DRIVERS  # noqa: PLC0415
         except ImportError:
             return ""
-        driver = DRIVERS.get(self._options.embedded_driver.split(",")[0])
+        driver = DRIVERS.get(self._options.embedded.driver.split(",")[0])
         return driver.name if driver is not None else ""

@@ -38,7 +38,7 @@ def test_the_file_has_a_table_for_the_embedded_cluster(tmp_path: Path) -> None:
     """Numbers may be numbers there."""
     (tmp_path / "dra.toml").write_text('allow = ["privileged"]\n[embedded]\ngpus = 2\nnodes = 3\n')
     options = resolve({}, {}, tmp_path)
-    assert (options.embedded_gpus, options.embedded_nodes) == ("2", 3)
+    assert (options.embedded.gpus, options.embedded.nodes) == ("2", 3)
     assert options.allowed(own_cluster=False) == {Impact.PRIVILEGED}
 
 
@@ -111,14 +111,14 @@ def test_options_of_the_embedded_cluster_need_it(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="the embedded cluster has no contexts"):
         resolve({"cluster": "embedded", "context": "c"}, {}, tmp_path)
     options = resolve({"cluster": "embedded", "embedded_gpus": "8"}, {}, tmp_path)
-    assert options.embedded_gpus == "8"
+    assert options.embedded.gpus == "8"
 
 
 def test_defaults_of_the_embedded_cluster_are_its_own(tmp_path: Path) -> None:
     """And every option of it can be given."""
-    ours, its = resolve({}, {}, tmp_path), EmbeddedOptions()
-    for option in EmbeddedOptions.on_command_lines():
-        assert getattr(ours, f"embedded_{option.name}") == getattr(its, option.name)
+    assert resolve({}, {}, tmp_path).embedded == EmbeddedOptions()
+    options = {spec.name for spec in SPECS}
+    assert {f"embedded_{o.name}" for o in EmbeddedOptions.on_command_lines()} <= options
 
 
 def test_a_pod_patch_is_for_pods(tmp_path: Path) -> None:
