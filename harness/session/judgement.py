@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.checks.check import Force
-from harness.session.planned import Planned
+from harness.session.selection import Planned
 from harness.verdict.finding import (
     Blame,
     FailedError,
     Finding,
     InconclusiveError,
-    SkipKind,
     UnmetError,
     one_line,
 )
@@ -50,11 +49,6 @@ def passed(planned: Planned, seconds: float = 0.0) -> Result:
         seconds=seconds,
         judges_driver=check.judges_driver,
     )
-
-
-def not_made(planned: Planned, reason: str) -> Result:
-    """Make the result of a check before which the run ended."""
-    return passed(planned).skipped(UnmetError(reason, SkipKind.NOT_RUN))
 
 
 def interrupted(planned: Planned, by: str, seconds: float) -> Result:

@@ -4,107 +4,96 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from harness.checks.check import Check
 from harness.options import Impact, Options
 from harness.scenario.launcher import MOST_AT_A_TIME
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.scenario.scenario import EVERY_DEVICE, Scenario
-from harness.session.permissions import manifest, rules
-from harness.session.planned import PlannedChecks
+from harness.session.permissions import manifest
+from harness.session.selection import PlannedChecks
 from harness.verdict.finding import counted
 
 WIDTH = 100
 INDENT = " " * 11
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a run of these checks with these options would do."""
+def lines(
+    options: Options, cluster: str, driver: str, checks: PlannedChecks, narrowed: str = ""
+) -> Iterator[str]:
+    """Tell what a run would do, for the terminal; the manifest of its rights is the end of it.
 
-    options: Options
-    cluster: str
-    driver: str
-    checks: PlannedChecks
-    narrowed: str = ""
-    """Why some checks of the catalogue are not among them."""
+    Args:
+        options: what was asked for.
+        cluster: which cluster it would be, in words.
+        driver: the driver, in words.
+        checks: what would be made.
+        narrowed: why some checks of the catalogue are not among them.
+    """
+    made = checks.possible()
+    skipped = {
+        planned.name: str(why)
+        for planned in checks.checks
+        if (why := checks.why_not(planned)) is not None
+    }
+    cases = counted(len(made), "case")
+    yield f"PLAN     {cases} to run, {len(skipped)} to skip; nothing was touched"
+    yield f"CLUSTER  {cluster}"
+    yield f"DRIVER   {driver}"
+    if narrowed:
+        yield f"SELECTED a part of the checks; {narrowed}"
+    for check in {planned.check.id: planned.check for planned in made}.values():
+        forms = [planned.form for planned in made if planned.check.id == check.id]
+        yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
+        yield from _wrapped(check.sentence)
+    for reason in dict.fromkeys(skipped.values()):
+        names = [name for name, why in skipped.items() if why == reason]
+        yield f" SKIPPED {counted(len(names), 'case')}: {reason}:"
+        yield from _wrapped(", ".join(names))
+    yield from _created(options, checks)
+    yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
+    yield "---"
+    yield from manifest(checks.rules(options), options.namespace).splitlines()
 
-    def rbac(self) -> str:
-        """The manifest of the rights that the run takes."""
-        needed = rules(
-            creates=bool(self.checks.scenarios()),
-            namespace=self.options.namespace,
-            selects_nodes=bool(self.options.node_selector),
-            used=self.checks.rules(),
-        )
-        return manifest(needed, self.options.namespace)
 
-    def lines(self) -> Iterator[str]:
-        """All of it, for the terminal; the manifest is the end of it."""
-        made = self.checks.possible()
-        skipped = {
-            planned.name: str(why)
-            for planned in self.checks.checks
-            if (why := self.checks.why_not(planned)) is not None
-        }
-        cases = counted(len(made), "case")
-        yield f"PLAN     {cases} to run, {len(skipped)} to skip; nothing was touched"
-        yield f"CLUSTER  {self.cluster}"
-        yield f"DRIVER   {self.driver}"
-        if self.narrowed:
-            yield f"SELECTED a part of the checks; {self.narrowed}"
-        for check in {planned.check.id: planned.check for planned in made}.values():
-            forms = [planned.form for planned in made if planned.check.id == check.id]
-            yield f" CHECK   {_named(check, forms)}: level {check.level}, {_impact(check, forms)}"
-            yield from _wrapped(check.sentence)
-        for reason in dict.fromkeys(skipped.values()):
-            names = [name for name, why in skipped.items() if why == reason]
-            yield f" SKIPPED {counted(len(names), 'case')}: {reason}:"
-            yield from _wrapped(", ".join(names))
-        yield from self._created()
-        yield "RIGHTS   exactly these, as a manifest for kubectl apply -f:"
-        yield "---"
-        yield from self.rbac().splitlines()
-
-    def _created(self) -> Iterator[str]:
-        scenarios = self.checks.scenarios()
-        if not scenarios:
-            yield "CREATE   nothing: these checks only read"
-            return
-        yield (
-            f"RUN      {counted(len(scenarios), 'scenario')}, at most {MOST_AT_A_TIME} in parallel,"
-            " using free devices only:"
-        )
-        yield from (f"         {_scenario(one)}" for one in scenarios)
-        privileged = any(Impact.PRIVILEGED in one.impacts for one in scenarios)
-        if self.options.namespace:
-            yield f"CREATE   in namespace {self.options.namespace}, which exists and stays:"
-            yield "         a Lease dra-conformance-RUN, which says how long the run lives"
-        else:
-            standards = [RESTRICTED, *([PRIVILEGED] if privileged else [])]
-            yield "CREATE   namespaces, deleted at the end:"
-            yield "         dra-conformance-RUN (a Lease in it says how long the run lives)"
-            for standard in standards:
-                yield (
-                    f"         dra-conformance-RUN-{standard} (enforces the Pod Security Standard"
-                    f" {standard})"
-                )
-            yield "         and in them:"
-        yield "         claims for the devices of the scenarios"
-        yield "         pods with these claims, and config maps that tell them what was allocated"
-        yield "         for preflight: a pod that never starts, one pod per node to pull the image"
-        if privileged:
-            yield "         among the pods: privileged ones, with host namespaces and a folder in"
-            yield "         /tmp of the node"
-        used = dict.fromkeys(use.does for one in scenarios for use in one.uses)
-        if used:
-            yield "CHANGE   what is not the run's own, and as it was at the end; the checks"
-            for does in used:
-                yield from _wrapped(does)
-        own = self.options.cluster == "embedded"
-        unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
-        yield f"IMAGE    {self.options.image or unnamed}"
+def _created(options: Options, checks: PlannedChecks) -> Iterator[str]:
+    scenarios = checks.scenarios()
+    if not scenarios:
+        yield "CREATE   nothing: these checks only read"
+        return
+    yield (
+        f"RUN      {counted(len(scenarios), 'scenario')}, at most {MOST_AT_A_TIME} in parallel,"
+        " using free devices only:"
+    )
+    yield from (f"         {_scenario(one)}" for one in scenarios)
+    privileged = any(Impact.PRIVILEGED in one.impacts for one in scenarios)
+    if options.namespace:
+        yield f"CREATE   in namespace {options.namespace}, which exists and stays:"
+        yield "         a Lease dra-conformance-RUN, which says how long the run lives"
+    else:
+        standards = [RESTRICTED, *([PRIVILEGED] if privileged else [])]
+        yield "CREATE   namespaces, deleted at the end:"
+        yield "         dra-conformance-RUN (a Lease in it says how long the run lives)"
+        for standard in standards:
+            yield (
+                f"         dra-conformance-RUN-{standard} (enforces the Pod Security Standard"
+                f" {standard})"
+            )
+        yield "         and in them:"
+    yield "         claims for the devices of the scenarios"
+    yield "         pods with these claims, and config maps that tell them what was allocated"
+    yield "         for preflight: a pod that never starts, one pod per node to pull the image"
+    if privileged:
+        yield "         among the pods: privileged ones, with host namespaces and a folder in"
+        yield "         /tmp of the node"
+    used = dict.fromkeys(use.does for one in scenarios for use in one.uses)
+    if used:
+        yield "CHANGE   what is not the run's own, and as it was at the end; the checks"
+        for does in used:
+            yield from _wrapped(does)
+    own = options.cluster == "embedded"
+    unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
+    yield f"IMAGE    {options.image or unnamed}"
 
 
 def _wrapped(text: str) -> list[str]:

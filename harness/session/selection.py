@@ -1,18 +1,126 @@
-"""Which checks a run makes, and what can be told of them before any cluster is asked."""
+"""Which checks a run makes, and whether each can run: decided here, by what is known."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from embedded.options import gpus_of_nodes
 from harness.checks.check import Check
-from harness.cluster.profile import Profile, ProfileError, load_all, named
-from harness.options import OptionError, Options, flag
-from harness.session.plan import Plan
-from harness.session.planned import Planned, PlannedChecks
+from harness.cluster.profile import UNKNOWN, Profile, ProfileError, load_all, named
+from harness.cluster.rule import Rule
+from harness.options import Impact, OptionError, Options, flag
+from harness.scenario.scenario import Scenario
+from harness.session.permissions import rules
+from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, counted
 
 CATALOGUE = Path("suites") / "checks.lock"
 PROFILES = "profiles"
+
+_DOES = {
+    Impact.EXHAUST: "takes every free GPU of a node",
+    Impact.PRIVILEGED: "runs privileged pods",
+    Impact.DISRUPT: "restarts the driver or the kubelet",
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One check in one form."""
+
+    check: Check
+    form: str | None
+    file: str = ""
+    line: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As reports spell it."""
+        return self.check.id + (f"[{self.form}]" if self.form else "")
+
+    @property
+    def scenario(self) -> Scenario | None:
+        """What runs for it; None: it only reads."""
+        return self.check.scenario_of(self.form)
+
+    @property
+    def impacts(self) -> frozenset[Impact]:
+        """How it can be noticed by others."""
+        return self.check.impacts_of(self.form)
+
+
+class PlannedChecks:
+    """The checks of a run in their order, and what is known of the cluster they are made on."""
+
+    def __init__(self, checks: Iterable[Planned] = ()) -> None:
+        self.checks = tuple(checks)
+        self._allowed: frozenset[Impact] = frozenset()
+        self._visible_by: str | None = None
+        self._largest: int | None = None
+
+    def learn(
+        self,
+        *,
+        allowed: Collection[Impact] | None = None,
+        visible_by: str | None = None,
+        largest: int | None = None,
+    ) -> None:
+        """Take what has become known.
+
+        Args:
+            allowed: the impacts that scenarios may have.
+            visible_by: how the driver's devices show themselves in containers.
+            largest: the most devices that one node has free.
+        """
+        self._allowed = self._allowed if allowed is None else frozenset(allowed)
+        self._visible_by = self._visible_by if visible_by is None else visible_by
+        self._largest = self._largest if largest is None else largest
+
+    def ids(self) -> set[str]:
+        """The IDs of the checks."""
+        return {planned.check.id for planned in self.checks}
+
+    def possible(self) -> list[Planned]:
+        """The checks that can run, as far as is known."""
+        return [planned for planned in self.checks if self.why_not(planned) is None]
+
+    def scenarios(self) -> list[Scenario]:
+        """What runs for the possible checks, each once, in their order."""
+        found = (planned.scenario for planned in self.possible())
+        return list({one.name: one for one in found if one is not None}.values())
+
+    def rules(self, options: Options) -> tuple[Rule, ...]:
+        """What a run of the possible checks may have to do, as rights."""
+        scenarios = self.scenarios()
+        return rules(
+            creates=bool(scenarios),
+            namespace=options.namespace,
+            selects_nodes=bool(options.node_selector),
+            used=[rule for one in scenarios for use in one.uses for rule in use.rules],
+        )
+
+    def why_not(self, planned: Planned) -> UnmetError | None:
+        """Say why a check cannot run, whatever comes of others; None when it can."""
+        forbidden = sorted(planned.impacts - self._allowed)
+        if forbidden:
+            them = ",".join(forbidden)
+            does = " and ".join(_DOES[impact] for impact in forbidden)
+            return UnmetError(f"{does}; enable with {flag('allow')} {them}", SkipKind.NOT_ALLOWED)
+        scenario, seen = planned.scenario, self._visible_by
+        if scenario is None:
+            return None
+        if scenario.needs and seen is not None and scenario.needs != seen:
+            known = f"these are by {seen}"
+            if seen == UNKNOWN:
+                known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
+            return UnsupportedError(f"needs devices visible by {scenario.needs}; {known}")
+        if self._largest is not None and scenario.devices > self._largest:
+            return UnsupportedError(
+                f"needs {counted(scenario.devices, 'free device')} on one node; the most that one"
+                f" has is {self._largest}"
+            )
+        return None
 
 
 class Selection:
@@ -21,8 +129,10 @@ class Selection:
     def __init__(self, options: Options, root: Path) -> None:
         self._options = options
         self._root = root
-        self._driver: tuple[str, Profile | None] = ("", None)
-        """The driver in words, and its profile, as far as options tell."""
+        self.driver = ""
+        """The driver in words, as far as options tell."""
+        self.profile: Profile | None = None
+        """The driver's, as far as options tell."""
         self.planned = PlannedChecks()
         self.narrowed = ""
         """Why they are not all of the catalogue; empty when they are."""
@@ -33,7 +143,7 @@ class Selection:
         Raises:
             OptionError: a check or a profile was asked for that there is not.
         """
-        self._driver = self._driver_of_options()
+        self._look_for_driver()
         known = {check.id: check for check in checks}
         unknown = [name for name in self._options.check if name not in known]
         if unknown:
@@ -56,7 +166,7 @@ class Selection:
         own = self._options.cluster == "embedded"
         self.planned.learn(
             allowed=self._options.allowed(own_cluster=own),
-            visible_by=profile.visible_by if (profile := self._driver[1]) else None,
+            visible_by=self.profile.visible_by if self.profile else None,
             largest=self._largest_of_options(),
         )
         lock = self._root / CATALOGUE
@@ -67,10 +177,6 @@ class Selection:
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
 
-    def plan(self, cluster: str) -> Plan:
-        """Tell what a run on a cluster would do, as far as the options tell."""
-        return Plan(self._options, cluster, self._driver[0], self.planned, self.narrowed)
-
     def _largest_of_options(self) -> int | None:
         """The most devices that one node will have; None where only the cluster knows."""
         options = self._options
@@ -79,26 +185,21 @@ class Selection:
         nodes = gpus_of_nodes(options.embedded.gpus)
         return max(sum(gpus.count for gpus in node) for node in nodes)
 
-    @property
-    def profile(self) -> Profile | None:
-        """The driver's profile, as far as options tell."""
-        return self._driver[1]
-
-    def _driver_of_options(self) -> tuple[str, Profile | None]:
+    def _look_for_driver(self) -> None:
         name, wanted = self._options.driver or self._embedded_driver(), self._options.profile
+        folder = self._root / PROFILES
         try:
-            profiles = load_all(self._root / PROFILES)
-            profile = next((p for p in profiles if name in p.drivers), None)
-            if wanted:
-                profile = named(wanted, self._root / PROFILES)
+            knowing = (profile for profile in load_all(folder) if name in profile.drivers)
+            self.profile = named(wanted, folder) if wanted else next(knowing, None)
         except ProfileError as error:
             shown = f"{flag('profile')} {wanted}: " if wanted else ""
             raise OptionError(f"{shown}{error}") from error
-        if profile is None:
+        if self.profile is None:
             who = name or "the one that publishes devices, found when the run starts"
-            return f"{who}; what it supports is not known yet", None
-        shown = name or ", ".join(profile.drivers)
-        return f"{shown} (profile {profile.name})", profile
+            self.driver = f"{who}; what it supports is not known yet"
+        else:
+            known = name or ", ".join(self.profile.drivers)
+            self.driver = f"{known} (profile {self.profile.name})"
 
     def _embedded_driver(self) -> str:
         """The driver that an embedded cluster is brought up with; empty for other clusters."""

@@ -13,14 +13,14 @@ from harness.cluster.budgets import Budgets
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
 from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
-from harness.scenario.run import ClusterInfo, Run, new_run_id
-from harness.session import environment, manifests
+from harness.scenario.run import Run, new_run_id
+from harness.session import environment, manifests, plan
 from harness.session.cleanup import clean_up, delete_command
 from harness.session.clusters import Clusters
-from harness.session.judgement import Ending, interrupted, judged, not_made
-from harness.session.planned import Planned, PlannedChecks
-from harness.session.preflight import Preflight
-from harness.session.selection import PROFILES, Selection
+from harness.session.judgement import Ending, interrupted, judged, passed
+from harness.session.preflight import preflight
+from harness.session.preflight.context import Context
+from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
 from harness.session.sweep import sweep
 from harness.verdict.expect import Inventory, accept_known, judge_known, written
 from harness.verdict.expect import judged as judged_inventory
@@ -98,9 +98,9 @@ class Session:
         self._baseline = baseline.load(options.baseline)
         self._root = root
         self._began = time.time()
-        self._cluster: ClusterInfo | None = None
         self._run: Run | None = None
-        self._preflight: Preflight | None = None
+        self._found: Context | None = None
+        """What preflight finds out."""
         self._clusters = Clusters(options, self.run_id, self._component_died)
         self.terminal: Terminal | None = None
         self._launcher: Launcher | None = None
@@ -115,7 +115,13 @@ class Session:
     def show_plan(self) -> None:
         """Show what would be done; of a cluster at most its version and API are asked for."""
         self.say("")
-        for line in self.selection.plan(self._clusters.describe()).lines():
+        for line in plan.lines(
+            self.options,
+            self._clusters.describe(),
+            self.selection.driver,
+            self.planned,
+            self.selection.narrowed,
+        ):
             self.say(line)
 
     def show_manifest(self) -> None:
@@ -142,8 +148,7 @@ class Session:
             finding = self._clusters.none_found(error)
             self.record.add(SERVER_ANSWERS.ended(Outcome.ERROR, finding))
             return False
-        self._cluster = cluster
-        self._run = Run(
+        self._run = run = Run(
             run_id=self.run_id,
             options=self.options,
             manifests=MANIFESTS,
@@ -152,19 +157,18 @@ class Session:
             record=self.record,
         )
         self.say(f"\nCLUSTER  {self._first_line()}")
-        self.planned.learn(allowed=self._run.allowed())
-        self._preflight = Preflight(self._run, self.planned, self._root / PROFILES)
-        for result in self._preflight.steps():
+        self.planned.learn(allowed=run.allowed())
+        self._found = found = Context(run, self.planned, self._root / PROFILES)
+        for result in preflight(found):
             self.record.add(result)
-        self.record.environment.update(environment.cluster(self._run))
-        if not self._run.has_subject():
+        self.record.environment.update(environment.cluster(run))
+        if not run.has_subject():
             return False
-        self._run.judge_invariants()
+        run.judge_invariants()
         if not cluster.own:
-            hardware = self._preflight.hardware or cluster.hardware
-            self._cluster = self._run.cluster = replace(cluster, hardware=hardware)
+            run.cluster = replace(cluster, hardware=found.hardware or cluster.hardware)
             self.say(f"CLUSTER  {self._first_line()}")
-        self._compare(self._preflight.inventory())
+        self._compare(found.inventory())
         return True
 
     def _compare(self, found: Inventory) -> None:
@@ -317,7 +321,8 @@ class Session:
             if self.current == planned and self.record.interrupted:
                 self.record.add(interrupted(planned, self.record.interrupted, self.spent))
             else:
-                self.record.add(not_made(planned, why or "the run was ended before"))
+                reason = UnmetError(why or "the run was ended before", SkipKind.NOT_RUN)
+                self.record.add(passed(planned).skipped(reason))
 
     def _note_death(self) -> None:
         """A component's death is in the report, whichever check it met."""
@@ -326,7 +331,7 @@ class Session:
             self.record.add(COMPONENTS_LIVE.ended(Outcome.ERROR, finding))
 
     def _facts(self, code: int, kept: str) -> Facts:
-        run, cluster = self._run, self._cluster
+        run = self._run
         subject = run.subject if run is not None and run.has_subject() else None
         products: Iterable[str] = ()
         if run is not None and subject is not None:
@@ -334,8 +339,8 @@ class Session:
         return Facts(
             run_id=self.run_id,
             cluster=self._first_line(),
-            hardware=cluster.hardware if cluster else "none",
-            kubernetes=self._preflight.kubernetes if self._preflight else "",
+            hardware=run.cluster.hardware if run else "none",
+            kubernetes=self._found.kubernetes if self._found else "",
             server=run.kube.server.address if run else "",
             dra_api=subject.api_version if subject else "",
             driver=subject.driver if subject else "",
@@ -356,21 +361,16 @@ class Session:
         )
 
     def _first_line(self) -> str:
-        if self._cluster is None:
+        """Say which cluster it is and, once preflight knows, what is in one of others'."""
+        run, found = self._run, self._found
+        if run is None:
             return "no cluster"
+        text = run.cluster.description
+        if found is not None and run.has_subject() and not run.cluster.own:
+            driver = f"driver {found.driver} (profile {run.subject.profile.name})"
+            text += f", Kubernetes {found.kubernetes}, {driver}, {found.inventory().gpus()}"
         hardware = {
             "simulated": "SIMULATED GPUs: says nothing about CUDA on hardware",
             "real": "real GPUs",
-        }.get(self._cluster.hardware, "the cluster's GPUs")
-        return f"{self._cluster.description}{self._found()}; {hardware}"
-
-    def _found(self) -> str:
-        """What preflight found out about a cluster that the run did not start."""
-        cluster, run, preflight = self._cluster, self._run, self._preflight
-        if cluster is None or cluster.own or preflight is None:
-            return ""
-        if run is None or not run.has_subject():
-            return ""
-        found = preflight.inventory()
-        version, profile = found.kubernetes, run.subject.profile.name
-        return f", Kubernetes {version}, driver {found.driver} (profile {profile}), {found.gpus()}"
+        }.get(run.cluster.hardware, "the cluster's GPUs")
+        return f"{text}; {hardware}"

@@ -13,9 +13,9 @@ from harness.options import Impact, resolve
 from harness.scenario.driver import Driver
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario, scenario
 from harness.scenario.steps import Steps
+from harness.session import plan
 from harness.session.permissions import rights, rules
-from harness.session.plan import Plan
-from harness.session.planned import Planned, PlannedChecks
+from harness.session.selection import Planned, PlannedChecks
 
 GOOD: dict[str, Any] = {"allowed": set(), "visible_by": "cuda", "largest": 1}
 
@@ -72,7 +72,7 @@ def lines(check: Check, folder: Path, **given: str) -> list[str]:
     """A plan of all forms of a check."""
     checks = PlannedChecks(Planned(check, form) for form in check.form_names())
     checks.learn(allowed=list(Impact))
-    return list(Plan(resolve(given, {}, folder), "here", "driver", checks).lines())
+    return list(plan.lines(resolve(given, {}, folder), "here", "driver", checks))
 
 
 def test_the_plan_tells_what_is_run(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from harness.options import Impact
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario
 from harness.scenario.steps import Steps
-from harness.session.planned import Planned, PlannedChecks
 from harness.session.preflight.context import Context, StepFailedError
 from harness.session.preflight.reading import free_devices
+from harness.session.selection import Planned, PlannedChecks
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run
 

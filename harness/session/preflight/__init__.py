@@ -9,15 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from harness.cluster.kube import ApiError, UnreachableError
-from harness.scenario.run import Run, Subject
-from harness.session.planned import PlannedChecks
 from harness.session.preflight import reading, trying
 from harness.session.preflight.context import Context, StepFailedError
 from harness.verdict import causes
-from harness.verdict.expect import Inventory
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Result
 
@@ -56,106 +52,66 @@ TRYING = (
 )
 
 
-class Preflight:
-    """Asks the cluster whether a run makes sense."""
+def preflight(context: Context) -> list[Result]:
+    """Make every step; the run's subject is set when all went well.
 
-    def __init__(self, run: Run, checks: PlannedChecks, profiles: Path) -> None:
-        self._context = Context(run, checks, profiles)
+    A step that needs an earlier one that failed is a skip that names it.
+    """
+    results: list[Result] = []
+    for step in READING:
+        results.append(_made(step, context, _first(results, step.after), results))
+    red = _first(results, [result.id for result in results])
+    if red is None:
+        # Before there are namespaces: those are watched only where the whole is not.
+        context.run.observe_cluster()
+    if context.creates():
+        for step in TRYING:
+            results.append(_made(step, context, red or _first(results, step.after), results))
+    if all(result.outcome is Outcome.PASS for result in results):
+        context.run.subject = context.subject()
+    return results
 
-    @property
-    def kubernetes(self) -> str:
-        """The API server's version, once known."""
-        return self._context.kubernetes
 
-    def steps(self) -> list[Result]:
-        """Make every step; the run's subject is set when all went well.
-
-        A step that needs an earlier one that failed is a skip that names it.
-        """
-        results: list[Result] = []
-        for step in READING:
-            results.append(self._step(step, _first(results, step.after), results))
-        red = _first(results, [result.id for result in results])
-        if red is None:
-            # Before there are namespaces: those are watched only where the whole is not.
-            self._context.run.observe_cluster()
-        if self._context.creates():
-            for step in TRYING:
-                results.append(self._step(step, red or _first(results, step.after), results))
-        if all(result.outcome is Outcome.PASS for result in results):
-            self._context.run.subject = self._subject()
-        return results
-
-    @property
-    def hardware(self) -> str:
-        """``simulated`` or ``real`` where the nodes of an embedded cluster say so."""
-        return self._context.hardware
-
-    def inventory(self) -> Inventory:
-        """What there is, once all went well."""
-        context = self._context
-        return Inventory(
-            kubernetes=context.kubernetes,
-            driver=context.driver,
-            devices=context.devices,
-            driver_versions=tuple(sorted({d.version for d in context.devices if d.version})),
-            partitions=context.partitions,
-            features=context.features,
+def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Result]) -> Result:
+    began = time.monotonic()
+    result = Result(
+        case=f"{step.id}_{step.name}",
+        id=step.id,
+        area=PREFLIGHT_AREA,
+        outcome=Outcome.PASS,
+        sentence=(step.make.__doc__ or "").strip(),
+    )
+    if blocker is not None:
+        return result.skipped(UnmetError(blocker, SkipKind.BLOCKED))
+    advice: Finding | None = None
+    try:
+        advice = step.make(context)
+    except StepFailedError as error:
+        finding = error.finding
+    except UnreachableError as error:
+        finding = Finding(
+            str(error),
+            "the API server answers",
+            str(error),
+            Blame.CLUSTER,
+            next="see whether the API server runs and can be reached from here",
         )
-
-    def _subject(self) -> Subject:
-        context = self._context
-        profile = context.the_profile()
-        return Subject(
-            driver=context.driver,
-            # Whoever asks for devices asks by the class that was found.
-            profile=replace(profile, device_class=context.device_class),
-            api_version=context.kube.dra_api,
-            image=context.image,
-            slots=context.free or {},
-            features=context.features,
+    except ApiError as error:
+        if error.status == 403 and _first(earlier, [RIGHTS]):
+            return result.skipped(UnmetError(RIGHTS, SkipKind.BLOCKED))
+        finding = causes.refusal(
+            f"the API server refuses: {error}",
+            "the request is allowed",
+            error,
+            "see what the message names; --dra-plan prints the rights that a run takes",
         )
-
-    def _step(self, step: _Step, blocker: str | None, earlier: list[Result]) -> Result:
-        began = time.monotonic()
-        result = Result(
-            case=f"{step.id}_{step.name}",
-            id=step.id,
-            area=PREFLIGHT_AREA,
-            outcome=Outcome.PASS,
-            sentence=(step.make.__doc__ or "").strip(),
-        )
-        if blocker is not None:
-            return result.skipped(UnmetError(blocker, SkipKind.BLOCKED))
-        advice: Finding | None = None
-        try:
-            advice = step.make(self._context)
-        except StepFailedError as error:
-            finding = error.finding
-        except UnreachableError as error:
-            finding = Finding(
-                str(error),
-                "the API server answers",
-                str(error),
-                Blame.CLUSTER,
-                next="see whether the API server runs and can be reached from here",
-            )
-        except ApiError as error:
-            if error.status == 403 and _first(earlier, [RIGHTS]):
-                return result.skipped(UnmetError(RIGHTS, SkipKind.BLOCKED))
-            finding = causes.refusal(
-                f"the API server refuses: {error}",
-                "the request is allowed",
-                error,
-                "see what the message names; --dra-plan prints the rights that a run takes",
-            )
-        else:
-            if advice is None:
-                return replace(result, seconds=time.monotonic() - began)
-            finding = advice
-        outcome = Outcome.FAIL if finding.blame is Blame.DRIVER else Outcome.ERROR
-        result = replace(result, seconds=time.monotonic() - began)
-        return result.ended(Outcome.PASS if advice else outcome, finding)
+    else:
+        if advice is None:
+            return replace(result, seconds=time.monotonic() - began)
+        finding = advice
+    outcome = Outcome.FAIL if finding.blame is Blame.DRIVER else Outcome.ERROR
+    result = replace(result, seconds=time.monotonic() - began)
+    return result.ended(Outcome.PASS if advice else outcome, finding)
 
 
 def _first(results: Iterable[Result], ids: Iterable[str]) -> str | None:

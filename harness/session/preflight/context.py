@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import Profile
-from harness.cluster.rule import Rule
 from harness.options import Impact, Options
-from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
-from harness.session.permissions import rules
-from harness.session.planned import PlannedChecks
+from harness.scenario.run import PRIVILEGED, RESTRICTED, Run, Subject
+from harness.session.selection import PlannedChecks
+from harness.verdict.expect import Inventory
 from harness.verdict.finding import Blame, Finding
 
 
@@ -88,15 +87,6 @@ class Context:
                 return []  # where the right is one that the run needs, PF-09 has said so
             raise
 
-    def rules(self) -> tuple[Rule, ...]:
-        """What the run may have to do."""
-        return rules(
-            creates=self.creates(),
-            namespace=self.options.namespace,
-            selects_nodes=bool(self.options.node_selector),
-            used=self.checks.rules(),
-        )
-
     def standards(self) -> list[str]:
         """The Pod Security Standards of the namespaces that the checks need."""
         privileged = any(Impact.PRIVILEGED in one.impacts for one in self.checks.scenarios())
@@ -106,3 +96,26 @@ class Context:
         """The nodes with devices under test, as far as nodes may be seen."""
         used = {device.node for device in self.devices}
         return [node for node in self.nodes if name_of(node) in used]
+
+    def subject(self) -> Subject:
+        """The driver under test, once every step went well."""
+        return Subject(
+            driver=self.driver,
+            # Whoever asks for devices asks by the class that was found.
+            profile=replace(self.the_profile(), device_class=self.device_class),
+            api_version=self.kube.dra_api,
+            image=self.image,
+            slots=self.free or {},
+            features=self.features,
+        )
+
+    def inventory(self) -> Inventory:
+        """What there is, once every step went well."""
+        return Inventory(
+            kubernetes=self.kubernetes,
+            driver=self.driver,
+            devices=self.devices,
+            driver_versions=tuple(sorted({d.version for d in self.devices if d.version})),
+            partitions=self.partitions,
+            features=self.features,
+        )

@@ -83,14 +83,15 @@ def resource_api(context: Context) -> None:
 def permissions(context: Context) -> Finding | None:
     """The run's user MUST have every right that the planned checks take."""
     namespace = context.options.namespace
-    lacking = missing(context.kube, rights(context.rules(), namespace))
+    lacking = missing(context.kube, rights(context.checks.rules(context.options), namespace))
     if not lacking:
         return None
     blocking = [right for right in lacking if right.rule.needed]
     who = user(context.kube)
     file = context.run.folder / RBAC_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(manifest(context.rules(), namespace, who), encoding="utf-8")
+    wanted = context.checks.rules(context.options)
+    file.write_text(manifest(wanted, namespace, who), encoding="utf-8")
     shown = blocking or lacking
     finding = Finding(
         f"{who or 'the user'} may not {named(shown)}",
