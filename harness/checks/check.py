@@ -91,11 +91,6 @@ class Check:
         scenario = self.scenario_of(form)
         return scenario.impacts if scenario is not None else frozenset()
 
-    def devices_of(self, form: str | None) -> int:
-        """How many devices of one node it takes in one form."""
-        scenario = self.scenario_of(form)
-        return scenario.devices if scenario is not None else 0
-
     def form_names(self) -> Iterable[str | None]:
         """The names of its forms; one None where it has none."""
         return [form.name for form in self.forms] or [None]

@@ -48,22 +48,40 @@ class Pool:
     name: str
     generation: int
     """The newest one."""
-    expected: int
-    """How many slices it has, as they say."""
-    seen: int
-    """How many of the newest generation there are."""
-    older: int
-    """How many slices of earlier generations there still are."""
+    slices: tuple[Object, ...]
+    """Those of the newest generation."""
+    older: tuple[Object, ...]
+    """Those of earlier generations that are still there."""
+
+    @property
+    def counts(self) -> list[int]:
+        """How many slices it has, as they say: one number, or several where they disagree."""
+        return sorted({int(item["spec"]["pool"]["resourceSliceCount"]) for item in self.slices})
 
     @property
     def complete(self) -> bool:
         """Whether the scheduler can allocate from it, and nothing old is left."""
-        return self.seen == self.expected and not self.older
+        return len(self.slices) == self.counts[-1] and not self.older
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it; empty when nothing is."""
+        names = [d["name"] for item in self.slices for d in item["spec"].get("devices") or []]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if len(self.counts) > 1:
+            said = f"{self.counts[0]} and {self.counts[-1]}"
+            return f"its slices of generation {self.generation} disagree about their number: {said}"
+        if len(self.slices) != self.counts[0]:
+            there = f"{len(self.slices)} of {self.counts[0]}"
+            return f"{there} slices of generation {self.generation} exist"
+        if self.older:
+            return f"{len(self.older)} of its slices are older than generation {self.generation}"
+        return f"device {twice[0]} is in it twice" if twice else ""
 
     def __str__(self) -> str:
-        old = f", and {self.older} of older generations" if self.older else ""
+        old = f", and {len(self.older)} of older generations" if self.older else ""
         return (
-            f"pool {self.name} has {self.seen} of {self.expected} slices of generation"
+            f"pool {self.name} has {len(self.slices)} of {self.counts[-1]} slices of generation"
             f" {self.generation}{old}"
         )
 
@@ -73,29 +91,24 @@ def pools(slices: Iterable[Object], driver: str) -> list[Pool]:
     by_name: dict[str, list[Object]] = {}
     for item in slices:
         if item["spec"]["driver"] == driver:
-            pool = item["spec"]["pool"]
-            by_name.setdefault(str(pool["name"]), []).append(pool)
+            by_name.setdefault(str(item["spec"]["pool"]["name"]), []).append(item)
     found = []
     for name, seen in sorted(by_name.items()):
-        generation = max(int(pool["generation"]) for pool in seen)
-        newest = [pool for pool in seen if int(pool["generation"]) == generation]
-        expected = max(int(pool["resourceSliceCount"]) for pool in newest)
-        found.append(Pool(name, generation, expected, len(newest), len(seen) - len(newest)))
+        newest = max(generation_of(item) for item in seen)
+        slices_now = tuple(item for item in seen if generation_of(item) == newest)
+        older = tuple(item for item in seen if generation_of(item) < newest)
+        found.append(Pool(name, newest, slices_now, older))
     return found
+
+
+def generation_of(item: Object) -> int:
+    """The generation of a slice's pool that it belongs to."""
+    return int(item["spec"]["pool"]["generation"])
 
 
 def current(slices: Iterable[Object], driver: str) -> list[Object]:
     """The driver's slices that count: those of each pool's newest generation."""
-    mine = [item for item in slices if item["spec"]["driver"] == driver]
-    newest: dict[str, int] = {}
-    for item in mine:
-        pool = item["spec"]["pool"]
-        newest[pool["name"]] = max(newest.get(pool["name"], 0), int(pool["generation"]))
-    return [
-        item
-        for item in mine
-        if int(item["spec"]["pool"]["generation"]) == newest[item["spec"]["pool"]["name"]]
-    ]
+    return [item for pool in pools(slices, driver) for item in pool.slices]
 
 
 def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:

@@ -89,6 +89,17 @@ def uid_of(obj: Object) -> str:
     return str(obj["metadata"]["uid"])
 
 
+def describe_name(obj: Object) -> str:
+    """``pod/NAME``, as a person writes it."""
+    return f"{str(obj['kind']).lower()}/{name_of(obj)}"
+
+
+def describe_place(obj: Object) -> str:
+    """``pod/NAME in NAMESPACE``; without the namespace for objects of the cluster."""
+    where = namespace_of(obj)
+    return describe_name(obj) + (f" in {where}" if where else "")
+
+
 def has_labels(obj: Object, wanted: Mapping[str, str]) -> bool:
     """Whether an object has each of some labels."""
     labels = obj["metadata"].get("labels") or {}

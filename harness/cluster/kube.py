@@ -31,7 +31,15 @@ from kubernetes.config import (
 )
 
 from harness import __version__
-from harness.cluster.kinds import Kind, Object, kind_of, name_of, namespace_of, uid_of
+from harness.cluster.kinds import (
+    Kind,
+    Object,
+    describe_place,
+    kind_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from harness.cluster.versions import SHAPE, from_server, served_as, to_server
 
 CONNECT_SECONDS = 5.0
@@ -58,19 +66,15 @@ class UnreachableError(Exception):
 
 
 class ApiError(Exception):
-    """The API server refused.
+    """The API server refused; ``str()`` is its sentence.
 
     Attributes:
         status: the HTTP status.
-        reason: the machine-readable reason, such as ``AlreadyExists`` or ``Expired``.
-        message: the server's sentence.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.reason = reason
-        self.message = message
 
 
 class Stream(Protocol):
@@ -91,7 +95,6 @@ class Server:
     source: str
     """Where the credentials come from: a kubeconfig's path, or ``in-cluster``."""
     context: str = ""
-    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,7 @@ class Write:
     """What was created or updated as it is then, what was deleted as it was known."""
 
     def __str__(self) -> str:
-        where = namespace_of(self.obj)
-        kind = str(self.obj["kind"]).lower()
-        place = f" in {where}" if where else ""
-        return f"{self.method} {kind}/{name_of(self.obj)}{place} (UID {uid_of(self.obj)})"
+        return f"{self.method} {describe_place(self.obj)} (UID {uid_of(self.obj)})"
 
 
 class _HttpStream:
@@ -226,7 +226,7 @@ class Kube:
         self._note_write("update", updated)
         return from_server(updated)
 
-    def delete(self, obj: Object, *, grace_seconds: int | None = None) -> bool:
+    def delete(self, obj: Object) -> bool:
         """Delete exactly this object, by its UID; False when it is gone already."""
         options: Object = {
             "apiVersion": "v1",
@@ -234,8 +234,6 @@ class Kube:
             "preconditions": {"uid": uid_of(obj)},
             "propagationPolicy": "Background",
         }
-        if grace_seconds is not None:
-            options["gracePeriodSeconds"] = grace_seconds
         path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
         try:
             self._json("DELETE", path, body=options)
@@ -315,7 +313,7 @@ class Kube:
         took = time.time() - before
         said = _date_of(response)
         if said is None:
-            raise ApiError(response.status, "NoDate", "the answer has no Date header")
+            raise ApiError(response.status, "the answer has no Date header")
         return said + 0.5, 0.5 + took
 
     # Inside
@@ -334,7 +332,7 @@ class Kube:
         response = self._request(method, path, query or {}, body=body)
         answer = json.loads(response.data)
         if not isinstance(answer, dict):
-            raise ApiError(response.status, "NotAnObject", f"{path} answered no JSON object")
+            raise ApiError(response.status, f"{path} answered no JSON object")
         return answer
 
     def _stream(self, path: str, query: Mapping[str, str], read_seconds: float | None) -> Stream:
@@ -441,11 +439,10 @@ def _pool(configuration: Any) -> urllib3.PoolManager:
 def _refusal(response: urllib3.BaseHTTPResponse) -> ApiError:
     raw = response.data if response.data is not None else b""
     try:
-        status = json.loads(raw)
-        reason, message = str(status.get("reason", "")), str(status.get("message", ""))
+        message = str(json.loads(raw).get("message", ""))
     except (ValueError, AttributeError):
-        reason, message = "", raw.decode("utf-8", "replace").strip()
-    return ApiError(response.status, reason, message or f"HTTP status {response.status}")
+        message = raw.decode("utf-8", "replace").strip()
+    return ApiError(response.status, message or f"HTTP status {response.status}")
 
 
 def _cause(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from harness.cluster.budgets import Budget
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import Kind, Object, name_of, namespace_of, uid_of
+from harness.cluster.kinds import Kind, Object, namespace_of, uid_of
 from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
 from harness.cluster.versions import from_server
 
@@ -347,17 +347,10 @@ class _Watcher(threading.Thread):
                 raise UnreachableError("the watch sent a line that is not JSON") from None
             obj = change["object"]
             if change["type"] == "ERROR":
-                raise ApiError(
-                    int(obj.get("code", 500)), obj.get("reason", ""), obj.get("message", "")
-                )
+                raise ApiError(int(obj.get("code", 500)), obj.get("message", ""))
             self._version = obj["metadata"]["resourceVersion"]
             if change["type"] != "BOOKMARK":
                 self._observer.take([(change["type"], from_server(obj))])
-
-
-def describe_name(obj: Object) -> str:
-    """``pod/NAME``, as a person writes it."""
-    return f"{str(obj['kind']).lower()}/{name_of(obj)}"
 
 
 def _extract(obj: Object) -> Object:

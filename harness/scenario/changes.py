@@ -18,9 +18,18 @@ from typing import Any, ClassVar
 
 from harness.cluster.budgets import Budget
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import KINDS, NODE, Object, name_of, namespace_of, uid_of
+from harness.cluster.kinds import (
+    KINDS,
+    NODE,
+    Object,
+    describe_name,
+    describe_place,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError, describe_name
+from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError
 from harness.scenario.pods import describe, termination
 
 TRIES = 5
@@ -218,7 +227,7 @@ class Changes:
                 return made
             self._end(made)
             self.told.remove(text)
-        raise ApiError(CONFLICT, "Conflict", f"{describe_name(obj)} changes all the time")
+        raise ApiError(CONFLICT, f"{describe_name(obj)} changes all the time")
 
     def folder(self, path: str, removal: Object) -> FolderChange:
         """Let pods make a folder of nodes.
@@ -245,7 +254,7 @@ class Changes:
             obj: what to delete, by its UID.
             why: in a few words, with who makes it again.
         """
-        self.act(f"{describe_name(obj)} in {namespace_of(obj)} deleted ({why})", uid_of(obj))
+        self.act(f"{describe_place(obj)} deleted ({why})", uid_of(obj))
         self.means.kube.delete(obj)
 
     def act(self, text: str, uid: str = "") -> None:

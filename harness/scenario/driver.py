@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from http.client import FORBIDDEN
 
-from harness.cluster.inventory import Pool, current, pools
+from harness.cluster.inventory import Pool, pools
 from harness.cluster.kinds import (
     DAEMON_SET,
     POD,
@@ -231,12 +231,11 @@ class Driver(Verbs):
 
     def _pools_of(self, node: str) -> list[Pool]:
         slices = self._run.observer.objects(SLICE)
-        names = {
-            item["spec"]["pool"]["name"]
-            for item in current(slices, self._name)
-            if item["spec"].get("nodeName") == node
-        }
-        return [pool for pool in pools(slices, self._name) if pool.name in names]
+        return [
+            pool
+            for pool in pools(slices, self._name)
+            if any(item["spec"].get("nodeName") == node for item in pool.slices)
+        ]
 
     def _publishes(self, node: str) -> bool:
         found = self._pools_of(node)

@@ -62,8 +62,6 @@ def new_run_id() -> str:
 class ClusterInfo:
     """Which cluster a run works on, for the first line of every report."""
 
-    kind: str
-    """``embedded``, ``kubeconfig`` or ``in-cluster``."""
     description: str
     hardware: str
     """``simulated``, ``real``, or ``the cluster's`` where the suite cannot know."""

@@ -18,13 +18,15 @@ from harness.cluster.kinds import (
     POD,
     Kind,
     Object,
+    describe_name,
+    describe_place,
     kind_of,
     name_of,
     namespace_of,
     uid_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError, describe_name
+from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError
 from harness.scenario.run import Run
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result
@@ -277,7 +279,5 @@ def _causes_first(obj: Object) -> int:
 
 
 def _named(obj: Object) -> str:
-    where = namespace_of(obj)
-    text = describe_name(obj) + (f" in {where}" if where else "")
     finalizers = obj["metadata"].get("finalizers") or (obj.get("spec") or {}).get("finalizers")
-    return text + (f" (finalizers: {', '.join(finalizers)})" if finalizers else "")
+    return describe_place(obj) + (f" (finalizers: {', '.join(finalizers)})" if finalizers else "")

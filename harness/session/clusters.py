@@ -53,10 +53,8 @@ class Clusters:
             return self._start_embedded()
         kube = connect(self._options.cluster, self._options.context, self._run_id)
         server = kube.server
-        kind = "in-cluster" if server.source == "in-cluster" else "kubeconfig"
         context = f", context {server.context}" if server.context else ""
         return kube, ClusterInfo(
-            kind=kind,
             description=f"cluster {server.address} ({server.source}{context})",
             hardware="the cluster's",
             own=False,
@@ -101,7 +99,6 @@ class Clusters:
             raise NoClusterError(f"the embedded cluster cannot be started: {error}") from error
         kube = from_kubeconfig([running.kubeconfig], "", self._run_id)
         return kube, ClusterInfo(
-            kind="embedded",
             description=running.description,
             hardware=running.hardware,
             own=True,

@@ -20,11 +20,12 @@ from harness.cluster.kinds import (
     NAMESPACE,
     POD,
     Object,
+    describe_place,
     name_of,
     namespace_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer, describe_name
+from harness.cluster.observe import Observer
 from harness.scenario.changes import Change, Means, NotPutBackError, read
 from harness.session.cleanup import Removal
 
@@ -70,7 +71,7 @@ def sweep(kube: Kube, budgets: Budgets, namespace: str = "") -> Swept:
     """
     swept = Swept()
     for candidate in candidates(kube, namespace):
-        what = _named(candidate.anchor)
+        what = describe_place(candidate.anchor)
         if candidate.keep:
             swept.kept.append(f"{what}: {candidate.keep}")
             continue
@@ -148,8 +149,3 @@ def _owned(kube: Kube, observer: Observer, candidate: Candidate) -> list[Object]
             observer.observe(kind, name_of(namespace))
     # What else of the cluster the anchor owns, Kubernetes removes with it.
     return [*(obj for kind in _SWEPT_INSIDE for obj in observer.objects(kind)), *owned]
-
-
-def _named(anchor: Object) -> str:
-    where = namespace_of(anchor)
-    return describe_name(anchor) + (f" in {where}" if where else "")

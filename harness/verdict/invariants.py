@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cluster.inventory import results
+from harness.cluster.inventory import Pool, generation_of, pools, results
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import CLAIM, POD, SLICE, Object, name_of, namespace_of, uid_of
 from harness.cluster.kube import ApiError, Kube, UnreachableError
@@ -135,31 +135,6 @@ class Allocations:
                 if not same_claim and not shares:
                     return one, other
         return None
-
-
-def pool_problem(slices: Iterable[Object]) -> str:
-    """Say what is wrong with the slices of one pool; empty when nothing is."""
-    listed = list(slices)
-    newest = max((_generation(item) for item in listed), default=0)
-    current = [item for item in listed if _generation(item) == newest]
-    counts = sorted({int(item["spec"]["pool"]["resourceSliceCount"]) for item in current})
-    names = [str(device["name"]) for s in current for device in s["spec"].get("devices") or []]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if len(counts) > 1:
-        said = f"{counts[0]} and {counts[-1]}"
-        return f"its slices of generation {newest} disagree about their number: {said}"
-    if counts and len(current) != counts[0]:
-        return f"{len(current)} of {counts[0]} slices of generation {newest} exist"
-    if len(current) < len(listed):
-        old = len(listed) - len(current)
-        return f"{old} of its slices are older than generation {newest}"
-    if twice:
-        return f"device {twice[0]} is in it twice"
-    return ""
-
-
-def _generation(item: Object) -> int:
-    return int(item["spec"]["pool"]["generation"])
 
 
 def _version(obj: Object) -> str:
@@ -365,26 +340,23 @@ class Invariants:
             breach, evidence = found.get(pair, (None, frozenset()))
             self._suspect(LIVING_USERS, pair, breach, evidence)
 
-    def _judge_pool(self, driver: str, pool: str) -> None:
-        slices = _of_pool(self._slices.values(), driver, pool)
-        breach = self._broken_pool(slices, driver, pool)
+    def _judge_pool(self, driver: str, name: str) -> None:
+        pool = _pool(self._slices.values(), driver, name)
+        slices = (*pool.slices, *pool.older) if pool is not None else ()
+        breach = None
+        if pool is not None and pool.problem:
+            breach = Breach(
+                text=f"pool {name} of {driver} is not consistent: {pool.problem}",
+                observed="\n".join(
+                    f"slice {name_of(s)}: generation {generation_of(s)}, of"
+                    f" {s['spec']['pool']['resourceSliceCount']},"
+                    f" {len(s['spec'].get('devices') or [])} devices"
+                    for s in slices
+                ),
+                mine=driver == self._driver,
+            )
         evidence = frozenset(_version(item) for item in slices)
-        self._suspect(WHOLE_POOLS, (driver, pool), breach, evidence)
-
-    def _broken_pool(self, slices: list[Object], driver: str, pool: str) -> Breach | None:
-        problem = pool_problem(slices)
-        if not problem:
-            return None
-        return Breach(
-            text=f"pool {pool} of {driver} is not consistent: {problem}",
-            observed="\n".join(
-                f"slice {name_of(s)}: generation {_generation(s)}, of"
-                f" {s['spec']['pool']['resourceSliceCount']},"
-                f" {len(s['spec'].get('devices') or [])} devices"
-                for s in slices
-            ),
-            mine=driver == self._driver,
-        )
+        self._suspect(WHOLE_POOLS, (driver, name), breach, evidence)
 
     # Suspicions
 
@@ -421,8 +393,8 @@ class Invariants:
         if invariant is ONE_ALLOCATION:
             return self._still_clashes(key)
         if invariant is WHOLE_POOLS:
-            listed, _ = self._kube.list(SLICE)
-            return bool(pool_problem(_of_pool(listed, *key)))
+            pool = _pool(self._kube.list(SLICE)[0], *key)
+            return pool is not None and bool(pool.problem)
         claim_uid, pod_uid = key
         with self._changed:
             claim = self._claims.get(claim_uid)
@@ -490,12 +462,8 @@ def _dead_user(claim: Object, user: Mapping[str, Any]) -> Breach:
     )
 
 
-def _of_pool(slices: Iterable[Object], driver: str, pool: str) -> list[Object]:
-    return [
-        item
-        for item in slices
-        if (item["spec"]["driver"], item["spec"]["pool"]["name"]) == (driver, pool)
-    ]
+def _pool(slices: Iterable[Object], driver: str, name: str) -> Pool | None:
+    return next((pool for pool in pools(slices, driver) if pool.name == name), None)
 
 
 def _result(invariant: Invariant, book: _Book) -> Result:

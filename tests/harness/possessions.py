@@ -14,7 +14,7 @@ from harness.verdict.outcome import Record
 from tests.harness.fake_api import FakeApi
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
-CLUSTER = ClusterInfo("kubeconfig", "a cluster", "the cluster's", own=False)
+CLUSTER = ClusterInfo("a cluster", "the cluster's", own=False)
 
 
 class Controllers:

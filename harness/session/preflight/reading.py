@@ -14,9 +14,18 @@ from harness.cluster.inventory import (
     partitions,
     pools,
 )
-from harness.cluster.kinds import CLAIM, DEVICE_CLASS, NODE, SLICE, Object, has_labels, name_of
+from harness.cluster.kinds import (
+    CLAIM,
+    DEVICE_CLASS,
+    NODE,
+    SLICE,
+    Object,
+    describe_name,
+    has_labels,
+    name_of,
+)
 from harness.cluster.kube import ApiError
-from harness.cluster.observe import WaitTimeoutError, describe_name
+from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
 from harness.session.permissions import manifest, missing, named, rights, user
