@@ -47,12 +47,11 @@ class Baseline:
             )
             for record in (self.record, now)
         )
-        result = Result(
-            case="BASELINE-001_nothing_is_worse_than_before",
-            id="BASELINE-001",
-            area=BASELINE_AREA,
-            outcome=Outcome.PASS,
-            sentence="No check MUST end worse than in the run that is the baseline.",
+        result = Result.passed(
+            "BASELINE-001",
+            "nothing_is_worse_than_before",
+            BASELINE_AREA,
+            "No check MUST end worse than in the run that is the baseline.",
         )
         found = compare(old, new)
         if not found.regressions:

@@ -99,9 +99,7 @@ def render(record: Record, facts: Facts) -> str:
         lstrip_blocks=True,
     )
     templates.filters["cell"] = _cell
-    templates.filters["upper_first"] = _upper_first
     templates.filters["kindof"] = _kind_of
-    templates.filters["combined"] = _combined
     templates.filters["numeric"] = _numeric
     templates.filters["uuids"] = _uuids
     shown = _shown(record)
@@ -221,11 +219,6 @@ def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
 # For the template
 
 
-def _upper_first(text: str) -> str:
-    """Begin a sentence."""
-    return text[:1].upper() + text[1:]
-
-
 def _cell(value: object) -> str:
     """Show a table's cell as text."""
     if value is None or value == "":
@@ -259,8 +252,3 @@ def _uuids(text: str) -> Markup:
         Markup('<span class="uuid">{}</span>').format(part) if number % 2 else part
         for number, part in enumerate(parts)
     )
-
-
-def _combined(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """Two objects as one."""
-    return {**first, **then}

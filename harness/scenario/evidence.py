@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
-from harness.cluster.logs import LogFollower
+from harness.cluster.observe import LogFollower
 from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
 from harness.scenario.slice_writes import SliceWrites

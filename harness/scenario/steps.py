@@ -17,8 +17,7 @@ from typing import Any, Unpack
 from harness.cluster.inventory import Device, is_allocated, results
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
-from harness.cluster.logs import LogFollower
-from harness.cluster.observe import WaitTimeoutError
+from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
 from harness.scenario.driver import Driver, driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence

@@ -233,14 +233,7 @@ def _nothing_foreign(run: Run) -> Result:
 def _case(
     case_id: str, name: str, sentence: str, finding: Finding | None, seconds: float
 ) -> Result:
-    result = Result(
-        case=f"{case_id}_{name}",
-        id=case_id,
-        area=HYGIENE_AREA,
-        outcome=Outcome.PASS,
-        sentence=sentence,
-        seconds=seconds,
-    )
+    result = replace(Result.passed(case_id, name, HYGIENE_AREA, sentence), seconds=seconds)
     return result if finding is None else result.ended(Outcome.ERROR, finding)
 
 

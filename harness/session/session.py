@@ -30,20 +30,17 @@ from reports import baseline, folder, summary
 from reports.facts import Facts
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
-SERVER_ANSWERS = Result(
-    case="PF-01_api_server_answers",
-    id="PF-01",
-    area=PREFLIGHT_AREA,
-    outcome=Outcome.PASS,
-    sentence="The API server MUST answer.",
+SERVER_ANSWERS = Result.passed(
+    "PF-01", "api_server_answers", PREFLIGHT_AREA, "The API server MUST answer."
 )
 """What fails where there is no cluster to make the other steps of preflight on."""
-COMPONENTS_LIVE = Result(
-    case="CLUSTER-001_components_stay_alive",
-    id="CLUSTER-001",
-    area="cluster",
-    outcome=Outcome.PASS,
-    sentence="The embedded cluster's components MUST live as long as the run does.",
+COMPONENTS_LIVE = replace(
+    Result.passed(
+        "CLUSTER-001",
+        "components_stay_alive",
+        "cluster",
+        "The embedded cluster's components MUST live as long as the run does.",
+    ),
     judges_driver=False,
 )
 

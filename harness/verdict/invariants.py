@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.cluster.inventory import Pool, generation_of, pools, results
@@ -467,14 +467,8 @@ def _pool(slices: Iterable[Object], driver: str, name: str) -> Pool | None:
 
 
 def _result(invariant: Invariant, book: _Book) -> Result:
-    result = Result(
-        case=f"{invariant.id}_{invariant.name}",
-        id=invariant.id,
-        area=INVARIANTS_AREA,
-        outcome=Outcome.PASS,
-        sentence=invariant.sentence,
-        force="MUST",
-    )
+    result = Result.passed(invariant.id, invariant.name, INVARIANTS_AREA, invariant.sentence)
+    result = replace(result, force="MUST")
     mine = [breach for breach in book.breaches.values() if breach.mine]
     if not book.breaches:
         if book.judged:

@@ -74,13 +74,8 @@ def preflight(context: Context) -> list[Result]:
 
 def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Result]) -> Result:
     began = time.monotonic()
-    result = Result(
-        case=f"{step.id}_{step.name}",
-        id=step.id,
-        area=PREFLIGHT_AREA,
-        outcome=Outcome.PASS,
-        sentence=(step.make.__doc__ or "").strip(),
-    )
+    sentence = (step.make.__doc__ or "").strip()
+    result = Result.passed(step.id, step.name, PREFLIGHT_AREA, sentence)
     if blocker is not None:
         return result.skipped(UnmetError(blocker, SkipKind.BLOCKED))
     advice: Finding | None = None
