@@ -7,15 +7,13 @@ import enum
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 from workload import attempts
 from workload.buffer import DOORBELLS, PAGE
 from workload.result import Offer, Problem, Verdict, WorkloadError
-
-T = TypeVar("T")
 
 _DESCRIPTION = """\
 Shows the GPUs of a container and shares GPU memory between processes by CUDA IPC. Every option can
@@ -57,13 +55,15 @@ class Options:
     nonce: str | None = None
     gpus: tuple[str, ...] = ()
     """UUIDs of the allocated GPUs in order; empty: the visible ones."""
+    log: bool = False
+    """Whether the offer is handed over in the log."""
     folder: Path | None = None
-    """Where the offer is handed over."""
+    """Where the offer is handed over otherwise."""
     offer: Offer | None = None
     """The partner's, where there is no folder."""
-    bytes: int = 0
-    """Of the producer's allocation; of what is measured (0: all)."""
-    size: Size = Size()
+    bytes: int = 64 << 20
+    """Of the producer's allocation; of what is measured."""
+    size: Size = Size(64 << 20)
     """Of what is computed on."""
     foreign: str | None = None
     """The nonce of another run, whose words must not be seen."""
@@ -86,241 +86,29 @@ class Options:
     """What to try; empty: all that the offer has."""
 
 
-def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
-    """Read the command line.
-
-    Raises:
-        WorkloadError: something is wrong with it (verdict usage).
-        SystemExit: help was asked for.
-    """
-    given = _parser().parse_args(arguments)
-    values = _Values(vars(given), environment)
-    read = {
-        "rest": _rest,
-        "inventory": _inventory,
-        "compute": _compute,
-        "produce": _produce,
-        "consume": _consume,
-        "probe": _probe,
-        "measure": _measure,
-    }[given.command]
-    return replace(read(values), own_pid=values.take("own-pid", _pid))
-
-
-def _rest(values: _Values) -> Options:
-    return Options(
-        "rest",
-        values.take("role", _role) or "rest",
-        patience=values.take("patience", _patience) or 60.0,
-        end=values.take("end", _end),
-    )
-
-
-def _inventory(values: _Values) -> Options:
-    return Options("inventory", values.take("role", _role) or "inventory")
-
-
-def _compute(values: _Values) -> Options:
-    return Options(
-        "compute",
-        values.take("role", _role) or "compute",
-        nonce=values.need("nonce", _nonce, "give the run's nonce, from which the pattern comes"),
-        gpus=values.take("gpus", _gpus) or (),
-        size=values.take("bytes", _size) or Size(64 << 20),
-        foreign=values.take("foreign", _nonce),
-    )
-
-
-_SAME_NONCE = "give the run's nonce, the same to producer and consumer"
-
-
-def _produce(values: _Values) -> Options:
-    folder, end = values.take("folder", _folder), values.take("end", _end)
-    extras = bool(values.take("extras", _flag))
-    if bool(values.take("log", _flag)) == (folder is not None):
-        _refuse("give either --folder DIR, where the consumer sees it too, or --log")
-    if folder and extras:
-        _refuse("--extras: an offer with extras is too long for --folder: give --log")
-    if folder and end in (End.EXIT, End.KILL):
-        _refuse(f"--end: {end}: an offer in a folder is gone with its producer: give --log")
-    return Options(
-        "produce",
-        "producer",
-        nonce=values.need("nonce", _nonce, _SAME_NONCE),
-        gpus=values.take("gpus", _gpus) or (),
-        folder=folder,
-        bytes=values.take("bytes", _bytes) or 64 << 20,
-        patience=values.take("patience", _patience) or 60.0,
-        extras=extras,
-        consumers=values.take("consumers", _consumers) or 1,
-        end=end,
-    )
-
-
-def _consume(values: _Values) -> Options:
-    folder, offer = values.take("folder", _folder), values.take("offer", _offer)
-    until_gone = bool(values.take("until-gone", _flag))
-    if (offer is None) == (folder is None):
-        _refuse("give either --folder DIR, where the producer sees it too, or --offer JSON")
-    if until_gone and not folder:
-        _refuse("--until-gone: only in a folder the producer's end is noticed: give --folder DIR")
-    return Options(
-        "consume",
-        "consumer",
-        nonce=values.need("nonce", _nonce, _SAME_NONCE),
-        gpus=values.take("gpus", _gpus) or (),
-        folder=folder,
-        offer=offer,
-        patience=values.take("patience", _patience) or 60.0,
-        read_only=bool(values.take("read-only", _flag)),
-        index=values.take("index", _index) or 0,
-        rewrite_pid=values.take("rewrite-pid", _pid_or_own),
-        until_gone=until_gone,
-    )
-
-
-def _probe(values: _Values) -> Options:
-    offer = values.need("offer", _offer, "give the JSON that the producer's log has")
-    chosen = values.take("attempt", _attempts) or ()
-    if missing := [name for name in chosen if attempts.NAMES[name] and not offer.extras]:
-        _refuse(f"--attempt: {missing[0]}: the offer has no extras: give one of produce --extras")
-    return Options(
-        "probe",
-        "probe",
-        nonce=values.take("nonce", _nonce) or offer.nonce,
-        gpus=values.take("gpus", _gpus) or (),
-        offer=offer,
-        attempts=chosen,
-    )
-
-
-def _measure(values: _Values) -> Options:
-    offer = values.need("offer", _offer, "give the JSON that the producer's log has")
-    size = values.take("bytes", _page_multiple)
-    if size and size > offer.bytes - PAGE:
-        _refuse(f"--bytes: {size} is more than the {offer.bytes - PAGE} that the offer has")
-    return Options(
-        "measure",
-        "measure",
-        nonce=values.take("nonce", _nonce) or offer.nonce,
-        gpus=values.take("gpus", _gpus) or (),
-        offer=offer,
-        bytes=size or offer.bytes - PAGE,
-    )
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        _refuse(f"{message}; see --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    # Values stay text here: they may come from the environment, too, and are judged in one place.
-    everywhere = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    everywhere.add_argument(
-        "--own-pid",
-        metavar="N",
-        help="fork until this process's own PID is N (needs a PID namespace)",
-    )
-    parser = _Parser("workload", description=_DESCRIPTION, parents=[everywhere])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            parents=[everywhere],
-            argument_default=argparse.SUPPRESS,
-        )
-
-    def flag(sub: argparse.ArgumentParser, name: str, text: str) -> None:
-        sub.add_argument(name, action="store_const", const="1", help=text)
-
-    rest = command("rest", "touch no GPU, until SIGTERM or the patience ends it")
-    inventory = command("inventory", "show the visible GPUs")
-    compute = command("compute", "fill and verify fresh memory on all allocated GPUs at once")
-    produce = command("produce", "fill GPU memory, offer it, verify what the consumer wrote")
-    consume = command("consume", "open offered GPU memory, verify it, write back")
-    probe = command("probe", "try to open offered GPU memory in right and wrong ways")
-    measure = command("measure", "measure how fast offered GPU memory is opened, read and written")
-    for sub in (rest, inventory, compute):
-        sub.add_argument("--role", metavar="NAME", help="how to call itself in the log")
-    for sub in (compute, produce, consume, probe, measure):
-        sub.add_argument(
-            "--nonce", metavar="N", help="the run's own word; other offers are refused"
-        )
-        sub.add_argument("--gpus", metavar="UUID[,UUID]", help="allocated GPUs; the first exports")
-    for sub in (produce, consume):
-        sub.add_argument("--folder", metavar="DIR", help="shared folder to hand the offer over in")
-    for sub in (rest, produce, consume):
-        sub.add_argument("--patience", metavar="S", help="seconds to wait, for a partner (60)")
-    for sub in (consume, probe, measure):
-        sub.add_argument("--offer", metavar="JSON", help="the offer from the producer's log")
-    compute.add_argument(
-        "--bytes", metavar="N|P%", help="size on each GPU, or share of what is free (67108864)"
-    )
-    compute.add_argument(
-        "--foreign", metavar="NONCE", help="first look for words of this run in the fresh memory"
-    )
-    flag(produce, "--log", "hand the offer over in the log")
-    produce.add_argument("--bytes", metavar="N", help="size of the allocation (67108864)")
-    flag(produce, "--extras", "offer more handles, for probe")
-    produce.add_argument("--consumers", metavar="N", help="wait for so many doorbells (1)")
-    for sub, when in (
-        (rest, "how to end when the patience is over (exit)"),
-        (produce, "end when the offer is out, or when the doorbell is rung, and do not verify"),
-    ):
-        sub.add_argument("--end", metavar="|".join(End), help=when)
-    flag(consume, "--read-only", "verify, and write nothing back")
-    consume.add_argument("--index", metavar="K", help="the doorbell to ring, from 0 on (0)")
-    consume.add_argument(
-        "--rewrite-pid", metavar="N|own", help="write this over the PID in the handle"
-    )
-    flag(consume, "--until-gone", "verify the mapping again when the producer is gone")
-    probe.add_argument(
-        "--attempt", metavar="NAME[,NAME]", help=f"of {', '.join(attempts.NAMES)} (all)"
-    )
-    measure.add_argument("--bytes", metavar="N", help="how much to read and write (all)")
-    return parser
-
-
-class _Values:
-    """Options by name: from the command line, else from the environment."""
-
-    def __init__(self, given: Mapping[str, object], environment: Mapping[str, str]) -> None:
-        self._given = given
-        self._environment = environment
-
-    def take(self, name: str, read: Callable[[str], T]) -> T | None:
-        """The value, if there is one."""
-        attribute = name.replace("-", "_")
-        variable = f"DRA_{attribute.upper()}"
-        text, source = self._given.get(attribute), f"--{name}"
-        if text is None:
-            text, source = self._environment.get(variable) or None, variable
-        if text is None:
-            return None
-        try:
-            return read(str(text))
-        except ValueError as error:
-            _refuse(f"{source}: {error}")
-
-    def need(self, name: str, read: Callable[[str], T], remedy: str) -> T:
-        """The value, which must be given."""
-        value = self.take(name, read)
-        if value is None:
-            _refuse(f"--{name} (or DRA_{name.upper()}) is missing: {remedy}")
-        return value
-
-
 def _refuse(text: str) -> NoReturn:
     raise WorkloadError(Verdict.USAGE, Problem("options", text))
 
 
-def _pid(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1 << 22:
-        raise ValueError(f"{text!r} is not a PID: give a number from 1 to 4194304")
+def _number(what: str, least: int, most: int) -> Callable[[str], int]:
+    """What reads a whole number of these bounds."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"{text!r} is not {what}: give {least} to {most}")
+        return int(text)
+
+    return read
+
+
+_pid = _number("a PID", 1, 1 << 22)
+_consumers = _number("a number of consumers", 1, DOORBELLS)
+_doorbell = _number("a doorbell", 0, DOORBELLS - 1)
+
+
+def _pages(text: str) -> int:
+    if not text.isdecimal() or int(text) % PAGE or not int(text):
+        raise ValueError(f"{text!r} is no size: give a multiple of {PAGE} (2 MiB)")
     return int(text)
 
 
@@ -336,8 +124,12 @@ def _nonce(text: str) -> str:
     return text
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _gpus(text: str) -> tuple[str, ...]:
-    uuids = tuple(part.strip() for part in text.split(",") if part.strip())
+    uuids = _words(text)
     for uuid in uuids:
         if not re.fullmatch(r"(GPU|MIG)-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", uuid):
             raise ValueError(
@@ -366,42 +158,27 @@ def _flag(text: str) -> bool:
     return text.lower() in ("1", "true", "yes")
 
 
-def _bytes(text: str) -> int:
-    if not text.isdecimal() or int(text) % PAGE or int(text) < 2 * PAGE:
-        raise ValueError(
-            f"{text!r} is no size: give a multiple of {PAGE} (2 MiB), at least {2 * PAGE}"
-        )
-    return int(text)
-
-
-def _page_multiple(text: str) -> int:
-    if not text.isdecimal() or int(text) % PAGE or not int(text):
-        raise ValueError(f"{text!r} is no size: give a multiple of {PAGE} (2 MiB)")
-    return int(text)
+def _fraction(text: str, most: float) -> float | None:
+    """A number above 0 and at most ``most``; None for all else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number <= most else None
 
 
 def _size(text: str) -> Size:
     if not text.endswith("%"):
-        return Size(_page_multiple(text))
-    try:
-        percent = float(text[:-1])
-    except ValueError:
-        percent = 0.0
-    if not 0 < percent <= 100:
+        return Size(_pages(text))
+    if (percent := _fraction(text[:-1], 100)) is None:
         raise ValueError(f"{text!r} is no share: give more than 0% and at most 100%")
     return Size(percent=percent)
 
 
-def _consumers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= DOORBELLS:
-        raise ValueError(f"{text!r} is no number of consumers: give 1 to {DOORBELLS}")
-    return int(text)
-
-
-def _index(text: str) -> int:
-    if not text.isdecimal() or int(text) >= DOORBELLS:
-        raise ValueError(f"{text!r} is no doorbell: give 0 to {DOORBELLS - 1}")
-    return int(text)
+def _patience(text: str) -> float:
+    if (seconds := _fraction(text, 86400)) is None:
+        raise ValueError(f"{text!r} is no time to wait: give seconds, more than 0, at most 86400")
+    return seconds
 
 
 def _pid_or_own(text: str) -> int | str:
@@ -420,20 +197,10 @@ def _end(text: str) -> End:
 
 
 def _attempts(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = _words(text)
     if unknown := [name for name in names if name not in attempts.NAMES]:
         raise ValueError(f"{unknown[0]!r} is no attempt: give some of {', '.join(attempts.NAMES)}")
     return names
-
-
-def _patience(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86400:
-        raise ValueError(f"{text!r} is no time to wait: give seconds, more than 0, at most 86400")
-    return seconds
 
 
 def _offer(text: str) -> Offer:
@@ -448,3 +215,182 @@ def _offer(text: str) -> Offer:
             f"'bytes' is {offer.bytes}, not a multiple of 2 MiB that is at least 4 MiB"
         )
     return offer
+
+
+class _Option(NamedTuple):
+    """One option."""
+
+    name: str
+    commands: str
+    """Those that take it, separated by blanks."""
+    read: Callable[[str], object]
+    metavar: str | None
+    """None for a flag."""
+    help: str
+    field: str = ""
+    """Of `Options`, where it is not called as the option is."""
+
+
+_COMMANDS = {
+    "rest": "touch no GPU, until SIGTERM or the patience ends it",
+    "inventory": "show the visible GPUs",
+    "compute": "fill and verify fresh memory on all allocated GPUs at once",
+    "produce": "fill GPU memory, offer it, verify what the consumer wrote",
+    "consume": "open offered GPU memory, verify it, write back",
+    "probe": "try to open offered GPU memory in right and wrong ways",
+    "measure": "measure how fast offered GPU memory is opened, read and written",
+}
+_ALL = " ".join(_COMMANDS)
+_GPU = "compute produce consume probe measure"
+_OPTIONS = (
+    _Option(
+        "own-pid", _ALL, _pid, "N", "fork until this process's own PID is N, in a PID namespace"
+    ),
+    _Option("role", "rest inventory compute", _role, "NAME", "how to call itself in the log"),
+    _Option("nonce", _GPU, _nonce, "N", "the run's own word; other offers are refused"),
+    _Option("gpus", _GPU, _gpus, "UUID[,UUID]", "allocated GPUs; the first exports"),
+    _Option("folder", "produce consume", _folder, "DIR", "shared folder to hand the offer over in"),
+    _Option(
+        "patience", "rest produce consume", _patience, "S", "seconds to wait, for a partner (60)"
+    ),
+    _Option("offer", "consume probe measure", _offer, "JSON", "the offer from the producer's log"),
+    _Option(
+        "bytes",
+        "compute",
+        _size,
+        "N|P%",
+        "size on each GPU, or share of what is free (67108864)",
+        "size",
+    ),
+    _Option(
+        "foreign", "compute", _nonce, "NONCE", "first look for this run's words in the fresh memory"
+    ),
+    _Option("log", "produce", _flag, None, "hand the offer over in the log"),
+    _Option("bytes", "produce", _pages, "N", "size of the allocation (67108864)"),
+    _Option("extras", "produce", _flag, None, "offer more handles, for probe"),
+    _Option("consumers", "produce", _consumers, "N", "wait for so many doorbells (1)"),
+    _Option("end", "rest", _end, "|".join(End), "how to end when the patience is over (exit)"),
+    _Option(
+        "end",
+        "produce",
+        _end,
+        "|".join(End),
+        "end when the offer is out or the doorbell is rung, and do not verify",
+    ),
+    _Option("read-only", "consume", _flag, None, "verify, and write nothing back"),
+    _Option("index", "consume", _doorbell, "K", "the doorbell to ring, from 0 on (0)"),
+    _Option(
+        "rewrite-pid", "consume", _pid_or_own, "N|own", "write this over the PID in the handle"
+    ),
+    _Option(
+        "until-gone", "consume", _flag, None, "verify the mapping again when the producer is gone"
+    ),
+    _Option(
+        "attempt",
+        "probe",
+        _attempts,
+        "NAME[,NAME]",
+        f"of {', '.join(attempts.NAMES)} (all)",
+        "attempts",
+    ),
+    _Option("bytes", "measure", _pages, "N", "how much to read and write (all)"),
+)
+_NEEDED = {
+    "nonce": ("compute produce consume", "give the run's nonce, the same to all that take part"),
+    "offer": ("probe measure", "give the JSON that the producer's log has"),
+}
+"""Options that must be given: to which commands, and the remedy."""
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Read the command line.
+
+    Raises:
+        WorkloadError: something is wrong with it (verdict usage).
+        SystemExit: help was asked for.
+    """
+    given = vars(_parser().parse_args(arguments))
+    command: str = given["command"]
+    role = {"produce": "producer", "consume": "consumer"}.get(command, command)
+    values: dict[str, Any] = {"role": role}
+    for option in (option for option in _OPTIONS if command in option.commands.split()):
+        attribute = option.name.replace("-", "_")
+        text, source = given.get(attribute), f"--{option.name}"
+        if text is None:
+            source = f"DRA_{attribute.upper()}"
+            text = environment.get(source) or None
+        if text is not None:
+            try:
+                values[option.field or attribute] = option.read(text)
+            except ValueError as error:
+                _refuse(f"{source}: {error}")
+    for name, (commands, remedy) in _NEEDED.items():
+        if command in commands.split() and name not in values:
+            _refuse(f"--{name} (or DRA_{name.upper()}) is missing: {remedy}")
+    if command in ("probe", "measure"):
+        offer = values["offer"]
+        values = {"nonce": offer.nonce, "bytes": offer.bytes - PAGE, **values}
+    options = Options(command, **values)
+    _refuse_contradictions(options)
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _refuse(f"{message}; see --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Values stay text here: they may come from the environment, too, and are judged in one place.
+    parser = _Parser("workload", description=_DESCRIPTION, argument_default=argparse.SUPPRESS)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    takers = {
+        name: commands.add_parser(
+            name, help=text, description=text, argument_default=argparse.SUPPRESS
+        )
+        for name, text in _COMMANDS.items()
+    }
+    for option in _OPTIONS:
+        kind: dict[str, Any] = {"metavar": option.metavar}
+        if option.metavar is None:
+            kind = {"action": "store_const", "const": "1"}
+        # What all commands take may stand before them, too.
+        before = [parser] if option.commands == _ALL else []
+        for taker in (*before, *(takers[name] for name in option.commands.split())):
+            taker.add_argument(f"--{option.name}", help=option.help, **kind)
+    return parser
+
+
+def _refuse_contradictions(options: Options) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        WorkloadError: some do not.
+    """
+    folder, offer = options.folder, options.offer
+    if options.command == "produce":
+        if options.bytes < 2 * PAGE:
+            _refuse(f"--bytes: {options.bytes} is too little: give at least {2 * PAGE}")
+        if options.log == (folder is not None):
+            _refuse("give either --folder DIR, where the consumer sees it too, or --log")
+        if folder and options.extras:
+            _refuse("--extras: an offer with extras is too long for --folder: give --log")
+        if folder and options.end in (End.EXIT, End.KILL):
+            _refuse(
+                f"--end: {options.end}: an offer in a folder is gone with its producer: give --log"
+            )
+    if options.command == "consume":
+        if (offer is None) == (folder is None):
+            _refuse("give either --folder DIR, where the producer sees it too, or --offer JSON")
+        if options.until_gone and not folder:
+            _refuse(
+                "--until-gone: only in a folder the producer's end is noticed: give --folder DIR"
+            )
+    if offer and options.command == "measure" and options.bytes > offer.bytes - PAGE:
+        _refuse(
+            f"--bytes: {options.bytes} is more than the {offer.bytes - PAGE} that the offer has"
+        )
+    if offer and not offer.extras:
+        for name in options.attempts:
+            if attempts.NAMES[name]:
+                _refuse(f"--attempt: {name}: the offer has no extras: give one of produce --extras")
