@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,24 +60,26 @@ def layer(root: Path, archive: Path) -> Layer:
         archive: file to write.
     """
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in _tree(root):
+        for path in sorted(root.rglob("*")):  # parents first
             entry = _entry(path, str(path.relative_to(root)))
             if entry.isreg():
                 with path.open("rb") as content:
                     tar.addfile(entry, content)
             else:
                 tar.addfile(entry)
-    return _layer_of(archive)
+    with archive.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Layer(archive, f"sha256:{digest}", archive.stat().st_size)
 
 
 def write(archive: Path, images: Sequence[Image]) -> None:
     """Write one archive with all images; layers that they share are stored once."""
-    blobs = _Blobs()
-    manifests = [blobs.image(image) for image in images]
+    blobs: dict[str, bytes | Path] = {}
+    manifests = [_manifest(image, blobs) for image in images]
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         _add(tar, "index.json", _index(manifests))
-        for digest, content in sorted(blobs.contents.items()):
+        for digest, content in sorted(blobs.items()):
             _add(tar, "blobs/" + digest.replace(":", "/"), content)
 
 
@@ -107,53 +108,42 @@ def unpack(archives: Sequence[Path], name: str, folder: Path) -> None:
     (folder / "index.json").write_bytes(_index(manifests))
 
 
-class _Blobs:
-    """The content-addressed part of a layout, collected before it is written."""
+def _manifest(image: Image, blobs: dict[str, bytes | Path]) -> dict[str, Any]:
+    """Add the parts of an image to the blobs, by digest; describe its manifest for the index."""
 
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes | Path] = {}
-
-    def image(self, image: Image) -> dict[str, Any]:
-        configuration = {
-            "architecture": image.architecture.name,
-            "os": "linux",
-            "created": "1970-01-01T00:00:00Z",
-            "config": {
-                "Entrypoint": list(image.entrypoint),
-                "Env": [f"{key}={value}" for key, value in image.env.items()],
-                "User": image.user,
-                "WorkingDir": image.working_directory,
-                "Labels": dict(image.labels),
-            },
-            "rootfs": {"type": "layers", "diff_ids": [item.digest for item in image.layers]},
-        }
-        return self.manifest(image.name, configuration, [self.layer(item) for item in image.layers])
-
-    def layer(self, item: Layer) -> dict[str, Any]:
-        self.contents[item.digest] = item.path
-        return {"mediaType": _LAYER, "digest": item.digest, "size": item.size}
-
-    def manifest(
-        self, name: str, configuration: dict[str, Any], layers: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": self._json(_CONFIG, configuration),
-            "layers": layers,
-        }
-        annotations = {_NAME: name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
-        return {
-            **self._json(_MANIFEST, manifest),
-            "platform": {key: configuration[key] for key in ("architecture", "os")},
-            "annotations": annotations,
-        }
-
-    def _json(self, media_type: str, value: object) -> dict[str, Any]:
+    def blob(media_type: str, value: object) -> dict[str, Any]:
         content = json.dumps(value, indent=1, sort_keys=True).encode()
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        self.contents[digest] = content
+        blobs[digest] = content
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    platform = {"architecture": image.architecture.name, "os": "linux"}
+    configuration = {
+        **platform,
+        "created": "1970-01-01T00:00:00Z",
+        "config": {
+            "Entrypoint": list(image.entrypoint),
+            "Env": [f"{key}={value}" for key, value in image.env.items()],
+            "User": image.user,
+            "WorkingDir": image.working_directory,
+            "Labels": dict(image.labels),
+        },
+        "rootfs": {"type": "layers", "diff_ids": [item.digest for item in image.layers]},
+    }
+    blobs |= {item.digest: item.path for item in image.layers}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "config": blob(_CONFIG, configuration),
+        "layers": [
+            {"mediaType": _LAYER, "digest": item.digest, "size": item.size} for item in image.layers
+        ],
+    }
+    annotations = {
+        _NAME: image.name,
+        "org.opencontainers.image.ref.name": image.name.rpartition(":")[2],
+    }
+    return {**blob(_MANIFEST, manifest), "platform": platform, "annotations": annotations}
 
 
 def _index(manifests: Sequence[Mapping[str, Any]]) -> bytes:
@@ -167,24 +157,6 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
         entry.size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         tar.addfile(entry, stream)
-
-
-def _layer_of(archive: Path) -> Layer:
-    with archive.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Layer(archive, f"sha256:{digest}", archive.stat().st_size)
-
-
-def _tree(root: Path) -> Iterator[Path]:
-    """Everything below a directory, parents first, in an order that no file system decides."""
-    for child in sorted(_children(root)):
-        yield child
-        if child.is_dir() and not child.is_symlink():
-            yield from _tree(child)
-
-
-def _children(directory: Path) -> Iterable[Path]:
-    return (Path(entry.path) for entry in os.scandir(directory))
 
 
 def _entry(path: Path, name: str) -> tarfile.TarInfo:
