@@ -244,21 +244,28 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def wheels(name: str, lock: Path, minutes: float = 0.2) -> Artifact:
-    """An artifact of pinned Python packages: wheels unpacked into it, source archives as files."""
+    """An artifact of pinned Python packages, as `unpack_wheels` lays them out."""
+    return Artifact(
+        name, (lock,), lambda build: unpack_wheels(build, lock, build.out), minutes=minutes
+    )
 
-    def build(build: Build) -> None:
-        build.run(
-            *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"),
-            *("--disable-pip-version-check", "--no-build-isolation", "--progress-bar=off"),
-            *("-r", lock, "-d", build.scratch),
-        )
-        for archive in sorted(build.scratch.iterdir()):
-            if archive.suffix == ".whl":
-                _unpack(archive, build.out)
-            elif archive.is_file():
-                shutil.move(archive, build.out)
 
-    return Artifact(name, (lock,), build, minutes=minutes)
+def unpack_wheels(build: Build, lock: Path, out: Path) -> None:
+    """Fetch pinned Python packages; unpack wheels into a folder, put source archives there.
+
+    Raises:
+        BuildError: one could not be fetched, or is not the pinned one.
+    """
+    build.run(
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"),
+        *("--disable-pip-version-check", "--no-build-isolation", "--progress-bar=off"),
+        *("-r", lock, "-d", build.scratch),
+    )
+    for archive in sorted(build.scratch.iterdir()):
+        if archive.suffix == ".whl":
+            _unpack(archive, out)
+        elif archive.is_file():
+            shutil.move(archive, out)
 
 
 def _unpack(archive: Path, out: Path) -> None:

