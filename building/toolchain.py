@@ -50,7 +50,7 @@ def zig_environment(build: Build) -> dict[str, str]:
     }
 
 
-def go_binary(progress: Progress | None = None) -> Path:
+def go_binary() -> Path:
     """A ``go`` that is new enough: the one on PATH, else the pinned one, fetched if need be.
 
     Raises:
@@ -59,7 +59,7 @@ def go_binary(progress: Progress | None = None) -> Path:
     installed = shutil.which("go")
     if installed and _go_version(installed) >= GO_VERSION:
         return Path(installed)
-    return obtain([GO], progress or Progress())["go"] / "bin" / "go"
+    return obtain([GO], Progress())["go"] / "bin" / "go"
 
 
 def go(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:

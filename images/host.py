@@ -133,20 +133,11 @@ class Root:
         self.path = path
         self.source = source
         self._taken: list[Path] = []
-        for directory in (
-            "usr/bin",
-            "usr/sbin",
-            "usr/lib",
-            "usr/lib64",
-            "etc",
-            "proc",
-            "sys",
-            "dev",
-        ):
-            (path / directory).mkdir(parents=True)
         for name in ("bin", "sbin", "lib", "lib64"):
+            (path / "usr" / name).mkdir(parents=True)
             (path / name).symlink_to(f"usr/{name}")
-        (path / "tmp").mkdir()
+        for name in ("etc", "proc", "sys", "dev", "tmp"):
+            (path / name).mkdir()
         (path / "tmp").chmod(0o1777)
 
     def write(self, files: Mapping[str, str]) -> None:
