@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 
 class UserError(Exception):
     """What was asked cannot be done; ``str()`` says why and what to do."""
+
+
+def must_be_of(allowed: Collection[str], option: str, *names: str) -> None:
+    """Go on only if all that an option names is allowed.
+
+    Raises:
+        UserError: something is not.
+    """
+    for name in names:
+        if name not in allowed:
+            raise UserError(f"{option} {name!r}: must be one of {', '.join(allowed)}")
 
 
 def exit_code(verb: Callable[[], int], interrupted: str) -> int:

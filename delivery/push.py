@@ -18,7 +18,7 @@ from pathlib import Path
 from building import artifacts, bundle
 from building.architecture import AMD64, ARCHITECTURES, Architecture
 from building.binaries import PUSH
-from building.errors import UserError, exit_code
+from building.errors import UserError, exit_code, must_be_of
 from building.progress import Progress
 from images import oci
 from images.pause import ARCHIVE
@@ -98,9 +98,8 @@ def chosen(text: str) -> list[Architecture]:
         UserError: the image cannot be assembled for one of them, or not in this tree.
     """
     names = list(dict.fromkeys(text.split(",")))
+    must_be_of(ARCHITECTURES, "--arch", *names)
     for name in names:
-        if name not in ARCHITECTURES:
-            raise UserError(f"--arch {name!r}: must be of {', '.join(ARCHITECTURES)}")
         if name != AMD64.name and bundle.unpacked():
             raise UserError(
                 f"--arch {name!r}: this was unpacked from a bundle, which carries the image for"

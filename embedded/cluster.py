@@ -25,7 +25,7 @@ import urllib3
 
 from building import artifacts
 from building.binaries import RELEASES, RUNTIME, Release
-from building.errors import UserError
+from building.errors import UserError, must_be_of
 from building.progress import Progress
 from embedded import cgroups, requirements
 from embedded.api import Api, Object
@@ -553,17 +553,12 @@ def _check_options(options: Options) -> None:
                 option.metadata["parse"](value)
         except ValueError as error:
             raise UserError(f"{flag(option.name)} {value!r}: {error}") from error
-    for option_flag, name, allowed in (
-        *(("--embedded-driver", name, tuple(DRIVERS)) for name in options.driver.split(",")),
-        ("--embedded-kubernetes", options.kubernetes, tuple(RELEASES)),
-    ):
-        if name not in allowed:
-            raise UserError(f"{option_flag} {name!r}: must be one of {', '.join(allowed)}")
-    if options.fault and options.fault not in reference.FAULTS:
-        raise UserError(
-            f"--embedded-fault {options.fault!r}: must be one of {', '.join(reference.FAULTS)}"
-        )
-    if options.fault and "reference" not in options.driver.split(","):
+    drivers = options.driver.split(",")
+    must_be_of(DRIVERS, "--embedded-driver", *drivers)
+    must_be_of(RELEASES, "--embedded-kubernetes", options.kubernetes)
+    if options.fault:
+        must_be_of(reference.FAULTS, "--embedded-fault", options.fault)
+    if options.fault and "reference" not in drivers:
         raise UserError(
             f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "
             "add --embedded-driver reference"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from building.binaries import KUBERNETES, RELEASES
-from building.errors import UserError, exit_code
+from building.errors import UserError, exit_code, must_be_of
 from building.progress import Progress
 from delivery.bundle.write import write
 from embedded.drivers import DRIVERS
@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _bundle(options: argparse.Namespace) -> int:
-    drivers = _chosen("--embedded-driver", options.embedded_driver, tuple(DRIVERS))
-    minors = _chosen("--embedded-kubernetes", options.embedded_kubernetes, tuple(RELEASES))
+    drivers, minors = options.embedded_driver.split(","), options.embedded_kubernetes.split(",")
+    must_be_of(DRIVERS, "--embedded-driver", *drivers)
+    must_be_of(RELEASES, "--embedded-kubernetes", *minors)
     size = part_size(options.part_size)
     releases = [RELEASES[minor] for minor in minors]
     written = write(options.output, size, drivers, releases, Progress())
@@ -65,13 +66,6 @@ def part_size(text: str) -> int:
     if size < _LEAST:
         raise UserError(f"--part-size {text!r}: give a size of at least 1M, such as 45M")
     return size
-
-
-def _chosen(option: str, text: str, allowed: tuple[str, ...]) -> list[str]:
-    for value in (names := text.split(",")):
-        if value not in allowed:
-            raise UserError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -585,7 +585,7 @@ def test_no_references(text: str) -> None:
 def test_unknown_architectures_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With the option, the value and what may be given, before the registry is asked."""
     assert push.main(["a.b/c", "--arch", text]) == 1
-    assert capsys.readouterr().err == "error: --arch 'riscv64': must be of amd64, arm64\n"
+    assert capsys.readouterr().err == "error: --arch 'riscv64': must be one of amd64, arm64\n"
 
 
 @pytest.mark.parametrize(
