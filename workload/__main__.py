@@ -20,7 +20,7 @@ from workload.measure import measure
 from workload.options import End, Options
 from workload.probe import probe
 from workload.producer import produce
-from workload.result import Gpu, Problem, Result, Verdict, WorkloadError
+from workload.result import CudaDriver, Gpu, Problem, Result, Verdict, WorkloadError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -104,7 +104,7 @@ def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result,
         if error.verdict is Verdict.NO_GPU:
             log.gpus([])
         raise
-    result.cuda_driver_version, result.gpus = cuda.version, cuda.gpus
+    result.cuda, result.gpus = CudaDriver(cuda.version), tuple(cuda.gpus)
     result.peers = cuda.peers(links)
     log.gpus(cuda.gpus)
     return cuda, _allocated(options, cuda.gpus), result, log

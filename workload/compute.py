@@ -25,7 +25,7 @@ def compute(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: 
         parts = [_Part(gpu, cuda, options.size, stack) for gpu in gpus]
         for part in parts:
             part.start(seed, foreign)
-        result.compute = [part.finish() for part in parts]
+        result.compute = tuple(part.finish() for part in parts)
     for gpu, done in zip(gpus, result.compute, strict=True):
         wrong = f"{done.wrong_words} wrong" if done.wrong_words else "right"
         seen = f", {done.foreign_words} foreign before" if done.foreign_words else ""

@@ -101,7 +101,7 @@ class _Consumer:
         for gpu in self._importers:
             with ExitStack() as passing:
                 stack = held if self._options.until_gone else passing
-                self._result.transfers.append(self._transfer(gpu, stack))
+                self._result.transfers += (self._transfer(gpu, stack),)
             self._tell(self._result.transfers[-1])
         problem = self._problem()
         try:
@@ -119,10 +119,16 @@ class _Consumer:
             WorkloadError: they do not hold what they held before (checksum-wrong), or cannot be
                 read (cuda-error).
         """
-        for index, transfer in enumerate(self._result.transfers):
-            if buffer := self._held.get(transfer.importer):
-                self._result.transfers[index] = self._once_more(buffer, transfer)
-                self._tell(self._result.transfers[index])
+        again = {
+            transfer.importer: self._once_more(buffer, transfer)
+            for transfer in self._result.transfers
+            if (buffer := self._held.get(transfer.importer))
+        }
+        self._result.transfers = tuple(
+            again.get(transfer.importer, transfer) for transfer in self._result.transfers
+        )
+        for transfer in again.values():
+            self._tell(transfer)
         if problem := self._problem():
             raise problem
 

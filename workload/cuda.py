@@ -20,7 +20,6 @@ from workload.library import Handle, Library
 from workload.result import Gpu, Peer, Problem, Verdict, WorkloadError
 
 NO_DEVICE = 100
-PEER_ACCESS_UNSUPPORTED = 217
 _PEER_ACCESS_ALREADY_ENABLED = 704
 _WORKLOADS_FAULT = {
     200: "the kernels' PTX is no valid image",
@@ -105,13 +104,13 @@ class Cuda:
             device = self._driver.Device(importer.ordinal)
             return bool(device.can_access_peer(self._driver.Device(exporter.ordinal)))
 
-    def peers(self, links: Mapping[tuple[str, str], str]) -> list[Peer]:
+    def peers(self, links: Mapping[tuple[str, str], str]) -> tuple[Peer, ...]:
         """What each visible GPU is to each other one.
 
         Args:
             links: what connects two GPUs, by their UUIDs.
         """
-        return [
+        return tuple(
             Peer(
                 importer=one.uuid,
                 exporter=other.uuid,
@@ -124,7 +123,7 @@ class Cuda:
             for one in self.gpus
             for other in self.gpus
             if one is not other
-        ]
+        )
 
     def _p2p(self, attribute: int, one: Gpu, other: Gpu) -> int | None:
         value = ctypes.c_int()

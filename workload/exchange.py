@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from workload.result import Offer, Problem, Verdict, WorkloadError
+from workload.reading import ReportError
+from workload.result import OFFER_MARK, Offer, Problem, Verdict, WorkloadError
 
 _OFFER = "offer.fifo"
 """From producer to consumer: the offer, filled up with blanks, once for each consumer."""
@@ -116,16 +117,15 @@ class ProducerSide:
             # O_RDWR: opening waits for no reader, and the line stays until one comes (fifo(7)).
             self._offer = os.open(_fifo(folder / _OFFER), os.O_RDWR | os.O_NONBLOCK)
 
-    def publish(self, offer: Offer, consumers: int, log: str) -> None:
+    def publish(self, offer: Offer, consumers: int) -> None:
         """Hand the offer over.
 
         Args:
             offer: what to hand over.
             consumers: to how many, in a folder.
-            log: the beginning of the line, where the offer goes through the log.
         """
         if self._offer is None:
-            print(f"{log}offer {offer.line()}", flush=True)
+            print(OFFER_MARK + offer.line(), flush=True)
             return
         for _ in range(consumers):
             os.write(self._offer, offer.line().encode().ljust(select.PIPE_BUF))
@@ -165,7 +165,7 @@ class ConsumerSide:
                 raise partner_never_came("the producer ended without an offer")
         try:
             return Offer.parse(text)
-        except ValueError as error:
+        except ReportError as error:
             raise partner_never_came(f"what stood in the folder is no offer: {error}") from error
 
     def wait_until_gone(self, waiting: Waiting) -> None:

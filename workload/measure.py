@@ -20,8 +20,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from workload.buffer import WORD
+from workload.codes import PEER_ACCESS_UNSUPPORTED
 from workload.consumer import refuse_stale
-from workload.cuda import ANSWER_BYTES, PEER_ACCESS_UNSUPPORTED, Context, Cuda
+from workload.cuda import ANSWER_BYTES, Context, Cuda
 from workload.log import Log
 from workload.options import Options
 from workload.probe import importer, ring_looked
@@ -74,7 +75,7 @@ def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, 
         if times is None:
             log.say(f"{path}: the two GPUs have no peer access: not measured")
             return
-        result.open.append(OpenTime(path, statistics.median(times), times))
+        result.open += (OpenTime(path, statistics.median(times), tuple(times)),)
         own = stack.enter_context(context.allocated(size))
         scratch = stack.enter_context(context.allocated(size))
         answer = stack.enter_context(context.allocated(ANSWER_BYTES))
@@ -97,9 +98,9 @@ def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, 
                 for name, address in memories.items()
             }
             for name, seconds in _in_turns(context, starts).items():
-                rates = [round(size / each / 1e9, 3) for each in seconds]
+                rates = tuple(round(size / each / 1e9, 3) for each in seconds)
                 median = statistics.median(rates)
-                result.bandwidth.append(Bandwidth(name, direction, method, size, median, rates))
+                result.bandwidth += (Bandwidth(name, direction, method, size, median, rates),)
                 log.say(f"{name}: {direction} by {method} {median:.1f} GB/s")
         for name, address in memories.items():
             found = context.verify(address, 0, size // WORD, seed)

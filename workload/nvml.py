@@ -57,7 +57,7 @@ class Shown:
     """What NVML showed."""
 
     driver_version: str | None
-    gpus: list[NvmlGpu]
+    gpus: tuple[NvmlGpu, ...]
     links: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
     """``NVLink`` or ``PCIe`` by two GPUs' UUIDs; a pair of which NVML does not tell is missing."""
 
@@ -106,7 +106,7 @@ class _Nvml:
         count = ctypes.c_uint()
         self.need("nvmlDeviceGetCount_v2", ctypes.byref(count))
         devices = [self._device(index) for index in range(count.value)]
-        gpus = [self._gpu(index, device) for index, device in enumerate(devices)]
+        gpus = tuple(self._gpu(index, device) for index, device in enumerate(devices))
         pairs = {
             (one.uuid, other.uuid): self._link(devices[one.index], devices[other.index])
             for one in gpus

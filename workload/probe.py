@@ -16,7 +16,9 @@ from workload.consumer import refuse_stale
 from workload.cuda import LAZY_ENABLE_PEER_ACCESS, Context, Cuda, Opening
 from workload.log import Log
 from workload.options import Options
+from workload.reading import read
 from workload.result import (
+    CONTEXT_BROKEN,
     HANDLE_BYTES,
     Attempt,
     Extras,
@@ -49,16 +51,16 @@ def probe(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Lo
     names = options.attempts or tuple(
         name for name, extra in attempts.NAMES.items() if offer.extras or not extra
     )
-    result.attempts = [Attempt(**done) for done in json.loads(os.environ.pop(_DONE, "[]"))]
+    result.attempts = tuple(read(Attempt, done) for done in json.loads(os.environ.pop(_DONE, "[]")))
     with cuda.context(importer(options, gpus, offer)) as context:
         prober = _Prober(cuda, context, offer)
         for number in range(len(result.attempts), len(names)):
             attempt = prober.attempt(names[number])
             broken = context.broken()
             if broken:
-                note = f"the context is broken since then ({broken.name}, {broken.code})"
+                note = f"{CONTEXT_BROKEN} ({broken.name}, {broken.code})"
                 attempt = replace(attempt, note="; ".join(filter(None, (attempt.note, note))))
-            result.attempts.append(attempt)
+            result.attempts += (attempt,)
             _tell(log, attempt)
             if broken:
                 _go_on_in_a_fresh_process(result.attempts)
@@ -84,7 +86,7 @@ def ring_looked(context: Context, offer: Offer) -> None:
         Buffer(context, address, offer.bytes, offer.seed).ring(Doorbell.LOOKED)
 
 
-def _go_on_in_a_fresh_process(done: list[Attempt]) -> None:
+def _go_on_in_a_fresh_process(done: tuple[Attempt, ...]) -> None:
     """Start this program again in place of itself: CUDA begins anew, the PID stays."""
     sys.stdout.flush()
     environment = {**os.environ, _DONE: json.dumps([asdict(attempt) for attempt in done])}

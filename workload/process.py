@@ -27,12 +27,12 @@ def describe() -> Process:
     )
     return Process(
         own_pid=os.getpid(),
-        nspid=[int(pid) for pid in fields["NSpid"].split()],
+        nspid=tuple(int(pid) for pid in fields["NSpid"].split()),
         uid=os.getuid(),
         gid=os.getgid(),
-        uid_map=[
+        uid_map=tuple(
             " ".join(line.split()) for line in Path("/proc/self/uid_map").read_text().splitlines()
-        ],
+        ),
         pid_namespace=_namespace("pid"),
         ipc_namespace=_namespace("ipc"),
         user_namespace=_namespace("user"),

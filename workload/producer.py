@@ -56,7 +56,7 @@ def produce(
             extras=extras,
         )
         log.say(f"filled {options.bytes >> 20} MiB on GPU {gpus[0].ordinal}, verified it")
-        side.publish(result.offer, options.consumers, log.prefix)
+        side.publish(result.offer, options.consumers)
         if options.end is End.KILL:
             process.kill_oneself()
         if options.end is End.EXIT:
@@ -89,7 +89,7 @@ def _extras(context: Context, address: int, seed: int) -> Iterator[Extras]:
             freed=freed,
             interior=context.export(address + _INTERIOR).hex(),
             interior_offset=_INTERIOR,
-            small=small,
+            small=tuple(small),
             event=event,
         )
 
@@ -165,9 +165,9 @@ def _verify_write_of_one(buffer: Buffer, rung: Doorbell, result: Result) -> None
         found["cross"] = buffer.verify(second, 2)
     elif rung is Doorbell.SAME_WROTE_HALF and (untouched := buffer.verify(second, 0)).wrong:
         raise _wrong("verify the half that nobody wrote", untouched)
-    result.seen = [
+    result.seen = tuple(
         Seen(path, each.words, each.wrong, each.first_wrong) for path, each in found.items()
-    ]
+    )
     for path, each in found.items():
         if each.wrong:
             raise _wrong(f"verify the consumer's write over path {path}", each)

@@ -1,6 +1,7 @@
 """What the workload reports: the schema of its result, its verdicts and exit codes.
 
-Needs the standard library only, so that whoever reads results can import it.
+The program writes it and the suite reads it, so it needs the standard library only. What newer
+versions of the schema add has a default: then results of an older workload can still be read.
 """
 
 from __future__ import annotations
@@ -9,13 +10,22 @@ import enum
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Self
+
+from workload.codes import PEER_ACCESS_UNSUPPORTED
+from workload.reading import ReportError, read
 
 SCHEMA = "dra-conformance/workload/v1"
 
 TERMINATION_MESSAGE_LIMIT = 3072
 """Bytes. The kubelet cuts a termination message at 4,096."""
+
+OFFER_MARK = "Producer: offer "
+"""How the line of the log begins that has an offer's JSON."""
+CONTEXT_BROKEN = "the context is broken since then"
+"""In the note of an `Attempt`."""
 
 
 class Verdict(enum.StrEnum):
@@ -111,14 +121,14 @@ class NvmlGpu:
 
     index: int
     uuid: str
-    name: str | None
-    minor: int | None
+    name: str | None = None
+    minor: int | None = None
     """N of ``/dev/nvidiaN``."""
-    pci: str | None
+    pci: str | None = None
     """In CUDA's form: ``domain:bus:device.function``, four digits of domain, capitals."""
-    memory: int | None
+    memory: int | None = None
     """Bytes."""
-    compute_capability: str | None
+    compute_capability: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,26 +158,10 @@ class Extras:
     """Of a pointer into the main allocation."""
     interior_offset: int
     """Where that pointer lies, in bytes."""
-    small: list[str]
+    small: tuple[str, ...]
     """Of allocations of 2 MiB; the n-th is filled with pattern(seed + 100 + n)."""
     event: str
     """``CUipcEventHandle``: of an event recorded after the fill."""
-
-    @staticmethod
-    def of(given: object) -> Extras:
-        """Read an offer's extras.
-
-        Raises:
-            ValueError: they are none; ``str()`` says what is missing or wrong.
-        """
-        if not isinstance(given, dict):
-            raise ValueError(f"'extras' is {given!r}, not a JSON object")
-        extras = Extras(**_fields(given, _EXTRAS_FIELDS))
-        handles = {"freed": extras.freed, "interior": extras.interior, "event": extras.event}
-        handles |= {f"small[{number}]": handle for number, handle in enumerate(extras.small)}
-        for name, handle in handles.items():
-            _need_digits(f"extras.{name}", handle, 2 * HANDLE_BYTES)
-        return extras
 
 
 @dataclass(frozen=True)
@@ -196,20 +190,23 @@ class Offer:
         """Read an offer's JSON.
 
         Raises:
-            ValueError: it is none; ``str()`` says what is missing or wrong.
+            ReportError: it is none.
         """
         try:
             given = json.loads(text)
         except ValueError as error:
-            raise ValueError(f"it is not JSON ({error})") from error
+            raise ReportError(f"it is not JSON ({error})") from error
         if not isinstance(given, dict):
-            raise ValueError("it is not a JSON object")
-        extras = given.get("extras")
-        offer = Offer(
-            **_fields(given, _OFFER_FIELDS), extras=None if extras is None else Extras.of(extras)
-        )
+            raise ReportError("it is not a JSON object")
+        # Only a consumer says that it rewrote the PID, never an offer.
+        offer = replace(read(Offer, given), rewritten_pid=None)
         _need_digits("handle", offer.handle, 2 * HANDLE_BYTES)
         _need_digits("checksum", offer.checksum, 16)
+        if (more := offer.extras) is not None:
+            handles = {"freed": more.freed, "interior": more.interior, "event": more.event}
+            handles |= {f"small[{number}]": handle for number, handle in enumerate(more.small)}
+            for name, handle in handles.items():
+                _need_digits(f"extras.{name}", handle, 2 * HANDLE_BYTES)
         return offer
 
     def line(self) -> str:
@@ -236,60 +233,31 @@ def with_pid(handle: bytes, pid: int) -> bytes:
     return bytes(changed)
 
 
-_OFFER_FIELDS: dict[str, type] = {
-    "nonce": str,
-    "handle": str,
-    "bytes": int,
-    "seed": int,
-    "checksum": str,
-    "exporter": str,
-    "own_pid": int,
-}
-_EXTRAS_FIELDS: dict[str, type] = {
-    "freed": str,
-    "interior": str,
-    "interior_offset": int,
-    "small": list,
-    "event": str,
-}
-
-
-def _fields(given: dict[str, Any], kinds: dict[str, type]) -> dict[str, Any]:
-    """The values of the fields, each of its kind."""
-    values: dict[str, Any] = {}
-    for name, kind in kinds.items():
-        value = given.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{name!r} is {value!r}, not a {kind.__name__}")
-        values[name] = value
-    return values
-
-
-def _need_digits(name: str, text: object, length: int) -> None:
-    if not isinstance(text, str) or not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text):
-        raise ValueError(f"{name!r} is {text!r}, not {length} hexadecimal digits")
+def _need_digits(name: str, text: str, length: int) -> None:
+    if not re.fullmatch(rf"[0-9a-fA-F]{{{length}}}", text):
+        raise ReportError(f"{name!r} is {text!r}, not {length} hexadecimal digits")
 
 
 @dataclass(frozen=True)
 class Process:
-    """The process that did it, as the kernel shows it to itself."""
+    """The process that did it, as the kernel shows it to itself; what nobody told is None."""
 
     own_pid: int
-    nspid: list[int]
+    nspid: tuple[int, ...] = ()
     """Its PIDs from the namespace of ``/proc`` down to its own."""
-    uid: int
-    gid: int
-    uid_map: list[str]
+    uid: int | None = None
+    gid: int | None = None
+    uid_map: tuple[str, ...] = ()
     """Lines of ``/proc/self/uid_map``: first uid inside, first outside, how many."""
-    pid_namespace: str
-    ipc_namespace: str
-    user_namespace: str
-    network_namespace: str
-    mount_namespace: str
-    cap_eff: str
+    pid_namespace: str | None = None
+    ipc_namespace: str | None = None
+    user_namespace: str | None = None
+    network_namespace: str | None = None
+    mount_namespace: str | None = None
+    cap_eff: str | None = None
     """Effective capabilities; 16 hexadecimal digits."""
-    no_new_privs: int
-    seccomp: int
+    no_new_privs: int | None = None
+    seccomp: int | None = None
     """0 none, 1 strict, 2 filter."""
 
 
@@ -300,7 +268,7 @@ class Seen:
     path: str
     words: int
     wrong_words: int
-    first_wrong: int | None
+    first_wrong: int | None = None
 
 
 @dataclass(frozen=True)
@@ -317,8 +285,9 @@ class Transfer:
 
     path: str
     """``same``: the importing GPU is the exporting one; ``cross``: it is another."""
-    importer: str
-    exporter: str
+    importer: str = ""
+    exporter: str = ""
+    """Both GPUs' UUIDs."""
     can_access_peer: bool | None = None
     """CUDA's answer before opening; None where there is nothing to ask."""
     opened: bool = False
@@ -338,12 +307,11 @@ class Transfer:
     @property
     def lacks_peer_access(self) -> bool:
         """Whether it was not opened because these two GPUs cannot: no fault of anyone."""
-        peer_access_unsupported = 217
         return (
             self.path == "cross"
             and self.can_access_peer is False
             and self.error is not None
-            and self.error.code == peer_access_unsupported
+            and self.error.code == PEER_ACCESS_UNSUPPORTED
         )
 
 
@@ -381,6 +349,11 @@ class Attempt:
     note: str = ""
     """What else is to be said."""
 
+    @property
+    def broke_context(self) -> bool:
+        """Whether every call of CUDA failed after it, so that the process had to begin anew."""
+        return CONTEXT_BROKEN in self.note
+
 
 @dataclass(frozen=True)
 class Bandwidth:
@@ -395,7 +368,7 @@ class Bandwidth:
     bytes: int
     gbps: float
     """The samples' median; 10^9 bytes a second."""
-    samples: list[float]
+    samples: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -404,8 +377,27 @@ class OpenTime:
 
     path: str
     ms_median: float
-    samples: list[float]
+    samples: tuple[float, ...]
     """Milliseconds in their order: the first is the first open of the process."""
+
+
+@dataclass(frozen=True)
+class CudaDriver:
+    """The library ``libcuda.so.1``."""
+
+    driver_version: int | None = None
+    """As ``cuDriverGetVersion`` has it: 13000 for CUDA 13.0."""
+
+
+@dataclass(frozen=True)
+class Termination:
+    """A result's short form: the container's termination message."""
+
+    verdict: Verdict
+    sha256: str
+    """Of the result's line."""
+    role: str = ""
+    error: Problem | None = None
 
 
 @dataclass
@@ -414,85 +406,64 @@ class Result:
 
     role: str
     process: Process
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     """The variables that the process found when it started."""
     nonce: str | None = None
     verdict: Verdict = Verdict.OK
     error: Problem | None = None
-    cuda_driver_version: int | None = None
-    """As ``cuDriverGetVersion`` has it: 13000 for CUDA 13.0."""
+    cuda: CudaDriver = CudaDriver()
     driver_version: str | None = None
     """The GPU driver's, as NVML has it: ``580.159.04``."""
-    device_nodes: list[str] = field(default_factory=list)
+    device_nodes: tuple[str, ...] = ()
     """Names below ``/dev`` that begin with ``nvidia``, sorted; of folders what is in them."""
-    nvml: list[NvmlGpu] | None = None
+    nvml: tuple[NvmlGpu, ...] | None = None
     nvml_error: str | None = None
     """Why ``nvml`` is None."""
-    gpus: list[Gpu] = field(default_factory=list)
-    peers: list[Peer] = field(default_factory=list)
+    gpus: tuple[Gpu, ...] = ()
+    peers: tuple[Peer, ...] = ()
     """Each ordered pair of visible GPUs."""
     offer: Offer | None = None
-    seen: list[Seen] = field(default_factory=list)
-    transfers: list[Transfer] = field(default_factory=list)
-    compute: list[Computed] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    bandwidth: list[Bandwidth] = field(default_factory=list)
-    open: list[OpenTime] = field(default_factory=list)
+    seen: tuple[Seen, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    compute: tuple[Computed, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    bandwidth: tuple[Bandwidth, ...] = ()
+    open: tuple[OpenTime, ...] = ()
+
+    @classmethod
+    def read(cls, document: Mapping[str, object]) -> Self:
+        """Read a result's JSON object.
+
+        Raises:
+            ReportError: it is none.
+        """
+        result = read(cls, document)
+        said = (document.get("verdict"), document.get("exit"))
+        if said != (result.verdict, result.verdict.exit):
+            raise ReportError("'verdict' is {!r} and 'exit' {!r}".format(*said))
+        return result
 
     def end(self, reason: WorkloadError) -> None:
         """Note why the process ends early."""
         self.verdict, self.error = reason.verdict, reason.problem
 
-    def document(self) -> dict[str, Any]:
-        """The result in the schema's form."""
-        return {
-            "schema": SCHEMA,
-            "role": self.role,
-            "nonce": self.nonce,
-            "verdict": str(self.verdict),
-            "exit": self.verdict.exit,
-            "error": asdict(self.error) if self.error else None,
-            "process": asdict(self.process),
-            "environment": self.environment,
-            "cuda": {"driver_version": self.cuda_driver_version},
-            "driver_version": self.driver_version,
-            "device_nodes": self.device_nodes,
-            "nvml": [asdict(gpu) for gpu in self.nvml] if self.nvml is not None else None,
-            "nvml_error": self.nvml_error,
-            "gpus": [asdict(gpu) for gpu in self.gpus],
-            "peers": [asdict(item) for item in self.peers],
-            "offer": asdict(self.offer) if self.offer else None,
-            "seen": [asdict(item) for item in self.seen],
-            "transfers": [asdict(item) for item in self.transfers],
-            "compute": [asdict(item) for item in self.compute],
-            "attempts": [asdict(item) for item in self.attempts],
-            "bandwidth": [asdict(item) for item in self.bandwidth],
-            "open": [asdict(item) for item in self.open],
-        }
-
     def line(self) -> str:
         """The result as the last line of the log."""
-        return json.dumps(self.document())
+        return _line(self)
 
     def termination_message(self) -> str:
         """The result's short form, at most `TERMINATION_MESSAGE_LIMIT` bytes."""
         digest = hashlib.sha256(self.line().encode()).hexdigest()
-
-        def message(error: Problem | None) -> str:
-            return json.dumps(
-                {
-                    "schema": SCHEMA,
-                    "role": self.role,
-                    "verdict": str(self.verdict),
-                    "exit": self.verdict.exit,
-                    "error": asdict(error) if error else None,
-                    "sha256": digest,
-                }
-            )
-
-        text = message(self.error)
+        short = Termination(self.verdict, digest, self.role, self.error)
+        text = _line(short)
         if self.error and len(text) > TERMINATION_MESSAGE_LIMIT:
             # JSON writes a character as six bytes at most.
-            keep = (TERMINATION_MESSAGE_LIMIT - len(message(replace(self.error, text="")))) // 6
-            text = message(replace(self.error, text=self.error.text[: keep - 1] + "…"))
+            bare = _line(replace(short, error=replace(self.error, text="")))
+            keep = (TERMINATION_MESSAGE_LIMIT - len(bare)) // 6
+            cut = replace(self.error, text=self.error.text[: keep - 1] + "…")
+            text = _line(replace(short, error=cut))
         return text
+
+
+def _line(told: Result | Termination) -> str:
+    return json.dumps({"schema": SCHEMA, "exit": told.verdict.exit, **asdict(told)})

@@ -10,11 +10,12 @@ from harness.cluster.kinds import Object, name_of
 from harness.cluster.observe import LogFollower
 from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
+from harness.scenario.report import Report
 from harness.scenario.slice_writes import SliceWrites
-from harness.scenario.workload_report import WorkloadReport
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import Blame, Finding, InconclusiveError, JudgementError, judge
+from workload.result import Termination, Verdict
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Container:
         self.args = tuple(args)
         """What the workload was asked to do."""
         self.claims = tuple(claims)
-        self.verdict = "ok"
+        self.verdict = Verdict.OK
         """The workload's verdict that shows that all is well."""
         self.pod: Object | None = None
         """As last seen."""
@@ -76,13 +77,13 @@ class Container:
         self.follower: LogFollower | None = None
         self.admitted: Observed[Object] = Observed(f"the {role}'s pod")
         self.started: Observed[Object] = Observed(f"the start of the {role}'s container")
-        self.report: Observed[WorkloadReport] = Observed(f"the {role}'s report")
+        self.report: Observed[Report] = Observed(f"the {role}'s report")
         """Of its last start."""
-        self.earlier: list[Observed[WorkloadReport]] = []
+        self.earlier: list[Observed[Report]] = []
         """The reports of the starts before, oldest first."""
         self.last_state: Object = {}
         """How it ended before its last start, as the kubelet has it."""
-        self.message: Observed[Mapping[str, Any]] = Observed(f"the {role}'s termination message")
+        self.message: Observed[Termination] = Observed(f"the {role}'s termination message")
 
     @property
     def rests(self) -> bool:
@@ -242,7 +243,7 @@ class Evidence(EvidenceBase):
             raise InconclusiveError(Finding(head, name, ", ".join(among), Blame.SUITE))
         return among[name]
 
-    def report(self, role: str, start: int = -1) -> WorkloadReport:
+    def report(self, role: str, start: int = -1) -> Report:
         """Read what a container reported.
 
         Args:
@@ -259,6 +260,6 @@ class Evidence(EvidenceBase):
                 f"the {role} failed before its task: {report.error_text()}",
                 expected="a result about the GPUs",
                 observed=report.error_text(),
-                cause=causes.of_cuda({**(report.error or {}), "blame": "workload"}),
+                cause=causes.of_cuda(report.error, at_fault=True),
             )
         return report

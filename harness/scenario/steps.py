@@ -44,19 +44,18 @@ from harness.scenario.pods import (
     restarts,
     termination,
 )
-from harness.scenario.reservation import Reservation
-from harness.scenario.run import SCENARIO_LABEL, Run
-from harness.scenario.security import Security
-from harness.scenario.slice_writes import SliceWrites, slices_over_time
-from harness.scenario.waiting import Waiting
-from harness.scenario.workload_report import (
-    ReportError,
-    WorkloadReport,
+from harness.scenario.report import (
+    Report,
     offer_of,
     parse,
     parse_termination,
     result_line,
 )
+from harness.scenario.reservation import Reservation
+from harness.scenario.run import SCENARIO_LABEL, Run
+from harness.scenario.security import Security
+from harness.scenario.slice_writes import SliceWrites, slices_over_time
+from harness.scenario.waiting import Waiting
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
@@ -67,6 +66,7 @@ from harness.verdict.finding import (
     UnmetError,
     judge,
 )
+from workload.reading import ReportError
 
 
 class Steps(Waiting):
@@ -573,7 +573,7 @@ class Steps(Waiting):
             again = restarts(seen.obj, role) >= number and has_started(seen.obj, role)
             return seen.obj if again else None
 
-        before: Observed[WorkloadReport] = Observed(f"the {role}'s report before restart {number}")
+        before: Observed[Report] = Observed(f"the {role}'s report before restart {number}")
         container.earlier.append(before)
         container.report = Observed(f"the {role}'s report after restart {number}")
         seen = self.wait(

@@ -14,6 +14,8 @@ from typing import Any
 
 from harness.cluster.kinds import Object
 from harness.verdict.finding import Blame, Finding
+from workload.codes import INVALID_CONTEXT
+from workload.result import Problem
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ _CUDA: Mapping[int, Cause] = {
         Blame.DRIVER,
         "look at the CDI specification that the driver wrote for the claim on the node",
     ),
-    201: Cause(
+    INVALID_CONTEXT: Cause(
         "CUDA takes the importing process for the exporting one (CUDA error 201), although their"
         " own PIDs differ",
         Blame.DRIVER,
@@ -375,30 +377,35 @@ NODE_NOT_READY = Cause(
 )
 
 
-def of_cuda(error: Mapping[str, Any] | None, *, equal_own_pids: bool = False) -> Cause | None:
+def of_cuda(
+    error: Problem | None, *, equal_own_pids: bool = False, at_fault: bool = False
+) -> Cause | None:
     """Find the likely cause of a workload's error.
 
     Where the workload reports a fault of its own, nobody else is responsible.
+
+    Args:
+        error: what the workload reported, if it did.
+        equal_own_pids: whether exporter and importer had the same own PID.
+        at_fault: whether the workload's verdict says that it is at fault.
     """
-    if not error:
-        return None
-    cause = _of_cuda(error, equal_own_pids)
-    if error.get("blame") == "workload" and (cause is None or cause.blame is not Blame.WORKLOAD):
+    cause = _of_cuda(error, equal_own_pids) if error is not None else None
+    at_fault = at_fault or (error is not None and error.blame == "workload")
+    if at_fault and (cause is None or cause.blame is not Blame.WORKLOAD):
         return Cause("the workload itself is at fault", Blame.WORKLOAD)
     return cause
 
 
-def _of_cuda(error: Mapping[str, Any], equal_own_pids: bool) -> Cause | None:
-    text, code = str(error.get("text") or ""), error.get("code")
-    if "libcuda.so.1" in text and re.search(r"cannot open|not found|No such file", text):
+def _of_cuda(error: Problem, equal_own_pids: bool) -> Cause | None:
+    if "libcuda.so.1" in error.text and re.search(
+        r"cannot open|not found|No such file", error.text
+    ):
         return _LIBCUDA
-    if "undefined symbol" in text:
+    if "undefined symbol" in error.text:
         return _UNRESOLVED
-    if code == 201 and equal_own_pids:
+    if error.code == INVALID_CONTEXT and equal_own_pids:
         return EQUAL_OWN_PIDS
-    if isinstance(code, int) and code in _CUDA:
-        return _CUDA[code]
-    return None
+    return _CUDA.get(error.code) if error.code is not None else None
 
 
 def of_events(events: Iterable[Object]) -> Cause | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from workload.codes import INVALID_CONTEXT
+
 Codes = Mapping[str, frozenset[int]]
 """Answers (0: opened) by the version of the GPU driver they were seen on."""
 
@@ -33,8 +35,8 @@ REFUSED: Mapping[str, Codes] = {
     "truncated-32": _seen(1, 400),
     "flags-0": _seen(1),
     "flags-2": _seen(1),
-    "own": _seen(201),
-    "pid-of-importer": _seen(201),
+    "own": _seen(INVALID_CONTEXT),
+    "pid-of-importer": _seen(INVALID_CONTEXT),
 }
 """What must be refused."""
 

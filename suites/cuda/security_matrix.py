@@ -8,7 +8,6 @@ were started.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,10 +15,10 @@ from harness.checks.check import Part
 from harness.options import Impact
 from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.pod_spec import FOLDER, ContainerSpec
+from harness.scenario.report import Report
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.scenario.scenario import CUDA, Scenario, scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import WorkloadReport
 from harness.verdict.finding import JudgementError, UnsupportedError
 from harness.verdict.table import Cell, Table
 from suites.cuda.security_rows import (
@@ -31,7 +30,9 @@ from suites.cuda.security_rows import (
     MatrixRow,
 )
 from suites.cuda.tables import SIMULATED, answered
-from suites.cuda.transfers import INVALID_CONTEXT, code_of
+from suites.cuda.transfers import code_of
+from workload.codes import INVALID_CONTEXT
+from workload.result import Offer, Verdict
 
 ROWS_AT_A_TIME = 6
 BYTES = 8 << 20
@@ -115,7 +116,7 @@ def _run_two_pods(steps: Steps, row: MatrixRow, claim: Claim) -> None:
         offer = steps.offer(exporter)
         way = ["--offer", offer]
         if row.same_number:
-            own_pid = int(json.loads(offer)["own_pid"])
+            own_pid = Offer.parse(offer).own_pid
             if own_pid > LARGEST_FORKED_PID:
                 raise UnsupportedError(
                     f"the exporter's PID on the host is {own_pid}: too large for the importer to"
@@ -132,7 +133,7 @@ def _run_two_pods(steps: Steps, row: MatrixRow, claim: Claim) -> None:
     )
     steps.finish(importer)
     report = importer.report.known()
-    if report is not None and report.verdict == "ok":
+    if report is not None and report.verdict is Verdict.OK:
         steps.finish(exporter)
 
 
@@ -155,7 +156,7 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
     refused = [c for one in scenarios.values() for c in one.containers.values() if c.rests]
     simulated = any(one.simulated for one in scenarios.values())
     rows: list[tuple[Cell, ...]] = []
-    reports: list[WorkloadReport] = []
+    reports: list[Report] = []
     agreeing, contrary = 0, []
     for row in ROWS:
         if row.name not in found:
@@ -182,9 +183,8 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
             agreeing += 1
         else:
             contrary.append(row.name)
-        rows.append(
-            (*_about(row), exporter.own_pid, importer.own_pid, pid, answered(same), answered(cross))
-        )
+        pids = (exporter.process.own_pid, importer.process.own_pid, pid)
+        rows.append((*_about(row), *pids, answered(same), answered(cross)))
     for container in refused:
         if container.role in NOT_RESTRICTED:
             taken = "taken" if container.admitted.known() is not None else "not run to its end"
@@ -216,8 +216,8 @@ def _about(row: MatrixRow) -> tuple[str, str, str, str]:
     return (row.name, f"{where}{row.exporter}", f"{where}{row.importer}", row.transport)
 
 
-def _follows_the_rule(pid_in_handle: int, importer: WorkloadReport) -> bool:
-    equal = pid_in_handle == importer.own_pid
+def _follows_the_rule(pid_in_handle: int, importer: Report) -> bool:
+    equal = pid_in_handle == importer.process.own_pid
     return all(
         code_of(transfer) == INVALID_CONTEXT if equal else transfer.opened
         for transfer in importer.transfers
@@ -226,7 +226,7 @@ def _follows_the_rule(pid_in_handle: int, importer: WorkloadReport) -> bool:
 
 
 def _statement(
-    reports: list[WorkloadReport], agreeing: int, contrary: list[str], *, simulated: bool
+    reports: list[Report], agreeing: int, contrary: list[str], *, simulated: bool
 ) -> str:
     if not reports:
         return ""

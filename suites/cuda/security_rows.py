@@ -52,8 +52,8 @@ class MatrixRow:
         """
         importer = row.report(IMPORTER)
         if self.rewrite_pid:
-            return importer.own_pid if self.rewrite_pid == "own" else int(self.rewrite_pid)
-        return row.report(EXPORTER).own_pid
+            return importer.process.own_pid if self.rewrite_pid == "own" else int(self.rewrite_pid)
+        return row.report(EXPORTER).process.own_pid
 
 
 _PLAIN = Security()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from harness.scenario.evidence import Evidence
-from harness.scenario.workload_report import Transfer, WorkloadReport
+from harness.scenario.report import Report
 from harness.verdict.table import Cell, Table
 from suites.cuda.transfers import IMPORTER, code_of
+from workload.result import Transfer
 
 SIMULATED = "SIMULATED GPUs: the codes are those that the simulation was given"
 
@@ -21,7 +22,7 @@ def answered(transfer: Transfer | None) -> Cell:
     return "ok" if transfer.wrong_words == 0 else f"{transfer.wrong_words} words wrong"
 
 
-def _reports(scenarios: Mapping[str, Evidence]) -> Iterator[tuple[WorkloadReport, bool]]:
+def _reports(scenarios: Mapping[str, Evidence]) -> Iterator[tuple[Report, bool]]:
     """The importers' reports, and whether they are of simulated GPUs."""
     for evidence in scenarios.values():
         importer = evidence.containers.get(IMPORTER)
@@ -36,7 +37,7 @@ def handles(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
         yield _handles(report, simulated=simulated)
 
 
-def _handles(report: WorkloadReport, *, simulated: bool) -> Table:
+def _handles(report: Report, *, simulated: bool) -> Table:
     return Table(
         name="handles",
         title="What CUDA says to handles of every kind",
@@ -57,11 +58,10 @@ def speeds(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
             yield _peers(report)
 
 
-def _speeds(report: WorkloadReport, *, simulated: bool) -> Table:
+def _speeds(report: Report, *, simulated: bool) -> Table:
     links = {peer.link for peer in report.peers}
     opened = "; ".join(
-        f"opening the handle ({entry.path}): {entry.ms_median:.3f} ms"
-        for entry in report.open_times
+        f"opening the handle ({entry.path}): {entry.ms_median:.3f} ms" for entry in report.open
     )
     return Table(
         name="bandwidth",
@@ -78,7 +78,7 @@ def _speeds(report: WorkloadReport, *, simulated: bool) -> Table:
     )
 
 
-def _peers(report: WorkloadReport) -> Table:
+def _peers(report: Report) -> Table:
     names = {gpu.uuid: f"GPU {number}" for number, gpu in enumerate(report.gpus)}
     return Table(
         name="peers",

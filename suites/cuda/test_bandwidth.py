@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
+from harness.scenario.report import Report, describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import WorkloadReport, describe
 from harness.verdict import causes
 from harness.verdict.finding import UnsupportedError
 from suites.cuda.tables import speeds
@@ -60,7 +60,7 @@ def judge_ratio(evidence: Evidence, path: str, base: str, least: float) -> None:
         raise UnsupportedError(f"{path} and {base} memory were not both to be had")
 
 
-def pairs(report: WorkloadReport, path: str, base: str) -> list[tuple[str, str, float, float]]:
+def pairs(report: Report, path: str, base: str) -> list[tuple[str, str, float, float]]:
     """Direction, method, and the speeds of two paths, as far as both were measured."""
     speeds = {(b.path, b.direction, b.method): b.gbps for b in report.bandwidth}
     return [

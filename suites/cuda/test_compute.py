@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
+from harness.scenario.report import Report, describe
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import WorkloadReport, describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, counted, short_uuid
 from suites.cuda.transfers import judge_read
+from workload.result import Verdict
 
 SIMULATED_BYTES = str(64 << 20)
 SHARE_OF_FREE_MEMORY = "25%"
@@ -62,11 +63,11 @@ def test_kernels_compute_right_on_every_gpu_at_once(evidence: Evidence) -> None:
     judge_words(evidence, "compute", report, wanted)
 
 
-def judge_words(evidence: Evidence, role: str, report: WorkloadReport, wanted: set[str]) -> None:
+def judge_words(evidence: Evidence, role: str, report: Report, wanted: set[str]) -> None:
     """Each GPU computed on words of its own, all of them right."""
     done = {result.uuid for result in report.compute}
     if done != wanted:
-        why = "" if report.verdict == "ok" else f": {report.error_text()}"
+        why = "" if report.verdict is Verdict.OK else f": {report.error_text()}"
         evidence.fail(
             f"the kernels of the {role} ran on {len(done)} of {counted(len(wanted), 'GPU')}{why}",
             expected=", ".join(sorted(wanted)),

@@ -6,11 +6,12 @@ from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import ContainerSpec
+from harness.scenario.report import Report, describe
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import Gpu, NvmlGpu, WorkloadReport, describe
 from harness.verdict.finding import UnsupportedError, counted, short_uuid
 from suites.cuda.transfers import attempt_of
+from workload.result import Gpu, NvmlGpu
 
 LEAST_MEMORY_FOR_CUDA = 0.95
 """CUDA's total is what the driver leaves of the GPU's memory: 98 to 99.6 % on H100 and H200."""
@@ -269,7 +270,7 @@ def test_memory_of_a_gpu_that_is_not_injected_does_not_open(evidence: Evidence) 
         )
 
 
-def nvml(report: WorkloadReport) -> tuple[NvmlGpu, ...]:
+def nvml(report: Report) -> tuple[NvmlGpu, ...]:
     """The GPUs by NVML.
 
     Raises:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import FOLDER, ContainerSpec
+from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
@@ -24,6 +24,7 @@ from suites.cuda.transfers import (
     judge_read,
     judge_seen,
 )
+from workload.result import Problem, Verdict
 
 IMPORTERS_PID = 300
 OPENS_MEMORY = "cuIpcOpenMemHandle"
@@ -66,7 +67,7 @@ def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) 
     """
     attempt = attempt_of(evidence, IMPORTER, form.name)
     if attempt.code:
-        error = {"code": attempt.code, "name": attempt.error}
+        error = Problem(form.name, "", attempt.code, attempt.error)
         evidence.fail(
             f"{form.name}: {attempt.function} gave {answer(attempt)}",
             expected=f"{attempt.function} succeeds",
@@ -343,7 +344,7 @@ def both_directions(steps: Steps) -> None:
             own_pid=IMPORTERS_PID,
         )
         steps.finish(importer)
-        if importer.report.get().verdict == "ok":
+        if importer.report.get().verdict is Verdict.OK:
             steps.finish(exporter)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
+from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.security import Security
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import Process, Transfer, describe
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
@@ -25,7 +25,9 @@ from harness.verdict.finding import (
 )
 from suites.cuda.security_matrix import FORMS, ROW, restricted_standard
 from suites.cuda.security_rows import EXPORTER, IMPORTER, MatrixRow
-from suites.cuda.transfers import INVALID_CONTEXT, answer
+from suites.cuda.transfers import answer, code_of
+from workload.codes import INVALID_CONTEXT
+from workload.result import Process, Transfer
 
 
 @scenario(needs=CUDA)
@@ -78,13 +80,13 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -
     spec = ROW[form.name]
     need_user_namespaces(row, spec)
     exporter, importer = row.report(EXPORTER), row.report(IMPORTER)
-    pid, own = spec.pid_in_handle(row), importer.own_pid
+    pid, own = spec.pid_in_handle(row), importer.process.own_pid
     for transfer in transfers(row):
-        code = None if transfer.opened else (transfer.error or {}).get("code")
         where = "" if transfer.path == "same" else " on the other GPU"
-        if pid == own and code != INVALID_CONTEXT:
+        if pid == own and code_of(transfer) != INVALID_CONTEXT:
             row.fail(
-                f"PID {pid} in the handle, own {own}: {answer(transfer)}{where}, not 201",
+                f"PID {pid} in the handle, own {own}: {answer(transfer)}{where},"
+                f" not {INVALID_CONTEXT}",
                 expected=f"CUDA error {INVALID_CONTEXT}",
                 observed=describe(transfer),
             )

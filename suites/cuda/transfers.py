@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from harness.scenario.evidence import Evidence
-from harness.scenario.workload_report import Attempt, Transfer, describe
+from harness.scenario.report import describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
+from workload.codes import PEER_ACCESS_UNSUPPORTED
+from workload.result import Attempt, Offer, Transfer
 
 EXPORTER, IMPORTER = "exporter", "importer"
-INVALID_CONTEXT = 201
-"""``CUDA_ERROR_INVALID_CONTEXT`` (cuda.h)."""
-PEER_ACCESS_UNSUPPORTED = 217
-"""``CUDA_ERROR_PEER_ACCESS_UNSUPPORTED`` (cuda.h)."""
 WORD_BYTES = 8
 CONTROL_PAGE_BYTES = 2 << 20
 """At the end of a buffer (`workload.buffer`)."""
@@ -22,7 +17,7 @@ CONTROL_PAGE_BYTES = 2 << 20
 
 def code_of(transfer: Transfer) -> int | None:
     """CUDA's error code of a transfer that did not open; None where it opened."""
-    return None if transfer.opened else (transfer.error or {}).get("code")
+    return None if transfer.opened or transfer.error is None else transfer.error.code
 
 
 def transfer_of(evidence: Evidence, role: str, path: str) -> Transfer:
@@ -67,9 +62,10 @@ def need_peer_access(transfer: Transfer) -> None:
     Raises:
         UnsupportedError: the two GPUs have no peer access.
     """
-    refused = code_of(transfer) == PEER_ACCESS_UNSUPPORTED
-    if transfer.path == "cross" and transfer.can_access_peer is False and refused:
-        raise UnsupportedError("the two GPUs have no peer access (CUDA error 217)")
+    if transfer.lacks_peer_access:
+        raise UnsupportedError(
+            f"the two GPUs have no peer access (CUDA error {PEER_ACCESS_UNSUPPORTED})"
+        )
 
 
 def judge_opened(evidence: Evidence, role: str, path: str, exporter: str = "") -> Transfer:
@@ -87,20 +83,18 @@ def judge_opened(evidence: Evidence, role: str, path: str, exporter: str = "") -
     transfer = transfer_of(evidence, role, path)
     if not transfer.opened:
         need_peer_access(transfer)
-        error = transfer.error or evidence.report(role).error or {}
-        pids = {evidence.report(one).own_pid for one in (role, exporter) if one}
+        error = transfer.error or evidence.report(role).error
+        pids = {evidence.report(one).process.own_pid for one in (role, exporter) if one}
         evidence.fail(
             f"the {role} could not open the memory {_WHERE[path]}: {answer(transfer)}",
             expected="cuIpcOpenMemHandle succeeds",
-            observed=f"{error.get('text') or answer(transfer)}",
+            observed=(error.text if error else "") or answer(transfer),
             cause=causes.of_cuda(error, equal_own_pids=bool(exporter) and len(pids) == 1),
         )
     return transfer
 
 
-def judge_read(
-    evidence: Evidence, role: str, path: str, offer: Mapping[str, Any] | None = None
-) -> Transfer:
+def judge_read(evidence: Evidence, role: str, path: str, offer: Offer | None = None) -> Transfer:
     """Judge that an importer opened the memory and read every word right; answer how.
 
     Args:
@@ -120,7 +114,7 @@ def judge_read(
             observed=describe(transfer),
             cause=causes.of_cuda(transfer.error),
         )
-    checksum = (offer or {}).get("checksum") if path == "same" else None
+    checksum = offer.checksum if offer and path == "same" else None
     right = transfer.checksum == transfer.expected_checksum == (checksum or transfer.checksum)
     if transfer.wrong_words or not right:
         evidence.fail(
@@ -138,9 +132,9 @@ def judge_read(
     return transfer
 
 
-def words_of(offer: Mapping[str, Any]) -> int:
+def words_of(offer: Offer) -> int:
     """Count the words of data of an exported buffer; its last page holds the doorbell."""
-    return (int(offer.get("bytes") or 0) - CONTROL_PAGE_BYTES) // WORD_BYTES
+    return (offer.bytes - CONTROL_PAGE_BYTES) // WORD_BYTES
 
 
 _WHERE = {"same": "on the same GPU", "cross": "on the other GPU"}
@@ -153,12 +147,12 @@ def judge_seen(evidence: Evidence, role: str, path: str) -> None:
         JudgementError: it did not.
     """
     report = evidence.report(role)
-    seen = next((entry for entry in report.seen if entry.get("path") == path), None)
-    if seen is None or seen.get("wrong_words") or not seen.get("words"):
+    seen = next((entry for entry in report.seen if entry.path == path), None)
+    if seen is None or seen.wrong_words or not seen.words:
         how = (
             f"nothing ({report.error_text()})"
             if seen is None
-            else f"{seen.get('wrong_words')} of {seen.get('words')} words wrong"
+            else f"{seen.wrong_words} of {seen.words} words wrong"
         )
         evidence.fail(
             f"the {role} did not see what was written ({path}): {how}",
@@ -171,9 +165,10 @@ def answer(what: Transfer | Attempt) -> str:
     """What CUDA said, for a sentence: ``CUDA_ERROR_INVALID_CONTEXT (201)``."""
     if isinstance(what, Attempt):
         code, name = what.code or None, what.error
+    elif what.error is not None:
+        code, name = what.error.code, what.error.name or what.error.text
     else:
-        error = what.error or {}
-        code, name = error.get("code"), error.get("name") or error.get("text")
+        code, name = None, None
     if code is None:
-        return str(name or "it opened")
+        return name or "it opened"
     return f"{name} ({code})" if name else f"CUDA error {code}"

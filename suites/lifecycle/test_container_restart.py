@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
+from harness.scenario.report import Report
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import WorkloadReport
 from harness.verdict.finding import UnsupportedError, one_line
 
 
@@ -20,7 +20,7 @@ def container_restart(steps: Steps) -> None:
     steps.await_report(user, other)
 
 
-def shown(report: WorkloadReport) -> set[str]:
+def shown(report: Report) -> set[str]:
     """Name what a container was given: environment variables and device nodes."""
     variables = (f"{name}={value}" for name, value in report.environment.items())
     return {*variables, *(f"/dev/{name}" for name in report.device_nodes)}

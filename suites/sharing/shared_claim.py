@@ -17,6 +17,7 @@ from harness.scenario.run import RESTRICTED as RESTRICTED_STANDARD
 from harness.scenario.scenario import CUDA, Scenario
 from harness.scenario.security import EXAMPLE, RESTRICTED, Security
 from harness.scenario.steps import Steps
+from workload.result import Verdict
 
 CLAIM = "shared-dual-gpus"
 ONE_GPU_CLAIM = "shared-single-gpu"
@@ -25,7 +26,6 @@ ROLES = (PRODUCER, CONSUMER)
 AGAIN = "again"
 """The claim of the same devices after they were given back, and the container that uses it."""
 CONSUME = "consume"
-NOT_OPENED = "not-opened"
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ def _through_api(steps: Steps, form: SharedClaim, claim: Claim) -> tuple[Contain
         consume = [CONSUME, "--nonce", steps.nonce, "--offer", offer, *steps.patience()]
     consumer = start(CONSUMER, consume, claim, own_pid=form.own_pids.get(CONSUMER))
     if form.equal_own_pids:
-        consumer.verdict = NOT_OPENED
+        consumer.verdict = Verdict.NOT_OPENED
     if offer is not None:
         steps.await_use(claim, producer, consumer)
     steps.finish(consumer)
     report = consumer.report.known()
-    if offer is None or (report is not None and report.verdict == "ok"):
+    if offer is None or (report is not None and report.verdict is Verdict.OK):
         steps.finish(producer)
     return producer, consumer
 

@@ -20,16 +20,10 @@ from collections.abc import Iterable
 from harness.checks.check import check
 from harness.cluster.inventory import Device, is_allocated, results
 from harness.scenario.evidence import Container, Evidence
-from harness.scenario.workload_report import WorkloadReport, describe
+from harness.scenario.report import Report, describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnmetError, counted, short_uuid
-from suites.cuda.transfers import (
-    INVALID_CONTEXT,
-    judge_opened,
-    judge_read,
-    transfer_of,
-    words_of,
-)
+from suites.cuda.transfers import judge_opened, judge_read, transfer_of, words_of
 from suites.sharing.shared_claim import (
     AGAIN,
     ANY_DRIVER_FORM,
@@ -44,6 +38,8 @@ from suites.sharing.shared_claim import (
     ROLES,
     SharedClaim,
 )
+from workload.codes import INVALID_CONTEXT
+from workload.result import Verdict
 
 SHARING_TWO = (PRIVILEGED_FORM, HOSTPID_FORM, RESTRICTED_FORM)
 SHARING = (*SHARING_TWO, ONE_GPU_FORM)
@@ -178,10 +174,10 @@ def test_results_of_both_pods_arrive_unchanged(evidence: Evidence, form: SharedC
         if container.ended_by_suite:
             continue  # its pod may be gone before the kubelet could tell its last words
         message = container.message.get()
-        if message["sha256"] != report.sha256 or message["verdict"] != report.verdict:
+        if (message.sha256, message.verdict) != (report.sha256, report.verdict):
             evidence.fail(
                 f"the {container.role}'s log and termination message tell different results",
-                expected=f"sha256 {message['sha256']}, verdict {message['verdict']}",
+                expected=f"sha256 {message.sha256}, verdict {message.verdict}",
                 observed=f"sha256 {report.sha256}, verdict {report.verdict}",
                 blame=Blame.CLUSTER,
             )
@@ -341,7 +337,7 @@ def test_gpus_are_named_in_the_container_as_in_the_slice(
         raise UnmetError("no GPU that is in a ResourceSlice was seen in any container")
 
 
-def judge_log(evidence: Evidence, container: Container, report: WorkloadReport) -> None:
+def judge_log(evidence: Evidence, container: Container, report: Report) -> None:
     """Compare the lines for people with the result for programs."""
     if not report.gpus:
         return
@@ -376,7 +372,7 @@ def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedCl
     """
     if not consumer_opens(evidence):
         raise UnmetError("the producer offered nothing, so nothing was imported")
-    pids = {one.role: one.report.get().own_pid for one in both(evidence)}
+    pids = {one.role: one.report.get().process.own_pid for one in both(evidence)}
     if len(set(pids.values())) != len(pids):
         evidence.fail(
             f"both processes have the PID {pids['producer']} for themselves",
@@ -462,20 +458,20 @@ def test_producer_sees_what_the_consumer_wrote(evidence: Evidence, form: SharedC
     """What the importing pod writes into the shared memory MUST be seen by the exporting pod."""
     consumer, producer = evidence.report(CONSUMER), evidence.report(PRODUCER)
     wrote = {transfer.path for transfer in consumer.transfers if transfer.wrote}
-    buffer = words_of(producer.offer or {})
+    buffer = words_of(producer.offer) if producer.offer else 0
     # With one path (one GPU, or no peer access) the consumer writes half of the buffer.
     least = buffer if len(wrote) == len(PATHS) else buffer // 2
     expected = f"the writes over {' and '.join(sorted(wrote))} in {least} words, none wrong"
     for seen in producer.seen:
-        if seen.get("wrong_words") != 0:
+        if seen.wrong_words:
             evidence.fail(
-                f"producer saw {seen.get('wrong_words')} of {seen.get('words')} words wrong that"
-                f" the consumer wrote, the first at {seen.get('first_wrong')}",
+                f"producer saw {seen.wrong_words} of {seen.words} words wrong that"
+                f" the consumer wrote, the first at {seen.first_wrong}",
                 expected=expected,
-                observed=", ".join(f"{name} {value}" for name, value in seen.items()),
+                observed=describe(seen),
             )
-    looked = {str(seen.get("path")) for seen in producer.seen}
-    words = sum(int(seen.get("words") or 0) for seen in producer.seen)
+    looked = {seen.path for seen in producer.seen}
+    words = sum(seen.words for seen in producer.seen)
     if not wrote or looked != wrote or words < least:
         evidence.fail(
             f"producer did not see the consumer's write: {producer.error_text()}",
@@ -499,7 +495,8 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
     with CUDA error 201, in whatever namespaces the two are: the numbers decide, no privilege does.
     """
     producer, consumer = evidence.report(PRODUCER), evidence.report(CONSUMER)
-    offered = (producer.offer or {}).get("own_pid", producer.own_pid)
+    offered = producer.offer.own_pid if producer.offer else producer.process.own_pid
+    own = consumer.process.own_pid
     if not consumer_opens(evidence):
         evidence.fail(
             f"the producer offered nothing to open: {producer.error_text()}",
@@ -507,11 +504,11 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
             observed=producer.error_text(),
             cause=causes.of_cuda(producer.error),
         )
-    if offered != consumer.own_pid:
+    if offered != own:
         evidence.fail(
-            f"the own PIDs are {offered} and {consumer.own_pid}, so nothing is shown by this",
+            f"the own PIDs are {offered} and {own}, so nothing is shown by this",
             expected="equal own PIDs",
-            observed=f"producer {offered}, consumer {consumer.own_pid}",
+            observed=f"producer {offered}, consumer {own}",
             blame=Blame.SUITE,
         )
     expected = f"opening is refused with CUDA error {INVALID_CONTEXT} (invalid device context)"
@@ -522,8 +519,8 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
             expected=expected,
             observed="the handle was opened",
         )
-    error = (transfer_of(evidence, CONSUMER, "same").error or consumer.error) or {}
-    if error.get("code") != INVALID_CONTEXT:
+    error = transfer_of(evidence, CONSUMER, "same").error or consumer.error
+    if error is None or error.code != INVALID_CONTEXT:
         evidence.fail(
             f"opening failed with {consumer.error_text()}, not with {INVALID_CONTEXT}",
             expected=expected,
@@ -584,7 +581,7 @@ def test_devices_can_be_claimed_again(evidence: Evidence, form: SharedClaim) -> 
     seen = {gpu.uuid for gpu in report.gpus}
     missing = [short_uuid(one.uuid) for one in wanted.values() if one.uuid not in seen]
     # Of a pod without privileges, which the one in the privileged form is, too.
-    if (missing and not form.sees_all) or report.exit != 0:
+    if (missing and not form.sees_all) or report.verdict is not Verdict.OK:
         evidence.fail(
             f"GPUs claimed again are not seen: {', '.join(missing) or report.error_text()}",
             expected=named(wanted.values()),

@@ -15,18 +15,13 @@ from harness.cluster.inventory import devices, driver_names, free_by_node, parti
 from harness.cluster.kinds import Object
 from harness.cluster.profile import NO_POD, ProfileError, choose, load, load_all
 from harness.options import Impact
+from harness.scenario.report import offer_of, parse, parse_termination
 from harness.scenario.scenario import Scenario
 from harness.scenario.steps import Steps
-from harness.scenario.workload_report import (
-    AfterGone,
-    NvmlGpu,
-    ReportError,
-    offer_of,
-    parse,
-    parse_termination,
-)
 from harness.verdict import causes
 from harness.verdict.finding import Blame
+from workload.reading import ReportError
+from workload.result import AfterGone, NvmlGpu, Problem, Seen, Termination, Verdict
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"
@@ -39,18 +34,18 @@ NVIDIA = PROFILES / "nvidia.yaml"
 @pytest.mark.parametrize(
     ("error", "blame", "words"),
     [
-        ({"code": 201, "text": "invalid device context"}, Blame.DRIVER, "own PIDs differ"),
-        ({"code": 1, "text": "invalid argument"}, Blame.DRIVER, "or the memory was freed"),
-        ({"code": 400, "text": "invalid handle"}, Blame.WORKLOAD, "exported the memory is gone"),
-        ({"code": 222, "text": "unsupported PTX"}, Blame.WORKLOAD, "too new"),
-        ({"code": 100, "text": "no device"}, Blame.DRIVER, "/dev/nvidiaN"),
-        ({"text": "libcuda.so.1: cannot open shared object file"}, Blame.DRIVER, "ldcache hook"),
-        ({"text": "undefined symbol: cuFoo"}, Blame.WORKLOAD, "does not have"),
-        ({"code": 100, "text": "", "blame": "workload"}, Blame.WORKLOAD, "workload itself"),
-        ({"text": "no option --x", "blame": "workload"}, Blame.WORKLOAD, "workload itself"),
+        (Problem("", "invalid device context", 201), Blame.DRIVER, "own PIDs differ"),
+        (Problem("", "invalid argument", 1), Blame.DRIVER, "or the memory was freed"),
+        (Problem("", "invalid handle", 400), Blame.WORKLOAD, "exported the memory is gone"),
+        (Problem("", "unsupported PTX", 222), Blame.WORKLOAD, "too new"),
+        (Problem("", "no device", 100), Blame.DRIVER, "/dev/nvidiaN"),
+        (Problem("", "libcuda.so.1: cannot open shared object file"), Blame.DRIVER, "ldcache hook"),
+        (Problem("", "undefined symbol: cuFoo"), Blame.WORKLOAD, "does not have"),
+        (Problem("", "", 100, blame="workload"), Blame.WORKLOAD, "workload itself"),
+        (Problem("", "no option --x", blame="workload"), Blame.WORKLOAD, "workload itself"),
     ],
 )
-def test_errors_of_cuda_have_causes(error: dict[str, Any], blame: Blame, words: str) -> None:
+def test_errors_of_cuda_have_causes(error: Problem, blame: Blame, words: str) -> None:
     """As measured on hardware."""
     cause = causes.of_cuda(error)
     assert cause is not None
@@ -60,7 +55,7 @@ def test_errors_of_cuda_have_causes(error: dict[str, Any], blame: Blame, words: 
 
 def test_201_is_no_fault_of_the_driver_when_own_pids_are_equal() -> None:
     """The finding about PIDs."""
-    cause = causes.of_cuda({"code": 201, "text": ""}, equal_own_pids=True)
+    cause = causes.of_cuda(Problem("", "", 201), equal_own_pids=True)
     assert cause is causes.EQUAL_OWN_PIDS
     assert cause.blame is not Blame.DRIVER
 
@@ -296,7 +291,10 @@ RESULT = {
     "exit": 0,
     "error": None,
     "process": {"own_pid": 7},
-    "gpus": [{"uuid": "GPU-1", "name": "H100"}],
+    "gpus": [
+        {"ordinal": 0, "uuid": "GPU-1", "name": "H100", "pci": "0000:18:00.0"}
+        | {"memory": 1 << 30, "compute_capability": "9.0"}
+    ],
     "transfers": [{"path": "same", "opened": True, "words": 5, "wrong_words": 0}],
 }
 
@@ -304,7 +302,7 @@ RESULT = {
 def test_the_result_is_the_logs_last_line() -> None:
     """Lines for people before it, an empty one after it."""
     report = parse(f"Consumer: Found 1 GPU(s)\n{json.dumps(RESULT)}\n\n")
-    assert (report.verdict, report.own_pid, report.gpus[0].uuid) == ("ok", 7, "GPU-1")
+    assert (report.verdict, report.process.own_pid, report.gpus[0].uuid) == ("ok", 7, "GPU-1")
     same = report.transfer("same")
     assert same is not None
     assert (same.words, same.wrong_words, same.wrote) == (5, 0, False)
@@ -334,7 +332,9 @@ def test_all_that_a_result_has_is_read() -> None:
             {"path": "same", "direction": "read", "method": "copy", "bytes": 8, "gbps": 2.0}
             | {"samples": [1.0, 2.0, 3.0]}
         ],
-        "open": [{"path": "same", "ms_median": 0.2, "samples": [0.3, 0.2]}],
+        "open": [{"path": "same", "ms_median": 0.2, "samples": [1, 0.2]}],
+        "seen": [{"path": "same", "words": 5, "wrong_words": 0}],
+        "error": {"step": "run", "text": "no"},
         "compute": [
             {"uuid": "GPU-1", "bytes": 8, "words": 1, "wrong_words": 0, "first_wrong": None}
             | {"foreign_words": 0, "seconds": 0.5}
@@ -349,7 +349,7 @@ def test_all_that_a_result_has_is_read() -> None:
     same = report.transfer("same")
     assert same is not None
     assert (same.open_ms, same.after_gone) == (0.5, AfterGone(5, 1))
-    assert (report.driver_version, report.cuda_version) == ("580.159.04", 13000)
+    assert (report.driver_version, report.cuda.driver_version) == ("580.159.04", 13000)
     assert report.device_nodes == ("nvidia0",)
     assert report.nvml == (NvmlGpu(0, "GPU-1", minor=3),)
     peer = report.peer("GPU-1", "GPU-2")
@@ -360,14 +360,40 @@ def test_all_that_a_result_has_is_read() -> None:
     assert freed is not None
     assert (freed.code, freed.error) == (1, "E")
     assert report.bandwidth[0].samples == (1.0, 2.0, 3.0)
-    assert report.open_times[0].ms_median == 0.2
+    assert (report.open[0].ms_median, report.open[0].samples) == (0.2, (1, 0.2))
+    assert report.seen == (Seen("same", 5, 0),)
+    assert report.error == Problem("run", "no")
     assert (report.compute[0].words, report.compute[0].foreign_words) == (1, 0)
     assert parse(json.dumps(RESULT)).nvml is None
-    with pytest.raises(ReportError, match="no complete result"):
+    with pytest.raises(ReportError, match=r"no complete result: 'attempts\[0\].function' is None"):
         parse(json.dumps({**document, "attempts": [{"name": "freed"}]}))
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("usage", 2), ("ok", 2), ("workload-fault", 15)])
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"verdict": "great"}, "'verdict' is 'great', no verdict"),
+        ({"exit": 2}, "'verdict' is 'ok' and 'exit' 2"),
+        ({"verdict": None}, "'verdict' is None and 'exit' 0"),
+        ({"process": {}}, "'process.own_pid' is None, not a int"),
+        ({"process": {"own_pid": True}}, "'process.own_pid' is True, not a int"),
+        ({"process": {"own_pid": 7, "nspid": [1, "7"]}}, r"'process.nspid\[1\]' is '7', not a int"),
+        ({"gpus": {}}, "'gpus' is {}, not a JSON array"),
+        ({"cuda": 13}, "'cuda' is 13, not a JSON object"),
+        ({"environment": {"PATH": 1}}, "'environment.PATH' is 1, not a str"),
+        (
+            {"open": [{"path": "a", "ms_median": "0"}]},
+            r"'open\[0\].ms_median' is '0', not a float",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_result_is_said(part: dict[str, Any], said: str) -> None:
+    """By its place in the document."""
+    with pytest.raises(ReportError, match=f"no complete result: {said}$"):
+        parse(json.dumps({**RESULT, **part}))
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("usage", 2), ("workload-fault", 15)])
 def test_a_workload_that_did_not_come_to_its_task_says_so(verdict: str, code: int) -> None:
     """Then nobody else is to blame, whatever it met."""
     assert parse(json.dumps({**RESULT, "verdict": verdict, "exit": code})).at_fault
@@ -392,7 +418,7 @@ def test_a_log_without_a_result_is_none(log: str) -> None:
 def test_termination_messages_are_the_workloads() -> None:
     """Verdict and hash."""
     message = json.dumps({"verdict": "ok", "sha256": "ab"})
-    assert parse_termination(message) == {"verdict": "ok", "sha256": "ab"}
+    assert parse_termination(message) == Termination(Verdict.OK, "ab")
     for wrong in (None, "", "{}", "out of memory"):
         with pytest.raises(ReportError, match="termination message"):
             parse_termination(wrong)

@@ -8,12 +8,12 @@ the node cannot be removed).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,19 @@ import yaml
 
 from harness.cluster.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
 from tests.harness.fake_api import FakeApi, serving
+from workload.codes import INVALID_CONTEXT
+from workload.result import (
+    OFFER_MARK,
+    Gpu,
+    Offer,
+    Problem,
+    Process,
+    Result,
+    Seen,
+    Transfer,
+    Verdict,
+    WorkloadError,
+)
 
 DRIVER = "gpu.nvidia.com"
 NODE = "node-1"
@@ -28,14 +41,19 @@ PRODUCT = "NVIDIA H100 80GB HBM3"
 GPUS = {f"gpu-{n}": f"GPU-{n}0000000-0000-0000-0000-000000000000" for n in range(4)}
 WORDS = (62 << 20) // 8
 CHECKSUM = "ab" * 8
-CONTROL = {"cap_eff": "000001ffffffffff", "no_new_privs": 0, "seccomp": 0, "uid": 0}
-RESTRICTED = {"cap_eff": "0000000000000000", "no_new_privs": 1, "seccomp": 2, "uid": 1000}
-SAME_CONTEXT = {
-    "step": "open",
-    "code": 201,
-    "name": "CUDA_ERROR_INVALID_CONTEXT",
-    "text": "cuIpcOpenMemHandle failed: invalid device context",
-}
+CONTROL = Process(0, cap_eff="000001ffffffffff", no_new_privs=0, seccomp=0, uid=0)
+RESTRICTED = Process(0, cap_eff="0000000000000000", no_new_privs=1, seccomp=2, uid=1000)
+SAME_CONTEXT = WorkloadError(
+    Verdict.NOT_OPENED,
+    Problem(
+        "open",
+        "cuIpcOpenMemHandle failed: invalid device context",
+        INVALID_CONTEXT,
+        "CUDA_ERROR_INVALID_CONTEXT",
+    ),
+)
+NOT_VISIBLE = WorkloadError(Verdict.WRONG_GPU, Problem("look", "not visible"))
+GONE = WorkloadError(Verdict.PARTNER_NEVER_CAME, Problem("wait", "ended"))
 
 
 class FakeCluster:
@@ -150,7 +168,7 @@ class FakeCluster:
             if self._running.pop(uid, None) is not None:
                 offers = [o["offer"] for o in self._offers.values() if o["uid"] == uid]
                 parts = {"offer": offers[0]} if offers else {}
-                self._finish(obj, "partner-never-came", 14, {"text": "ended"}, **parts)
+                self._finish(obj, GONE, **parts)
             self.api.remove(POD, namespace, name)
         else:
             self.api.remove(KINDS[obj["kind"]], namespace, name)
@@ -268,24 +286,18 @@ class FakeCluster:
 
     def _look(self, pod: Object) -> None:
         if not self._hangs(pod):
-            self._finish(pod, "ok", 0, None)
+            self._finish(pod)
 
     def _produce(self, pod: Object) -> None:
         if self._ends_early(pod):
             return
         nonce, pid = self._option(pod, "--nonce"), self._own_pid(pod)
-        offer = {
-            "nonce": nonce,
-            "handle": "00" * 64,
-            "bytes": 64 << 20,
-            "seed": 1,
-            "checksum": CHECKSUM,
-            "own_pid": pid,
-        }
+        exporter = self._visible(pod)[0]
+        offer = Offer(nonce, "00" * 64, 64 << 20, 1, CHECKSUM, exporter, own_pid=pid)
         uid = pod["metadata"]["uid"]
         self._offers[nonce] = {"offer": offer, "pod": pod, "pid": pid, "uid": uid}
         if "--log" in pod["spec"]["containers"][0]["args"]:
-            self._say(pod, f"Producer: offer {json.dumps(offer)}")
+            self._say(pod, OFFER_MARK + offer.line())
         early = self._early.pop(nonce, None)
         if early is not None:
             self._consume(early)
@@ -299,13 +311,13 @@ class FakeCluster:
             self._early[nonce] = pod
             return
         if self._own_pid(pod) == partner["pid"]:
-            transfers = [self._transfer("same", error=SAME_CONTEXT)]
-            self._finish(pod, "not-opened", 12, SAME_CONTEXT, transfers=transfers)
+            refused = Transfer("same", error=SAME_CONTEXT.problem)
+            self._finish(pod, SAME_CONTEXT, transfers=(refused,))
             return
         paths = ("same", "cross")[: len(self._allocated(pod))]
-        self._finish(pod, "ok", 0, None, transfers=[self._transfer(path) for path in paths])
-        seen = [{"path": path, "words": WORDS // 2, "wrong_words": 0} for path in paths]
-        self._finish(partner["pod"], "ok", 0, None, offer=partner["offer"], seen=seen)
+        self._finish(pod, transfers=tuple(self._transfer(path) for path in paths))
+        seen = tuple(Seen(path, WORDS // 2, 0) for path in paths)
+        self._finish(partner["pod"], offer=partner["offer"], seen=seen)
 
     def _hangs(self, pod: Object) -> bool:
         """Whether a consumer does nothing, for a fault that begins with it."""
@@ -319,24 +331,21 @@ class FakeCluster:
         """Whether not every allocated GPU is there, which ends the program."""
         if set(self._allocated(pod)) <= set(self._visible(pod)):
             return False
-        self._finish(pod, "wrong-gpu", 11, {"step": "look", "text": "not visible"})
+        self._finish(pod, NOT_VISIBLE)
         return True
 
     @staticmethod
-    def _transfer(path: str, error: Object | None = None) -> Object:
-        opened = error is None
-        return {
-            "path": path,
-            "can_access_peer": True if path == "cross" else None,
-            "opened": opened,
-            "words": WORDS if opened else 0,
-            "wrong_words": 0 if opened else None,
-            "first_wrong": None,
-            "checksum": CHECKSUM if opened else None,
-            "expected_checksum": CHECKSUM if opened else None,
-            "wrote": opened,
-            "error": error,
-        }
+    def _transfer(path: str) -> Transfer:
+        return Transfer(
+            path,
+            can_access_peer=True if path == "cross" else None,
+            opened=True,
+            words=WORDS,
+            wrong_words=0,
+            checksum=CHECKSUM,
+            expected_checksum=CHECKSUM,
+            wrote=True,
+        )
 
     def _allocated(self, pod: Object) -> list[str]:
         claims = pod["spec"].get("resourceClaims") or []
@@ -362,9 +371,7 @@ class FakeCluster:
         args = pod["spec"]["containers"][0]["args"]
         return str(args[args.index(name) + 1])
 
-    def _finish(
-        self, pod: Object, verdict: str, code: int, error: Object | None, **parts: Any
-    ) -> None:
+    def _finish(self, pod: Object, error: WorkloadError | None = None, **parts: Any) -> None:
         self._running.pop(pod["metadata"]["uid"], None)
         args = pod["spec"]["containers"][0].get("args") or ["inventory"]
         role = {"produce": "producer", "consume": "consumer"}.get(args[0], "inventory")
@@ -377,22 +384,17 @@ class FakeCluster:
             self._say(pod, f"{title}: GPU {number}: {PRODUCT} ({uuid}, 0000:17:00.0, 85.0 GB)")
         context = pod["spec"]["containers"][0].get("securityContext") or {}
         process = CONTROL if context.get("privileged") else RESTRICTED
-        own_pid = (parts.get("offer") or {}).get("own_pid") or self._own_pid(pod)
-        result = {
-            "schema": "dra-conformance/workload/v1",
-            "role": role,
-            "verdict": verdict,
-            "exit": code,
-            "error": error,
-            "process": {**process, "own_pid": own_pid},
-            "gpus": [{"uuid": uuid, "name": PRODUCT} for uuid in gpus],
-            **parts,
-        }
-        line = json.dumps(result)
-        self._say(pod, line)
+        offer: Offer | None = parts.get("offer")
+        own_pid = offer.own_pid if offer else self._own_pid(pod)
+        shown = (
+            Gpu(n, uuid, PRODUCT, "0000:17:00.0", 85 << 30, "9.0") for n, uuid in enumerate(gpus)
+        )
+        result = Result(role, replace(process, own_pid=own_pid), gpus=tuple(shown), **parts)
+        if error is not None:
+            result.end(error)
+        self._say(pod, result.line())
         self._log_end(pod)
-        sha256 = hashlib.sha256(line.encode()).hexdigest()
-        message = json.dumps({"verdict": verdict, "sha256": sha256})
+        code, message = result.verdict.exit, result.termination_message()
         self._state(pod, {"terminated": {"exitCode": code, "message": message}})
 
     def _say(self, pod: Object, line: str) -> None:

@@ -10,17 +10,25 @@ from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object
 from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.observed import Observed
+from harness.scenario.report import Report
 from harness.scenario.security import Security
-from harness.scenario.workload_report import (
+from harness.verdict.finding import Blame, Finding, JudgementError, judge
+from suites.cuda.transfers import CONTROL_PAGE_BYTES, WORD_BYTES
+from workload.codes import INVALID_CONTEXT, PEER_ACCESS_UNSUPPORTED
+from workload.result import (
     Attempt,
-    ComputeResult,
+    Computed,
+    CudaDriver,
     Gpu,
     NvmlGpu,
+    Offer,
+    Problem,
     Process,
+    Seen,
+    Termination,
     Transfer,
-    WorkloadReport,
+    Verdict,
 )
-from harness.verdict.finding import Blame, Finding, JudgementError, judge
 
 NODE = "node-1"
 PRODUCT = "NVIDIA H100 80GB HBM3"
@@ -30,8 +38,8 @@ WORDS = 786432
 CHECKSUM = "ab" * 8
 ERRORS = {
     1: "CUDA_ERROR_INVALID_VALUE",
-    201: "CUDA_ERROR_INVALID_CONTEXT",
-    217: "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED",
+    INVALID_CONTEXT: "CUDA_ERROR_INVALID_CONTEXT",
+    PEER_ACCESS_UNSUPPORTED: "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED",
     400: "CUDA_ERROR_INVALID_HANDLE",
 }
 
@@ -57,9 +65,9 @@ DEVICES = tuple(device(number) for number in range(4))
 def cuda_gpu(shown: Device) -> Gpu:
     """A GPU as CUDA shows it."""
     return Gpu(
+        DEVICES.index(shown),
         shown.uuid,
         PRODUCT,
-        DEVICES.index(shown),
         pci=shown.pci.upper(),
         memory=MEMORY - (512 << 20),
         compute_capability="9.0",
@@ -80,37 +88,36 @@ def nvml_gpu(shown: Device) -> NvmlGpu:
     )
 
 
-def error(code: int) -> Mapping[str, Any]:
+def error(code: int) -> Problem:
     """What the workload says of a CUDA error."""
     name = ERRORS.get(code, "CUDA_ERROR_UNKNOWN")
-    return {"step": "open", "code": code, "name": name, "text": f"refused with {code}"}
+    return Problem("open", f"refused with {code}", code, name)
 
 
-def report(*devices: Device, own_pid: int = 1, **parts: Any) -> WorkloadReport:
+def offer(own_pid: int = 1) -> Offer:
+    """What a process exports."""
+    size = WORDS * WORD_BYTES + CONTROL_PAGE_BYTES
+    return Offer("n", "00" * 64, size, 1, CHECKSUM, DEVICES[0].uuid, own_pid)
+
+
+def report(*devices: Device, **parts: Any) -> Report:
     """What a container reports that sees these GPUs and where all went well."""
     names = sorted(f"nvidia{DEVICES.index(shown)}" for shown in devices)
-    good = WorkloadReport(
+    good = Report(
         role="workload",
-        verdict="ok",
-        exit=0,
-        error=None,
-        own_pid=own_pid,
         process=process(Security(), "one"),
         gpus=tuple(cuda_gpu(shown) for shown in devices),
-        offer=None,
-        seen=(),
-        transfers=(),
-        lines=(),
-        sha256="",
         driver_version=DRIVER_VERSION,
-        cuda_version=13000,
+        cuda=CudaDriver(13000),
         device_nodes=(*names, "nvidia-uvm", "nvidiactl"),
         nvml=tuple(nvml_gpu(shown) for shown in devices),
     )
     return replace(good, **parts)
 
 
-def process(security: Security, pod: str, shared: Mapping[str, bool] | None = None) -> Process:
+def process(
+    security: Security, pod: str, shared: Mapping[str, bool] | None = None, own_pid: int = 1
+) -> Process:
     """A process that has what it was given; what is not shared is called after its pod."""
     one = {what for what, together in (shared or {}).items() if together}
     root = security.uid == 0
@@ -125,7 +132,7 @@ def process(security: Security, pod: str, shared: Mapping[str, bool] | None = No
         return "shared" if what in one else pod
 
     return Process(
-        own_pid=1,
+        own_pid=own_pid,
         uid=security.uid,
         uid_map=("0 65536 65536",) if security.user_namespace else ("0 0 4294967295",),
         cap_eff=f"{capabilities:016x}",
@@ -178,18 +185,18 @@ def attempt(name: str, code: int = 0, **parts: Any) -> Attempt:
     return replace(made, **parts)
 
 
-def saw(path: str, words: int = WORDS) -> Mapping[str, Any]:
+def saw(path: str, words: int = WORDS, **parts: Any) -> Seen:
     """What an exporter saw of an importer's writes over a path: every word right."""
-    return {"path": path, "words": words, "wrong_words": 0, "first_wrong": None}
+    return replace(Seen(path, words, 0), **parts)
 
 
-def computed(on: Device, **parts: Any) -> ComputeResult:
+def computed(on: Device, **parts: Any) -> Computed:
     """Kernels that were right, on fresh memory."""
-    good = ComputeResult(on.uuid, WORDS * 8, WORDS, 0, None, 0, 0.1)
+    good = Computed(on.uuid, WORDS * 8, WORDS, 0, None, 0, 0.1)
     return replace(good, **parts)
 
 
-def made(name: str, **reports: WorkloadReport) -> Evidence:
+def made(name: str, **reports: Report) -> Evidence:
     """Evidence of a scenario that came to its end.
 
     Args:
@@ -206,7 +213,7 @@ def made(name: str, **reports: WorkloadReport) -> Evidence:
         container.admitted.found({})
         container.started.found({"spec": {"nodeName": NODE}})
         container.report.found(one)
-        container.message.found({"sha256": one.sha256, "verdict": one.verdict})
+        container.message.found(Termination(one.verdict, one.sha256))
     evidence.ended.found(True)
     return evidence
 
@@ -214,7 +221,7 @@ def made(name: str, **reports: WorkloadReport) -> Evidence:
 def restarted(role: str, evidence: Evidence) -> Evidence:
     """Have a container report the same before a restart as it does after it."""
     container = evidence.containers[role]
-    before: Observed[WorkloadReport] = Observed(f"the {role}'s report before its restart")
+    before: Observed[Report] = Observed(f"the {role}'s report before its restart")
     before.found(container.report.get())
     container.earlier.append(before)
     return evidence
@@ -309,8 +316,7 @@ def does_not_start(role: str, blame: Blame) -> Change:
 
 
 NO_GPU: Mapping[str, Any] = {
-    "verdict": "no-gpu",
-    "exit": 10,
-    "error": {"code": 100, "name": "CUDA_ERROR_NO_DEVICE"},
+    "verdict": Verdict.NO_GPU,
+    "error": Problem("look", "", 100, "CUDA_ERROR_NO_DEVICE"),
 }
 """What a report says where CUDA finds no GPU."""

@@ -17,7 +17,6 @@ import pytest
 
 from harness.checks.check import Check, check_of
 from harness.scenario.evidence import Evidence
-from harness.scenario.workload_report import NvmlGpu
 from harness.verdict.finding import (
     HEAD_CHARACTERS,
     Blame,
@@ -32,6 +31,7 @@ from suites.sharing.shared_claim import CONSUMER, PRODUCER
 from tests.suite.cases import Case
 from tests.suite.cases.security_matrix import EQUAL
 from tests.suite.made import DEVICES, WORDS, alter, lose, not_opened, saw, transfer
+from workload.result import NvmlGpu, Problem, Verdict
 
 ROOT = Path(__file__).parents[2]
 PYTHON = re.compile(r"None|True|False|\w+\(\w+=|[][{}<>]|(?<!\w)'|Traceback|Error\(")
@@ -184,10 +184,10 @@ def test_a_workload_at_fault_says_nothing_about_the_driver(check_id: str) -> Non
     """It is inconclusive, and the workload is to blame."""
     form = first_form(check_id)
     evidence = good(CHECKS[check_id][0], form)
-    usage = {"step": "options", "text": "unknown option", "blame": "workload"}
+    usage = Problem("options", "unknown option", blame="workload")
     judged = part(check_id, form, evidence)
     for role in judged.containers:
-        alter(judged, role, verdict="usage", exit=2, error=usage)
+        alter(judged, role, verdict=Verdict.USAGE, error=usage)
     with pytest.raises(InconclusiveError, match="failed before its task: unknown option") as raised:
         judge(check_id, form, evidence)
     assert raised.value.finding.blame is Blame.WORKLOAD

@@ -21,6 +21,7 @@ from tests.suite.cases.security_matrix import (
     too_large_a_number,
 )
 from tests.suite.made import DEVICES, alter, lose, made, not_opened, report, transfer
+from workload.result import Verdict
 
 RESTRICTED = sum(row.standard == "restricted" for row in ROWS)
 RULE = (
@@ -111,7 +112,7 @@ def test_a_matrix_that_did_not_begin_has_no_rows() -> None:
 def test_a_row_whose_workload_is_at_fault_does_not_count(role: str) -> None:
     """Nor does it end the report."""
     evidence = matrix("restricted")
-    alter(evidence.parts[DIFFERENT], role, verdict="workload-fault", exit=15)
+    alter(evidence.parts[DIFFERENT], role, verdict=Verdict.WORKLOAD_FAULT)
     table = security(evidence)
     assert row_of(table, DIFFERENT)["same GPU"] == "not run to its end"
     assert f"({RESTRICTED - 1} of {RESTRICTED - 1} rows" in table.sentence
@@ -220,7 +221,7 @@ def test_speeds_of_simulated_gpus_are_no_statement() -> None:
     simulated, _ = speeds({evidence.name: evidence})
     assert simulated.sentence == ""
     assert "SIMULATED GPUs: these numbers say nothing" in simulated.note
-    alter(evidence, IMPORTER, open_times=())
+    alter(evidence, IMPORTER, open=())
     evidence.simulated = False
     assert next(iter(speeds({evidence.name: evidence}))).sentence == ""
 

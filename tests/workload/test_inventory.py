@@ -86,9 +86,8 @@ def test_device_nodes_are_named(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    assert nodes.names(tmp_path) == [
-        *("nvidia-caps", "nvidia-caps/nvidia-cap1", "nvidia0", "nvidia1", "nvidiactl"),
-    ]
+    caps = ("nvidia-caps", "nvidia-caps/nvidia-cap1")
+    assert nodes.names(tmp_path) == (*caps, "nvidia0", "nvidia1", "nvidiactl")
 
 
 def test_a_process_shows_its_users_and_namespaces(node: Node) -> None:

@@ -117,7 +117,7 @@ def test_wrong_options_are_named(words: list[str], said: str) -> None:
         ("seed", True, "'seed' is True, not a int"),
         ("bytes", 3 << 20, "not a multiple of 2 MiB"),
         ("exporter", None, "'exporter' is None"),
-        ("extras", {}, "'freed' is None"),
+        ("extras", {}, "'extras.freed' is None"),
         ("extras", 7, "'extras' is 7"),
     ],
 )

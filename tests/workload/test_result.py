@@ -9,11 +9,22 @@ from dataclasses import replace
 from workload.buffer import Findings, seed_of
 from workload.result import (
     TERMINATION_MESSAGE_LIMIT,
+    AfterGone,
+    Attempt,
+    Bandwidth,
+    Computed,
+    CudaDriver,
     Extras,
+    Gpu,
+    NvmlGpu,
     Offer,
+    OpenTime,
+    Peer,
     Problem,
     Process,
     Result,
+    Seen,
+    Transfer,
     Verdict,
     WorkloadError,
     handle_of,
@@ -21,10 +32,10 @@ from workload.result import (
 
 PROCESS = Process(
     own_pid=7,
-    nspid=[100, 7],
+    nspid=(100, 7),
     uid=1000,
     gid=1000,
-    uid_map=["0 100000 65536"],
+    uid_map=("0 100000 65536",),
     pid_namespace="pid:[1]",
     ipc_namespace="ipc:[2]",
     user_namespace="user:[3]",
@@ -68,6 +79,27 @@ def test_a_result_is_one_line_of_the_schema() -> None:
     assert document["process"]["nspid"] == [100, 7]
 
 
+def test_what_is_written_is_read() -> None:
+    """Every kind of part comes back as it was; what a newer workload adds is passed over."""
+    result = Result("consumer", PROCESS, {"PATH": "/bin"}, "n", cuda=CudaDriver(13000), offer=OFFER)
+    result.end(WorkloadError(Verdict.CUDA_ERROR, Problem("run", "no", 1, "NAME", "workload")))
+    result.device_nodes, result.driver_version = ("nvidia0",), "580.159.04"
+    result.gpus = (Gpu(0, "GPU-1", "H100", "0000:18:00.0", 80 << 30, "9.0"),)
+    result.nvml = (NvmlGpu(0, "GPU-1", "H100", 3, "0000:18:00.0", 80 << 30, "9.0"),)
+    result.peers = (Peer("GPU-1", "GPU-2", True, 0, True, False, "NVLink"),)
+    result.seen = (Seen("same", 5, 1, 3),)
+    refused = Problem("open", "refused", 217, "NAME")
+    result.transfers = (
+        Transfer("same", "GPU-1", "GPU-1", None, True, 0.2, 5, 0, None, "0", "0", True),
+        Transfer("cross", "GPU-2", "GPU-1", False, error=refused, after_gone=AfterGone(5, 0)),
+    )
+    result.compute = (Computed("GPU-1", 8, 1, 0, None, None, 0.5),)
+    result.attempts = (Attempt("freed", "cuIpcOpenMemHandle", 1, "NAME", 0.1),)
+    result.bandwidth = (Bandwidth("same", "read", "copy", 8, 2.0, (1.0, 3.0)),)
+    result.open = (OpenTime("same", 0.2, (0.3, 0.1)),)
+    assert Result.read({**json.loads(result.line()), "of_tomorrow": 1}) == result
+
+
 def test_long_errors_do_not_break_the_termination_message() -> None:
     """The text is cut, whatever characters it has; the JSON stays whole."""
     for text in ("x" * 10_000, "\u2603" * 10_000, "\0" * 10_000):
@@ -96,7 +128,7 @@ def test_an_offer_fits_into_a_fifo() -> None:
     longest = replace(OFFER, nonce="n" * 64, bytes=1 << 40, seed=2**64 - 1, own_pid=1 << 22)
     assert len(longest.line()) < select.PIPE_BUF
     assert "extras" not in json.loads(longest.line())
-    full = replace(OFFER, extras=Extras("01" * 64, "02" * 64, 1 << 20, ["03" * 64], "04" * 64))
+    full = replace(OFFER, extras=Extras("01" * 64, "02" * 64, 1 << 20, ("03" * 64,), "04" * 64))
     assert Offer.parse(full.line()) == full
 
 

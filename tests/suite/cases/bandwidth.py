@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.scenario.evidence import Evidence
-from harness.scenario.workload_report import Bandwidth, OpenTime, Peer
 from suites.cuda.transfers import IMPORTER
 from tests.suite.cases import Case
 from tests.suite.made import DEVICES, error, made, report, says
+from workload.result import Bandwidth, OpenTime, Peer, Verdict
 
 SPEEDS = {"local": 1670.0, "same": 1697.0, "cross": 396.0, "plain": 395.0}
 """GB/s as measured on hardware."""
@@ -31,7 +31,7 @@ def bandwidth() -> Evidence:
         one,
         other,
         bandwidth=speeds(**SPEEDS),
-        open_times=(OpenTime("same", 0.2, (0.2,)),),
+        open=(OpenTime("same", 0.2, (0.2,)),),
         peers=(Peer(one.uuid, other.uuid, True, 0, True, True, "NVLink"),),
     )
     return made("bandwidth", exporter=report(one, other), importer=measured)
@@ -75,7 +75,7 @@ CASES = (
     Case(
         "PERF-001",
         "nothing was measured",
-        says(IMPORTER, bandwidth=(), verdict="not-opened", exit=12, error=error(1)),
+        says(IMPORTER, bandwidth=(), verdict=Verdict.NOT_OPENED, error=error(1)),
         r"the importer measured nothing: CUDA_ERROR_INVALID_VALUE: refused with 1$",
     ),
 )

@@ -20,6 +20,7 @@ from tests.suite.made import (
     transfer,
     transfers,
 )
+from workload.result import Verdict
 
 ONE = DEVICES[0]
 
@@ -72,7 +73,7 @@ CASES = (
     Case(
         "CUDA-004",
         "the GPU is full",
-        says("compute", compute=(), verdict="cuda-error", exit=17, error=error(2)),
+        says("compute", compute=(), verdict=Verdict.CUDA_ERROR, error=error(2)),
         r"the kernels of the compute ran on 0 of 1 GPU: CUDA_ERROR_UNKNOWN: refused with 2$",
         blame=Blame.CLUSTER,
     ),

@@ -24,6 +24,7 @@ from tests.suite.made import (
     says,
     with_claim,
 )
+from workload.result import Verdict
 
 ONE, OTHER, THIRD, FOURTH = DEVICES
 
@@ -39,7 +40,7 @@ def _requests_of_their_own() -> Evidence:
 
 def _claims_of_their_own() -> Evidence:
     refused = report(
-        OTHER, verdict="not-opened", exit=12, error=error(1), attempts=(attempt("open", 1),)
+        OTHER, verdict=Verdict.NOT_OPENED, error=error(1), attempts=(attempt("open", 1),)
     )
     evidence = made("claims", exporter=report(ONE), stranger=refused)
     return with_claim(with_claim(evidence, "ours", ONE), "theirs", OTHER)

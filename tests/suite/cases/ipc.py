@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.scenario.evidence import Evidence
-from harness.scenario.workload_report import AfterGone, WorkloadReport
+from harness.scenario.report import Report
 from harness.verdict.finding import Blame
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
 from suites.cuda.transfers import EXPORTER, IMPORTER
@@ -26,6 +26,7 @@ from tests.suite.made import (
     transfer,
     transfers,
 )
+from workload.result import AfterGone, Verdict
 
 ONE, OTHER = DEVICES[:2]
 
@@ -39,7 +40,7 @@ def attempts() -> Evidence:
 
 def _exporters_end() -> Evidence:
     refused = report(
-        ONE, verdict="not-opened", exit=12, error=error(400), attempts=(attempt("open", 400),)
+        ONE, verdict=Verdict.NOT_OPENED, error=error(400), attempts=(attempt("open", 400),)
     )
     return made("exporters-end", importer_exit=refused, importer_kill=refused)
 
@@ -63,7 +64,7 @@ def _large_memory() -> Evidence:
 
 
 def _both_directions() -> Evidence:
-    reports: dict[str, WorkloadReport] = {}
+    reports: dict[str, Report] = {}
     for number in (1, 2):
         ways = (transfer(), transfer("cross"))
         reports[f"exporter_{number}"] = report(ONE, OTHER, seen=(saw("same"), saw("cross")))
@@ -251,13 +252,13 @@ CASES = (
     Case(
         "IPC-018",
         "its exporter does not see the write",
-        says(EXPORTER, seen=({"path": "same", "words": WORDS, "wrong_words": 6},)),
+        says(EXPORTER, seen=(saw("same", wrong_words=6),)),
         rf"the exporter did not see what was written \(same\): 6 of {WORDS} words wrong$",
     ),
     Case(
         "IPC-018",
         "its exporter saw nothing",
-        says(EXPORTER, seen=(), verdict="partner-never-came", exit=14),
+        says(EXPORTER, seen=(), verdict=Verdict.PARTNER_NEVER_CAME),
         r"the exporter did not see what was written \(same\): nothing \(partner-never-came\)$",
     ),
     *(
@@ -272,7 +273,7 @@ CASES = (
     Case(
         "IPC-019",
         "the exporter does not see the other GPU's write",
-        says("exporter-2", seen=({"path": "cross", "words": WORDS, "wrong_words": 1},)),
+        says("exporter-2", seen=(saw("cross", wrong_words=1),)),
         rf"the exporter-2 did not see what was written \(cross\): 1 of {WORDS} words wrong$",
     ),
     Case(

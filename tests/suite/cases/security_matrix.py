@@ -27,6 +27,7 @@ from tests.suite.made import (
     transfers,
     with_claim,
 )
+from workload.result import Problem, Verdict
 
 EQUAL, DIFFERENT = "restricted-1-1", "restricted-1-300"
 ONE, OTHER = DEVICES[:2]
@@ -46,13 +47,11 @@ def _row(row: MatrixRow) -> Evidence:
     """A row as it was measured: the PID in the handle decides."""
     own, importers = own_pids(row)
     pid = {"": own, "own": importers}.get(row.rewrite_pid) or int(row.rewrite_pid)
-    exporter = report(ONE, OTHER, own_pid=own, process=process(row.exporter, "one", row.shares))
-    importer = report(
-        ONE, OTHER, own_pid=importers, process=process(row.importer, "other", row.shares)
-    )
+    exporter = report(ONE, OTHER, process=process(row.exporter, "one", row.shares, own))
+    importer = report(ONE, OTHER, process=process(row.importer, "other", row.shares, importers))
     if pid == importers:
         ways = (not_opened(201), not_opened(201, "cross"))
-        importer = replace(importer, verdict="not-opened", exit=12, error=error(201))
+        importer = replace(importer, verdict=Verdict.NOT_OPENED, error=error(201))
     else:
         ways = (transfer(), transfer("cross"))
     return made(row.name, **{EXPORTER: exporter, IMPORTER: replace(importer, transfers=ways)})
@@ -142,7 +141,7 @@ CASES = (
         "refused without a code",
         transfers(
             IMPORTER,
-            transfer(opened=False, wrong_words=None, error={"code": None, "text": "no context"}),
+            transfer(opened=False, wrong_words=None, error=Problem("open", "no context")),
         ),
         r"PID 1 in the handle, own 300: no context$",
         form=DIFFERENT,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import REST, Evidence
-from harness.scenario.workload_report import WorkloadReport
+from harness.scenario.report import Report
 from harness.verdict.finding import Blame, Finding, InconclusiveError
-from suites.cuda.transfers import CONTROL_PAGE_BYTES, WORD_BYTES
 from suites.sharing.shared_claim import (
     AGAIN,
     ANY_DRIVER_FORM,
@@ -19,7 +19,6 @@ from suites.sharing.shared_claim import (
     CONSUMER,
     EQUAL_PIDS_FORM,
     HOSTPID_FORM,
-    NOT_OPENED,
     ONE_GPU_FORM,
     PRIVILEGED_FORM,
     PRODUCER,
@@ -29,7 +28,6 @@ from suites.sharing.shared_claim import (
 )
 from tests.suite.cases import Case
 from tests.suite.made import (
-    CHECKSUM,
     DEVICES,
     NO_GPU,
     PRODUCT,
@@ -43,6 +41,7 @@ from tests.suite.made import (
     lose,
     made,
     not_opened,
+    offer,
     process,
     report,
     saw,
@@ -51,6 +50,7 @@ from tests.suite.made import (
     transfers,
     with_claim,
 )
+from workload.result import Problem, Verdict
 
 ONE, OTHER, THIRD, FOURTH = DEVICES
 HALF = WORDS // 2
@@ -76,19 +76,21 @@ def _shared(form: SharedClaim) -> Evidence:
     allocated = DEVICES[: form.devices]
     paths = ("same", "cross")[: form.devices]
     pids = form.own_pids or {PRODUCER: 46, CONSUMER: 47}
-    offer = {
-        "bytes": WORDS * WORD_BYTES + CONTROL_PAGE_BYTES,
-        "checksum": CHECKSUM,
-        "own_pid": pids[PRODUCER],
-    }
     visible = DEVICES if form.sees_all else allocated
-    seen = partial(report, *visible, process=process(form.security, "one"))
-    producer = seen(own_pid=pids[PRODUCER], offer=offer, seen=tuple(saw(p, HALF) for p in paths))
-    consumer = seen(own_pid=pids[CONSUMER], transfers=tuple(transfer(path) for path in paths))
+    own = {role: process(form.security, "one", own_pid=pids[role]) for role in ROLES}
+    producer = report(
+        *visible,
+        process=own[PRODUCER],
+        offer=offer(pids[PRODUCER]),
+        seen=tuple(saw(path, HALF) for path in paths),
+    )
+    consumer = report(
+        *visible, process=own[CONSUMER], transfers=tuple(transfer(path) for path in paths)
+    )
     if form.equal_own_pids:
         refused = (not_opened(201),)
         consumer = replace(
-            consumer, verdict=NOT_OPENED, exit=12, error=error(201), transfers=refused
+            consumer, verdict=Verdict.NOT_OPENED, error=error(201), transfers=refused
         )
     reports = {PRODUCER: producer, CONSUMER: consumer}
     if not form.equal_own_pids:
@@ -101,7 +103,7 @@ def _shared(form: SharedClaim) -> Evidence:
     return evidence if form.equal_own_pids else with_claim(evidence, AGAIN, *allocated)
 
 
-def _with_lines(role: str, one: WorkloadReport) -> WorkloadReport:
+def _with_lines(role: str, one: Report) -> Report:
     """The same report, with the lines for people."""
     title = role.capitalize()
     lines = [f"{title}: Found {len(one.gpus)} GPU(s)"]
@@ -167,12 +169,12 @@ def not_in_use(evidence: Evidence) -> None:
         claim.in_use = lose(claim.in_use, TAKEN)
 
 
-def message(role: str, **parts: str) -> Change:
+def message(role: str, **parts: Any) -> Change:
     """The container's termination message is another."""
 
     def change(evidence: Evidence) -> None:
         piece = evidence.containers[role].message
-        piece.found({**piece.get(), **parts})
+        piece.found(replace(piece.get(), **parts))
 
     return change
 
@@ -206,10 +208,10 @@ def still_reserved(evidence: Evidence) -> None:
     claim.released.found({**claim.obj, "status": {"reservedFor": [user]}})
 
 
-NO_LIBCUDA = {
-    "step": "load libcuda",
-    "text": "libcuda.so.1: cannot open shared object file: No such file or directory",
-}
+NO_LIBCUDA = Problem(
+    "load libcuda", "libcuda.so.1: cannot open shared object file: No such file or directory"
+)
+STALE = Problem("take the offer", "stale")
 
 CASES = (
     # Admission and allocation
@@ -305,16 +307,19 @@ CASES = (
         Case(
             "IPC-015",
             f"the {role} has another {what} in its termination message",
-            message(role, **{what: "other"}),
+            message(role, **{what: other}),
             rf"the {role}'s log and termination message tell different results$",
             blame=Blame.CLUSTER,
         )
-        for role, what in ((PRODUCER, "sha256"), (CONSUMER, "verdict"))
+        for role, what, other in (
+            (PRODUCER, "sha256", "00" * 32),
+            (CONSUMER, "verdict", Verdict.NO_GPU),
+        )
     ),
     Case(
         "NODE-029",
         "no libcuda",
-        says(CONSUMER, gpus=(), verdict="no-gpu", exit=10, error=NO_LIBCUDA),
+        says(CONSUMER, gpus=(), verdict=Verdict.NO_GPU, error=NO_LIBCUDA),
         r"the consumer does not find libcuda.so.1 in its container$",
     ),
     # What the containers see
@@ -420,7 +425,7 @@ CASES = (
     Case(
         "IPC-014",
         "equal own PIDs",
-        says(CONSUMER, own_pid=46),
+        is_process(CONSUMER, own_pid=46),
         r"both processes have the PID 46 for themselves$",
         blame=Blame.SUITE,
     ),
@@ -440,7 +445,7 @@ CASES = (
     Case(
         "IPC-001",
         "it was not tried",
-        says(CONSUMER, transfers=(), verdict="stale-offer", exit=16, error={"text": "stale"}),
+        says(CONSUMER, transfers=(), verdict=Verdict.STALE_OFFER, error=STALE),
         r"the consumer did not try to open the memory \(same\): stale$",
     ),
     Case(
@@ -515,7 +520,7 @@ CASES = (
     Case(
         "IPC-013",
         "a word that the consumer wrote is wrong",
-        says(PRODUCER, seen=({**saw("same", HALF), "wrong_words": 3, "first_wrong": 7},)),
+        says(PRODUCER, seen=(saw("same", HALF, wrong_words=3, first_wrong=7),)),
         rf"producer saw 3 of {HALF} words wrong that the consumer wrote, the first at 7$",
     ),
     Case(
@@ -527,7 +532,7 @@ CASES = (
     Case(
         "IPC-013",
         "the producer looked at nothing",
-        says(PRODUCER, seen=(), verdict="partner-never-came", exit=14),
+        says(PRODUCER, seen=(), verdict=Verdict.PARTNER_NEVER_CAME),
         r"producer did not see the consumer's write: partner-never-came$",
         form="one-gpu",
     ),
@@ -553,7 +558,7 @@ CASES = (
     Case(
         "IPC-002",
         "the own PIDs differ",
-        says(CONSUMER, own_pid=300),
+        is_process(CONSUMER, own_pid=300),
         r"the own PIDs are 1 and 300, so nothing is shown by this$",
         blame=Blame.SUITE,
     ),
@@ -573,7 +578,7 @@ CASES = (
     Case(
         "IPC-002",
         "it was not tried",
-        says(CONSUMER, transfers=(), error={"text": "stale"}),
+        says(CONSUMER, transfers=(), error=STALE),
         r"the consumer did not try to open the memory \(same\): stale$",
     ),
     # The end
