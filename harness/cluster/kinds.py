@@ -1,4 +1,4 @@
-"""The kinds of objects that the suite touches, as their REST addresses."""
+"""The kinds of objects that the suite touches: their REST addresses, and rights to them."""
 
 from __future__ import annotations
 
@@ -59,6 +59,30 @@ KINDS: Mapping[str, Kind] = {
         *(DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
     )
 }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Verbs on one resource, with the reason."""
+
+    kind: Kind
+    verbs: tuple[str, ...]
+    why: str
+    anywhere: bool = False
+    """In the whole cluster; else in the run's namespaces, or in ``--dra-namespace``."""
+    subresource: str = ""
+    needed: bool = True
+    """Without it the run says less, but it runs."""
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core's."""
+        return self.kind.api_version.rpartition("/")[0]
+
+    @property
+    def resource(self) -> str:
+        """As RBAC spells it: ``pods/log``."""
+        return self.kind.plural + (f"/{self.subresource}" if self.subresource else "")
 
 
 def kind_of(obj: Object) -> Kind:

@@ -15,6 +15,7 @@ from harness.cluster.kinds import (
     POD,
     SLICE,
     Object,
+    Rule,
     has_labels,
     name_of,
     namespace_of,
@@ -22,7 +23,6 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.profile import NO_POD
-from harness.cluster.rule import Rule
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange, value_at
 from harness.scenario.needs import Needs, Verbs, needs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from harness.cluster.rule import Rule
+from harness.cluster.kinds import Rule
 from harness.options import Impact
 from harness.scenario.waiting import Waiting
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.cluster.kinds import NODE, Object, name_of
-from harness.cluster.rule import Rule
+from harness.cluster.kinds import NODE, Object, Rule, name_of
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.needs import Needs, Verbs, needs

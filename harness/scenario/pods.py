@@ -12,12 +12,8 @@ from harness.verdict.finding import Blame, Finding, JudgementError, judge
 EVIDENCE_LINES = 12
 """Of events and of the driver's log, beside a finding."""
 
-_HOPELESS_WAITING = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-}
+NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
+"""Why a container waits whose image cannot be had."""
 _WRAPPINGS = re.compile(
     r"failed to create containerd task: |failed to create shim task: |OCI runtime create failed: "
     r"|runc create failed: |unable to start container process: |error during container init: "
@@ -103,7 +99,7 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
     role = container or pod["spec"]["containers"][0]["name"]
     state = container_state(pod, role)
     waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
-    if waiting.get("reason") in _HOPELESS_WAITING:
+    if waiting.get("reason") in NOT_PULLED:
         said = f"{waiting['reason']}: {waiting.get('message', '')}"
     elif terminated.get("reason") in _NEVER_STARTED:
         said = f"{terminated['reason']}: {terminated.get('message', '')}"

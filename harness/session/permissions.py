@@ -23,9 +23,9 @@ from harness.cluster.kinds import (
     POD,
     SLICE,
     SUBJECT_REVIEW,
+    Rule,
 )
 from harness.cluster.kube import Kube
-from harness.cluster.rule import Rule
 from harness.verdict.finding import counted
 
 ROLE = "dra-conformance"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from embedded.options import gpus_of_nodes
 from harness.checks.check import Check
+from harness.cluster.kinds import Rule
 from harness.cluster.profile import UNKNOWN, Profile, ProfileError, load_all, named
-from harness.cluster.rule import Rule
 from harness.options import Impact, OptionError, Options, flag
 from harness.scenario.scenario import Scenario
 from harness.session.permissions import rules

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster.rule import Rule
+from harness.cluster.kinds import Rule
 from harness.session.permissions import rights, rules
 from tests.harness.fake_api import asked_right
 from tests.suite.fake_cluster import FakeCluster

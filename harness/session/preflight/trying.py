@@ -14,6 +14,7 @@ from harness.cluster.kinds import POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
+from harness.scenario.pods import NOT_PULLED, container_state
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, StepFailedError, step_failed
 from harness.session.preflight.reading import PUSH
@@ -24,7 +25,6 @@ ENFORCE = "pod-security.kubernetes.io/enforce"
 PROBE = "preflight"
 NODES_TO_PULL_ON = 4
 """On how many nodes at most the image is tried: with more, one stands for the others."""
-_NOT_PULLED = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 
 
 def admission(context: Context) -> None:
@@ -185,13 +185,12 @@ def _await_pull(context: Context, pod: Object) -> None:
     run, node = context.run, pod["spec"]["nodeName"]
 
     def decided() -> Mapping[str, Any] | None:
-        status = run.observer.last(pod).obj.get("status") or {}
-        for container in status.get("containerStatuses") or []:
-            state: Mapping[str, Any] = container.get("state") or {}
-            waiting = state.get("waiting") or {}
-            if "waiting" not in state or waiting.get("reason") in _NOT_PULLED:
-                return state
-        return {} if status.get("phase") == "Failed" else None
+        seen = run.observer.last(pod).obj
+        state = container_state(seen)
+        waiting = state.get("waiting")
+        if state and (waiting is None or waiting.get("reason") in NOT_PULLED):
+            return state
+        return {} if (seen.get("status") or {}).get("phase") == "Failed" else None
 
     try:
         state = run.observer.wait(
