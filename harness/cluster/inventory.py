@@ -132,23 +132,21 @@ def _devices(
         for device in spec.get("devices") or []:
             if _attribute(device, driver, profile.select_attribute) != selected:
                 continue
-            uuid = _attribute(device, driver, profile.uuid_attribute)
-            product = _attribute(device, driver, profile.product_attribute)
-            node, pool = str(spec.get("nodeName") or ""), str(spec["pool"]["name"])
-            capability = _attribute(device, driver, profile.capability_attribute)
+            names = profile.attributes
+            known = {what: _attribute(device, driver, name) for what, name in names.items()}
             found.append(
                 Device(
                     driver,
-                    pool,
-                    str(device["name"]),
-                    node,
-                    uuid,
-                    product,
-                    pci=_attribute(device, driver, profile.pci_attribute),
+                    pool=str(spec["pool"]["name"]),
+                    name=str(device["name"]),
+                    node=str(spec.get("nodeName") or ""),
+                    uuid=known.get("uuid", ""),
+                    product=known.get("product", ""),
+                    pci=known.get("pci", ""),
                     # Published as a semantic version: 9.0.0.
-                    compute_capability=".".join(capability.split(".")[:2]),
-                    memory=_capacity(device, driver, profile.memory_capacity),
-                    version=_attribute(device, driver, profile.version_attribute),
+                    compute_capability=".".join(known.get("compute-capability", "").split(".")[:2]),
+                    memory=_capacity(device, driver, names.get("memory", "")),
+                    version=known.get("version", ""),
                 )
             )
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))

@@ -28,7 +28,10 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 """The folders of a node that a driver writes to, where its profile does not say otherwise; DRIVER
 stands for its name."""
 ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version")
-"""What a profile may know the names of; memory is a capacity, the others are attributes."""
+"""What a profile may know the names of; memory is a capacity, the others are attributes.
+
+The version is that of the GPUs' own driver (of the kernel), not of the DRA driver.
+"""
 
 
 class ProfileError(Exception):
@@ -58,13 +61,8 @@ class Profile:
     """A device is one of those to test if this attribute …"""
     select_value: str
     """… has this value; both empty: every device of the driver is."""
-    uuid_attribute: str
-    product_attribute: str
-    pci_attribute: str
-    capability_attribute: str
-    memory_capacity: str
-    version_attribute: str
-    """The version of the GPUs' own driver (of the kernel), not of the DRA driver."""
+    attributes: Mapping[str, str]
+    """What the driver calls each of `ATTRIBUTES`, as far as that is known."""
     partition_value: str
     """What ``select_attribute`` is for a part of a GPU (MIG)."""
     visible_by: str
@@ -101,10 +99,8 @@ def _profile(document: Field) -> Profile:
     if fields["schema"].text() != SCHEMA:
         fields["schema"].wrong(f"schema is not {SCHEMA}")
     select = _texts(fields, "select", ("attribute", "value"), ("partition",))
-    attributes = _texts(fields, "attributes", (), ATTRIBUTES)
     plugin = _texts(fields, "plugin", ("selector", "container"))
     visible_by = fields["visible-by"].one_of(VISIBLE_BY) if "visible-by" in fields else UNKNOWN
-    configurations = fields["configurations"].items() if "configurations" in fields else []
     return Profile(
         name=fields["name"].text(),
         title=fields["title"].text(),
@@ -112,18 +108,13 @@ def _profile(document: Field) -> Profile:
         device_class=fields["class"].text() if "class" in fields else "",
         select_attribute=select.get("attribute", ""),
         select_value=select.get("value", ""),
-        uuid_attribute=attributes.get("uuid", ""),
-        product_attribute=attributes.get("product", ""),
-        pci_attribute=attributes.get("pci", ""),
-        capability_attribute=attributes.get("compute-capability", ""),
-        memory_capacity=attributes.get("memory", ""),
-        version_attribute=attributes.get("version", ""),
+        attributes=_texts(fields, "attributes", (), ATTRIBUTES),
         partition_value=select.get("partition", ""),
         visible_by=visible_by,
         tolerations=tuple(item.object() for item in _items(fields, "tolerations")),
         plugin_selector=plugin.get("selector", NO_POD),
         plugin_container=plugin.get("container", ""),
-        configurations=tuple(_configuration(item) for item in configurations),
+        configurations=tuple(_configuration(item) for item in _items(fields, "configurations")),
         folders={**FOLDERS, **_folders(fields)},
     )
 

@@ -180,7 +180,7 @@ class Steps(Waiting):
         """
         count = len(of) or (self.devices if count is None else count)
         requests = [f"gpu-{number}" for number in range(1, count + 1)]
-        driver, uuid = self.run.subject.driver, self.run.subject.profile.uuid_attribute
+        driver, uuid = self.run.subject.driver, self.run.subject.profile.attributes.get("uuid", "")
         values = {
             "name": f"{name}-{self.evidence.name}",
             "device_class": self.run.subject.profile.device_class,

@@ -36,6 +36,8 @@ CLOCKS_SECONDS = 60.0
 """Reports order what this machine did and what the cluster did by two clocks."""
 HARDWARE_LABEL = "dra-conformance.io/hardware"
 """What nodes of an embedded cluster say of their GPUs, so that nobody takes them for real ones."""
+IDENTIFYING = ("uuid", "product")
+"""What every device has to be published with, as far as the profile knows what it is called."""
 RBAC_FILE = "rbac.yaml"
 PUSH = (
     "push the workload image to a registry that the nodes pull from (./run push REGISTRY/NAME), and"
@@ -214,11 +216,7 @@ def published_devices(context: Context) -> None:
             Blame.DRIVER,
             "kubectl get resourceslices -o yaml",
         )
-    known = [
-        (what, name)
-        for what, name in (("uuid", profile.uuid_attribute), ("product", profile.product_attribute))
-        if name
-    ]
+    known = [(what, profile.attributes[what]) for what in IDENTIFYING if what in profile.attributes]
     for device in found:
         lacking = [name for what, name in known if not getattr(device, what)]
         if lacking or not device.node:
