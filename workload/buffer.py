@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from workload.cuda import Context
+from workload.cuda import Context, Findings
 
 PAGE = 2 << 20
 """Bytes."""
@@ -53,26 +50,6 @@ def small_seed(seed: int, number: int) -> int:
     return (seed + 100 + number) % _MODULUS
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What verifying some words found."""
-
-    words: int
-    wrong: int
-    first_wrong: int | None
-    checksum: int
-
-    def __add__(self, other: Findings) -> Findings:
-        """The findings of two parts together; checksums are sums."""
-        firsts = [index for index in (self.first_wrong, other.first_wrong) if index is not None]
-        return Findings(
-            self.words + other.words,
-            self.wrong + other.wrong,
-            min(firsts, default=None),
-            (self.checksum + other.checksum) % _MODULUS,
-        )
-
-
 class Buffer:
     """The buffer as one context sees it; the address may be imported."""
 
@@ -81,9 +58,10 @@ class Buffer:
         self._address = address
         self._doorbells = address + size - PAGE
         self._seed = seed
-        self._words = (size - PAGE) // WORD
-        self.halves = (range(self._words // 2), range(self._words // 2, self._words))
+        self.words = range((size - PAGE) // WORD)
         """Indices of the data's words."""
+        middle = len(self.words) // 2
+        self.halves = (self.words[:middle], self.words[middle:])
 
     def fill(self, part: range, step: int) -> None:
         """Words become pattern(seed + step), by a kernel."""
@@ -91,8 +69,7 @@ class Buffer:
 
     def verify(self, part: range, step: int) -> Findings:
         """Compare words with pattern(seed + step), by a kernel."""
-        found = self._context.verify(self._address, part.start, len(part), self._stepped(step))
-        return Findings(len(part), found.wrong, found.first_wrong, found.checksum)
+        return self._context.verify(self._address, part.start, len(part), self._stepped(step))
 
     def silence(self) -> None:
         """Clear the control page."""

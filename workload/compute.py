@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from workload.buffer import PAGE, WORD, seed_of
-from workload.cuda import ANSWER_BYTES, Context, Cuda
+from workload.cuda import ANSWER_BYTES, Context, Cuda, Findings
 from workload.log import Log
 from workload.options import Options, Size
-from workload.result import Computed, Gpu, Problem, Result, Verdict, WorkloadError
+from workload.result import Computed, Gpu, Result
 
 
 def compute(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Log) -> None:
@@ -31,12 +31,8 @@ def compute(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: 
         seen = f", {done.foreign_words} foreign before" if done.foreign_words else ""
         log.say(f"GPU {gpu.ordinal}: {done.words} words {wrong}{seen}")
     for done in result.compute:
-        if done.wrong_words:
-            text = (
-                f"{done.wrong_words} of {done.words} words are wrong on {done.uuid}, the first is"
-                f" {done.first_wrong}"
-            )
-            raise WorkloadError(Verdict.CHECKSUM_WRONG, Problem("verify the own fill", text))
+        found = Findings(done.words, done.wrong_words, done.first_wrong)
+        found.must_be_right(f"verify the own fill on {done.uuid}")
 
 
 class _Part:
@@ -65,10 +61,10 @@ class _Part:
     def finish(self) -> Computed:
         """Wait for all of it."""
         seconds = self._seconds()
-        found = self._context.verified(self._found)
+        found = self._context.verified(self._words, self._found)
         foreign = None
         if self._looked:
-            foreign = self._words - self._context.verified(self._foreign).wrong
+            foreign = self._words - self._context.verified(self._words, self._foreign).wrong
         return Computed(
             uuid=self._gpu.uuid,
             bytes=self._bytes,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 
-from workload.buffer import Buffer, Doorbell, Findings
-from workload.cuda import Cuda
+from workload.buffer import Buffer, Doorbell
+from workload.cuda import Cuda, Findings
 from workload.exchange import ConsumerSide, Waiting
 from workload.log import Log
 from workload.options import OWN, Options
@@ -63,6 +63,15 @@ def refuse_stale(offer: Offer, nonce: str | None) -> None:
             Verdict.STALE_OFFER,
             Problem("take the offer", f"it is of run {offer.nonce}, this is run {nonce}"),
         )
+
+
+_WROTE = {
+    (0, 0): Doorbell.LOOKED,
+    (1, 1): Doorbell.SAME_WROTE_ALL,
+    (2, 2): Doorbell.CROSS_WROTE_ALL,
+    (1, 2): Doorbell.BOTH_WROTE,
+}
+"""What to say by how far each half of the data is; else only the first one is written."""
 
 
 class _Consumer:
@@ -229,13 +238,8 @@ class _Consumer:
         return None
 
     def _done(self) -> Doorbell:
-        if self._steps == [0, 0]:
-            return Doorbell.LOOKED
-        if self._steps == [1, 1]:
-            return Doorbell.SAME_WROTE_ALL
-        if self._steps == [2, 2]:
-            return Doorbell.CROSS_WROTE_ALL
-        return Doorbell.BOTH_WROTE if self._steps == [1, 2] else Doorbell.SAME_WROTE_HALF
+        first, second = self._steps
+        return _WROTE.get((first, second), Doorbell.SAME_WROTE_HALF)
 
     def _ring(self, what: Doorbell) -> None:
         """Ring through the first path that opened; where none did, there is no bell to reach."""

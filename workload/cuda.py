@@ -10,7 +10,7 @@ import ctypes
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -227,12 +227,34 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What the kernel ``verify`` found."""
+class Findings:
+    """What the kernel ``verify`` found of some words."""
 
-    wrong: int
-    first_wrong: int | None
-    checksum: int
+    words: int = 0
+    wrong: int = 0
+    first_wrong: int | None = None
+    checksum: int = 0
+    """The sum of the words, modulo 2^64."""
+
+    def __add__(self, other: Findings) -> Findings:
+        """The findings of two parts together."""
+        firsts = [index for index in (self.first_wrong, other.first_wrong) if index is not None]
+        return Findings(
+            self.words + other.words,
+            self.wrong + other.wrong,
+            min(firsts, default=None),
+            (self.checksum + other.checksum) % (1 << 64),
+        )
+
+    def must_be_right(self, step: str) -> None:
+        """Go on only if no word is wrong.
+
+        Raises:
+            WorkloadError: one is (checksum-wrong).
+        """
+        if self.wrong:
+            text = f"{self.wrong} of {self.words} words are wrong, the first is {self.first_wrong}"
+            raise WorkloadError(Verdict.CHECKSUM_WRONG, Problem(step, text))
 
 
 class Context:
@@ -287,23 +309,12 @@ class Context:
                 raise self.not_opened(opening)
             yield opening.address
 
-    @contextmanager
-    def opened(self, handle: bytes, flags: int = LAZY_ENABLE_PEER_ACCESS) -> Iterator[Opening]:
+    def opened(
+        self, handle: bytes, flags: int = LAZY_ENABLE_PEER_ACCESS
+    ) -> AbstractContextManager[Opening]:
         """Another process's memory, closed at the end; yields what came of opening it."""
-        address = ctypes.c_uint64()
-        opening = self._open(
-            "cuIpcOpenMemHandle_v2",
-            address,
-            lambda: address.value,
-            *(Handle.from_buffer_copy(handle), ctypes.c_uint(flags)),
-        )
-        try:
-            yield opening
-        finally:
-            # In a broken context nothing can be closed; whoever broke it says so.
-            if not opening.code and not self.broken():
-                address = ctypes.c_uint64(opening.address)
-                self._call("close the IPC handle", "cuIpcCloseMemHandle", address)
+        given = (Handle.from_buffer_copy(handle), ctypes.c_uint(flags))
+        return self._opened("cuIpcOpenMemHandle_v2", "cuIpcCloseMemHandle", *given)
 
     def not_opened(self, opening: Opening) -> WorkloadError:
         """The error of an opening that was refused."""
@@ -312,21 +323,10 @@ class Context:
             error.verdict = Verdict.NOT_OPENED
         return error
 
-    @contextmanager
-    def opened_event(self, handle: bytes) -> Iterator[Opening]:
+    def opened_event(self, handle: bytes) -> AbstractContextManager[Opening]:
         """Another process's event, destroyed at the end; yields what came of opening it."""
-        event = ctypes.c_void_p()
-        opening = self._open(
-            "cuIpcOpenEventHandle",
-            event,
-            lambda: event.value or 0,
-            Handle.from_buffer_copy(handle),
-        )
-        try:
-            yield opening
-        finally:
-            if not opening.code and not self.broken():
-                self._call("destroy the event", "cuEventDestroy_v2", event)
+        given = Handle.from_buffer_copy(handle)
+        return self._opened("cuIpcOpenEventHandle", "cuEventDestroy_v2", given)
 
     def wait_for_event(self, event: int) -> Opening:
         """Wait until the work that was before an opened event is done."""
@@ -335,15 +335,19 @@ class Context:
             code = self._cuda.library.call("cuEventSynchronize", ctypes.c_void_p(event))
             return Opening("cuEventSynchronize", code, _since(started), event)
 
-    def _open(
-        self, function: str, into: Any, address: Callable[[], int], *arguments: object
-    ) -> Opening:
+    @contextmanager
+    def _opened(self, function: str, close: str, *arguments: object) -> Iterator[Opening]:
+        address = ctypes.c_uint64()
         with self._doing("open the IPC handle"):
             started = time.perf_counter()
-            code = self._cuda.library.call(function, ctypes.byref(into), *arguments)
+            code = self._cuda.library.call(function, ctypes.byref(address), *arguments)
             taken = _since(started)
-        name = function.removesuffix("_v2")
-        return Opening(name, code, taken, 0 if code else address())
+        try:
+            yield Opening(function.removesuffix("_v2"), code, taken, 0 if code else address.value)
+        finally:
+            # In a broken context nothing can be closed; whoever broke it says so.
+            if not code and not self.broken():
+                self._call("close the IPC handle", close, address)
 
     def _call(self, step: str, function: str, *arguments: object) -> None:
         with self._doing(step):
@@ -416,11 +420,11 @@ class Context:
         self.start_fill(address, first, words, seed)
         self.synchronize()
 
-    def verify(self, address: int, first: int, words: int, seed: int) -> Verified:
+    def verify(self, address: int, first: int, words: int, seed: int) -> Findings:
         """Run the kernel ``verify``: compare ``words`` from ``first`` on with the pattern."""
         with self.allocated(ANSWER_BYTES) as answer:
             self.start_verify(address, first, words, seed, answer)
-            return self.verified(answer)
+            return self.verified(words, answer)
 
     def start_fill(self, address: int, first: int, words: int, seed: int) -> None:
         """Launch the kernel ``fill``; it is not done when this returns."""
@@ -441,15 +445,15 @@ class Context:
                 _grid(words), (THREADS, 1, 1), address, first, words, seed, answer
             )
 
-    def verified(self, answer: int) -> Verified:
-        """Wait for the kernel ``verify`` and fetch what it found."""
+    def verified(self, words: int, answer: int) -> Findings:
+        """Wait for the kernel ``verify`` and fetch what it found of so many words."""
         with self._doing("verify by a kernel"):
             copy = bytearray(ANSWER_BYTES)
             self._driver.memcpy_dtoh(copy, answer)
         numbers = memoryview(copy).cast("Q")
         wrong = sum(numbers[:SLOTS])
         first = numbers[SLOTS] if wrong else None
-        return Verified(wrong, first, sum(numbers[SLOTS + 1 :]) % (1 << 64))
+        return Findings(words, wrong, first, sum(numbers[SLOTS + 1 :]) % (1 << 64))
 
     def synchronize(self) -> None:
         """Wait until all that was launched is done."""

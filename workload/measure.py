@@ -31,10 +31,7 @@ from workload.result import (
     Gpu,
     Offer,
     OpenTime,
-    Problem,
     Result,
-    Verdict,
-    WorkloadError,
     handle_of,
 )
 
@@ -104,10 +101,7 @@ def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, 
                 log.say(f"{name}: {direction} by {method} {median:.1f} GB/s")
         for name, address in memories.items():
             found = context.verify(address, 0, size // WORD, seed)
-            if found.wrong:
-                text = f"{found.wrong} of {size // WORD} words are wrong"
-                problem = Problem(f"verify over path {name} after measuring", text)
-                raise WorkloadError(Verdict.CHECKSUM_WRONG, problem)
+            found.must_be_right(f"verify over path {name} after measuring")
 
 
 def _open_times(context: Context, offer: Offer) -> list[float] | None:

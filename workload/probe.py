@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 from workload import attempts
-from workload.buffer import PAGE, WORD, Buffer, Doorbell, Findings, small_seed
+from workload.buffer import PAGE, WORD, Buffer, Doorbell, small_seed
 from workload.consumer import refuse_stale
-from workload.cuda import LAZY_ENABLE_PEER_ACCESS, Context, Cuda, Opening
+from workload.cuda import LAZY_ENABLE_PEER_ACCESS, Context, Cuda, Findings, Opening
 from workload.log import Log
 from workload.options import Options
 from workload.reading import read
@@ -173,12 +173,7 @@ class _Prober:
 
     def _verify_main(self, address: int) -> tuple[Findings, str]:
         buffer = Buffer(self._context, address, self._offer.bytes, self._offer.seed)
-        first, second = buffer.halves
-        return buffer.verify(first, 0) + buffer.verify(second, 0), ""
-
-    def _verify_words(self, address: int, first: int, words: int, seed: int) -> Findings:
-        found = self._context.verify(address, first, words, seed)
-        return Findings(words, found.wrong, found.first_wrong, found.checksum)
+        return buffer.verify(buffer.words, 0), ""
 
     def _reopened(self) -> Attempt:
         with self._context.opened(self._handle) as opening:
@@ -206,10 +201,10 @@ class _Prober:
                     return self._judged(openings[-1], self._verify_main, f"number {number}")
 
             def verify(_address: int) -> tuple[Findings, str]:
-                found = Findings(0, 0, None, 0)
+                found = Findings()
                 for number, opening in enumerate(openings):
                     seed = small_seed(self._offer.seed, number)
-                    found += self._verify_words(opening.address, 0, PAGE // WORD, seed)
+                    found += self._context.verify(opening.address, 0, PAGE // WORD, seed)
                 addresses = len({opening.address for opening in openings})
                 return found, f"{len(openings)} opened at once, at {addresses} addresses"
 
@@ -226,9 +221,8 @@ class _Prober:
             # As if the base lay before what came: that is where the words are right, if anywhere.
             first = extras.interior_offset // WORD
             words = from_base.words - first
-            inside = self._verify_words(
-                address - extras.interior_offset, first, words, self._offer.seed
-            )
+            base = address - extras.interior_offset
+            inside = self._context.verify(base, first, words, self._offer.seed)
             if not inside.wrong:
                 return inside, "the pointer itself came, not the base of the allocation"
             return from_base, "neither the base of the allocation nor the pointer itself came"
@@ -238,7 +232,7 @@ class _Prober:
 
     def _own(self) -> Attempt:
         def verify(address: int) -> tuple[Findings, str]:
-            return self._verify_words(address, 0, PAGE // WORD, _OWN_SEED), ""
+            return self._context.verify(address, 0, PAGE // WORD, _OWN_SEED), ""
 
         with self._context.allocated(PAGE) as memory:
             self._context.fill(memory, 0, PAGE // WORD, _OWN_SEED)
@@ -246,14 +240,13 @@ class _Prober:
                 return self._judged(opening, verify)
 
     def _event(self) -> Attempt:
-        nothing = Findings(0, 0, None, 0)
         with self._context.opened_event(bytes.fromhex(self._extras().event)) as opening:
-            attempt = self._judged(opening, lambda _event: (nothing, ""))
+            attempt = self._judged(opening, lambda _event: (Findings(), ""))
             if not opening.code:
                 waited = self._context.wait_for_event(opening.address)
                 if waited.code:
                     note = f"opened; then {waited.function} failed"
-                    attempt = self._judged(waited, lambda _event: (nothing, ""), note)
+                    attempt = self._judged(waited, lambda _event: (Findings(), ""), note)
             return replace(attempt, wrong_words=None)
 
     def _extras(self) -> Extras:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from workload import process
-from workload.buffer import PAGE, WORD, Buffer, Doorbell, Findings, seed_of, small_seed
+from workload.buffer import PAGE, WORD, Buffer, Doorbell, seed_of, small_seed
 from workload.cuda import Context, Cuda
 from workload.exchange import ProducerSide, Waiting, partner_never_came
 from workload.log import Log
 from workload.options import End, Options
-from workload.result import Extras, Gpu, Offer, Problem, Result, Seen, Verdict, WorkloadError
+from workload.result import Extras, Gpu, Offer, Result, Seen, Verdict
 
 _SMALL = 16
 """How many small allocations there are among the extras."""
@@ -41,7 +41,7 @@ def produce(
     with (
         cuda.context(gpus[0]) as context,
         context.allocated(options.bytes) as address,
-        _extras(context, address, seed) if options.extras else _nothing() as extras,
+        _extras(context, address, seed) if options.extras else nullcontext() as extras,
     ):
         buffer = Buffer(context, address, options.bytes, seed)
         checksum = _fill(buffer)
@@ -65,11 +65,6 @@ def produce(
         if options.end is End.KILL_WHEN_RUNG:
             process.kill_oneself()
         log.say(_verify_write(buffer, rung, result))
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
 
 
 @contextmanager
@@ -97,12 +92,9 @@ def _extras(context: Context, address: int, seed: int) -> Iterator[Extras]:
 def _fill(buffer: Buffer) -> int:
     """Fill everything, verify it, and return the checksum."""
     buffer.silence()
-    found = Findings(0, 0, None, 0)
-    for half in buffer.halves:
-        buffer.fill(half, 0)
-        found += buffer.verify(half, 0)
-    if found.wrong:
-        raise _wrong("verify the own fill", found)
+    buffer.fill(buffer.words, 0)
+    found = buffer.verify(buffer.words, 0)
+    found.must_be_right("verify the own fill")
     return found.checksum
 
 
@@ -141,11 +133,8 @@ def _wait_for_doorbells(
 def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> str:
     """Verify what was written, where it is known who wrote what; say what was seen."""
     if set(rung) == {Doorbell.LOOKED}:
-        found = Findings(0, 0, None, 0)
-        for half in buffer.halves:
-            found += buffer.verify(half, 0)
-        if found.wrong:
-            raise _wrong("verify the data that nobody wrote", found)
+        found = buffer.verify(buffer.words, 0)
+        found.must_be_right("verify the data that nobody wrote")
         return f"nobody wrote: {found.words} words as they were"
     if len(rung) > 1:
         return f"{len(rung)} consumers rang; what they wrote is not verified"
@@ -156,28 +145,16 @@ def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> str:
 def _verify_write_of_one(buffer: Buffer, rung: Doorbell, result: Result) -> None:
     first, second = buffer.halves
     if rung is Doorbell.CROSS_WROTE_ALL:
-        found = {"cross": buffer.verify(first, 2) + buffer.verify(second, 2)}
+        found = {"cross": buffer.verify(buffer.words, 2)}
+    elif rung is Doorbell.SAME_WROTE_ALL:
+        found = {"same": buffer.verify(buffer.words, 1)}
+    elif rung is Doorbell.BOTH_WROTE:
+        found = {"same": buffer.verify(first, 1), "cross": buffer.verify(second, 2)}
     else:
         found = {"same": buffer.verify(first, 1)}
-    if rung is Doorbell.SAME_WROTE_ALL:
-        found["same"] += buffer.verify(second, 1)
-    elif rung is Doorbell.BOTH_WROTE:
-        found["cross"] = buffer.verify(second, 2)
-    elif rung is Doorbell.SAME_WROTE_HALF and (untouched := buffer.verify(second, 0)).wrong:
-        raise _wrong("verify the half that nobody wrote", untouched)
+        buffer.verify(second, 0).must_be_right("verify the half that nobody wrote")
     result.seen = tuple(
         Seen(path, each.words, each.wrong, each.first_wrong) for path, each in found.items()
     )
     for path, each in found.items():
-        if each.wrong:
-            raise _wrong(f"verify the consumer's write over path {path}", each)
-
-
-def _wrong(step: str, found: Findings) -> WorkloadError:
-    return WorkloadError(
-        Verdict.CHECKSUM_WRONG,
-        Problem(
-            step,
-            f"{found.wrong} of {found.words} words are wrong, the first is {found.first_wrong}",
-        ),
-    )
+        each.must_be_right(f"verify the consumer's write over path {path}")

@@ -6,7 +6,8 @@ import json
 import select
 from dataclasses import replace
 
-from workload.buffer import Findings, seed_of
+from workload.buffer import seed_of
+from workload.cuda import Findings
 from workload.result import (
     TERMINATION_MESSAGE_LIMIT,
     AfterGone,
