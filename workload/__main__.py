@@ -21,6 +21,7 @@ from workload.options import End, Options
 from workload.probe import probe
 from workload.producer import produce
 from workload.result import CudaDriver, Gpu, Problem, Result, Verdict, WorkloadError
+from workload.task import Task
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +50,7 @@ def _run(options: Options, result: Result) -> None:
     elif options.command == "inventory":
         _prepare(options, result)
     elif options.command in work:
-        work[options.command](options, *_prepare(options, result))
+        work[options.command](_prepare(options, result))
     else:
         waiting = Waiting(options.patience)
         with waiting.heeding_signals():
@@ -71,19 +72,19 @@ def _rest(options: Options, result: Result) -> None:
 def _exchange(options: Options, waiting: Waiting, result: Result) -> None:
     """Do the part of a process that meets another one."""
     if options.command == "produce":
-        producer = ProducerSide(options.folder)
-        produce(options, producer, waiting, *_prepare(options, result))
+        producer = ProducerSide(options.folder)  # before CUDA, which takes its time
+        produce(_prepare(options, result), producer, waiting)
         return
     consumer = ConsumerSide(options.folder)
     try:
-        consume(options, consumer, waiting, *_prepare(options, result))
+        consume(_prepare(options, result), consumer, waiting)
     except WorkloadError as error:
         consumer.tell(error.verdict)
         raise
     consumer.tell(Verdict.OK)
 
 
-def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result, Log]:
+def _prepare(options: Options, result: Result) -> Task:
     """Load NVML and CUDA, show the GPUs, and find those to use.
 
     Raises:
@@ -107,7 +108,7 @@ def _prepare(options: Options, result: Result) -> tuple[Cuda, list[Gpu], Result,
     result.cuda, result.gpus = CudaDriver(cuda.version), tuple(cuda.gpus)
     result.peers = cuda.peers(links)
     log.gpus(cuda.gpus)
-    return cuda, _allocated(options, cuda.gpus), result, log
+    return Task(options, cuda, _allocated(options, cuda.gpus), result, log)
 
 
 def _allocated(options: Options, visible: list[Gpu]) -> list[Gpu]:

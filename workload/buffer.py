@@ -79,7 +79,7 @@ class Buffer:
         """Tell the producer, by the doorbell of this index."""
         self._context.write(self._doorbells + index * WORD, self._stepped(what))
 
-    def heard(self, doorbells: int = 1) -> list[Doorbell | None]:
+    def heard(self, doorbells: int) -> list[Doorbell | None]:
         """What was rung at each of the first doorbells: other runs' words do not count."""
         words = self._context.read(self._doorbells, doorbells)
         meaning = {self._stepped(what): what for what in Doorbell}

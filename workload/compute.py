@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 from workload.buffer import PAGE, WORD, seed_of
 from workload.cuda import ANSWER_BYTES, Context, Cuda, Findings
-from workload.log import Log
-from workload.options import Options, Size
-from workload.result import Computed, Gpu, Result
+from workload.options import Size
+from workload.result import Computed, Gpu
+from workload.task import Task
 
 
-def compute(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Log) -> None:
+def compute(task: Task) -> None:
     """Fill and verify memory on every GPU; all of them work before any is awaited.
 
     What another run left in the memory is counted, not judged.
@@ -19,17 +19,18 @@ def compute(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: 
     Raises:
         WorkloadError: words are wrong (checksum-wrong), or CUDA refused.
     """
+    options, result = task.options, task.result
     seed = seed_of(options.nonce or "")
     foreign = seed_of(options.foreign) if options.foreign else None
     with ExitStack() as stack:
-        parts = [_Part(gpu, cuda, options.size, stack) for gpu in gpus]
+        parts = [_Part(gpu, task.cuda, options.size, stack) for gpu in task.gpus]
         for part in parts:
             part.start(seed, foreign)
         result.compute = tuple(part.finish() for part in parts)
-    for gpu, done in zip(gpus, result.compute, strict=True):
+    for gpu, done in zip(task.gpus, result.compute, strict=True):
         wrong = f"{done.wrong_words} wrong" if done.wrong_words else "right"
         seen = f", {done.foreign_words} foreign before" if done.foreign_words else ""
-        log.say(f"GPU {gpu.ordinal}: {done.words} words {wrong}{seen}")
+        task.log.say(f"GPU {gpu.ordinal}: {done.words} words {wrong}{seen}")
     for done in result.compute:
         found = Findings(done.words, done.wrong_words, done.first_wrong)
         found.must_be_right(f"verify the own fill on {done.uuid}")

@@ -6,45 +6,36 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from workload.buffer import Buffer, Doorbell
-from workload.cuda import Cuda, Findings
+from workload.cuda import Findings
 from workload.exchange import ConsumerSide, Waiting
-from workload.log import Log
-from workload.options import OWN, Options
+from workload.options import OWN
 from workload.result import (
     AfterGone,
     Gpu,
     Offer,
     Problem,
-    Result,
     Transfer,
     Verdict,
     WorkloadError,
     handle_of,
 )
+from workload.task import Task
 
 
-def consume(
-    options: Options,
-    side: ConsumerSide,
-    waiting: Waiting,
-    cuda: Cuda,
-    gpus: list[Gpu],
-    result: Result,
-    log: Log,
-) -> None:
+def consume(task: Task, side: ConsumerSide, waiting: Waiting) -> None:
     """Do the consumer's part; what was done stands in the result, even when it fails.
 
     Raises:
         WorkloadError: something went wrong.
     """
+    options = task.options
     offer = options.offer or side.take(waiting)
     if options.rewrite_pid is not None:
         own = options.rewrite_pid == OWN
-        pid = result.process.own_pid if own else int(options.rewrite_pid)
+        pid = task.result.process.own_pid if own else int(options.rewrite_pid)
         offer = replace(offer, rewritten_pid=pid)
-    result.offer = offer
-    refuse_stale(offer, options.nonce)
-    consumer = _Consumer(cuda, gpus, offer, options, result, log)
+    accept(task, offer)
+    consumer = _Consumer(task, offer)
     with ExitStack() as held:
         consumer.run(held)
         if options.until_gone:
@@ -52,17 +43,17 @@ def consume(
             consumer.verify_again()
 
 
-def refuse_stale(offer: Offer, nonce: str | None) -> None:
-    """Refuse what another run offered.
+def accept(task: Task, offer: Offer) -> None:
+    """Note the offer in the result; refuse what another run offered.
 
     Raises:
         WorkloadError: it is of another run (stale-offer).
     """
+    task.result.offer = offer
+    nonce = task.options.nonce
     if offer.nonce != nonce:
-        raise WorkloadError(
-            Verdict.STALE_OFFER,
-            Problem("take the offer", f"it is of run {offer.nonce}, this is run {nonce}"),
-        )
+        problem = Problem("take the offer", f"it is of run {offer.nonce}, this is run {nonce}")
+        raise WorkloadError(Verdict.STALE_OFFER, problem)
 
 
 _WROTE = {
@@ -77,23 +68,15 @@ _WROTE = {
 class _Consumer:
     """The work on one offer."""
 
-    def __init__(
-        self,
-        cuda: Cuda,
-        gpus: list[Gpu],
-        offer: Offer,
-        options: Options,
-        result: Result,
-        log: Log,
-    ) -> None:
-        self._cuda = cuda
+    def __init__(self, task: Task, offer: Offer) -> None:
+        self._cuda = task.cuda
         self._offer = offer
-        self._options = options
-        self._result = result
-        self._log = log
+        self._options = task.options
+        self._result = task.result
+        self._log = task.log
         # The exporting GPU first: that is the path "same", whatever the order of the rest.
-        self._importers = sorted(gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
-        self._exporter = next((gpu for gpu in cuda.gpus if gpu.uuid == offer.exporter), None)
+        self._importers = sorted(task.gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
+        self._exporter = next((gpu for gpu in task.cuda.gpus if gpu.uuid == offer.exporter), None)
         self._held: dict[str, Buffer] = {}
         """Mappings that stay, by the importing GPU."""
         self._steps = [0, 0]
@@ -247,29 +230,21 @@ class _Consumer:
         opened = [transfer.importer for transfer in self._result.transfers if transfer.opened]
         if self._held:
             next(iter(self._held.values())).ring(what, index)
-            return
-        for gpu in self._importers:
-            if gpu.uuid in opened[:1]:
-                with (
-                    self._cuda.context(gpu) as context,
-                    context.imported(handle_of(self._offer)) as address,
-                ):
-                    buffer = Buffer(context, address, self._offer.bytes, self._offer.seed)
-                    buffer.ring(what, index)
+        elif gpu := next((gpu for gpu in self._importers if gpu.uuid in opened), None):
+            with (
+                self._cuda.context(gpu) as context,
+                context.imported(handle_of(self._offer)) as address,
+            ):
+                buffer = Buffer(context, address, self._offer.bytes, self._offer.seed)
+                buffer.ring(what, index)
 
     def _tell(self, transfer: Transfer) -> None:
         if transfer.error:
-            self._log.say(f"{transfer.path}: {transfer.error.sentence()}")
-            return
-        wrong = f"{transfer.wrong_words} wrong" if transfer.wrong_words else "right"
-        wrote = ", wrote back" if transfer.wrote else ""
-        if after := transfer.after_gone:
-            self._log.say(
-                f"{transfer.path}: the producer is gone, {after.wrong_words} of {after.words}"
-                " words wrong"
-            )
-            return
-        self._log.say(
-            f"{transfer.path}: opened in {transfer.open_ms} ms,"
-            f" {transfer.words} words {wrong}{wrote}"
-        )
+            text = transfer.error.sentence()
+        elif after := transfer.after_gone:
+            text = f"the producer is gone, {after.wrong_words} of {after.words} words wrong"
+        else:
+            wrong = f"{transfer.wrong_words} wrong" if transfer.wrong_words else "right"
+            wrote = ", wrote back" if transfer.wrote else ""
+            text = f"opened in {transfer.open_ms} ms, {transfer.words} words {wrong}{wrote}"
+        self._log.say(f"{transfer.path}: {text}")

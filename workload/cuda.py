@@ -42,21 +42,6 @@ _RANK, _ACCESS, _ATOMICS = 1, 2, 3
 """Of ``CUdevice_P2PAttribute``."""
 
 
-def load() -> ModuleType:
-    """Import PyCUDA, which loads ``libcuda.so.1``.
-
-    Raises:
-        WorkloadError: the library is not in this container (no-gpu), lacks functions that PyCUDA
-            was built with, or the image is broken (both workload-fault).
-    """
-    try:
-        from pycuda import driver  # noqa: PLC0415 - its import is what can fail
-    except ImportError as error:
-        raise _not_loaded(str(error)) from error
-    module: ModuleType = driver
-    return module
-
-
 def _not_loaded(text: str) -> WorkloadError:
     step = "load libcuda.so.1"
     if "libcuda.so.1" in text and "cannot open shared object file" in text:
@@ -77,11 +62,17 @@ class Cuda:
     """The CUDA driver, initialised, and its visible GPUs.
 
     Raises:
-        WorkloadError: it cannot be initialised (cuda-error), or shows no GPU (no-gpu).
+        WorkloadError: its library is not in this container or shows no GPU (no-gpu), it cannot be
+            initialised (cuda-error), it lacks functions that PyCUDA was built with, or the image is
+            broken (both workload-fault).
     """
 
     def __init__(self) -> None:
-        self._driver = load()
+        try:
+            from pycuda import driver  # noqa: PLC0415 - its import is what can fail
+        except ImportError as error:
+            raise _not_loaded(str(error)) from error
+        self._driver: ModuleType = driver
         self.library = Library()
         with self.step("initialise CUDA"):
             self._driver.init()

@@ -21,51 +21,41 @@ from contextlib import ExitStack
 
 from workload.buffer import WORD
 from workload.codes import PEER_ACCESS_UNSUPPORTED
-from workload.consumer import refuse_stale
-from workload.cuda import ANSWER_BYTES, Context, Cuda
-from workload.log import Log
-from workload.options import Options
+from workload.consumer import accept
+from workload.cuda import ANSWER_BYTES, Context
 from workload.probe import importer, ring_looked
-from workload.result import (
-    Bandwidth,
-    Gpu,
-    Offer,
-    OpenTime,
-    Result,
-    handle_of,
-)
+from workload.result import Bandwidth, Gpu, Offer, OpenTime, handle_of
+from workload.task import Task
 
 _WARM_UP = 2
 _SAMPLES = 7
 """Operations that do not count, and that count."""
 _OPENINGS = 11
-_OPERATIONS = (("read", "kernel"), ("read", "copy"), ("write", "copy"))
-"""Direction and method."""
 
 
-def measure(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Log) -> None:
+def measure(task: Task) -> None:
     """Measure every path that the GPUs allow; then ring, so that the producer ends.
 
     Raises:
         WorkloadError: the offer is of another run (stale-offer), its memory does not open
             (not-opened) or is wrong (checksum-wrong), or CUDA refused.
     """
-    offer = options.offer
+    offer = task.options.offer
     assert offer  # the options need it
-    result.offer = offer
-    refuse_stale(offer, options.nonce)
+    accept(task, offer)
     # The exporting GPU first, as a consumer takes them.
-    chosen = sorted(gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
+    chosen = sorted(task.gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
     for gpu in chosen:
-        _path(gpu, options, cuda, offer, result, log)
-    with cuda.context(importer(options, gpus, offer)) as context:
+        _path(gpu, task, offer)
+    with task.cuda.context(importer(task, offer)) as context:
         ring_looked(context, offer)
 
 
-def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, log: Log) -> None:
+def _path(gpu: Gpu, task: Task, offer: Offer) -> None:
     """Measure from one importing GPU."""
     path = "same" if gpu.uuid == offer.exporter else "cross"
-    seed, size = offer.seed, options.bytes
+    seed, size = offer.seed, task.options.bytes
+    cuda, result, log = task.cuda, task.result, task.log
     with ExitStack() as stack:
         context = stack.enter_context(cuda.context(gpu))
         times = _open_times(context, offer)
@@ -89,12 +79,13 @@ def _path(gpu: Gpu, options: Options, cuda: Cuda, offer: Offer, result: Result, 
         # All memory holds the same words, so what is written changes nothing.
         for address in (own, scratch):
             context.fill(address, 0, size // WORD, seed)
-        for direction, method in _OPERATIONS:
-            starts = {
-                name: _operation(context, direction, method, address, scratch, answer, size, seed)
-                for name, address in memories.items()
-            }
-            for name, seconds in _in_turns(context, starts).items():
+        operations: dict[tuple[str, str], Callable[[int], None]] = {
+            ("read", "kernel"): lambda at: context.start_reading(at, 0, size // WORD, seed, answer),
+            ("read", "copy"): lambda at: context.start_copy(scratch, at, size),
+            ("write", "copy"): lambda at: context.start_copy(at, scratch, size),
+        }
+        for (direction, method), start in operations.items():
+            for name, seconds in _in_turns(context, memories, start).items():
                 rates = tuple(round(size / each / 1e9, 3) for each in seconds)
                 median = statistics.median(rates)
                 result.bandwidth += (Bandwidth(name, direction, method, size, median, rates),)
@@ -117,30 +108,15 @@ def _open_times(context: Context, offer: Offer) -> list[float] | None:
     return times
 
 
-def _operation(
-    context: Context,
-    direction: str,
-    method: str,
-    address: int,
-    scratch: int,
-    answer: int,
-    size: int,
-    seed: int,
-) -> Callable[[], None]:
-    """What launches one operation on a path's memory."""
-    if method == "kernel":
-        return lambda: context.start_reading(address, 0, size // WORD, seed, answer)
-    to, source = (scratch, address) if direction == "read" else (address, scratch)
-    return lambda: context.start_copy(to, source, size)
-
-
-def _in_turns(context: Context, starts: Mapping[str, Callable[[], None]]) -> dict[str, list[float]]:
-    """The seconds of each operation's samples, taken in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in starts}
+def _in_turns(
+    context: Context, memories: Mapping[str, int], start: Callable[[int], None]
+) -> dict[str, list[float]]:
+    """The seconds that an operation took on each path's memory, the paths in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in memories}
     for number in range(_WARM_UP + _SAMPLES):
-        for name, start in starts.items():
+        for name, address in memories.items():
             with context.timed() as seconds:
-                start()
+                start(address)
             if number >= _WARM_UP:
                 taken[name].append(seconds())
             else:

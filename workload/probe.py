@@ -12,10 +12,9 @@ from dataclasses import asdict, replace
 
 from workload import attempts
 from workload.buffer import PAGE, WORD, Buffer, Doorbell, small_seed
-from workload.consumer import refuse_stale
+from workload.consumer import accept
 from workload.cuda import LAZY_ENABLE_PEER_ACCESS, Context, Cuda, Findings, Opening
 from workload.log import Log
-from workload.options import Options
 from workload.reading import read
 from workload.result import (
     CONTEXT_BROKEN,
@@ -24,10 +23,10 @@ from workload.result import (
     Extras,
     Gpu,
     Offer,
-    Result,
     WorkloadError,
     with_pid,
 )
+from workload.task import Task
 
 _DONE = "DRA_PROBE_DONE"
 """What this process found before it became a fresh one: JSON, a list of attempts."""
@@ -36,7 +35,7 @@ _NOBODY = 1 << 22
 _OWN_SEED = 42
 
 
-def probe(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Log) -> None:
+def probe(task: Task) -> None:
     """Make every attempt; then ring, so that the producer ends.
 
     Attempts that CUDA refuses are results, no errors.
@@ -44,16 +43,15 @@ def probe(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Lo
     Raises:
         WorkloadError: the offer is of another run (stale-offer), or the doorbell cannot be rung.
     """
-    offer = options.offer
+    offer, result = task.options.offer, task.result
     assert offer  # the options need it
-    result.offer = offer
-    refuse_stale(offer, options.nonce)
-    names = options.attempts or tuple(
+    accept(task, offer)
+    names = task.options.attempts or tuple(
         name for name, extra in attempts.NAMES.items() if offer.extras or not extra
     )
     result.attempts = tuple(read(Attempt, done) for done in json.loads(os.environ.pop(_DONE, "[]")))
-    with cuda.context(importer(options, gpus, offer)) as context:
-        prober = _Prober(cuda, context, offer)
+    with task.cuda.context(importer(task, offer)) as context:
+        prober = _Prober(task.cuda, context, offer)
         for number in range(len(result.attempts), len(names)):
             attempt = prober.attempt(names[number])
             broken = context.broken()
@@ -61,16 +59,16 @@ def probe(options: Options, cuda: Cuda, gpus: list[Gpu], result: Result, log: Lo
                 note = f"{CONTEXT_BROKEN} ({broken.name}, {broken.code})"
                 attempt = replace(attempt, note="; ".join(filter(None, (attempt.note, note))))
             result.attempts += (attempt,)
-            _tell(log, attempt)
+            _tell(task.log, attempt)
             if broken:
                 _go_on_in_a_fresh_process(result.attempts)
         ring_looked(context, offer)
 
 
-def importer(options: Options, gpus: list[Gpu], offer: Offer) -> Gpu:
+def importer(task: Task, offer: Offer) -> Gpu:
     """The GPU that imports: the first that was asked for, else the exporting one if visible."""
-    same = next((gpu for gpu in gpus if gpu.uuid == offer.exporter), gpus[0])
-    return gpus[0] if options.gpus else same
+    same = next((gpu for gpu in task.gpus if gpu.uuid == offer.exporter), task.gpus[0])
+    return task.gpus[0] if task.options.gpus else same
 
 
 def ring_looked(context: Context, offer: Offer) -> None:
@@ -150,9 +148,9 @@ class _Prober:
         return bytes(handle), flags, note
 
     def _judged(
-        self, opening: Opening, verify: Callable[[int], tuple[Findings, str]], note: str = ""
+        self, opening: Opening, verify: Callable[[int], tuple[Findings, str]] | None, note: str = ""
     ) -> Attempt:
-        """What came of an opening; what opened is verified."""
+        """What came of an opening; what opened is verified, where it has words."""
         attempt = Attempt(
             name="",
             function=opening.function,
@@ -161,7 +159,7 @@ class _Prober:
             ms=opening.ms,
             note=note,
         )
-        if opening.code:
+        if opening.code or not verify:
             return attempt
         try:
             found, more = verify(opening.address)
@@ -241,13 +239,11 @@ class _Prober:
 
     def _event(self) -> Attempt:
         with self._context.opened_event(bytes.fromhex(self._extras().event)) as opening:
-            attempt = self._judged(opening, lambda _event: (Findings(), ""))
             if not opening.code:
                 waited = self._context.wait_for_event(opening.address)
                 if waited.code:
-                    note = f"opened; then {waited.function} failed"
-                    attempt = self._judged(waited, lambda _event: (Findings(), ""), note)
-            return replace(attempt, wrong_words=None)
+                    return self._judged(waited, None, f"opened; then {waited.function} failed")
+            return self._judged(opening, None)
 
     def _extras(self) -> Extras:
         assert self._offer.extras  # the options and `probe` need them for these attempts

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 from workload import process
 from workload.buffer import PAGE, WORD, Buffer, Doorbell, seed_of, small_seed
-from workload.cuda import Context, Cuda
+from workload.cuda import Context
 from workload.exchange import ProducerSide, Waiting, partner_never_came
-from workload.log import Log
-from workload.options import End, Options
-from workload.result import Extras, Gpu, Offer, Result, Seen, Verdict
+from workload.options import End
+from workload.result import Extras, Offer, Result, Seen, Verdict
+from workload.task import Task
 
 _SMALL = 16
 """How many small allocations there are among the extras."""
@@ -22,24 +22,17 @@ _SHORTEST, _LONGEST = 0.0005, 0.005
 """Seconds between two looks at the doorbell: device memory wakes nobody."""
 
 
-def produce(
-    options: Options,
-    side: ProducerSide,
-    waiting: Waiting,
-    cuda: Cuda,
-    gpus: list[Gpu],
-    result: Result,
-    log: Log,
-) -> None:
+def produce(task: Task, side: ProducerSide, waiting: Waiting) -> None:
     """Do the producer's part; what was done stands in the result, even when it fails.
 
     Raises:
         WorkloadError: something went wrong.
     """
+    options, result, gpu = task.options, task.result, task.gpus[0]
     nonce = options.nonce or ""
     seed = seed_of(nonce)
     with (
-        cuda.context(gpus[0]) as context,
+        task.cuda.context(gpu) as context,
         context.allocated(options.bytes) as address,
         _extras(context, address, seed) if options.extras else nullcontext() as extras,
     ):
@@ -51,11 +44,11 @@ def produce(
             bytes=options.bytes,
             seed=seed,
             checksum=f"{checksum:016x}",
-            exporter=gpus[0].uuid,
+            exporter=gpu.uuid,
             own_pid=result.process.own_pid,
             extras=extras,
         )
-        log.say(f"filled {options.bytes >> 20} MiB on GPU {gpus[0].ordinal}, verified it")
+        task.log.say(f"filled {options.bytes >> 20} MiB on GPU {gpu.ordinal}, verified it")
         side.publish(result.offer, options.consumers)
         if options.end is End.KILL:
             process.kill_oneself()
@@ -64,7 +57,7 @@ def produce(
         rung = _wait_for_doorbells(buffer, side, waiting, options.consumers)
         if options.end is End.KILL_WHEN_RUNG:
             process.kill_oneself()
-        log.say(_verify_write(buffer, rung, result))
+        task.log.say(_verify_write(buffer, rung, result))
 
 
 @contextmanager
