@@ -110,12 +110,8 @@ class ProducerSide:
     """The producer's end of the exchange."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._answer: int | None = None
-        self._offer: int | None = None
-        if folder:
-            self._answer = os.open(_fifo(folder / _ANSWER), os.O_RDONLY | os.O_NONBLOCK)
-            # O_RDWR: opening waits for no reader, and the line stays until one comes (fifo(7)).
-            self._offer = os.open(_fifo(folder / _OFFER), os.O_RDWR | os.O_NONBLOCK)
+        self.descriptor, self._offer = _ends(folder, _ANSWER, _OFFER)
+        """What becomes readable when the consumer answers, if there is such a way."""
 
     def publish(self, offer: Offer, consumers: int) -> None:
         """Hand the offer over.
@@ -130,25 +126,16 @@ class ProducerSide:
         for _ in range(consumers):
             os.write(self._offer, offer.line().encode().ljust(select.PIPE_BUF))
 
-    @property
-    def descriptor(self) -> int | None:
-        """What becomes readable when the consumer answers, if there is such a way."""
-        return self._answer
-
     def answers(self) -> list[str]:
         """What consumers said since the last look; nothing when one ended without a word."""
-        return _now(self._answer).split() if self._answer is not None else []
+        return _now(self.descriptor).split() if self.descriptor is not None else []
 
 
 class ConsumerSide:
     """The consumer's end of the exchange."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._answer: int | None = None
-        self._offer: int | None = None
-        if folder:
-            self._answer = os.open(_fifo(folder / _ANSWER), os.O_RDWR | os.O_NONBLOCK)
-            self._offer = os.open(_fifo(folder / _OFFER), os.O_RDONLY | os.O_NONBLOCK)
+        self._offer, self._answer = _ends(folder, _OFFER, _ANSWER)
 
     def take(self, waiting: Waiting) -> Offer:
         """Wait for the offer.
@@ -180,6 +167,17 @@ class ConsumerSide:
         """Tell the producer how it went, where there is a way."""
         if self._answer is not None:
             os.write(self._answer, f"{verdict}\n".encode())
+
+
+def _ends(folder: Path | None, reading: str, writing: str) -> tuple[int | None, int | None]:
+    """Open the FIFOs to read from and to write to; there are none without a folder."""
+    if not folder:
+        return None, None
+    # O_RDWR: opening waits for no reader, and the line stays until one comes (fifo(7)).
+    return (
+        os.open(_fifo(folder / reading), os.O_RDONLY | os.O_NONBLOCK),
+        os.open(_fifo(folder / writing), os.O_RDWR | os.O_NONBLOCK),
+    )
 
 
 def _fifo(path: Path) -> Path:
