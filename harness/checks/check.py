@@ -99,7 +99,6 @@ class Check:
 def check(
     *,
     id: str,  # noqa: A002 - what it is called everywhere
-    force: str,
     level: int,
     source: str,
     area: str = "",
@@ -108,11 +107,10 @@ def check(
     after: tuple[str, ...] = (),
     judges_driver: bool = True,
 ) -> Callable[[F], F]:
-    """Declare a function to be a check.
+    """Declare a function to be a check; its docstring says what MUST or SHOULD be so.
 
     Args:
         id: its name for ever, as ``ISO-003``.
-        force: ``MUST`` or ``SHOULD``.
         level: how deep it looks (`Check.level`).
         source: where the requirement comes from.
         area: under which reports show it; the folder of the suite that it is in where not given.
@@ -138,14 +136,16 @@ def check(
         sentence = inspect.cleandoc(function.__doc__ or "")
         if not sentence:
             raise ValueError(f"{id}: {name} has no docstring, which is the check's sentence")
-        if f" {force} " not in f" {sentence} ".replace("\n", " "):
-            raise ValueError(f"{id}: the sentence of {name} does not say {force}")
+        sentence = " ".join(sentence.split())
+        force = next((one for one in Force if f" {one} " in sentence), None)
+        if force is None:
+            raise ValueError(f"{id}: the sentence of {name} does not say MUST or SHOULD")
         declared = Check(
             id=id,
             function=name,
             area=area or PurePath(inspect.getfile(function)).parent.name,
-            sentence=" ".join(sentence.split()),
-            force=Force(force),
+            sentence=sentence,
+            force=force,
             level=level,
             source=source,
             scenario=scenario,

@@ -70,13 +70,7 @@ def pairs(report: Report, path: str, base: str) -> list[tuple[str, str, float, f
     ]
 
 
-@check(
-    id="PERF-001",
-    force="SHOULD",
-    level=4,
-    source="PERF-1",
-    scenario=bandwidth,
-)
+@check(id="PERF-001", level=4, source="PERF-1", scenario=bandwidth)
 def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence) -> None:
     """Reading and writing imported memory on the GPU that holds it SHOULD be at least 95 % as fast
     as memory of one's own.
@@ -84,13 +78,7 @@ def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence) -> None:
     judge_ratio(evidence, "same", "local", LEAST_OF_LOCAL)
 
 
-@check(
-    id="PERF-002",
-    force="SHOULD",
-    level=4,
-    source="PERF-2",
-    scenario=bandwidth,
-)
+@check(id="PERF-002", level=4, source="PERF-2", scenario=bandwidth)
 def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(evidence: Evidence) -> None:
     """Reading and writing imported memory of another GPU SHOULD be at least 90 % as fast as copies
     between two GPUs of one process.

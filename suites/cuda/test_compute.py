@@ -48,11 +48,7 @@ def compute_on_all(steps: Steps) -> None:
 
 
 @check(
-    id="CUDA-004",
-    force="MUST",
-    level=4,
-    source="CUDA-4",
-    forms=(compute_on_one, compute_on_two, compute_on_all),
+    id="CUDA-004", level=4, source="CUDA-4", forms=(compute_on_one, compute_on_two, compute_on_all)
 )
 def test_kernels_compute_right_on_every_gpu_at_once(evidence: Evidence) -> None:
     """Kernels on all GPUs of a claim at once MUST write and read every word of large buffers
@@ -112,13 +108,7 @@ def neighbours(steps: Steps) -> None:
     steps.finish(steps.start("third", [*look, "--bytes", LEFT_BEHIND], claim))
 
 
-@check(
-    id="CUDA-005",
-    force="MUST",
-    level=4,
-    source="CUDA-5, SHARE-4",
-    scenario=neighbours,
-)
+@check(id="CUDA-005", level=4, source="CUDA-5, SHARE-4", scenario=neighbours)
 def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
     """Two pods that share a GPU MUST both compute right at the same time, each in memory of its
     own.
@@ -128,14 +118,7 @@ def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
     judge_read(evidence, "reader", "same")
 
 
-@check(
-    id="ISO-009",
-    force="MUST",
-    level=4,
-    source="ISO-9",
-    scenario=neighbours,
-    after=("CUDA-005",),
-)
+@check(id="ISO-009", level=4, source="ISO-9", scenario=neighbours, after=("CUDA-005",))
 def test_fresh_memory_holds_nothing_of_another_pod(evidence: Evidence) -> None:
     """Memory that a pod allocates MUST NOT hold words that another pod wrote on the same GPU."""
     for role in ("second", "third"):

@@ -43,13 +43,7 @@ def inventory_of_all(steps: Steps) -> None:
 SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
 
 
-@check(
-    id="CUDA-001",
-    force="MUST",
-    level=4,
-    source="ISO-3, SLICE-7",
-    forms=SIZES,
-)
+@check(id="CUDA-001", level=4, source="ISO-3, SLICE-7", forms=SIZES)
 def test_cuda_and_nvml_show_exactly_the_allocated_gpus(evidence: Evidence) -> None:
     """In a container, CUDA and NVML MUST each show every GPU that its claim was allocated, and no
     other.
@@ -76,14 +70,7 @@ def _some(uuids: list[str], what: str) -> list[str]:
     return [f"{short_uuid(uuid)} {what}" for uuid in uuids]
 
 
-@check(
-    id="CUDA-002",
-    force="MUST",
-    level=4,
-    source="SLICE-7",
-    forms=SIZES,
-    after=("CUDA-001",),
-)
+@check(id="CUDA-002", level=4, source="SLICE-7", forms=SIZES, after=("CUDA-001",))
 def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
     """A GPU's name, memory, compute capability and PCI address MUST be the same in its
     ResourceSlice, in NVML and in CUDA, as far as the slice tells them.
@@ -149,14 +136,7 @@ def _pci(address: str | None) -> str | None:
     return f"{int(domain, 16):04x}:{rest}"
 
 
-@check(
-    id="CUDA-003",
-    force="MUST",
-    level=4,
-    source="ISO-3, NODE-27",
-    forms=SIZES,
-    after=("CUDA-001",),
-)
+@check(id="CUDA-003", level=4, source="ISO-3, NODE-27", forms=SIZES, after=("CUDA-001",))
 def test_device_nodes_are_those_of_the_allocated_gpus(evidence: Evidence) -> None:
     """Of the device nodes /dev/nvidiaN, a container MUST have those of its GPUs and no other."""
     report = evidence.report("inventory")
@@ -189,13 +169,7 @@ def requests_of_their_own(steps: Steps) -> None:
     steps.finish(*containers)
 
 
-@check(
-    id="SHARE-008",
-    force="MUST",
-    level=4,
-    source="SHARE-8",
-    scenario=requests_of_their_own,
-)
+@check(id="SHARE-008", level=4, source="SHARE-8", scenario=requests_of_their_own)
 def test_a_container_sees_the_gpu_of_its_request_only(evidence: Evidence) -> None:
     """A container that names one request of a claim MUST see that request's GPU and no other."""
     reports = {number: evidence.report(f"container-{number}") for number in (1, 2)}
@@ -229,13 +203,7 @@ def claims_of_their_own(steps: Steps) -> None:
     steps.finish(stranger)
 
 
-@check(
-    id="ISO-004",
-    force="MUST",
-    level=4,
-    source="ALLOC-2, ISO-4",
-    scenario=claims_of_their_own,
-)
+@check(id="ISO-004", level=4, source="ALLOC-2, ISO-4", scenario=claims_of_their_own)
 def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) -> None:
     """Two pods with a claim of one GPU each MUST each see their own claim's GPU and not the
     other's.
@@ -253,7 +221,6 @@ def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) ->
 
 @check(
     id="IPC-010",
-    force="MUST",
     level=4,
     source="IPC-5, IPC-10, ISO-4",
     scenario=claims_of_their_own,

@@ -37,13 +37,7 @@ def user_namespace(steps: Steps) -> None:
     steps.finish(steps.start("inventory", ["inventory"], steps.claim(), security=security))
 
 
-@check(
-    id="SEC-005",
-    force="SHOULD",
-    level=4,
-    source="SEC-9",
-    scenario=user_namespace,
-)
+@check(id="SEC-005", level=4, source="SEC-9", scenario=user_namespace)
 def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> None:
     """A pod with a user namespace of its own (hostUsers: false) SHOULD start and see its GPUs as
     any other pod with a claim does.
@@ -65,14 +59,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> No
         )
 
 
-@check(
-    id="SEC-001",
-    force="MUST",
-    level=4,
-    source="SEC-1, SEC-5, IPC-2, IPC-3",
-    forms=FORMS,
-    judges_driver=False,
-)
+@check(id="SEC-001", level=4, source="SEC-1, SEC-5, IPC-2, IPC-3", forms=FORMS, judges_driver=False)
 def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
     refused with CUDA error 201 if it is, whatever namespaces and privileges the two have.
@@ -107,15 +94,7 @@ def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -
             )
 
 
-@check(
-    id="SEC-002",
-    force="MUST",
-    level=4,
-    source="SEC-2",
-    forms=FORMS,
-    after=("SEC-001",),
-    judges_driver=False,
-)
+@check(id="SEC-002", level=4, source="SEC-2", forms=FORMS, after=("SEC-001",), judges_driver=False)
 def test_containers_are_as_privileged_as_their_row_says(row: Evidence, form: Part) -> None:
     """Both processes MUST have the user, capabilities and namespaces that their row says, or the
     row shows nothing.
@@ -176,14 +155,7 @@ def _yes(on: bool) -> str:
     return "yes" if on else "no"
 
 
-@check(
-    id="SEC-004",
-    force="MUST",
-    level=2,
-    source="SEC-4",
-    scenario=restricted_standard,
-    judges_driver=False,
-)
+@check(id="SEC-004", level=2, source="SEC-4", scenario=restricted_standard, judges_driver=False)
 def test_restricted_namespace_refuses_what_is_not_needed(evidence: Evidence) -> None:
     """A namespace that enforces the restricted Pod Security Standard MUST refuse pods with host
     namespaces, privileges, added capabilities, root or without seccomp, claim or not.

@@ -26,7 +26,7 @@ def shown(report: Report) -> set[str]:
     return {*variables, *(f"/dev/{name}" for name in report.device_nodes)}
 
 
-@check(id="LIFE-002", force="MUST", level=2, source="LIFE-2", scenario=container_restart)
+@check(id="LIFE-002", level=2, source="LIFE-2", scenario=container_restart)
 def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> None:
     """A container that is started again in its pod MUST have the devices that it had before."""
     without = shown(evidence.report("other"))

@@ -26,7 +26,7 @@ def restart_without_a_change(steps: Steps) -> None:
         steps.release()
 
 
-@check(id="SLICE-012", force="MUST", level=2, source="SLICE-12", scenario=restart_without_a_change)
+@check(id="SLICE-012", level=2, source="SLICE-12", scenario=restart_without_a_change)
 def test_a_restart_of_the_driver_keeps_its_slices(evidence: Evidence) -> None:
     """If nothing else has changed, a restart of the driver MUST leave names, generation and devices
     of its ResourceSlices as they were.

@@ -25,7 +25,7 @@ def restart_while_prepared(steps: Steps) -> None:
     steps.start_pod("again", [resting("again")], steps.claim(name="again", of=claim.devices))
 
 
-@check(id="NODE-021", force="MUST", level=2, source="NODE-21", scenario=restart_while_prepared)
+@check(id="NODE-021", level=2, source="NODE-21", scenario=restart_while_prepared)
 def test_a_claim_is_unprepared_after_the_driver_has_restarted(evidence: Evidence) -> None:
     """A claim that was prepared before the driver restarted MUST be unprepared when its pod ends:
     its CDI file is removed, and its device can be used by another claim.

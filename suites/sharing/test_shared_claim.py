@@ -55,13 +55,7 @@ CUDA_NOT_FOUND = "libcuda.so.1"
 # Admission and allocation
 
 
-@check(
-    id="ISO-007",
-    force="MUST",
-    level=2,
-    source="ISO-7",
-    forms=RESTRICTED + ANY_DRIVER,
-)
+@check(id="ISO-007", level=2, source="ISO-7", forms=RESTRICTED + ANY_DRIVER)
 def test_restricted_namespace_admits_pods_with_a_claim(
     evidence: Evidence, form: SharedClaim
 ) -> None:
@@ -74,14 +68,7 @@ def test_restricted_namespace_admits_pods_with_a_claim(
     evidence.container(PRODUCER).admitted.get()
 
 
-@check(
-    id="ALLOC-003",
-    force="MUST",
-    level=2,
-    source="ALLOC-3",
-    forms=TWO_GPUS,
-    after=("ISO-007",),
-)
+@check(id="ALLOC-003", level=2, source="ALLOC-3", forms=TWO_GPUS, after=("ISO-007",))
 def test_claim_gets_two_distinct_devices(evidence: Evidence, form: SharedClaim) -> None:
     """A claim with two requests MUST be allocated a device of the driver for each of them, and
     not the same one twice.
@@ -112,7 +99,6 @@ def test_claim_gets_two_distinct_devices(evidence: Evidence, form: SharedClaim) 
 
 @check(
     id="NODE-028",
-    force="MUST",
     level=1,
     source="ALLOC-1, DISC-5, NODE-28, SHARE-4",
     forms=EVERY_FORM + ANY_DRIVER,
@@ -126,14 +112,7 @@ def test_containers_of_both_pods_start(evidence: Evidence, form: SharedClaim) ->
         container.started.get()
 
 
-@check(
-    id="SHARE-004",
-    force="MUST",
-    level=2,
-    source="SHARE-4",
-    forms=SHARING + ANY_DRIVER,
-    after=("NODE-028",),
-)
+@check(id="SHARE-004", level=2, source="SHARE-4", forms=SHARING + ANY_DRIVER, after=("NODE-028",))
 def test_both_pods_use_the_claim_on_the_devices_node(evidence: Evidence, form: SharedClaim) -> None:
     """Each pod that uses a claim MUST be in its reservedFor, and run on the node that its devices
     are on.
@@ -158,7 +137,6 @@ def test_both_pods_use_the_claim_on_the_devices_node(evidence: Evidence, form: S
 
 @check(
     id="IPC-015",
-    force="MUST",
     level=4,
     source="IPC-15",
     forms=EVERY_FORM,
@@ -183,14 +161,7 @@ def test_results_of_both_pods_arrive_unchanged(evidence: Evidence, form: SharedC
             )
 
 
-@check(
-    id="NODE-029",
-    force="MUST",
-    level=4,
-    source="NODE-29",
-    forms=EVERY_FORM,
-    after=("IPC-015",),
-)
+@check(id="NODE-029", level=4, source="NODE-29", forms=EVERY_FORM, after=("IPC-015",))
 def test_both_containers_find_libcuda(evidence: Evidence, form: SharedClaim) -> None:
     """The GPU driver's library libcuda.so.1 MUST be found by the dynamic loader of a container
     that the claim was prepared for, without any help from the container.
@@ -206,14 +177,7 @@ def test_both_containers_find_libcuda(evidence: Evidence, form: SharedClaim) -> 
             )
 
 
-@check(
-    id="ISO-003",
-    force="MUST",
-    level=4,
-    source="ISO-3, SHARE-5",
-    forms=EVERY_FORM,
-    after=("NODE-029",),
-)
+@check(id="ISO-003", level=4, source="ISO-3, SHARE-5", forms=EVERY_FORM, after=("NODE-029",))
 def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: SharedClaim) -> None:
     """A container MUST see each GPU that its claim was allocated and, unless it is privileged, no
     other GPU.
@@ -246,14 +210,7 @@ def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: Sha
             evidence.fail(head, expected=expected, observed=observed)
 
 
-@check(
-    id="SEC-008",
-    force="MUST",
-    level=4,
-    source="SEC-8",
-    forms=RESTRICTED,
-    after=("NODE-029",),
-)
+@check(id="SEC-008", level=4, source="SEC-8", forms=RESTRICTED, after=("NODE-029",))
 def test_restricted_containers_have_no_privileges(evidence: Evidence, form: SharedClaim) -> None:
     """What a restricted container gets from the driver MUST NOT need or give it privileges: it
     MUST run with no capability, no_new_privs, a seccomp filter and a user other than root.
@@ -277,14 +234,7 @@ def test_restricted_containers_have_no_privileges(evidence: Evidence, form: Shar
                 )
 
 
-@check(
-    id="SEC-003",
-    force="SHOULD",
-    level=4,
-    source="SEC-3",
-    forms=(PRIVILEGED_FORM,),
-    after=("ISO-003",),
-)
+@check(id="SEC-003", level=4, source="SEC-3", forms=(PRIVILEGED_FORM,), after=("ISO-003",))
 def test_privileged_containers_see_every_gpu_of_the_node(
     evidence: Evidence, form: SharedClaim
 ) -> None:
@@ -302,14 +252,7 @@ def test_privileged_containers_see_every_gpu_of_the_node(
             )
 
 
-@check(
-    id="SLICE-007",
-    force="MUST",
-    level=4,
-    source="SLICE-7",
-    forms=SHARING,
-    after=("NODE-029",),
-)
+@check(id="SLICE-007", level=4, source="SLICE-7", forms=SHARING, after=("NODE-029",))
 def test_gpus_are_named_in_the_container_as_in_the_slice(
     evidence: Evidence, form: SharedClaim
 ) -> None:
@@ -358,13 +301,7 @@ def judge_log(evidence: Evidence, container: Container, report: Report) -> None:
 
 
 @check(
-    id="IPC-014",
-    force="MUST",
-    level=4,
-    source="IPC-14",
-    forms=SHARING,
-    after=("ISO-003",),
-    judges_driver=False,
+    id="IPC-014", level=4, source="IPC-14", forms=SHARING, after=("ISO-003",), judges_driver=False
 )
 def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedClaim) -> None:
     """Exporter and importer MUST see different PIDs of themselves, or CUDA takes the one for the
@@ -382,14 +319,7 @@ def test_own_pids_of_the_two_processes_differ(evidence: Evidence, form: SharedCl
         )
 
 
-@check(
-    id="IPC-001",
-    force="MUST",
-    level=4,
-    source="IPC-1",
-    forms=SHARING,
-    after=("ISO-003", "IPC-014"),
-)
+@check(id="IPC-001", level=4, source="IPC-1", forms=SHARING, after=("ISO-003", "IPC-014"))
 def test_memory_opens_on_the_same_gpu(evidence: Evidence, form: SharedClaim) -> None:
     """A pod MUST be able to open memory that another pod with the same claim exports, on the GPU
     that holds it.
@@ -405,14 +335,7 @@ def test_memory_opens_on_the_same_gpu(evidence: Evidence, form: SharedClaim) -> 
     judge_opened(evidence, CONSUMER, "same", exporter=PRODUCER)
 
 
-@check(
-    id="IPC-011",
-    force="MUST",
-    level=4,
-    source="IPC-1",
-    forms=SHARING,
-    after=("IPC-001",),
-)
+@check(id="IPC-011", level=4, source="IPC-1", forms=SHARING, after=("IPC-001",))
 def test_whole_buffer_arrives_on_the_same_gpu(evidence: Evidence, form: SharedClaim) -> None:
     """Every word that one pod wrote MUST be read by the other on the same GPU."""
     judge_read(evidence, CONSUMER, "same", evidence.report(PRODUCER).offer)
@@ -420,7 +343,6 @@ def test_whole_buffer_arrives_on_the_same_gpu(evidence: Evidence, form: SharedCl
 
 @check(
     id="IPC-004",
-    force="MUST",
     level=4,
     source="IPC-4",
     forms=SHARING_TWO,
@@ -433,27 +355,13 @@ def test_memory_opens_on_the_other_gpu(evidence: Evidence, form: SharedClaim) ->
     judge_opened(evidence, CONSUMER, "cross", exporter=PRODUCER)
 
 
-@check(
-    id="IPC-012",
-    force="MUST",
-    level=4,
-    source="IPC-4",
-    forms=SHARING_TWO,
-    after=("IPC-004", "IPC-011"),
-)
+@check(id="IPC-012", level=4, source="IPC-4", forms=SHARING_TWO, after=("IPC-004", "IPC-011"))
 def test_whole_buffer_arrives_on_the_other_gpu(evidence: Evidence, form: SharedClaim) -> None:
     """Every word that one pod wrote on one GPU MUST be read by the other pod on the other GPU."""
     judge_read(evidence, CONSUMER, "cross", evidence.report(PRODUCER).offer)
 
 
-@check(
-    id="IPC-013",
-    force="MUST",
-    level=4,
-    source="IPC-1, IPC-4",
-    forms=SHARING,
-    after=("IPC-011", "IPC-012"),
-)
+@check(id="IPC-013", level=4, source="IPC-1, IPC-4", forms=SHARING, after=("IPC-011", "IPC-012"))
 def test_producer_sees_what_the_consumer_wrote(evidence: Evidence, form: SharedClaim) -> None:
     """What the importing pod writes into the shared memory MUST be seen by the exporting pod."""
     consumer, producer = evidence.report(CONSUMER), evidence.report(PRODUCER)
@@ -482,14 +390,7 @@ def test_producer_sees_what_the_consumer_wrote(evidence: Evidence, form: SharedC
         )
 
 
-@check(
-    id="IPC-002",
-    force="MUST",
-    level=4,
-    source="IPC-2",
-    forms=(EQUAL_PIDS_FORM,),
-    after=("ISO-003",),
-)
+@check(id="IPC-002", level=4, source="IPC-2", forms=(EQUAL_PIDS_FORM,), after=("ISO-003",))
 def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedClaim) -> None:
     """A process that has the same PID for itself as the exporting one MUST be refused the memory
     with CUDA error 201, in whatever namespaces the two are: the numbers decide, no privilege does.
@@ -534,7 +435,6 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
 
 @check(
     id="LIFE-004",
-    force="MUST",
     level=2,
     source="LIFE-4, NODE-8",
     forms=SHARING + ANY_DRIVER,
@@ -555,14 +455,7 @@ def test_claim_is_deallocated_when_its_pods_are_gone(evidence: Evidence, form: S
         )
 
 
-@check(
-    id="LIFE-005",
-    force="MUST",
-    level=2,
-    source="LIFE-5",
-    forms=SHARING,
-    after=("LIFE-004", "ISO-003"),
-)
+@check(id="LIFE-005", level=2, source="LIFE-5", forms=SHARING, after=("LIFE-004", "ISO-003"))
 def test_devices_can_be_claimed_again(evidence: Evidence, form: SharedClaim) -> None:
     """Devices that were given back MUST be allocated to the next claim that asks for them, and its
     pod MUST run with them.

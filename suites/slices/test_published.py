@@ -31,12 +31,7 @@ FORMS = {
 """Attributes that mean the same for every driver, and how a value of theirs looks."""
 
 
-@check(
-    id="SLICE-001",
-    force="MUST",
-    level=0,
-    source="SLICE-1, SLICE-6",
-)
+@check(id="SLICE-001", level=0, source="SLICE-1, SLICE-6")
 def test_every_node_of_the_driver_has_published_devices(published: Published) -> None:
     """Of each node on which the driver runs, it MUST publish a ResourceSlice with at least one
     device.
@@ -59,12 +54,7 @@ def test_every_node_of_the_driver_has_published_devices(published: Published) ->
     )
 
 
-@check(
-    id="SLICE-002",
-    force="MUST",
-    level=0,
-    source="SLICE-2",
-)
+@check(id="SLICE-002", level=0, source="SLICE-2")
 def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     """A ResourceSlice of one node's devices MUST name a node that exists."""
     nodes = published.nodes.get()
@@ -79,12 +69,7 @@ def test_slices_are_of_nodes_that_exist(published: Published) -> None:
             )
 
 
-@check(
-    id="SLICE-009",
-    force="MUST",
-    level=0,
-    source="SLICE-9",
-)
+@check(id="SLICE-009", level=0, source="SLICE-9")
 def test_no_gpu_is_published_twice(published: Published) -> None:
     """Two whole GPUs MUST NOT have the same UUID, nor the same PCI address on one node: each would
     be given to somebody.
@@ -108,12 +93,7 @@ def test_no_gpu_is_published_twice(published: Published) -> None:
             )
 
 
-@check(
-    id="SLICE-018",
-    force="MUST",
-    level=0,
-    source="SLICE-18",
-)
+@check(id="SLICE-018", level=0, source="SLICE-18")
 def test_standard_attributes_are_well_formed(published: Published) -> None:
     """Standard attributes of devices (PCI address, PCIe root, NUMA node) MUST have the form that
     all drivers share, or no claim can match devices of two drivers by them.
@@ -144,12 +124,7 @@ def _standard_attributes(published: Published) -> Iterator[tuple[str, str, str, 
                     yield node, f"{device['name']} of {node or name_of(item)}", name, values
 
 
-@check(
-    id="SLICE-022",
-    force="SHOULD",
-    level=0,
-    source="SLICE-22",
-)
+@check(id="SLICE-022", level=0, source="SLICE-22")
 def test_slices_go_with_their_node(published: Published) -> None:
     """A ResourceSlice of one node's devices SHOULD be owned by that Node, so that it goes when the
     node does.

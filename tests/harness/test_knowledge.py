@@ -447,7 +447,7 @@ def declare(function: Any = None, **changes: Any) -> Check:
     def test_it_is_so() -> None:
         """It MUST be so."""
 
-    good: dict[str, Any] = {"id": "ALLOC-001", "force": "MUST", "level": 2, "source": "here"}
+    good: dict[str, Any] = {"id": "ALLOC-001", "level": 2, "source": "here"}
     declared = check_of(check(**{**good, **changes})(function or test_it_is_so))
     assert declared is not None
     return declared
@@ -471,14 +471,16 @@ def test_what_is_no_check_is_refused() -> None:
     def test_silent() -> None:
         pass
 
+    def test_binding() -> None:
+        """It may be so."""
+
     def it() -> None:
         """It MUST be."""
 
     for function, changes, words in (
         (None, {"id": "alloc-1"}, "expected AREA-NNN"),
         (None, {"level": 6}, "is not 0 to 5"),
-        (None, {"force": "SHOULD"}, "does not say SHOULD"),
-        (None, {"force": "MAY"}, "MAY"),
+        (test_binding, {}, "does not say MUST or SHOULD"),
         (test_silent, {}, "no docstring"),
         (it, {}, "does not begin with"),
         (None, {"scenario": A_SCENARIO, "forms": (A_SCENARIO,)}, "a scenario or forms, not both"),

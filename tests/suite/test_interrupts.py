@@ -31,7 +31,7 @@ class Slow:
         time.sleep({in_destructor})  # an exception that comes meanwhile is dropped
 
 
-@check(id="HANG-001", force="MUST", level=0, source="a test")
+@check(id="HANG-001", level=0, source="a test")
 def test_it_comes(dra_run):
     """It MUST come."""
     namespace = dra_run.open_namespace("restricted")
