@@ -81,20 +81,20 @@ class JudgementError(Exception):
     """How a check ended, when it did not pass."""
 
 
-class FailedError(JudgementError):
+class FindingError(JudgementError):
+    """What must be so is not; the finding says what, and who has to act."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.head)
+        self.finding = finding
+
+
+class FailedError(FindingError):
     """The driver broke the contract."""
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.head)
-        self.finding = finding
 
-
-class InconclusiveError(JudgementError):
+class InconclusiveError(FindingError):
     """The suite, the cluster or the environment is at fault: nothing is said about the driver."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.head)
-        self.finding = finding
 
 
 class SkipKind(enum.StrEnum):
@@ -143,7 +143,7 @@ class UnsupportedError(UnmetError):
         super().__init__(reason, SkipKind.UNSUPPORTED)
 
 
-def judge(finding: Finding) -> JudgementError:
+def judge(finding: Finding) -> FindingError:
     """Turn a finding into a judgement: only a fault of the driver fails a check."""
     if finding.blame is Blame.DRIVER:
         return FailedError(finding)

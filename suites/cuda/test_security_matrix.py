@@ -16,7 +16,7 @@ from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
-    FailedError,
+    FindingError,
     InconclusiveError,
     SkipKind,
     UnmetError,
@@ -190,7 +190,7 @@ def need_user_namespaces(row: Evidence, spec: MatrixRow) -> None:
         if security.user_namespace and role in row.containers:
             try:
                 row.containers[role].started.get()
-            except (FailedError, InconclusiveError) as error:
+            except FindingError as error:
                 raise UnmetError("SEC-005", SkipKind.BLOCKED) from error
 
 

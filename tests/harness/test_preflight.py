@@ -15,9 +15,10 @@ from harness.options import Impact
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario
 from harness.scenario.steps import Steps
-from harness.session.preflight.context import Context, StepFailedError
+from harness.session.preflight.context import Context
 from harness.session.preflight.reading import free_devices
 from harness.session.selection import Planned, PlannedChecks
+from harness.verdict.finding import InconclusiveError
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run
 
@@ -71,7 +72,7 @@ def test_a_run_that_can_make_nothing_ends(run: Run, api: FakeApi) -> None:
             "status": {"allocation": {"devices": {"results": [result]}}},
         }
     )
-    with pytest.raises(StepFailedError) as error:
+    with pytest.raises(InconclusiveError) as error:
         free_devices(context(run, GPU))
     assert str(error.value) == (
         "the checks need 1 free device on one node; free are 0 on node-1; held by team/train"

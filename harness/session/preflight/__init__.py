@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.session.preflight import reading, trying
-from harness.session.preflight.context import Context, StepFailedError
+from harness.session.preflight.context import Context
 from harness.verdict import causes
-from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError
+from harness.verdict.finding import Blame, Finding, FindingError, SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Result
 
 RIGHTS = "PF-09"
@@ -78,11 +78,11 @@ def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Resu
     result = Result.passed(step.id, step.name, PREFLIGHT_AREA, sentence)
     if blocker is not None:
         return result.skipped(UnmetError(blocker, SkipKind.BLOCKED))
-    advice: Finding | None = None
     try:
         advice = step.make(context)
-    except StepFailedError as error:
-        finding = error.finding
+        result = result if advice is None else result.ended(Outcome.PASS, advice)
+    except FindingError as error:
+        result = _failed(result, error.finding)
     except UnreachableError as error:
         finding = Finding(
             str(error),
@@ -91,6 +91,7 @@ def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Resu
             Blame.CLUSTER,
             next="see whether the API server runs and can be reached from here",
         )
+        result = _failed(result, finding)
     except ApiError as error:
         if error.status == 403 and _first(earlier, [RIGHTS]):
             return result.skipped(UnmetError(RIGHTS, SkipKind.BLOCKED))
@@ -100,13 +101,13 @@ def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Resu
             error,
             "see what the message names; --dra-plan prints the rights that a run takes",
         )
-    else:
-        if advice is None:
-            return replace(result, seconds=time.monotonic() - began)
-        finding = advice
+        result = _failed(result, finding)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def _failed(result: Result, finding: Finding) -> Result:
     outcome = Outcome.FAIL if finding.blame is Blame.DRIVER else Outcome.ERROR
-    result = replace(result, seconds=time.monotonic() - began)
-    return result.ended(Outcome.PASS if advice else outcome, finding)
+    return result.ended(outcome, finding)
 
 
 def _first(results: Iterable[Result], ids: Iterable[str]) -> str | None:

@@ -11,28 +11,20 @@ from harness.cluster.anchor import Candidate, candidates
 from harness.cluster.features import State
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
-from harness.cluster.kube import ApiError, Kube
+from harness.cluster.kube import ApiError
 from harness.cluster.profile import Profile
-from harness.options import Impact, Options
+from harness.options import Impact
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run, Subject
 from harness.session.selection import PlannedChecks
 from harness.verdict.expect import Inventory
-from harness.verdict.finding import Blame, Finding
-
-
-class StepFailedError(Exception):
-    """What a step asks for is not so."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.head)
-        self.finding = finding
+from harness.verdict.finding import Blame, Finding, FindingError, judge
 
 
 def step_failed(
     head: str, expected: str, blame: Blame, next_step: str = "", observed: str = ""
-) -> StepFailedError:
+) -> FindingError:
     """A finding that ends the run."""
-    return StepFailedError(Finding(head, expected, observed or head, blame, next=next_step))
+    return judge(Finding(head, expected, observed or head, blame, next=next_step))
 
 
 @dataclass
@@ -57,16 +49,6 @@ class Context:
     image: str = ""
     features: Mapping[str, State] = field(default_factory=dict)
 
-    @property
-    def kube(self) -> Kube:
-        """The cluster."""
-        return self.run.kube
-
-    @property
-    def options(self) -> Options:
-        """What was asked for."""
-        return self.run.options
-
     def the_profile(self) -> Profile:
         """The driver's profile; only after the step that finds it."""
         if self.profile is None:
@@ -81,7 +63,7 @@ class Context:
     def others(self) -> list[Candidate]:
         """What looks like other runs' anchors, as far as it may be seen; looked for once."""
         try:
-            return candidates(self.kube, self.options.namespace)
+            return candidates(self.run.kube, self.run.options.namespace)
         except ApiError as error:
             if error.status == 403:
                 return []  # where the right is one that the run needs, PF-09 has said so
@@ -103,7 +85,7 @@ class Context:
             driver=self.driver,
             # Whoever asks for devices asks by the class that was found.
             profile=replace(self.the_profile(), device_class=self.device_class),
-            api_version=self.kube.dra_api,
+            api_version=self.run.kube.dra_api,
             image=self.image,
             slots=self.free or {},
             features=self.features,

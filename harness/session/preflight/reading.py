@@ -29,8 +29,8 @@ from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
 from harness.session.permissions import manifest, missing, named, rights, user
-from harness.session.preflight.context import Context, StepFailedError, step_failed
-from harness.verdict.finding import Blame, Finding, counted
+from harness.session.preflight.context import Context, step_failed
+from harness.verdict.finding import Blame, Finding, counted, judge
 
 CLOCKS_SECONDS = 60.0
 """Reports order what this machine did and what the cluster did by two clocks."""
@@ -47,12 +47,12 @@ PUSH = (
 
 def api(context: Context) -> None:
     """The API server MUST answer."""
-    context.kubernetes = str(context.kube.document("/version")["gitVersion"])
+    context.kubernetes = str(context.run.kube.document("/version")["gitVersion"])
 
 
 def clocks(context: Context) -> None:
     """The clocks of the API server and of this machine MUST agree."""
-    told_time, unsure = context.kube.clock()
+    told_time, unsure = context.run.kube.clock()
     off = told_time - time.time()
     if abs(off) - unsure > CLOCKS_SECONDS:
         raise step_failed(
@@ -67,14 +67,14 @@ def clocks(context: Context) -> None:
 def resource_api(context: Context) -> None:
     """The API group resource.k8s.io MUST be served in a version that the suite can use."""
     try:
-        group = context.kube.document(f"/apis/{GROUP}")
+        group = context.run.kube.document(f"/apis/{GROUP}")
     except ApiError as error:
         if error.status != 404:
             raise
         versions: list[str] = []
     else:
         versions = [str(entry["version"]) for entry in group.get("versions") or []]
-    asked = context.options.api
+    asked = context.run.options.api
     found = best(versions) if asked == "auto" else best({asked} & set(versions))
     if found is None:
         served = ", ".join(versions) or "no version of it"
@@ -88,20 +88,20 @@ def resource_api(context: Context) -> None:
             else "upgrade the cluster to Kubernetes 1.34 or later, which serves v1; before,"
             " enable the feature gate DynamicResourceAllocation and the API's beta version",
         )
-    context.kube.dra_api = found
+    context.run.kube.dra_api = found
 
 
 def permissions(context: Context) -> Finding | None:
     """The run's user MUST have every right that the planned checks take."""
-    namespace = context.options.namespace
-    lacking = missing(context.kube, rights(context.checks.rules(context.options), namespace))
+    namespace = context.run.options.namespace
+    wanted = context.checks.rules(context.run.options)
+    lacking = missing(context.run.kube, rights(wanted, namespace))
     if not lacking:
         return None
     blocking = [right for right in lacking if right.rule.needed]
-    who = user(context.kube)
+    who = user(context.run.kube)
     file = context.run.folder / RBAC_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    wanted = context.checks.rules(context.options)
     file.write_text(manifest(wanted, namespace, who), encoding="utf-8")
     shown = blocking or lacking
     finding = Finding(
@@ -112,9 +112,7 @@ def permissions(context: Context) -> Finding | None:
         next=f"have an administrator give the rights: kubectl apply -f {file}",
     )
     if blocking:
-        raise step_failed(
-            finding.head, finding.expected, finding.blame, finding.next, finding.observed
-        )
+        raise judge(finding)
     return finding
 
 
@@ -123,7 +121,7 @@ def driver(context: Context) -> None:
     context.run.observer.observe(SLICE)
     slices = context.run.observer.objects(SLICE)
     published = driver_names(slices)
-    wanted = context.options.driver or context.run.cluster.driver
+    wanted = context.run.options.driver or context.run.cluster.driver
     if not published or (wanted and wanted not in published):
         found = ", ".join(published) or "nobody"
         subject = f"driver {wanted}" if wanted else "no driver"
@@ -137,7 +135,7 @@ def driver(context: Context) -> None:
         )
     try:
         context.profile, context.driver = choose(
-            context.options.profile, context.profiles, [wanted] if wanted else published
+            context.run.options.profile, context.profiles, [wanted] if wanted else published
         )
     except ProfileError as error:
         raise step_failed(
@@ -151,7 +149,7 @@ def driver(context: Context) -> None:
 
 def device_class(context: Context) -> None:
     """The driver's DeviceClass MUST exist."""
-    classes, _ = context.kube.list(DEVICE_CLASS)
+    classes, _ = context.run.kube.list(DEVICE_CLASS)
     names = sorted(name_of(item) for item in classes)
     wanted = context.the_profile().device_class
     if not wanted:
@@ -204,7 +202,7 @@ def published_devices(context: Context) -> None:
     """The driver MUST publish devices of the kind under test, with what identifies them."""
     profile = context.the_profile()
     slices = context.run.observer.objects(SLICE)
-    selector = context.options.node_selector
+    selector = context.run.options.node_selector
     context.nodes = _nodes(context, needed=bool(selector))
     found = devices(slices, context.driver, profile)
     context.partitions = partitions(slices, context.driver, profile)
@@ -248,7 +246,7 @@ def published_devices(context: Context) -> None:
 def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
     """All nodes; none where the run may not list them and need not."""
     try:
-        return tuple(context.kube.list(NODE)[0])
+        return tuple(context.run.kube.list(NODE)[0])
     except ApiError as error:
         if error.status == 403 and not needed:
             return ()
@@ -260,7 +258,7 @@ def free_devices(context: Context) -> None:
 
     Those that take more are skipped, each with this reason.
     """
-    claims, _ = context.kube.list(CLAIM)
+    claims, _ = context.run.kube.list(CLAIM)
     free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
     needed = min((scenario.devices for scenario in context.checks.scenarios()), default=0)
     context.free = free
@@ -289,7 +287,7 @@ def free_devices(context: Context) -> None:
 
 def leftovers(context: Context) -> Finding | None:
     """Earlier runs SHOULD have left nothing."""
-    where = context.options.namespace
+    where = context.run.options.namespace
     left = sorted(describe_name(other.anchor) for other in context.others if not other.keep)
     if not left:
         return None
@@ -305,7 +303,7 @@ def leftovers(context: Context) -> Finding | None:
 
 def others_at_work(context: Context) -> Finding | None:
     """No other run SHOULD be at work; in this run's --dra-namespace none MAY be."""
-    where = context.options.namespace
+    where = context.run.options.namespace
     alive = sorted(other.alive for other in context.others if other.alive)
     if not alive:
         return None
@@ -318,13 +316,13 @@ def others_at_work(context: Context) -> Finding | None:
         + f": wait for its end; if it was killed, for at most {LEASE_SECONDS} s",
     )
     if where:
-        raise StepFailedError(finding)
+        raise judge(finding)
     return finding
 
 
 def image(context: Context) -> None:
     """The workload image MUST be known for checks that run a workload."""
-    context.image = context.options.image or context.run.cluster.image
+    context.image = context.run.options.image or context.run.cluster.image
     if not context.image and context.creates():
         raise step_failed(
             "no workload image is named that the cluster's nodes can pull",

@@ -16,10 +16,10 @@ from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
 from harness.scenario.pods import NOT_PULLED, container_state
 from harness.scenario.run import PRIVILEGED, RESTRICTED
-from harness.session.preflight.context import Context, StepFailedError, step_failed
+from harness.session.preflight.context import Context, step_failed
 from harness.session.preflight.reading import PUSH
 from harness.verdict import causes
-from harness.verdict.finding import Blame
+from harness.verdict.finding import Blame, FindingError, judge
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 PROBE = "preflight"
@@ -49,9 +49,9 @@ def admission(context: Context) -> None:
             as_large_as_checks=True,  # quotas and LimitRanges must have room for those
         )
         try:
-            context.kube.create(pod, dry_run=True)
+            context.run.kube.create(pod, dry_run=True)
         except ApiError as error:
-            raise StepFailedError(
+            raise judge(
                 causes.refusal(
                     f"the cluster does not admit a pod under Pod Security {standard}: {error}",
                     "pods such as the checks make are admitted",
@@ -60,7 +60,7 @@ def admission(context: Context) -> None:
                     " --dra-pod-patch=FILE changes every pod of the run",
                 )
             ) from error
-    context.features = find(context.kube, context.run.open_namespace(RESTRICTED))
+    context.features = find(context.run.kube, context.run.open_namespace(RESTRICTED))
 
 
 def matching_class(context: Context) -> None:
@@ -112,7 +112,7 @@ def matching_class(context: Context) -> None:
     _await_release(context, claim)
 
 
-def _no_device(context: Context, error: WaitTimeoutError) -> StepFailedError:
+def _no_device(context: Context, error: WaitTimeoutError) -> FindingError:
     """The finding that nothing was allocated: by the class's fault, or by others'."""
     said = error.seen
     if "cannot allocate all claims" in said:
