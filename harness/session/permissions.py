@@ -31,6 +31,7 @@ from harness.verdict.finding import counted
 ROLE = "dra-conformance"
 REVIEWS_AT_A_TIME = 8
 _ACCOUNT = "system:serviceaccount:"
+_RBAC = "rbac.authorization.k8s.io"
 _OF_OWN = ("create", "get", "list", "watch", "delete")
 
 
@@ -194,10 +195,7 @@ def manifest(of: Iterable[Rule], namespace: str, name: str = "") -> str:
 
 
 def _role(kind: str, namespace: str, of: list[Rule]) -> str:
-    lines = [
-        *("apiVersion: rbac.authorization.k8s.io/v1", f"kind: {kind}", "metadata:"),
-        *(f"  name: {ROLE}", *([f"  namespace: {namespace}"] if namespace else []), "rules:"),
-    ]
+    lines = [*_head(kind, namespace), "rules:"]
     for rule in of:
         optional = "" if rule.needed else " (can be left out: findings then say less)"
         lines += [
@@ -217,22 +215,17 @@ def _binding(kind: str, namespace: str, name: str) -> str:
             f"#   kubectl create {kind.lower()}binding {ROLE} --{kind.lower()}={ROLE}"
             f" --user=NAME{option}\n"
         )
-    subject = [f"    name: {_quoted(name)}", "    apiGroup: rbac.authorization.k8s.io"]
     if name.startswith(_ACCOUNT):
         where, _, account = name.removeprefix(_ACCOUNT).partition(":")
-        subject = [f"    name: {account}", f"    namespace: {where}"]
-    return "\n".join(
-        [
-            *("apiVersion: rbac.authorization.k8s.io/v1", f"kind: {kind}Binding", "metadata:"),
-            *(f"  name: {ROLE}", *([f"  namespace: {namespace}"] if namespace else [])),
-            *("roleRef:", "  apiGroup: rbac.authorization.k8s.io", f"  kind: {kind}"),
-            *(f"  name: {ROLE}", "subjects:"),
-            f"  - kind: {'ServiceAccount' if name.startswith(_ACCOUNT) else 'User'}",
-            *subject,
-            "",
-        ]
-    )
+        subject = ["  - kind: ServiceAccount", f"    name: {account}", f"    namespace: {where}"]
+    else:
+        quoted = json.dumps(name, ensure_ascii=False)
+        subject = ["  - kind: User", f"    name: {quoted}", f"    apiGroup: {_RBAC}"]
+    role = ["roleRef:", f"  apiGroup: {_RBAC}", f"  kind: {kind}", f"  name: {ROLE}"]
+    lines = [*_head(f"{kind}Binding", namespace), *role, "subjects:", *subject]
+    return "\n".join(lines) + "\n"
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _head(kind: str, namespace: str) -> list[str]:
+    lines = [f"apiVersion: {_RBAC}/v1", f"kind: {kind}", "metadata:", f"  name: {ROLE}"]
+    return [*lines, *([f"  namespace: {namespace}"] if namespace else [])]
