@@ -19,7 +19,16 @@ Object = dict[str, Any]
 class Api:
     """The API server behind a kubeconfig."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, still_alive: Callable[[], None], seconds: float) -> None:
+        """Connect.
+
+        Args:
+            kubeconfig: the credentials.
+            still_alive: called now and then; raises when waiting has become pointless.
+            seconds: the longest that anything is waited for.
+        """
+        self._still_alive = still_alive
+        self._seconds = seconds
         self._client = dynamic.DynamicClient(
             config.new_client_from_config(config_file=str(kubeconfig))
         )
@@ -30,25 +39,15 @@ class Api:
             kind = self._client.resources.get(api_version=item["apiVersion"], kind=item["kind"])
             kind.create(body=dict(item), namespace=item["metadata"].get("namespace"))
 
-    def wait(
-        self,
-        api_version: str,
-        kind: str,
-        ready: Callable[[list[Object]], bool],
-        still_alive: Callable[[], None],
-        seconds: float,
-    ) -> None:
+    def wait(self, api_version: str, kind: str, ready: Callable[[list[Object]], bool]) -> None:
         """Watch all objects of a kind until ``ready(objects)``.
 
-        Args:
-            still_alive: called now and then; raises when waiting has become pointless.
-
         Raises:
-            UserError: it took longer than ``seconds``.
+            UserError: it took too long.
         """
         resource = self._client.resources.get(api_version=api_version, kind=kind)
         seen: dict[str, Object] = {}
-        for _ in range(max(1, round(seconds / WATCH_SECONDS))):
+        for _ in range(max(1, round(self._seconds / WATCH_SECONDS))):
             listed = resource.get().to_dict()
             seen = {item["metadata"]["uid"]: item for item in listed["items"]}
             if ready(list(seen.values())):
@@ -63,6 +62,6 @@ class Api:
                     seen[item["metadata"]["uid"]] = item
                 if ready(list(seen.values())):
                     return
-            still_alive()
+            self._still_alive()
         names = ", ".join(item["metadata"]["name"] for item in seen.values()) or "none"
-        raise UserError(f"no fitting {kind} after {seconds:.0f} s; there were: {names}")
+        raise UserError(f"no fitting {kind} after {self._seconds:.0f} s; there were: {names}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import json
 import os
 import select
 import shutil
@@ -105,8 +104,7 @@ def up(options: Options, progress: Progress) -> Cluster:
             _starting(state),
             _explained(plan, options),
         ):
-            kubeconfig = _start(plan, options.tied)
-            api = _wait_for_api(plan, kubeconfig)
+            api = _wait_for_api(plan, _start(plan, options.tied))
             if options.fault:
                 _wait_for_nodes(plan, api)  # their folders are their own by then
                 set_fault(options.name, options.fault)
@@ -122,7 +120,7 @@ def up(options: Options, progress: Progress) -> Cluster:
         raise
     return Cluster(
         name=options.name,
-        kubeconfig=kubeconfig,
+        kubeconfig=plan.kubeconfig,
         workload_image=WORKLOAD_IMAGE_NAME,
         description=(
             f"embedded cluster, Kubernetes v{kubernetes.version}, "
@@ -161,8 +159,13 @@ def running(
     """
     own = replace(options, tied=True, name=f"run-{os.getpid()}")
     cluster = up(own, progress)
+    state = states() / own.name
+
+    def whole() -> str:
+        return f"the embedded cluster {own.name!r} ended as a whole\n{_end_of_its_log(state)}"
+
     try:
-        with _deaths_told(own.name, died) if died else nullcontext():
+        with told(state / "deaths", _processes(state), died, whole) if died else nullcontext():
             yield cluster
     finally:
         with progress.step("ending the embedded cluster"):
@@ -226,22 +229,7 @@ def is_running(name: str) -> bool:
 
 def deaths(name: str) -> list[str]:
     """What components of the cluster ended by themselves, each with the end of its log."""
-    return known(_deaths(states() / name))
-
-
-@contextmanager
-def _deaths_told(name: str, died: Callable[[str], None]) -> Iterator[None]:
-    state = states() / name
-
-    def whole() -> str:
-        return f"the embedded cluster {name!r} ended as a whole\n{_end_of_its_log(state)}"
-
-    with told(_deaths(state), _processes(state), died, whole):
-        yield
-
-
-def _deaths(state: Path) -> Path:
-    return state / "deaths"
+    return known(states() / name / "deaths")
 
 
 def _end_of_its_log(state: Path) -> str:
@@ -384,8 +372,12 @@ def _mark(state: Path) -> Path:
     return state.with_suffix(_MARK)
 
 
-def _start(plan: Plan, tied: bool) -> Path:
-    """Start the control plane's first process, which starts everything else."""
+def _start(plan: Plan, tied: bool) -> str:
+    """Start the control plane's first process, which starts everything else.
+
+    Returns:
+        The URL at which the API server will answer.
+    """
     for folder in (plan.logs, plan.deaths):
         folder.mkdir()
     authority = Authority(plan.pki)
@@ -406,9 +398,7 @@ def _start(plan: Plan, tied: bool) -> Path:
         authority.kubeconfig(plan.state / f"{node.name}.kubeconfig", inside, user, "system:nodes")
         authority.issue(f"{node.name}-server", user, "system:nodes", [node.name, node.address])
         cgroups.create(f"{plan.cgroup}/{node.name}")
-    kubeconfig = authority.kubeconfig(
-        plan.state / "kubeconfig", here, "embedded-admin", "system:masters"
-    )
+    authority.kubeconfig(plan.kubeconfig, here, "embedded-admin", "system:masters")
     command = unshared("embedded.control_plane", plan.save(), str(door.fileno()))
     if tied:
         command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
@@ -422,7 +412,7 @@ def _start(plan: Plan, tied: bool) -> Path:
             pass_fds=[door.fileno()],
             start_new_session=True,
         )
-    return kubeconfig
+    return here
 
 
 def _still_alive(plan: Plan) -> None:
@@ -448,8 +438,7 @@ def _while_it_lives(plan: Plan) -> Iterator[None]:
         raise UserError(f"the API server broke a connection off: {error}") from error
 
 
-def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
-    server = _server(kubeconfig)
+def _wait_for_api(plan: Plan, server: str) -> Api:
     ca = (plan.pki / "ca.crt").read_text()
     deadline = time.monotonic() + START_SECONDS
     while not answers(f"{server}/readyz", ca):
@@ -457,14 +446,16 @@ def _wait_for_api(plan: Plan, kubeconfig: Path) -> Api:
         if time.monotonic() > deadline:
             raise UserError(f"the API server did not answer within {START_SECONDS} s")
         time.sleep(0.05)
-    return Api(kubeconfig)
+    return Api(plan.kubeconfig, functools.partial(_still_alive, plan), START_SECONDS)
 
 
 def _wait_for_nodes(plan: Plan, api: Api) -> None:
     def ready(nodes: list[Object]) -> bool:
-        return _ready_nodes(nodes) == len(plan.nodes)
+        conditions = [one for node in nodes for one in node.get("status", {}).get("conditions", ())]
+        found = [one for one in conditions if (one["type"], one["status"]) == ("Ready", "True")]
+        return len(found) == len(plan.nodes)
 
-    api.wait("v1", "Node", ready, functools.partial(_still_alive, plan), START_SECONDS)
+    api.wait("v1", "Node", ready)
 
 
 def _wait_for_driver(
@@ -475,38 +466,25 @@ def _wait_for_driver(
     What the reference driver publishes when it is faulty is its own affair: it has done so when
     its pods are ready.
     """
-    alive = functools.partial(_still_alive, plan)
+
+    def runs(daemon_sets: list[Object]) -> bool:
+        return any(
+            item["metadata"]["namespace"] == reference.NAMESPACE
+            and item["status"].get("numberReady") == len(plan.nodes)
+            for item in daemon_sets
+        )
+
+    def has_published(slices: list[Object]) -> bool:
+        found = [item["spec"] for item in slices if item["spec"]["driver"] == driver.name]
+        devices = sum(len(spec.get("devices") or ()) for spec in found)
+        return devices == sum(
+            node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
+        )
+
     if faulty and driver is reference.REFERENCE:
-        ready = functools.partial(_runs_on, len(plan.nodes), reference.NAMESPACE)
-        api.wait("apps/v1", "DaemonSet", ready, alive, START_SECONDS)
-        return
-    expected = sum(
-        node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
-    )
-    published = functools.partial(_has_published, driver.name, expected)
-    api.wait(kubernetes.dra_api, "ResourceSlice", published, alive, START_SECONDS)
-
-
-def _runs_on(nodes: int, namespace: str, daemon_sets: list[Object]) -> bool:
-    found = [item for item in daemon_sets if item["metadata"]["namespace"] == namespace]
-    return bool(found) and all(item["status"].get("numberReady") == nodes for item in found)
-
-
-def _has_published(driver: str, devices: int, slices: list[Object]) -> bool:
-    found = [item["spec"] for item in slices if item["spec"]["driver"] == driver]
-    return sum(len(spec.get("devices") or ()) for spec in found) == devices
-
-
-def _ready_nodes(nodes: list[Object]) -> int:
-    return sum(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for node in nodes
-        for condition in node.get("status", {}).get("conditions", ())
-    )
-
-
-def _server(kubeconfig: Path) -> str:
-    return str(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"])
+        api.wait("apps/v1", "DaemonSet", runs)
+    else:
+        api.wait(kubernetes.dra_api, "ResourceSlice", has_published)
 
 
 def planned_nodes(options: Options) -> tuple[NodePlan, ...]:

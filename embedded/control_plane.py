@@ -99,7 +99,7 @@ def _start_api(machine: Machine, plan: Plan, door: int) -> None:
             *plan.gate_flags,
         ],
     )
-    machine.start("relay", [sys.executable, "-P", "-m", "embedded.relay", str(door)], None, [door])
+    machine.start("relay", [sys.executable, "-P", "-m", "embedded.relay", str(door)], [door])
     ca = (pki / "ca.crt").read_text()
     machine.wait_until(
         "the API server",

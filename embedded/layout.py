@@ -102,6 +102,11 @@ class Plan:
         return f"dra-conformance/{self.name}"
 
     @property
+    def kubeconfig(self) -> Path:
+        """An administrator's, for the host."""
+        return self.state / "kubeconfig"
+
+    @property
     def pki(self) -> Path:
         return self.state / "pki"
 

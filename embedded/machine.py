@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -50,18 +50,16 @@ class Machine:
         self,
         component: str,
         argv: Sequence[str | Path],
-        env: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         """Start a component; its output goes to a log of its name."""
-        self._restarts[component] = partial(self.start, component, argv, env, pass_fds)
+        self._restarts[component] = partial(self.start, component, argv, pass_fds)
         with self._log(component).open("ab") as log:
             self._components[component] = subprocess.Popen(
                 [str(word) for word in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(env or {})},
                 pass_fds=pass_fds,
                 start_new_session=True,
             )

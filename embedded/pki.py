@@ -73,38 +73,21 @@ class Authority:
     def kubeconfig(self, path: Path, server: str, user: str, group: str = "") -> Path:
         """A kubeconfig file with a new client certificate; certificates are inlined."""
         certificate, key = self.issue(path.stem, user, group)
+        cluster = {"server": server, "certificate-authority-data": _base64(self.certificate)}
+        credentials = {
+            "client-certificate-data": _base64(certificate),
+            "client-key-data": _base64(key),
+        }
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "embedded",
+            "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": user}}],
+            "clusters": [{"name": "embedded", "cluster": cluster}],
+            "users": [{"name": user, "user": credentials}],
+        }
         path.touch(mode=0o600)
-        path.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "embedded",
-                    "contexts": [
-                        {"name": "embedded", "context": {"cluster": "embedded", "user": user}}
-                    ],
-                    "clusters": [
-                        {
-                            "name": "embedded",
-                            "cluster": {
-                                "server": server,
-                                "certificate-authority-data": _base64(self.certificate),
-                            },
-                        }
-                    ],
-                    "users": [
-                        {
-                            "name": user,
-                            "user": {
-                                "client-certificate-data": _base64(certificate),
-                                "client-key-data": _base64(key),
-                            },
-                        }
-                    ],
-                },
-                indent=1,
-            )
-        )
+        path.write_text(json.dumps(config, indent=1))
         return path
 
     def _builder(

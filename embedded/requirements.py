@@ -23,7 +23,6 @@ from embedded.layout import states
 from embedded.machine import MachineError, environment, run, unshared
 
 GIB = 1 << 30
-DISK_GIB = {"what is built": 6, "a cluster's state": 2}
 CONTROL_PLANE_GIB, NODE_GIB = 0.7, 0.5
 """Memory: of the control plane, and of each node with its driver and a pair of pods."""
 PROGRAMS = {"unshare": "util-linux", "setpriv": "util-linux", "mount": "mount", "cp": "coreutils"}
@@ -68,12 +67,14 @@ def _programs() -> list[str]:
 
 def _disk() -> list[str]:
     problems = []
-    for (what, gib), folder in zip(DISK_GIB.items(), (cache(), states()), strict=True):
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
+    is_built = bundle.unpacked() or (cache() / "artifacts").exists()
+    for what, needed, folder, variable in (
+        ("what is built", 1 if is_built else 6, cache(), "DRA_CACHE"),
+        ("a cluster's state", 2, states(), "DRA_STATE"),
+    ):
+        existing = _existing(folder)
         free = shutil.disk_usage(existing).free
-        needed = gib if not _is_built(folder) else 1
         if free < needed * GIB:
-            variable = "DRA_CACHE" if folder == cache() else "DRA_STATE"
             problems.append(
                 f"{existing} has {free / GIB:.1f} GiB free, {what} needs {needed} GiB: "
                 f"make room or set {variable} to another folder"
@@ -81,8 +82,8 @@ def _disk() -> list[str]:
     return problems
 
 
-def _is_built(folder: Path) -> bool:
-    return folder == cache() and (bool(bundle.unpacked()) or (folder / "artifacts").exists())
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _memory(nodes: int) -> list[str]:
@@ -124,9 +125,8 @@ def _cgroups() -> list[str]:
 
 def _kernel() -> list[str]:
     """Try namespaces, and in them what a node does."""
-    folder = next(path for path in (states(), *states().parents) if path.exists())
     tried = subprocess.run(
-        unshared("embedded.requirements", folder),
+        unshared("embedded.requirements", _existing(states())),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
