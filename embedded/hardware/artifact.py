@@ -59,48 +59,46 @@ def _build(build: Build) -> None:
             env=zig_environment(build),
         )
 
-    def preprocess(header: str, *defines: str) -> str:
-        source, result = build.scratch / "headers.c", build.scratch / "headers.i"
+    def declared(header: str, returns: str, prefix: str, older: str) -> set[str]:
+        """Find the functions of a header, and those that it declares with a macro only."""
+        source, preprocessed = build.scratch / "headers.c", build.scratch / "headers.i"
         source.write_text(header)
-        cc("-E", "-P", *defines, source, "-o", result)
-        return result.read_text()
+        found = set[str]()
+        for macros in ((), (f"-D{older}",)):
+            cc("-E", "-P", *macros, source, "-o", preprocessed)
+            found |= generate.declared(preprocessed.read_text(), returns, prefix)
+        return found
 
-    def library(name: str, objects: Sequence[str | Path]) -> None:
+    def library(name: str, sources: Sequence[str], stubs: str, *objects: Path) -> None:
+        rest = build.scratch / "stubs.c"
+        rest.write_text(stubs)
         real = libraries / f"{name}.{DRIVER_VERSION}"
-        cc("-shared", f"-Wl,-soname,{name}.1", "-s", *objects, "-lpthread", "-o", real)
+        files = [*(_HERE / source for source in sources), rest, *objects]
+        cc("-shared", f"-Wl,-soname,{name}.1", "-s", *files, "-lpthread", "-o", real)
         (libraries / f"{name}.1").symlink_to(real.name)
 
-    cuda = set[str]()
-    for define in ("-DPLAIN", "-D__CUDA_API_VERSION_INTERNAL"):
-        text = preprocess("#include <cuda.h>\n#include <cudaProfiler.h>\n", define)
-        cuda |= generate.declared(text, "CUresult", "cu")
+    header = "#include <cuda.h>\n#include <cudaProfiler.h>\n"
+    cuda = declared(header, "CUresult", "cu", "__CUDA_API_VERSION_INTERNAL")
     typedefs = build.needs["cuda-headers"] / "include/cudaTypedefs.h"
     names = generate.kernel_names(_KERNELS.read_text())
     (build.scratch / "entry_points.inc").write_text(
         generate.entry_points(typedefs.read_text(), cuda)
     )
     (build.scratch / "kernel_names.inc").write_text("".join(f"ENTRY({name})\n" for name in names))
-    (build.scratch / "cuda_stubs.c").write_text(
-        generate.stubs(cuda - _defined(CUDA_SOURCES, "cu"), generate.CUDA_NOT_SUPPORTED)
-    )
+    kernels = build.scratch / "kernels.o"
     cc(
         *("-std=c++17", "-nostdinc++", "-fno-exceptions", "-fno-rtti", f"-I{_KERNELS.parent}"),
-        *("-c", _HERE / "kernels.cpp", "-o", build.scratch / "kernels.o"),
+        *("-c", _HERE / "kernels.cpp", "-o", kernels),
         language="c++",
     )
-    sources = [_HERE / name for name in CUDA_SOURCES]
-    library("libcuda.so", [*sources, build.scratch / "cuda_stubs.c", build.scratch / "kernels.o"])
+    stubs = generate.stubs(cuda - _defined(CUDA_SOURCES, "cu"), generate.CUDA_NOT_SUPPORTED)
+    library("libcuda.so", CUDA_SOURCES, stubs, kernels)
     (libraries / "libcuda.so").symlink_to("libcuda.so.1")
 
-    nvml = generate.declared(preprocess("#include <nvml.h>\n"), "nvmlReturn_t", "nvml")
-    nvml |= generate.declared(
-        preprocess("#include <nvml.h>\n", "-DNVML_NO_UNVERSIONED_FUNC_DEFS"), "nvmlReturn_t", "nvml"
-    )
-    (build.scratch / "nvml_stubs.c").write_text(
-        generate.stubs(nvml - _defined(_NVML_SOURCES, "nvml"), generate.NVML_NOT_SUPPORTED)
-    )
-    sources = [_HERE / name for name in _NVML_SOURCES]
-    library("libnvidia-ml.so", [*sources, build.scratch / "nvml_stubs.c"])
+    header = "#include <nvml.h>\n"
+    nvml = declared(header, "nvmlReturn_t", "nvml", "NVML_NO_UNVERSIONED_FUNC_DEFS")
+    stubs = generate.stubs(nvml - _defined(_NVML_SOURCES, "nvml"), generate.NVML_NOT_SUPPORTED)
+    library("libnvidia-ml.so", _NVML_SOURCES, stubs)
     cc("-s", _HERE / "nvidia-smi.c", "-ldl", "-o", programs / "nvidia-smi")
 
 
