@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -291,11 +291,8 @@ def _explained(plan: Plan, options: Options) -> Iterator[None]:
     except UserError as error:
         asked = [
             f"it was asked for {flag(name)} {value}"
-            for name, value in (
-                ("feature_gates", options.feature_gates),
-                ("runtime_config", options.runtime_config),
-            )
-            if value
+            for name in ("feature_gates", "runtime_config")
+            if (value := getattr(options, name))
         ]
         said = [
             f"{path.parts[-3].split('_')[1]}/{path.parts[-2]}:\n  "
@@ -361,10 +358,7 @@ def _is_mark(file: IO[str], state: Path) -> bool:
 def _remove_mark(state: Path) -> None:
     """Remove the mark that a killed start left; who starts now keeps it."""
     if _mark(state).exists():
-        try:
-            with _marked(state, _NOW):
-                pass
-        except BlockingIOError:
+        with suppress(BlockingIOError), _marked(state, _NOW):
             pass
 
 
@@ -564,17 +558,13 @@ def _command_lines(state: Path) -> Iterator[tuple[int, list[bytes]]]:
 
 def _kill(pid: int) -> None:
     """Kill a process and wait until it is gone; the first of a namespace goes last in it."""
-    try:
+    with suppress(ProcessLookupError):
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        os.kill(pid, 9)
-        select.select([handle], [], [], 30)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
+        try:
+            os.kill(pid, 9)
+            select.select([handle], [], [], 30)
+        finally:
+            os.close(handle)
 
 
 def _unless_gone(_function: object, _path: str, error: object) -> None:
@@ -584,7 +574,5 @@ def _unless_gone(_function: object, _path: str, error: object) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    try:
+    with suppress(OSError):
         folder.rmdir()
-    except OSError:
-        pass

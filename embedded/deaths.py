@@ -6,17 +6,15 @@ that whoever sees one can read it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-_IN_MOVED_TO = 0x80
-_IN_CLOEXEC = os.O_CLOEXEC
-_libc = ctypes.CDLL(None, use_errno=True)
+_BELL = ".bell"
+"""A named pipe, there while somebody listens: a byte in it says that there is news."""
 
 
 def leave_word(folder: Path, component: str, text: str) -> None:
@@ -25,6 +23,10 @@ def leave_word(folder: Path, component: str, text: str) -> None:
     unfinished = folder / f".{component}"
     unfinished.write_text(text + "\n")
     unfinished.rename(folder / component)
+    with suppress(OSError):  # nobody listens
+        bell = os.open(folder / _BELL, os.O_WRONLY | os.O_NONBLOCK)
+        os.write(bell, b"!")
+        os.close(bell)
 
 
 def known(folder: Path) -> list[str]:
@@ -45,8 +47,11 @@ def told(
         whole: says what is to be told when one of the processes has ended.
     """
     with ExitStack() as stack:
-        changes = _watch(folder)
-        stack.callback(os.close, changes)
+        folder.stat()  # where there is none, this error names it and mkfifo's does not
+        os.mkfifo(folder / _BELL)
+        stack.callback(os.unlink, folder / _BELL)
+        news = os.open(folder / _BELL, os.O_RDWR | os.O_NONBLOCK)
+        stack.callback(os.close, news)
         over = os.eventfd(0)
         stack.callback(os.close, over)
         handles = []
@@ -69,11 +74,11 @@ def told(
                 if ended:
                     tell(whole())
                     return
-                ready, _, _ = select.select([changes, over, *handles], [], [])
+                ready, _, _ = select.select([news, over, *handles], [], [])
                 if over in ready:
                     return
-                if changes in ready:
-                    os.read(changes, 1 << 16)
+                if news in ready:
+                    os.read(news, 1 << 16)
                 ended = bool({*handles} & {*ready})
 
         thread = threading.Thread(target=look, name="deaths", daemon=True)
@@ -87,20 +92,3 @@ def told(
 
 def _words(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
-
-
-def _watch(folder: Path) -> int:
-    """A descriptor that is readable when a file has been renamed into the folder (inotify(7))."""
-    descriptor: int = _libc.inotify_init1(_IN_CLOEXEC)
-    if descriptor < 0:
-        raise _error(folder)
-    if _libc.inotify_add_watch(descriptor, os.fsencode(folder), _IN_MOVED_TO) < 0:
-        error = _error(folder)
-        os.close(descriptor)
-        raise error
-    return descriptor
-
-
-def _error(folder: Path) -> OSError:
-    number = ctypes.get_errno()
-    return OSError(number, os.strerror(number), str(folder))
