@@ -1,7 +1,9 @@
-"""What a Helm chart installs, rendered without a cluster."""
+"""DRA drivers that their own Helm charts install."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -14,44 +16,53 @@ _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 """Kinds that others need when they are created."""
 
 
-def rendered(
-    name: str, driver: Artifact, values: Path, namespace: str, kubernetes: Release, *more: str
-) -> Artifact:
-    """The manifests of a driver's ``chart``, for a release of Kubernetes.
+@dataclass(frozen=True)
+class ChartDriver:
+    """A `Driver` as its chart has it."""
 
-    Args:
-        name: of the artifact.
-        driver: the artifact that has the chart.
-        values: the file with the chart's values.
-        namespace: where it is installed; the Helm release is called the same.
-        kubernetes: the release, which Helm would ask a server for.
-        more: further arguments of ``helm template``.
-    """
+    name: str
+    description: str
+    namespace: str
+    """Where it is installed; the Helm release is called the same."""
+    module: Artifact
+    """A directory with the ``chart``."""
+    values: Path
+    """The file with the chart's values."""
+    images: tuple[Artifact, ...]
+    devices: int | None = None
 
-    def render(build: Build) -> None:
-        build.run(
-            *(build.needs[HELM.name] / "helm", "template", namespace),
-            *(build.needs[driver.name] / "chart", "--namespace", namespace, "--include-crds"),
-            *("--values", values, "--output-dir", build.out),
-            *("--kube-version", f"v{kubernetes.version}", *more),
-            env={"HOME": str(build.scratch)},
+    def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
+        """Render the chart with all that Helm would ask a server for."""
+
+        def render(build: Build) -> None:
+            chart = build.needs[self.module.name] / "chart"
+            build.run(
+                *(build.needs[HELM.name] / "helm", "template", self.namespace, chart),
+                *("--namespace", self.namespace, "--include-crds", "--values", self.values),
+                *("--kube-version", f"v{kubernetes.version}", "--output-dir", build.out),
+                # NVIDIA's chart asks which versions of the API are served: without a server, Helm
+                # says all that its own client library knows.
+                *("--set-string", f"resourceApiVersion={kubernetes.dra_api}"),
+                env={"HOME": str(build.scratch)},
+            )
+
+        inputs = (self.values, kubernetes.version, kubernetes.dra_api)
+        return (Artifact(self._artifact, inputs, render, (HELM, self.module)),)
+
+    def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:
+        """All objects of the rendered chart and their namespace, in the order of creation."""
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        found: list[Object] = [namespace]
+        for file in sorted(built[self._artifact].rglob("*.yaml")):
+            found += filter(None, yaml.safe_load_all(file.read_text()))
+        for item in found:
+            if item["kind"] == "DeviceClass":  # the example driver's chart asks Helm, too
+                item["apiVersion"] = kubernetes.dra_api
+        return sorted(
+            found,
+            key=lambda one: _FIRST.index(one["kind"]) if one["kind"] in _FIRST else len(_FIRST),
         )
 
-    return Artifact(name, (values, kubernetes.version, *more), render, (HELM, driver))
-
-
-def objects(manifests: Path, namespace: str) -> list[Object]:
-    """All objects of rendered manifests and their namespace, in the order of their creation."""
-    found: list[Object] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        *(
-            document
-            for file in sorted(manifests.rglob("*.yaml"))
-            for document in yaml.safe_load_all(file.read_text())
-            if document
-        ),
-    ]
-    return sorted(
-        found,
-        key=lambda one: _FIRST.index(one["kind"]) if one["kind"] in _FIRST else len(_FIRST),
-    )
+    @property
+    def _artifact(self) -> str:
+        return f"{self.namespace}-manifests"
