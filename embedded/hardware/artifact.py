@@ -104,7 +104,9 @@ def _build(build: Build) -> None:
 
 def _defined(sources: Sequence[str], prefix: str) -> set[str]:
     """Find the API functions that the sources define."""
-    pattern = re.compile(rf"(?:\b(?:CUDAAPI|DECLDIR) |^SAME\()({prefix}\w+)", re.MULTILINE)
+    pattern = re.compile(
+        rf"(?:\b(?:CUDAAPI|DECLDIR) |^(?:SAME|QUERY)\()({prefix}\w+)", re.MULTILINE
+    )
     return {name for file in sources for name in pattern.findall((_HERE / file).read_text())}
 
 

@@ -209,15 +209,13 @@ CUresult CUDAAPI cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attri
   if (!value) return CUDA_ERROR_INVALID_VALUE;
   bool peers = machine_peers(&device->gpu, &peer->gpu);
   switch (attrib) {
-    case CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK:
-      *value = 0;  // the best of this machine: all pairs are alike
-      return CUDA_SUCCESS;
     case CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED:
     case CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED:
       *value = peers;
       return CUDA_SUCCESS;
-    case CU_DEVICE_P2P_ATTRIBUTE_CUDA_ARRAY_ACCESS_SUPPORTED:
-      *value = 0;  // arrays are not simulated
+    case CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK:             // 0, the best: all pairs are alike
+    case CU_DEVICE_P2P_ATTRIBUTE_CUDA_ARRAY_ACCESS_SUPPORTED:  // arrays are not simulated
+      *value = 0;
       return CUDA_SUCCESS;
     default:
       return CUDA_ERROR_INVALID_VALUE;

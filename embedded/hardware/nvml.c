@@ -40,6 +40,14 @@ static const struct gpu *gpu_of(nvmlDevice_t handle) {
   const struct gpu *name = gpu_of(handle); \
   if (!name || !(output)) return NVML_ERROR_INVALID_ARGUMENT
 
+// A query of a GPU that stores one value.
+#define QUERY(name, type, value)                              \
+  nvmlReturn_t DECLDIR name(nvmlDevice_t device, type *out) { \
+    REQUIRE_GPU(gpu, device, out);                            \
+    *out = value;                                             \
+    return NVML_SUCCESS;                                      \
+  }
+
 static nvmlReturn_t give_handle(unsigned index, nvmlDevice_t *device) {
   *device = (nvmlDevice_t)(void *)&gpus[index];
   return NVML_SUCCESS;
@@ -189,17 +197,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned
   return give_text(gpu->uuid, uuid, length);
 }
 
-nvmlReturn_t DECLDIR nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index) {
-  REQUIRE_GPU(gpu, device, index);
-  *index = (unsigned)(gpu - gpus);
-  return NVML_SUCCESS;
-}
-
-nvmlReturn_t DECLDIR nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int *minorNumber) {
-  REQUIRE_GPU(gpu, device, minorNumber);
-  *minorNumber = (unsigned)gpu->minor;
-  return NVML_SUCCESS;
-}
+QUERY(nvmlDeviceGetIndex, unsigned, (unsigned)(gpu - gpus))
+QUERY(nvmlDeviceGetMinorNumber, unsigned, (unsigned)gpu->minor)
 
 nvmlReturn_t DECLDIR nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *pci) {
   REQUIRE_GPU(gpu, device, pci);
@@ -292,17 +291,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_
   return NVML_SUCCESS;
 }
 
-nvmlReturn_t DECLDIR nvmlDeviceGetComputeMode(nvmlDevice_t device, nvmlComputeMode_t *mode) {
-  REQUIRE_GPU(gpu, device, mode);
-  *mode = NVML_COMPUTEMODE_DEFAULT;
-  return NVML_SUCCESS;
-}
-
-nvmlReturn_t DECLDIR nvmlDeviceGetPersistenceMode(nvmlDevice_t device, nvmlEnableState_t *mode) {
-  REQUIRE_GPU(gpu, device, mode);
-  *mode = NVML_FEATURE_ENABLED;
-  return NVML_SUCCESS;
-}
+QUERY(nvmlDeviceGetComputeMode, nvmlComputeMode_t, NVML_COMPUTEMODE_DEFAULT)
+QUERY(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, NVML_FEATURE_ENABLED)
 
 // ---------------------------------------------------------------- Multi Instance GPU: none
 
@@ -315,17 +305,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int *cur
   return NVML_SUCCESS;
 }
 
-nvmlReturn_t DECLDIR nvmlDeviceIsMigDeviceHandle(nvmlDevice_t device, unsigned int *isMigDevice) {
-  REQUIRE_GPU(gpu, device, isMigDevice);
-  *isMigDevice = 0;
-  return NVML_SUCCESS;
-}
-
-nvmlReturn_t DECLDIR nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned int *maxCount) {
-  REQUIRE_GPU(gpu, device, maxCount);
-  *maxCount = 0;
-  return NVML_SUCCESS;
-}
+QUERY(nvmlDeviceIsMigDeviceHandle, unsigned, 0)
+QUERY(nvmlDeviceGetMaxMigDeviceCount, unsigned, 0)
 
 // ---------------------------------------------------------------- links between GPUs
 
@@ -379,13 +360,9 @@ nvmlReturn_t DECLDIR nvmlEventSetFree(nvmlEventSet_t set) {
   return NVML_SUCCESS;
 }
 
-nvmlReturn_t DECLDIR nvmlDeviceGetSupportedEventTypes(nvmlDevice_t device,
-                                                      unsigned long long *eventTypes) {
-  REQUIRE_GPU(gpu, device, eventTypes);
-  *eventTypes = nvmlEventTypeXidCriticalError | nvmlEventTypeDoubleBitEccError |
-                nvmlEventTypeSingleBitEccError;
-  return NVML_SUCCESS;
-}
+QUERY(nvmlDeviceGetSupportedEventTypes, unsigned long long,
+      nvmlEventTypeXidCriticalError | nvmlEventTypeDoubleBitEccError |
+          nvmlEventTypeSingleBitEccError)
 
 nvmlReturn_t DECLDIR nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long eventTypes,
                                               nvmlEventSet_t set) {
