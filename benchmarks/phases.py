@@ -53,17 +53,15 @@ def read(place: Path) -> Timing:
     removed = [
         entry["time"]
         for entry in entries
-        if entry["what"] == "object" and _is_ending(entry["object"], "Namespace")
+        if entry["what"] == "object"
+        and entry["object"]["kind"] == "Namespace"
+        and "deletionTimestamp" in entry["object"]["metadata"]
     ]
     if not created or not removed:
         raise PhasesError(f"{journal}: the run created nothing, or left it")
     end = facts.started + facts.seconds
     phases = (created[0] - facts.started, removed[0] - created[0], end - removed[0])
     return Timing(facts.seconds, dict(zip(PHASES, phases, strict=True)), tuple(_pods(entries)))
-
-
-def _is_ending(obj: Mapping[str, Any], kind: str) -> bool:
-    return obj["kind"] == kind and "deletionTimestamp" in obj["metadata"]
 
 
 def _pods(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, float]]:

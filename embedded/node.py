@@ -11,7 +11,6 @@ import encodings.idna  # noqa: F401 - looked up at the first connection, when th
 import json
 import os
 import socket
-import stat
 import sys
 import uuid
 from pathlib import Path
@@ -184,7 +183,7 @@ def _borrow(source: Path, target: Path) -> None:
 
 
 def _bind(source: Path, target: Path) -> None:
-    if stat.S_ISDIR(source.stat().st_mode):
+    if source.is_dir():
         target.mkdir(parents=True, exist_ok=True)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)

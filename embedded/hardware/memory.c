@@ -22,20 +22,15 @@ static size_t table_used, table_room;
 void memory_lock(void) { pthread_mutex_lock(&table_lock); }
 void memory_unlock(void) { pthread_mutex_unlock(&table_lock); }
 
-// The key by which files name this process.
-static uint64_t process_key(void) {
-  static uint64_t key;
-  memory_lock();
-  while (!key)
-    if (getrandom(&key, sizeof key, 0) != sizeof key) key = 0;
-  memory_unlock();
-  return key;
-}
+static struct allocation_id last_id;  // process: the key by which files name this process
 
 struct allocation_id memory_new_id(void) {
-  static uint64_t number;
   memory_lock();
-  struct allocation_id id = {process_key(), ++number};
+  while (!last_id.process)
+    if (getrandom(&last_id.process, sizeof last_id.process, 0) != sizeof last_id.process)
+      last_id.process = 0;
+  last_id.number++;
+  struct allocation_id id = last_id;
   memory_unlock();
   return id;
 }
@@ -161,7 +156,7 @@ __attribute__((destructor)) static void process_ends(void) {
   const struct device *devices = injected_devices(&count);
   for (int i = 0; i < count; i++) {
     if (devices[i].process_lock < 0) continue;
-    allocation_process_ends(&devices[i].gpu, process_key());
+    allocation_process_ends(&devices[i].gpu, last_id.process);
     (void)machine_used_memory(&devices[i].gpu);
   }
 }
