@@ -26,7 +26,7 @@ from building import artifacts
 from building.binaries import RELEASES, RUNTIME, Release
 from building.errors import UserError, must_be_of
 from building.progress import Progress
-from embedded import cgroups, requirements
+from embedded import cgroups, machine_check
 from embedded.api import Api, Object
 from embedded.deaths import known, told
 from embedded.drivers import DRIVERS, reference
@@ -79,7 +79,7 @@ def up(options: Options, progress: Progress) -> Cluster:
     """
     _check_options(options)
     nodes = planned_nodes(options)
-    requirements.check(len(nodes))
+    machine_check.check(len(nodes))
     state = states() / options.name
     if _processes(state):
         raise _in_use(options.name)

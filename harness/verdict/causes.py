@@ -68,7 +68,7 @@ EQUAL_OWN_PIDS = Cause(
     "both processes have the same own PID, so CUDA takes the importer for the exporter (CUDA error"
     " 201); only the number counts, not the PID namespace",
     Blame.SUITE,
-    "start one of the two with another PID: see the finding about PIDs in README.md",
+    "start one of the two with another PID: see docs/own-pids.md",
 )
 
 _LIBCUDA = Cause(

@@ -1,6 +1,6 @@
 """What the embedded cluster needs of this machine, tried out before anything is built or started.
 
-``python -m embedded.requirements FOLDER`` is the part that runs in namespaces of its own.
+``python -m embedded.machine_check FOLDER`` is the part that runs in namespaces of its own.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _cgroups() -> list[str]:
 def _kernel() -> list[str]:
     """Try namespaces, and in them what a node does."""
     tried = subprocess.run(
-        unshared("embedded.requirements", _existing(states())),
+        unshared("embedded.machine_check", _existing(states())),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from building import artifacts
 from building.artifacts import Artifact, Build, BuildError
 from building.errors import UserError
 from building.progress import Progress
-from embedded import cluster, requirements
+from embedded import cluster, machine_check
 from embedded.machine import MachineError
 
 GIB = 1 << 30
@@ -33,7 +33,7 @@ class Usage(NamedTuple):
 def refused() -> str:
     """What the check says of this machine."""
     with pytest.raises(UserError) as error:
-        requirements.check(2)
+        machine_check.check(2)
     return str(error.value)
 
 
@@ -63,7 +63,7 @@ def test_everything_that_is_missing_is_said_at_once(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda program: None if program == "unshare" else "/x")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(8 * GIB, 7 * GIB, GIB // 2))
-    monkeypatch.setattr(requirements, "_free_memory", lambda: GIB)
+    monkeypatch.setattr(machine_check, "_free_memory", lambda: GIB)
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     monkeypatch.setenv("DRA_CACHE", str(tmp_path / "cache"))
     said = refused()
@@ -109,7 +109,7 @@ def test_a_containers_limit_is_the_machines(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    assert requirements._free_memory(tmp_path, tmp_path) == free
+    assert machine_check._free_memory(tmp_path, tmp_path) == free
 
 
 def fails(*_: object) -> None:
@@ -131,8 +131,8 @@ def test_what_the_kernel_lacks(
 ) -> None:
     """By what was tried and what it said."""
     for name in ("_try_tmpfs", "_try_overlay", "_try_network", "_try_device"):
-        monkeypatch.setattr(requirements, name, fails if name == attempt else lambda _folder: None)
-    (problem,) = requirements._try(tmp_path)
+        monkeypatch.setattr(machine_check, name, fails if name == attempt else lambda _folder: None)
+    (problem,) = machine_check._try(tmp_path)
     assert words in problem
 
 
@@ -144,7 +144,7 @@ def test_refused_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
         "run",
         lambda command, **_: subprocess.CompletedProcess(command, 1, "", refusal),
     )
-    (problem,) = requirements._kernel()
+    (problem,) = machine_check._kernel()
     assert problem.startswith(f"the kernel refuses namespaces ({refusal}): run with CAP_SYS_ADMIN")
 
 
