@@ -328,11 +328,11 @@ class Options:
     origins: Mapping[str, str]
     """For each option where its value comes from."""
 
-    def allowed(self, *, own_cluster: bool) -> frozenset[Impact]:
-        """The impacts that checks may have."""
+    def allowed(self) -> frozenset[Impact]:
+        """The impacts that checks may have: what was asked for, else what the cluster allows."""
         if self.allow is not None:
             return self.allow
-        return frozenset(Impact) if own_cluster else frozenset()
+        return frozenset(Impact) if self.cluster == "embedded" else frozenset()
 
     def given(self) -> tuple[Given, ...]:
         """Answer every option with its value and where that comes from, for reports."""

@@ -40,7 +40,7 @@ from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
-from harness.options import Impact, Options
+from harness.options import Options
 from harness.scenario.changes import Changes, Means
 from harness.verdict import causes
 from harness.verdict.causes import Cause
@@ -145,10 +145,6 @@ class Run:
     def has_subject(self) -> bool:
         """Whether preflight has found a driver."""
         return self._subject is not None
-
-    def allowed(self) -> frozenset[Impact]:
-        """The impacts that checks of this run may have."""
-        return self.options.allowed(own_cluster=self.cluster.own)
 
     def devices(self) -> list[Device]:
         """What the driver publishes now."""

@@ -163,9 +163,8 @@ class Selection:
     def settle(self, checks: list[Planned]) -> None:
         """Note what is to be made, why it is less than everything, and what options tell of it."""
         self.planned = PlannedChecks(checks)
-        own = self._options.cluster == "embedded"
         self.planned.learn(
-            allowed=self._options.allowed(own_cluster=own),
+            allowed=self._options.allowed(),
             visible_by=self.profile.visible_by if self.profile else None,
             largest=self._largest_of_options(),
         )

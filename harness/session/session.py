@@ -154,10 +154,8 @@ class Session:
             record=self.record,
         )
         self.say(f"\nCLUSTER  {self._first_line()}")
-        self.planned.learn(allowed=run.allowed())
         self._found = found = Context(run, self.planned, self._root / PROFILES)
-        for result in preflight(found):
-            self.record.add(result)
+        self.record.add(*preflight(found))
         self.record.environment.update(environment.cluster(run))
         if not run.has_subject():
             return False
@@ -172,8 +170,7 @@ class Session:
         """Judge what is there by what must be, or write it down, as asked."""
         expected, path = self.options.expect, self.options.expect_write
         if expected is not None:
-            for result in judged_inventory(expected, found):
-                self.record.add(result)
+            self.record.add(*judged_inventory(expected, found))
         if path is not None:
             path.write_text(written(found, expected.known if expected else ()), encoding="utf-8")
             self.say(
@@ -256,12 +253,10 @@ class Session:
             self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
         self._note_what_was_not_made()
         self._note_death()
-        if self._run is not None:
-            for table in self._launcher.tables() if self._launcher is not None else ():
-                self.record.add_table(table)
+        for table in self._launcher.tables() if self._launcher is not None else ():
+            self.record.add_table(table)
         if self.options.expect is not None:
-            for result in list(judge_known(self.record, self.options.expect.known)):
-                self.record.add(result)
+            self.record.add(*judge_known(self.record, self.options.expect.known))
         kept = ""
         run = self._run
         try:
@@ -299,11 +294,9 @@ class Session:
         elif has_something and (keep == "always" or (keep == "failed" and red)):
             kept = delete_command(run)
         elif has_something:
-            for result in clean_up(run):
-                self.record.add(result)
+            self.record.add(*clean_up(run))
         if run.has_subject():
-            for result in run.judge_invariants().results():
-                self.record.add(result)
+            self.record.add(*run.judge_invariants().results())
         run.close()
         return kept
 

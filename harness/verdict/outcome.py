@@ -167,11 +167,12 @@ class Record:
     verdict_then: Verdict | None = None
     """What it was judged to be, if by other rules than these."""
 
-    def add(self, result: Result) -> None:
-        """Add one; the same case cannot end twice."""
-        if any(result.case == other.case for other in self.results):
-            raise ValueError(f"{result.case} has two results")
-        self.results.append(result)
+    def add(self, *results: Result) -> None:
+        """Add some; the same case cannot end twice."""
+        for result in results:
+            if any(result.case == other.case for other in self.results):
+                raise ValueError(f"{result.case} has two results")
+            self.results.append(result)
 
     def add_table(self, table: Table) -> None:
         """Add one; a name stands for one table."""

@@ -15,8 +15,8 @@ def test_without_anything_defaults_hold(tmp_path: Path) -> None:
     options = resolve({}, {}, tmp_path)
     assert (options.cluster, options.level, options.keep) == ("auto", 4, "never")
     assert options.output == tmp_path / "reports/out"
-    assert options.allowed(own_cluster=False) == set()
-    assert options.allowed(own_cluster=True) == set(Impact)
+    assert options.allowed() == set()
+    assert resolve({"cluster": "embedded"}, {}, tmp_path).allowed() == set(Impact)
 
 
 def test_command_line_goes_before_environment_before_file(tmp_path: Path) -> None:
@@ -39,13 +39,13 @@ def test_the_file_has_a_table_for_the_embedded_cluster(tmp_path: Path) -> None:
     (tmp_path / "dra.toml").write_text('allow = ["privileged"]\n[embedded]\ngpus = 2\nnodes = 3\n')
     options = resolve({}, {}, tmp_path)
     assert (options.embedded.gpus, options.embedded.nodes) == ("2", 3)
-    assert options.allowed(own_cluster=False) == {Impact.PRIVILEGED}
+    assert options.allowed() == {Impact.PRIVILEGED}
 
 
 def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
     """What the user says goes before what the cluster allows."""
-    options = resolve({"allow": "none"}, {}, tmp_path)
-    assert options.allowed(own_cluster=True) == set()
+    options = resolve({"allow": "none", "cluster": "embedded"}, {}, tmp_path)
+    assert options.allowed() == set()
 
 
 @pytest.mark.parametrize(
