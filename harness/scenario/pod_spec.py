@@ -12,8 +12,8 @@ from harness.scenario.run import Subject
 from harness.scenario.security import RESTRICTED, Security
 
 POD_TEMPLATE = "pod.yaml.j2"
-LONG = "3600"
-"""Seconds that a container rests: it is ended by the suite."""
+LONG, SHORT = "3600", "0.1"
+"""Seconds that a container rests: until the suite ends it; only to report."""
 MAIN, INIT, SIDECAR = "main", "init", "sidecar"
 FOLDER = "/shared"
 """Where containers see the folder that they share."""
@@ -48,11 +48,12 @@ def resting(
     Args:
         role: how it is called.
         uses_claims: whether it gets the devices of the pod's claims.
-        kind: `MAIN`, `INIT` or `SIDECAR`.
+        kind: `MAIN`, `INIT` (it does not rest, for the others wait for its end) or `SIDECAR`.
         killed_after: seconds after which it ends by SIGKILL; 0: it goes on.
     """
     ends = ["--patience", f"{killed_after:g}", "--end", "kill"]
-    args = [REST, "--role", role, *(ends if killed_after else ["--patience", LONG])]
+    rests = ["--patience", SHORT if kind == INIT else LONG]
+    args = [REST, "--role", role, *(ends if killed_after else rests)]
     return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
 
 

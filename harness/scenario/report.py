@@ -33,6 +33,14 @@ class Report(Result):
         """Whether the workload did not come to its task: then nothing tells of the driver."""
         return self.verdict in (Verdict.USAGE, Verdict.WORKLOAD_FAULT)
 
+    def given(self) -> set[str]:
+        """Name what shows which devices the container has: variables, and NVIDIA device nodes.
+
+        What a container without devices was given has to be subtracted.
+        """
+        variables = (f"{name}={value}" for name, value in self.environment.items())
+        return {*variables, *(f"/dev/{name}" for name in self.device_nodes)}
+
     def transfer(self, path: str) -> Transfer | None:
         """The way over one path, if the consumer came to it."""
         return next((t for t in self.transfers if t.path == path), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
-from harness.scenario.report import Report
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
@@ -20,17 +19,11 @@ def container_restart(steps: Steps) -> None:
     steps.await_report(user, other)
 
 
-def shown(report: Report) -> set[str]:
-    """Name what a container was given: environment variables and device nodes."""
-    variables = (f"{name}={value}" for name, value in report.environment.items())
-    return {*variables, *(f"/dev/{name}" for name in report.device_nodes)}
-
-
 @check(id="LIFE-002", level=2, source="LIFE-2", scenario=container_restart)
 def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> None:
     """A container that is started again in its pod MUST have the devices that it had before."""
-    without = shown(evidence.report("other"))
-    before, after = (shown(evidence.report("user", start)) - without for start in (0, 1))
+    without = evidence.report("other").given()
+    before, after = (evidence.report("user", start).given() - without for start in (0, 1))
     if not before:
         raise UnsupportedError("the driver shows devices by no variable and no NVIDIA device node")
     if before != after:

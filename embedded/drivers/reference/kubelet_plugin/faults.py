@@ -130,8 +130,8 @@ def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
 
 @fault("another-gpu-at-restart", Point.INJECT)
 def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
-    """Gives a container that is started again another GPU than it had: the first start changes the
-    claim's CDI specification."""
+    """Gives a container that is started again, or after another one with the same claim, another
+    GPU: the first start changes the claim's CDI specification."""
     device = spec["devices"][0]
     edits = device["containerEdits"]
     given = {
