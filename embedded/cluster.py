@@ -98,26 +98,21 @@ def up(options: Options, progress: Progress) -> Cluster:
         feature_gates={**kubernetes.feature_gates, **switches(options.feature_gates)},
         runtime_config={**kubernetes.runtime_config, **switches(options.runtime_config)},
     )
-    try:
-        with (
-            progress.step("starting the embedded cluster"),
-            _starting(state),
-            _explained(plan, options),
-        ):
-            api = _wait_for_api(plan, _start(plan, options.tied))
-            if options.fault:
-                _wait_for_nodes(plan, api)  # their folders are their own by then
-                set_fault(options.name, options.fault)
-            for driver in drivers:
-                api.create(driver.objects(built, kubernetes))
-            _wait_for_nodes(plan, api)
-            for driver in drivers:
-                _wait_for_driver(plan, api, driver, kubernetes, faulty=bool(options.fault))
-    except _InUseError:
-        raise  # it is somebody else's
-    except BaseException:
-        down(options.name)
-        raise
+    with progress.step("starting the embedded cluster"), _starting(state):
+        try:
+            with _explained(plan, options):
+                api = _wait_for_api(plan, _start(plan, options.tied))
+                if options.fault:
+                    _wait_for_nodes(plan, api)  # their folders are their own by then
+                    set_fault(options.name, options.fault)
+                for driver in drivers:
+                    api.create(driver.objects(built, kubernetes))
+                _wait_for_nodes(plan, api)
+                for driver in drivers:
+                    _wait_for_driver(plan, api, driver, kubernetes, faulty=bool(options.fault))
+        except BaseException:
+            down(options.name)
+            raise
     return Cluster(
         name=options.name,
         kubeconfig=plan.kubeconfig,
@@ -206,15 +201,14 @@ def down(name: str = DEFAULT_NAME) -> bool:
         process.wait()
     cgroups.remove(f"dra-conformance/{name}")
     _remove_mark(state)
-    if not state.exists():
-        _remove_if_empty(states())
-        return bool(found)
-    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
-        raise UserError(f"not removing {state}: {inside[0]} is mounted in it")
-    shutil.rmtree(state, onerror=_unless_gone)
+    existed = state.exists()
+    if existed:
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        if inside := [at for at in mounted if Path(at).is_relative_to(state)]:
+            raise UserError(f"not removing {state}: {inside[0]} is mounted in it")
+        shutil.rmtree(state, onerror=_unless_gone)
     _remove_if_empty(states())
-    return True
+    return existed or bool(found)
 
 
 def names() -> list[str]:
@@ -302,12 +296,8 @@ def _explained(plan: Plan, options: Options) -> Iterator[None]:
         raise UserError("\n".join([str(error), *asked, *said])) from error
 
 
-class _InUseError(UserError):
-    """There is a cluster of that name, and it is not ours."""
-
-
-def _in_use(name: str) -> _InUseError:
-    return _InUseError(
+def _in_use(name: str) -> UserError:
+    return UserError(
         f"the cluster {name!r} is up or being started already; "
         f"`./run cluster down --name {name}` ends it, --name NAME makes another"
     )
@@ -344,6 +334,7 @@ def _marked(state: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
                     yield
                 finally:
                     _mark(state).unlink()
+                    _remove_if_empty(states())
                 return
 
 

@@ -32,14 +32,15 @@ struct Thread {
 #include "kernels.cu"
 };
 
-template <size_t I, class First, class... Rest>
-struct Nth {
-  typedef typename Nth<I - 1, Rest...>::Type Type;
-};
-template <class First, class... Rest>
-struct Nth<0, First, Rest...> {
-  typedef First Type;
-};
+template <class Type>
+Type read(const char *from) {
+  Type value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+
+template <class Index, Index...>
+struct Indices {};
 
 template <auto Kernel>
 struct Launcher;
@@ -66,22 +67,15 @@ struct Launcher<Kernel> {
   static constexpr Layout placed = layout();
 
   static void run(const void *parameters, dim3 grid, dim3 block, uint64_t first, uint64_t end) {
-    decode(static_cast<const char *>(parameters), grid, block, first, end);
+    run_blocks(__make_integer_seq<Indices, size_t, count>(), static_cast<const char *>(parameters),
+               grid, block, first, end);
   }
 
-  // Take one argument after the other out of the buffer, then run.
-  template <class... Decoded>
-  static void decode(const char *parameters, dim3 grid, dim3 block, uint64_t first, uint64_t end,
-                     Decoded... decoded) {
-    constexpr size_t index = sizeof...(Decoded);
-    if constexpr (index < count) {
-      typename Nth<index, Arguments...>::Type argument;
-      memcpy(&argument, parameters + placed.offsets[index], sizeof argument);
-      decode(parameters, grid, block, first, end, decoded..., argument);
-    } else {
-      for (uint64_t number = first; number < end; number++)
-        run_block(grid, block, number, decoded...);
-    }
+  template <size_t... I>
+  static void run_blocks(Indices<size_t, I...>, const char *parameters, dim3 grid, dim3 block,
+                         uint64_t first, uint64_t end) {
+    for (uint64_t number = first; number < end; number++)
+      run_block(grid, block, number, read<Arguments>(parameters + placed.offsets[I])...);
   }
 
   static void run_block(dim3 grid, dim3 block, uint64_t number, Arguments... arguments) {
