@@ -71,9 +71,8 @@ class Observer:
         self._changed = threading.Condition()
         self._seen: dict[tuple[str, str], Seen] = {}
         self._versions: dict[tuple[str, str], list[Object]] = {}
-        self._trouble: dict[str, str] = {}
-        self._silent: set[str] = set()
-        """What cannot be watched because the API server does not answer."""
+        self._trouble: dict[str, tuple[str, bool]] = {}
+        """Why something cannot be watched, and whether because the API server does not answer."""
         self._watchers: list[_Watcher] = []
         self._listeners: list[Callable[[list[tuple[Object, bool]]], None]] = []
         self._stopped = False
@@ -175,13 +174,13 @@ class Observer:
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            text = "; ".join([seen(), *self._trouble.values()])
+            text = "; ".join([seen(), *(text for text, _ in self._trouble.values())])
         raise WaitTimeoutError(what, budget, text)
 
     def reachable(self) -> bool:
         """Whether the API server answers, as far as the watches know."""
         with self._changed:
-            return not self._silent
+            return not any(silent for _, silent in self._trouble.values())
 
     def poke(self) -> None:
         """Have all waiting questions asked again: something they ask about has changed."""
@@ -251,11 +250,7 @@ class Observer:
             if text is None:
                 self._trouble.pop(where, None)
             else:
-                self._trouble[where] = text
-            if silent:
-                self._silent.add(where)
-            else:
-                self._silent.discard(where)
+                self._trouble[where] = text, silent
             self._changed.notify_all()
         if text is not None:
             self._journal.write("trouble", where=where, text=text)

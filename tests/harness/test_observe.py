@@ -105,7 +105,7 @@ def test_trouble_with_the_api_server_is_told_with_the_time_out(
     told = observer.wait(
         "trouble", lambda: dict(observer._trouble) or None, LONG, lambda: "nothing"
     )
-    assert told == {"pods in n": "the watch of pods in n failed: too old"}
+    assert told == {"pods in n": ("the watch of pods in n failed: too old", False)}
     with pytest.raises(WaitTimeoutError, match="the watch of pods in n failed"):
         observer.wait("news", lambda: None, NONE, lambda: "nothing")
 
