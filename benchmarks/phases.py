@@ -59,8 +59,9 @@ def read(place: Path) -> Timing:
     ]
     if not created or not removed:
         raise PhasesError(f"{journal}: the run created nothing, or left it")
-    end = facts.started + facts.seconds
-    phases = (created[0] - facts.started, removed[0] - created[0], end - removed[0])
+    began = facts.started.timestamp()
+    end = began + facts.seconds
+    phases = (created[0] - began, removed[0] - created[0], end - removed[0])
     return Timing(facts.seconds, dict(zip(PHASES, phases, strict=True)), tuple(_pods(entries)))
 
 

@@ -4,38 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated, Any
 
-from harness import __version__
+from pydantic import AliasPath, Field
+
 from harness.options import Given
 from harness.verdict.outcome import Record
+
+
+def _at(*path: str) -> Any:
+    """Say where in ``results.json`` a fact is read from; else it is under its own name."""
+    return Field(validation_alias=AliasPath(*path))
 
 
 @dataclass(frozen=True)
 class Facts:
     """One run, for every writer."""
 
-    run_id: str
-    cluster: str
+    run_id: Annotated[str, _at("run", "id")]
+    cluster: Annotated[str, _at("place")]
     """The first line of every report: which cluster, which driver, which hardware."""
     hardware: str
-    kubernetes: str
-    server: str
-    driver: str
-    profile: str
-    product: str
-    started: float
-    """Seconds since 1970."""
-    seconds: float
+    kubernetes: Annotated[str, _at("cluster", "kubernetes")]
+    server: Annotated[str, _at("cluster", "server")]
+    driver: Annotated[str, _at("driver", "name")]
+    profile: Annotated[str, _at("driver", "profile")]
+    product: Annotated[str, _at("driver", "product")]
+    started: Annotated[datetime, _at("run", "started")]
+    seconds: Annotated[float, _at("run", "seconds")]
     exit_code: int
-    options: tuple[Given, ...]
+    options: Annotated[tuple[Given, ...], _at("run", "given")]
     folder: Path
     junit: Path
-    host: str
-    suite: str = __version__
-    dra_api: str = ""
+    host: Annotated[str, _at("run", "host")]
+    suite: Annotated[str, _at("run", "suite")]
+    dra_api: Annotated[str, _at("cluster", "dra_api")]
     """The version of resource.k8s.io that the run used."""
-    kept: str = ""
+    kept: str
     """The command that deletes what was kept on request."""
     properties: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def render(record: Record, facts: Facts) -> str:
         facts=facts,
         verdict=record.verdict().value,
         meaning=meaning(record, facts),
-        started=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        started=facts.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
         counts=[
             (outcome.value, sum(one.outcome is outcome for one in of_driver), word)
             for outcome, word in WORDS.items()

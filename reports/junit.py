@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime
 
 import junit_xml
 
@@ -42,7 +41,7 @@ def render(record: Record, facts: Facts) -> str:
         SUITE,
         [_case(result, facts) for result in record.results],
         hostname=facts.host,
-        timestamp=datetime.fromtimestamp(facts.started, UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        timestamp=facts.started.strftime("%Y-%m-%dT%H:%M:%S"),
         properties={key: clean(value) for key, value in facts.shown(record).items() if value},
         stdout=facts.cluster,
     )

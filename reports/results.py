@@ -10,13 +10,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.options import Given
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
 from reports.before import completed
@@ -47,9 +45,7 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "exit_code": facts.exit_code,
         "run": {
             "id": facts.run_id,
-            "started": datetime.fromtimestamp(facts.started, UTC).isoformat(
-                timespec="milliseconds"
-            ),
+            "started": facts.started.isoformat(timespec="milliseconds"),
             "seconds": round(facts.seconds, 3),
             "suite": facts.suite,
             "host": facts.host,
@@ -129,52 +125,27 @@ def read(place: Path) -> tuple[Record, Facts]:
 
 @dataclass(frozen=True)
 class _Run:
-    id: str
-    started: datetime
-    seconds: float
-    suite: str
-    host: str
-    given: tuple[Given, ...]
     narrowed: str
     interrupted: str
 
 
 @dataclass(frozen=True)
-class _Cluster:
-    server: str
-    kubernetes: str
-    dra_api: str
-
-
-@dataclass(frozen=True)
-class _Driver:
-    name: str
-    profile: str
-    product: str
-
-
-@dataclass(frozen=True)
 class _Document:
-    """What is read of a file; the rest follows from it."""
+    """What is read of a file besides its facts; the rest follows from it."""
 
-    place: str
-    hardware: str
     verdict: Verdict
-    exit_code: int
     run: _Run
-    cluster: _Cluster
-    driver: _Driver
+    cluster: dict[str, Any]
+    driver: dict[str, Any]
     counts: dict[str, int]
     results: list[Result]
     leftovers: list[str]
-    kept: str
     rules: int = 1
     tables: list[Table] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
-    properties: dict[str, str] = field(default_factory=dict)
 
 
-_DOCUMENT = TypeAdapter(_Document)
+_DOCUMENT, _FACTS = TypeAdapter(_Document), TypeAdapter(Facts)
 
 
 def parse(content: object, folder: Path) -> tuple[Record, Facts]:
@@ -194,14 +165,15 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
     content = completed(content)
     try:
         found = _DOCUMENT.validate_json(json.dumps(content), strict=True)
+        files = {"folder": str(folder), "junit": str(folder / "junit.xml")}
+        facts = _FACTS.validate_json(json.dumps({**content, **files}), strict=True)
     except ValidationError as error:
         raise ResultsError(_said(error, content)) from error
-    run = found.run
     record = Record(
         results=found.results,
-        narrowed=run.narrowed,
+        narrowed=found.run.narrowed,
         leftovers=found.leftovers,
-        interrupted=run.interrupted,
+        interrupted=found.run.interrupted,
         tables=found.tables,
         environment=found.environment,
         rules=found.rules,
@@ -214,27 +186,6 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
             raise ResultsError(
                 f"{name} is {said[name]!r}, but its results amount to {amounts!r}: it was edited"
             )
-    facts = Facts(
-        run_id=run.id,
-        cluster=found.place,
-        hardware=found.hardware,
-        kubernetes=found.cluster.kubernetes,
-        server=found.cluster.server,
-        driver=found.driver.name,
-        profile=found.driver.profile,
-        product=found.driver.product,
-        started=run.started.timestamp(),
-        seconds=run.seconds,
-        exit_code=found.exit_code,
-        options=run.given,
-        folder=folder,
-        junit=folder / "junit.xml",
-        host=run.host,
-        suite=run.suite,
-        dra_api=found.cluster.dra_api,
-        kept=found.kept,
-        properties=found.properties,
-    )
     return record, facts
 
 

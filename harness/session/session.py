@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from harness import __version__
 from harness.cluster.budgets import Budgets
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
 from harness.options import Options, flag
@@ -94,7 +94,7 @@ class Session:
         """How a run ended that was only to sweep."""
         self._baseline = baseline.load(options.baseline)
         self._root = root
-        self._began = time.time()
+        self._began = dt.datetime.now(dt.UTC)
         self._run: Run | None = None
         self._found: Context | None = None
         """What preflight finds out."""
@@ -337,12 +337,13 @@ class Session:
             profile=subject.profile.name if subject else "",
             product=", ".join(products),
             started=self._began,
-            seconds=time.time() - self._began,
+            seconds=(dt.datetime.now(dt.UTC) - self._began).total_seconds(),
             exit_code=code,
             options=self.options.given(),
             folder=self.folder,
             junit=self.junit,
             host=host_name(),
+            suite=__version__,
             kept=kept,
             properties={
                 f"feature.{gate}": state.value

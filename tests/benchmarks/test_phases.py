@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ JOURNAL = [
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of 40 seconds."""
-    facts = replace(samples.facts(tmp_path), started=START, seconds=40.0)
+    facts = replace(
+        samples.facts(tmp_path), started=datetime.fromtimestamp(START, UTC), seconds=40.0
+    )
     folder.write(samples.record(), facts)
     (tmp_path / "events.jsonl").write_text("\n".join(JOURNAL))
     return tmp_path

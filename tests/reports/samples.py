@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from harness import __version__
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
 from reports.facts import Facts
@@ -23,13 +25,16 @@ def facts(folder: Path) -> Facts:
         driver="gpu.nvidia.com",
         profile="nvidia",
         product="H100",
-        started=1795460000.0,
+        started=datetime.fromtimestamp(1795460000, UTC),
         seconds=12.5,
         exit_code=1,
         options=(),
         folder=folder,
         junit=folder / "junit.xml",
         host="here",
+        suite=__version__,
+        dra_api="",
+        kept="",
     )
 
 
