@@ -6,8 +6,7 @@ import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -24,50 +23,32 @@ _OLD_GLIBCS = (28, 27, 24, 17, 12, 5)
 """Minor versions of glibc 2 in the tags of wheels that Debian 12 and Ubuntu 24.04 can load."""
 
 
-def runtime_lock(lock: str, roots: Sequence[str], pythons: Sequence[str] = PYTHONS) -> str:
-    """The part of a lock file that some requirements need, by what the installed packages say.
+def runtime_lock(lock: str, roots: Sequence[str]) -> str:
+    """The part of a lock file that some requirements need, by its own notes of who needs what.
 
     Args:
-        lock: text of a ``requirements.lock``.
+        lock: text of a ``requirements.lock``, as `./run lock` writes it.
         roots: requirements such as ``kubernetes>=37``.
-        pythons: minor versions of Python for which markers are looked at.
 
     Raises:
-        BuildError: something that is needed is not installed here, so what it needs is unknown, or
-            is not in the lock.
+        BuildError: one of them is not in the lock.
     """
-    needed = {name for python in pythons for name in _closure(roots, python)}
     blocks: dict[str, str] = {
-        canonicalize_name(found[1]): block
+        found[1]: block
         for block in re.split(r"^(?=[A-Za-z0-9])", lock, flags=re.MULTILINE)
         if (found := re.match(r"([A-Za-z0-9._-]+)==", block))
     }
+    # `# via one`, or a line for each of several.
+    needed_by = {
+        name: set(re.findall(r"^ +# (?:via| ) +(\S+)", block, re.MULTILINE))
+        for name, block in blocks.items()
+    }
+    needed: set[str] = {canonicalize_name(Requirement(root).name) for root in roots}
     if unlocked := needed - blocks.keys():
         raise BuildError(f"requirements.lock lacks {', '.join(sorted(unlocked))}: `./run lock`")
+    while more := {name for name, by in needed_by.items() if by & needed} - needed:
+        needed |= more
     return "".join(blocks[name] for name in sorted(needed))
-
-
-def _closure(roots: Sequence[str], python: str) -> set[str]:
-    environment = {"python_version": python, "python_full_version": f"{python}.0"}
-    seen = set[tuple[str, str]]()
-    waiting = [(Requirement(root), "") for root in roots]
-    while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker and not requirement.marker.evaluate({**environment, "extra": extra}):
-            continue
-        name = canonicalize_name(requirement.name)
-        for wanted in ("", *requirement.extras):
-            if (name, wanted) not in seen:
-                seen.add((name, wanted))
-                waiting += [(needed, wanted) for needed in _requirements(name)]
-    return {name for name, _ in seen}
-
-
-def _requirements(name: str) -> Iterator[Requirement]:
-    try:
-        yield from map(Requirement, metadata.requires(name) or ())
-    except metadata.PackageNotFoundError as error:
-        raise BuildError(f"the Python package {name} is needed and not installed here") from error
 
 
 def _build(build: Build) -> None:
