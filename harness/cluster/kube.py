@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
@@ -77,16 +77,6 @@ class ApiError(Exception):
         self.status = status
 
 
-class Stream(Protocol):
-    """An answer that keeps coming, which another thread may end."""
-
-    def lines(self) -> Iterator[bytes]:
-        """Each line without its newline, the last one too when it has none."""
-
-    def close(self) -> None:
-        """End it; ``lines`` returns soon after."""
-
-
 @dataclass(frozen=True)
 class Server:
     """Which cluster, for the head of a report."""
@@ -109,12 +99,19 @@ class Write:
         return f"{self.method} {describe_place(self.obj)} (UID {uid_of(self.obj)})"
 
 
-class _HttpStream:
+class Stream:
+    """An answer that keeps coming, which another thread may end."""
+
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
         self._closed = False
 
     def lines(self) -> Iterator[bytes]:
+        """Each line without its newline, the last one too when it has none.
+
+        Raises:
+            UnreachableError: it broke off.
+        """
         rest = b""
         try:
             for chunk in self._response.stream(65536):
@@ -131,6 +128,7 @@ class _HttpStream:
             yield rest
 
     def close(self) -> None:
+        """End it; ``lines`` returns soon after."""
         self._closed = True
         try:
             # Closing alone does not wake a thread that reads.
@@ -336,9 +334,7 @@ class Kube:
         return answer
 
     def _stream(self, path: str, query: Mapping[str, str], read_seconds: float | None) -> Stream:
-        return _HttpStream(
-            self._request("GET", path, query, read_seconds=read_seconds, stream=True)
-        )
+        return Stream(self._request("GET", path, query, read_seconds=read_seconds, stream=True))
 
     def _request(
         self,
