@@ -183,6 +183,8 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     notes = [("ended early", record.interrupted), ("a part of the checks", record.narrowed)]
     if not record.preflight_failed():
         notes += [("untested", untested(area)) for area in inconclusive_areas(record.checks())]
+    audit = [one for one in record.results if one.area == HYGIENE_AREA and not one.red]
+    notes += [(one.id, one.headline) for one in audit]
     notes += [("left in the cluster", left) for left in record.leftovers]
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
     return [(title, text) for title, text in notes if text]

@@ -88,6 +88,8 @@ def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
         case.add_skipped_info(message=head, output=head)
     elif result.advice:
         case.stdout = f"ADVICE {text}"
+    elif text:
+        case.stdout = text
     return case
 
 

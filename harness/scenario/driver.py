@@ -52,6 +52,17 @@ class Driver(Verbs):
         self._name = self._run.subject.driver
         self._stopped: dict[str, FieldsChange] = {}
 
+    @needs("watch the driver's pods", (), _PODS)
+    def pods(self, node: str) -> list[Object]:
+        """Answer the driver's pods on a node, those on their way out, too.
+
+        Raises:
+            JudgementError: the driver's profile does not say which pods are its, or the pods of the
+                whole cluster may not be seen.
+        """
+        self._declared(Driver.pods)
+        return self._of_node(node)
+
     @needs("restart the driver on a node: they delete its pod", {Impact.DISRUPT}, _PODS, _DELETED)
     def restart(self, node: str) -> float:
         """Delete the driver's pod on a node and wait until its successor serves.
@@ -204,7 +215,7 @@ class Driver(Verbs):
             node: which.
             after: the UID of the pod before, which has to be gone.
         """
-        container, profile = self._profile.plugin_container, self._profile
+        container = self._profile.plugin_container
 
         def successors() -> list[Object]:
             pods = self._of_node(node)
@@ -219,27 +230,12 @@ class Driver(Verbs):
         )
         self._steps.wait(
             f"the driver on {node}, which was restarted, to be ready with its devices published",
-            lambda: (any(map(is_ready, successors())) and self._publishes(node)) or None,
+            lambda: (any(map(is_ready, successors())) and publishes(self._run, node)) or None,
             self._run.budgets.start,
-            lambda: f"{self._at(node)}; slices of {profile.name}: {self._pools(node)}",
+            lambda: f"{self._at(node)}; {published(self._run, node)}",
             Blame.DRIVER,
         )
         self._steps.step(f"driver on {node} is ready")
-
-    def _pools(self, node: str) -> str:
-        return "; ".join(map(str, self._pools_of(node))) or "none"
-
-    def _pools_of(self, node: str) -> list[Pool]:
-        slices = self._run.observer.objects(SLICE)
-        return [
-            pool
-            for pool in pools(slices, self._name)
-            if any(item["spec"].get("nodeName") == node for item in pool.slices)
-        ]
-
-    def _publishes(self, node: str) -> bool:
-        found = self._pools_of(node)
-        return bool(found) and all(pool.complete for pool in found)
 
     def _at(self, node: str) -> str:
         container = self._profile.plugin_container
@@ -252,6 +248,26 @@ class Driver(Verbs):
             )
             or "no pod"
         )
+
+
+def publishes(run: Run, node: str) -> bool:
+    """Whether the driver has slices of a node, and all that their pools have."""
+    found = pools_of_node(run, node)
+    return bool(found) and all(pool.complete for pool in found)
+
+
+def published(run: Run, node: str) -> str:
+    """What the driver publishes of a node, in a few words."""
+    return "; ".join(map(str, pools_of_node(run, node))) or f"no ResourceSlice of {node}"
+
+
+def pools_of_node(run: Run, node: str) -> list[Pool]:
+    """The driver's pools that have slices of a node."""
+    return [
+        pool
+        for pool in pools(run.observer.objects(SLICE), run.subject.driver)
+        if any(item["spec"].get("nodeName") == node for item in pool.slices)
+    ]
 
 
 def without_node(affinity: Object | None, node: str) -> Object:

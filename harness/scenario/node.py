@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.cluster.kinds import NODE, Object, Rule, name_of
+from harness.cluster.kinds import NODE, SLICE, Object, Rule, name_of, uid_of
 from harness.options import Impact
+from harness.scenario.driver import pools_of_node, published, publishes
 from harness.scenario.evidence import Evidence
 from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_files import READ, SMALL, File, parse
@@ -82,32 +83,59 @@ class Kubelet(Verbs):
         Rule(NODE, ("list", "watch"), "when a kubelet is back", anywhere=True),
     )
     def restart(self, node: str) -> None:
-        """Restart the kubelet of a node and wait until it has said that the node is ready.
+        """Restart the kubelet of a node and wait until all is there again.
 
-        It says so at its start; what it reports later it reports at its own pace.
+        It says at its start that the node is ready; later only when something has changed. At its
+        start it also removes the ResourceSlices of its node, as their drivers may be gone; a driver
+        publishes them again, which takes the usual helper library half a minute.
 
         Raises:
-            JudgementError: it does not come back, or the node's systemd does not know it.
+            JudgementError: it does not come back, the node's systemd does not know it, or the
+                driver does not publish again.
         """
         self._declared(Kubelet.restart)
         before = self._heartbeat(node)
         if before is None:
             raise UnmetError(f"node {node} is not seen, or its kubelet says nothing")
+        slices = {uid_of(s) for pool in pools_of_node(self._run, node) for s in pool.slices}
         self._run.changes.act(f"kubelet of {node} restarted (for {self._steps.name})")
         if self._run.cluster.restart_kubelet is not None:
             self._run.cluster.restart_kubelet(node)
         else:
             run_on(self._steps, node, "node-kubelet", "kubelet-restart", KUBELET_VALUES)
+        self._await(node, before, slices)
+
+    def _await(self, node: str, before: str, slices: Collection[str]) -> None:
+        """Wait for a heartbeat after another one, and for new slices in place of others."""
+        observer, budgets = self._run.observer, self._run.budgets
         self._steps.wait(
             f"the kubelet of {node}, which was restarted, to say that the node is ready",
             lambda: (self._heartbeat(node) or before) > before or None,
-            self._run.budgets.start,
+            budgets.start,
             lambda: (
                 f"last heard of at {self._heartbeat(node) or 'no time, as the node is unready'}"
             ),
             Blame.KUBELET,
         )
-        self._steps.step(f"kubelet of {node} restarted")
+        self._steps.step(f"kubelet of {node} is back")
+        if not slices:
+            return
+        self._steps.wait(
+            "the restarted kubelet to remove the node's ResourceSlices",
+            lambda: {uid_of(item) for item in observer.objects(SLICE)}.isdisjoint(slices) or None,
+            budgets.observe,
+            lambda: "they are there",
+            Blame.KUBELET,
+            optional=True,
+        )
+        self._steps.wait(
+            f"the driver to publish devices of {node} again, after a restart of the kubelet",
+            lambda: publishes(self._run, node) or None,
+            budgets.start,
+            lambda: published(self._run, node),
+            Blame.DRIVER,
+        )
+        self._steps.step(f"devices of {node} are published again")
 
     def _heartbeat(self, node: str) -> str | None:
         """When a kubelet last said that its node is ready; None when it says otherwise."""

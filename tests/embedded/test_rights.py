@@ -18,12 +18,20 @@ from kubernetes import config, dynamic
 from embedded.cluster import Cluster
 from harness.cluster.kube import Kube, UnreachableError, from_kubeconfig
 from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
+from suites.__main__ import checks
 
 pytestmark = pytest.mark.embedded
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "checker"
-RULES = rules(creates=True, namespace="")
+SCENARIOS = [
+    one for check in checks() for form in check.form_names() if (one := check.scenario_of(form))
+]
+RULES = rules(
+    creates=True,
+    namespace="",
+    used=[rule for one in SCENARIOS for use in one.uses for rule in use.rules],
+)
 PID_ON_HOST = "the exporter's PID on the host is"
 """Begins the reason of a skip on a machine that has started very many processes."""
 TAKES_EFFECT_SECONDS = 30
@@ -103,7 +111,7 @@ def test_a_run_passes_with_the_rights_of_the_plan(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-m", "dra", "-q"),
-            *("--dra-allow", "privileged,exhaust"),
+            *("--dra-allow", "privileged,exhaust,disrupt"),
             *("--dra-image", cluster.workload_image, f"--dra-output={tmp_path}"),
         ],
         cwd=ROOT,

@@ -39,7 +39,10 @@ from tests.harness.possessions import Controllers, a_run, thing
 PROFILES = Path(__file__).parents[2] / "profiles"
 DRIVER = "gpu.nvidia.com"
 LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
-EVERY_VERB = (Driver.restart, Driver.stop, Driver.logs, Kubelet.restart, Node.files)
+EVERY_VERB = (
+    *(Driver.pods, Driver.restart, Driver.stop, Driver.logs),
+    *(Kubelet.restart, Node.files),
+)
 NODES = ("node-1", "node-2")
 
 
@@ -168,6 +171,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
     """Who allowed its impacts did not allow this one."""
     steps = Steps(run, Evidence("scenario"), None, RESTRICTED)
     does: dict[Any, Any] = {
+        Driver.pods: lambda: steps.driver.pods("node-1"),
         Driver.restart: lambda: steps.driver.restart("node-1"),
         Driver.stop: lambda: steps.driver.stop("node-1"),
         Driver.logs: lambda: steps.driver.logs("node-1"),
@@ -185,6 +189,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
 def test_the_driver_restarts(steps: Steps, run: Run, api: FakeApi) -> None:
     """One pod goes, another comes; the audit names it."""
     assert steps.driver.restart("node-1") > 0
+    assert [name_of(pod) for pod in steps.driver.pods("node-1")] == ["plugin-3"]
     assert pods_on(api, "node-1") == ["plugin-3"]
     assert pods_on(api, "node-2") == ["plugin-2"]
     audit = {result.id: result for result in clean_up(run)}["HYGIENE-002"]
@@ -407,13 +412,19 @@ def test_a_pod_that_cannot_read_is_no_fault_of_the_driver(steps: Steps, api: Fak
         steps.node("node-1").files("cdi", "look")
 
 
+def come_back(api: FakeApi, node: str) -> None:
+    """A kubelet starts: it is heard of, and the slices of its node are made anew."""
+    api.edit(NODE, "", node, status=ready_since("2026-11-23T00:05:00Z"))
+    api.remove(SLICE, "", f"slice-{node}")
+    api.put(slice_of(node, 1))
+
+
 def beats_after_pod(api: FakeApi, pods: list[Object]) -> None:
     """The kubelet says that its node is ready once the pod has ended."""
 
     def react(change: str, obj: Object) -> None:
         if change == "MODIFIED" and obj["kind"] == POD.name and pods:
-            later = ready_since("2026-11-23T00:05:00Z")
-            api.edit(NODE, "", "node-1", status=later)
+            come_back(api, "node-1")
 
     api.reactions.append(react)
 
@@ -436,11 +447,23 @@ def test_an_embedded_kubelet_is_restarted_by_its_cluster(
 
     def restart(node: str) -> None:
         asked.append(node)
-        api.edit(NODE, "", node, status=ready_since("2026-11-23T00:05:00Z"))
+        come_back(api, node)
 
     run.cluster = dataclasses.replace(run.cluster, restart_kubelet=restart)
     steps.kubelet.restart("node-1")
     assert asked == ["node-1"]
+
+
+def test_a_driver_that_does_not_publish_again_is_told(steps: Steps, run: Run, api: FakeApi) -> None:
+    """The kubelet removes its slices; it is to bring them back."""
+
+    def restart(node: str) -> None:
+        api.edit(NODE, "", node, status=ready_since("2026-11-23T00:05:00Z"))
+        api.remove(SLICE, "", f"slice-{node}")
+
+    run.cluster = dataclasses.replace(run.cluster, restart_kubelet=restart)
+    with pytest.raises(FailedError, match="no ResourceSlice of node-1"):
+        steps.kubelet.restart("node-1")
 
 
 def test_a_kubelet_that_stays_silent_is_told(steps: Steps, run: Run) -> None:

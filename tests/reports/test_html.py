@@ -11,7 +11,7 @@ import pytest
 
 from harness.options import Given
 from harness.verdict.finding import Blame, Finding, headline
-from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result
+from harness.verdict.outcome import HYGIENE_AREA, PREFLIGHT_AREA, Outcome, Record, Result
 from harness.verdict.table import Table
 from reports import html
 from tests.reports import samples
@@ -112,6 +112,14 @@ def test_one_cause_is_told_at_length_once(tmp_path: Path) -> None:
         record.add(explained(f"ISO-006_f[{form}]", Outcome.FAIL, samples.FINDING, variant=form))
     findings = page(record, tmp_path).classes("details", "finding")
     assert ["open" in finding for finding in findings] == [True, False, False]
+
+
+def test_what_a_run_changed_and_put_back_is_told(tmp_path: Path) -> None:
+    """By the audit that says so."""
+    told = "changed, and as it was before: pod/a in b deleted"
+    made = samples.result("HYGIENE-002_c", Outcome.PASS, headline=told)
+    record = Record([replace(made, area=HYGIENE_AREA)])
+    assert told in page(record, tmp_path).text
 
 
 def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:

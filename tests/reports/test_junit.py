@@ -66,6 +66,15 @@ def test_texts_are_where_every_dashboard_looks(record: Record, tmp_path: Path) -
     assert (skip.get("message"), skip.text) == ("ISO-004_d is so", "ISO-004_d is so")
 
 
+def test_what_a_run_changed_and_put_back_is_told(tmp_path: Path) -> None:
+    """The audit passes, and names it all the same."""
+    record, told = Record(), "changed, and as it was before: pod/a in b deleted"
+    record.add(samples.result("HYGIENE-002_c", Outcome.PASS, headline=told))
+    case = written(record, tmp_path).find(".//testcase")
+    assert case is not None
+    assert [(child.tag, child.text) for child in case] == [("system-out", told)]
+
+
 def test_the_runs_properties_are_at_the_suite(record: Record, tmp_path: Path) -> None:
     """With the verdict, and which place it was."""
     root = written(record, tmp_path)
