@@ -52,7 +52,7 @@ class Driver(Verbs):
         self._name = self._run.subject.driver
         self._stopped: dict[str, FieldsChange] = {}
 
-    @needs("watch the driver's pods", (), _PODS)
+    @needs("", (), _PODS)
     def pods(self, node: str) -> list[Object]:
         """Answer the driver's pods on a node, those on their way out, too.
 
@@ -63,7 +63,11 @@ class Driver(Verbs):
         self._declared(Driver.pods)
         return self._of_node(node)
 
-    @needs("restart the driver on a node: they delete its pod", {Impact.DISRUPT}, _PODS, _DELETED)
+    @needs(
+        "the driver of a node is restarted: its pod is deleted, and its DaemonSet makes another",
+        {Impact.DISRUPT},
+        *(_PODS, _DELETED),
+    )
     def restart(self, node: str) -> float:
         """Delete the driver's pod on a node and wait until its successor serves.
 
@@ -89,7 +93,7 @@ class Driver(Verbs):
         return time.monotonic() - began
 
     @needs(
-        "stop the driver on a node: its DaemonSet leaves the node out for a while",
+        "the driver of a node is stopped for a while: its DaemonSet leaves the node out",
         {Impact.DISRUPT},
         *(_PODS, _DAEMON_SET),
     )
@@ -143,7 +147,7 @@ class Driver(Verbs):
         for node in reversed(list(self._stopped)):
             self.start(node)
 
-    @needs("read the driver's log", (), _PODS, _LOGS)
+    @needs("", (), _PODS, _LOGS)
     def logs(self, node: str, since: float = 0.0) -> list[str]:
         """Read what the driver's pod on a node has said.
 

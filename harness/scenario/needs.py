@@ -26,7 +26,7 @@ class Needs:
     verb: str
     """Its name: ``Driver.restart``."""
     does: str
-    """What it does to the cluster, for ``--dra-plan``."""
+    """What it does that is not the run's own affair, for ``--dra-plan``; empty: it only looks."""
     impacts: frozenset[Impact]
     rules: tuple[Rule, ...]
     """Beyond what every run that creates pods may do."""
@@ -36,7 +36,7 @@ def needs(does: str, impacts: Iterable[Impact], *rules: Rule) -> Callable[[V], V
     """Declare what a verb takes.
 
     Args:
-        does: what it does to the cluster; it follows "the checks".
+        does: what it does that is not the run's own affair; empty: it only looks.
         impacts: how others can notice it.
         rules: rights beyond those of every run that creates pods.
     """

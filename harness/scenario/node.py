@@ -51,7 +51,7 @@ class Node(Verbs):
         self._evidence = evidence
         self.name = name
 
-    @needs("read folders of a node: a pod sees its files read-only", {Impact.PRIVILEGED})
+    @needs("", {Impact.PRIVILEGED})
     def files(self, folder: str, called: str) -> tuple[File, ...]:
         """Read a folder of the node, with all that is in it.
 
@@ -78,7 +78,7 @@ class Kubelet(Verbs):
     """The kubelets of the nodes."""
 
     @needs(
-        "restart the kubelet of a node, outside the embedded cluster by a privileged pod",
+        "the kubelet of a node is restarted, outside the embedded cluster by a privileged pod",
         {Impact.DISRUPT, Impact.PRIVILEGED},
         Rule(NODE, ("list", "watch"), "when a kubelet is back", anywhere=True),
     )

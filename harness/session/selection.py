@@ -97,7 +97,7 @@ class PlannedChecks:
             creates=bool(scenarios),
             namespace=options.namespace,
             selects_nodes=bool(options.node_selector),
-            used=[rule for one in scenarios for use in one.uses for rule in use.rules],
+            used=dict.fromkeys(rule for one in scenarios for use in one.uses for rule in use.rules),
         )
 
     def why_not(self, planned: Planned) -> UnmetError | None:

@@ -36,6 +36,7 @@ TWO = Detailed("two", no_steps, devices=2, needs=CUDA, details={"a": 1})
 ALL = Scenario("all", no_steps, frozenset({Impact.EXHAUST}), most=EVERY_DEVICE, needs=CUDA)
 SEVERAL = Scenario("several", no_steps, devices=1, most=3)
 RESTARTS = scenario(uses=(Driver.restart,))(no_steps)
+RESTARTS_TOO = replace(RESTARTS, name="restarts-too")
 HOST = Scenario("host", no_steps, frozenset({Impact.PRIVILEGED}), devices=1)
 
 
@@ -93,9 +94,11 @@ def test_the_plan_tells_what_is_run(tmp_path: Path) -> None:
 
 def test_the_plan_tells_what_is_changed_and_the_rights_for_it(tmp_path: Path) -> None:
     """Only when a check that is made takes it."""
-    told = lines(a_check(RESTARTS), tmp_path, namespace="team")
+    told = lines(a_check(RESTARTS, RESTARTS_TOO), tmp_path, namespace="team")
     (start,) = [number for number, line in enumerate(told) if line.startswith("CHANGE   ")]
-    assert told[start + 1].strip() == "restart the driver on a node: they delete its pod"
+    assert (
+        told[start + 1].strip().startswith("the driver of a node is restarted: its pod is deleted")
+    )
     (why,) = [line for line in told if "the driver's pod of a node, to restart it" in line]
     assert told[told.index(why) + 2 : told.index(why) + 4] == [
         "    resources: [pods]",
