@@ -120,7 +120,7 @@ class Steps(Waiting):
 
         self.attempt(whole, evidence.without)
         for container in evidence.containers.values():
-            self._attempt_with(container, self._read_rest)
+            self._attempt_with(container, self.stop)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
         self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
@@ -483,7 +483,7 @@ class Steps(Waiting):
         """
         offer = self.find_offer(container)
         if offer is None:
-            self._read_rest(container)
+            self.stop(container)
             report = container.report.get()
             self.evidence.fail(
                 f"the {container.role} could not export its memory: {report.error_text()}",
@@ -525,7 +525,7 @@ class Steps(Waiting):
         """Wait until containers have ended by themselves, and read what they left."""
         for container in containers:
             self.await_end(container)
-            self._read_rest(container)
+            self.stop(container)
             report = container.report.known()
             self.step(f"{container.role} ended: {report.verdict if report else 'without a result'}")
 
@@ -544,7 +544,7 @@ class Steps(Waiting):
             optional=True,
         )
         for container in containers:
-            self._attempt_with(container, self._read_rest)
+            self._attempt_with(container, self.stop)
 
     def await_report(self, *containers: Container) -> None:
         """Wait for what resting containers report at their start."""
@@ -608,8 +608,8 @@ class Steps(Waiting):
 
     # What containers left
 
-    def _read_rest(self, container: Container) -> None:
-        """Read what a container left; end it first if it still waits."""
+    def stop(self, container: Container) -> None:
+        """Read what a container left; end it first if it still waits for a partner."""
         if container.started.known() is None or container.pod is None:
             return
         if container.report.known() is not None:

@@ -122,6 +122,8 @@ def _through_api(steps: Steps, form: SharedClaim, claim: Claim) -> tuple[Contain
     report = consumer.report.known()
     if offer is None or (report is not None and report.verdict is Verdict.OK):
         steps.finish(producer)
+    else:
+        steps.stop(producer)
     return producer, consumer
 
 
