@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from building.errors import UserError
 from building.progress import Progress
 from embedded import cluster, deaths
+from embedded.api import Api, Object
 from embedded.options import Options
 from tests import footprint
 
@@ -109,16 +111,21 @@ def test_a_run_ends_early_and_blames_the_cluster(component: str, said: str, tmp_
 @pytest.mark.embedded
 def test_a_death_in_mid_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the start was waiting for; a connection that broke is no explanation."""
-    before, name = footprint.host(), f"dies-{os.getpid()}"
+    before, name, wait = footprint.host(), f"dies-{os.getpid()}", Api.wait
 
-    def kill_the_server(_driver: str, _devices: int, slices: list[object]) -> bool:
+    def kill_the_server(slices: list[Object]) -> bool:
         if slices:  # so the watch is at work
             for pid, words in footprint.processes(name):
                 if words.split()[0].endswith("/kube-apiserver"):
                     os.kill(pid, signal.SIGKILL)
         return False
 
-    monkeypatch.setattr(cluster, "_has_published", kill_the_server)
+    def wait_for_ever(
+        api: Api, api_version: str, kind: str, ready: Callable[[list[Object]], bool]
+    ) -> None:
+        wait(api, api_version, kind, kill_the_server if kind == "ResourceSlice" else ready)
+
+    monkeypatch.setattr(Api, "wait", wait_for_ever)
     with pytest.raises(UserError, match=r"kube-apiserver on control-plane was killed by sig"):
         cluster.up(Options(nodes=1, name=name), Progress())
     assert not footprint.of_cluster(name)
