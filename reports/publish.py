@@ -81,6 +81,7 @@ class Identity:
         """Replace in a text what identifies a machine."""
         for outer in self.folders:
             text = text.replace(f"{outer}/", "")
+            text = re.sub(rf"{re.escape(outer)}(?![\w.-])", "(path)", text)
         for name in sorted(self.names, key=len, reverse=True):
             text = _word(name).sub(self.names[name], text)
         text = _ADDRESSES.sub(_without_address, text)

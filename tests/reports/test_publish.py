@@ -74,6 +74,13 @@ def test_what_tells_of_the_machine_goes_and_the_rest_stays(run: Path, into: Path
     assert page.endswith("More.\n")
 
 
+def test_the_folder_that_an_option_named_goes() -> None:
+    """It is not the beginning of a longer name."""
+    identity = Identity({}, ("/tmp/out",))
+    text = identity.scrubbed("--dra-output /tmp/out (command line), /tmp/out/a.json, /tmp/outer")
+    assert text == "--dra-output (path) (command line), a.json, /tmp/outer"
+
+
 def test_what_would_be_left_is_found(run: Path) -> None:
     """The check is not the scrubbing's own word."""
     identity = Identity.of(json.loads((run / "results.json").read_text()))
