@@ -67,8 +67,8 @@ def start(
     checks.write_text(hanging + more)
     return subprocess.Popen(
         [
-            # What a shell starts in the background would ignore Ctrl-C.
-            *("env", "--default-signal=INT", f"--ignore-signal={ignored}"),
+            # What a shell starts in the background ignores Ctrl-C, and what nohup starts SIGHUP.
+            *("env", "--default-signal=INT,HUP", f"--ignore-signal={ignored}"),
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
             *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.checks"),
             *("--dra-image", "w", *arguments, checks),
