@@ -55,7 +55,6 @@ The first process of a PID namespace ignores what it has no handler for: without
 to end would be killed, and its workload would not report.
 """
 PROGRAM = ("python", "-m", "workload")
-REFUSED = "refused"
 
 
 def _rows(standard: str) -> Scenario:
