@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from embedded.cluster import Cluster
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the tests of the zoo know."""
+    parser.addoption(
+        "--every-check", action="store_true", help="zoo: with each fault, run all checks there are"
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Bare ``pytest`` never touches a cluster, not even one of its own; ``./run tests`` does."""
     if config.option.markexpr:

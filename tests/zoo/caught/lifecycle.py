@@ -1,0 +1,14 @@
+"""What happens to claims and their devices over time."""
+
+CAUGHT = (
+    ("another-gpu-at-restart", "LIFE-002", "after its restart the container has /dev/nvidia"),
+    ("another-gpu-at-restart", "SHARE-002", "the init container has /dev/nvidia"),
+    (
+        *("publishes-anew-after-restart", "SLICE-012"),
+        "after a restart of the driver its ResourceSlice has generation ",
+    ),
+    (
+        *("keeps-cdi-files-after-restart", "NODE-021"),
+        "after its restart the driver keeps the CDI file of a claim that it prepared before",
+    ),
+)

@@ -1,0 +1,103 @@
+"""The reference driver misbehaves in each way that it knows, and the checks find it.
+
+A sample of each area is tried each time; `./run tests -m matrix tests/zoo` tries every fault, and
+with `--every-check` against every check there is: a fault has to turn its checks red, and nothing
+else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded import cluster as embedded_cluster
+from embedded.drivers.reference import set_fault
+from tests.drivers.cluster import DriverCluster, running
+from tests.zoo.caught import AREAS, ROWS
+
+pytestmark = pytest.mark.embedded
+
+ROOT = Path(__file__).parents[2]
+NODES = 2
+SAMPLE = {fault for rows in AREAS.values() for fault in list(dict.fromkeys(r[0] for r in rows))[:2]}
+"""The faults that are tried each time: the first two of each area."""
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[DriverCluster]:
+    """A cluster with the reference driver."""
+    with running("reference", nodes=NODES) as cluster:
+        yield cluster
+
+
+def judge(
+    driver: DriverCluster, out: Path, fault: str | None, checks: list[str]
+) -> dict[str, dict[str, Any]]:
+    """Run checks with a fault in force on every node; answer those that are red, by their ID.
+
+    Args:
+        driver: the cluster.
+        out: where the results go.
+        fault: its name; None for none.
+        checks: their IDs; empty for all.
+    """
+    roots = [embedded_cluster.node_root(driver.name, number + 1) for number in range(NODES)]
+    for root in roots:
+        set_fault(root, fault)
+    try:
+        run = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
+                *("--dra-cluster", "kubeconfig", "--dra-image", driver.workload_image),
+                *("--dra-allow", "privileged,disrupt,exhaust", "--dra-output", out),
+                *(("--dra-check", ",".join(checks)) if checks else ()),
+                ROOT / "suites",
+            ],
+            cwd=out.parent,
+            env={**os.environ, "KUBECONFIG": str(driver.kubeconfig)},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        for root in roots:
+            set_fault(root, None)
+    found = list(out.glob("*/results.json"))
+    assert found, run.stdout + run.stderr
+    results = json.loads(found[0].read_text())["results"]
+    skipped = [e["name"] for e in results if e["outcome"] == "skip" and e["id"] in checks]
+    assert not skipped, run.stdout
+    return {entry["id"]: entry for entry in results if entry["outcome"] in ("fail", "error")}
+
+
+def test_the_reference_driver_passes(driver: DriverCluster, tmp_path: Path) -> None:
+    """Without a fault, every check of the areas that have faults here."""
+    assert judge(driver, tmp_path / "out", None, sorted({check for _, check, _ in ROWS})) == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, marks=() if fault in SAMPLE else pytest.mark.matrix)
+        for fault in dict.fromkeys(fault for fault, _, _ in ROWS)
+    ],
+)
+def test_a_fault_turns_its_checks_red(
+    fault: str, driver: DriverCluster, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Those only, and the driver is to blame."""
+    wanted = {check: words for name, check, words in ROWS if name == fault}
+    chosen = [] if pytestconfig.option.every_check else list(wanted)
+    red = judge(driver, tmp_path / "out", fault, chosen)
+    told = {name: entry["headline"] for name, entry in red.items()}
+    assert set(red) == set(wanted), told
+    for check, words in wanted.items():
+        assert red[check]["outcome"] == "fail", told
+        assert words in red[check]["headline"]
+        assert red[check]["finding"]["blame"] == "driver"
