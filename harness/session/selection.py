@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from harness.scenario.scenario import Scenario
 from harness.session.permissions import rules
 from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, counted
 
-CATALOGUE = Path("suites") / "checks.lock"
+SUITES = "suites"
+CATALOGUE = "checks.lock"
 PROFILES = "profiles"
+_DECLARED = re.compile(r'\bid="([A-Z]{2,8}-[0-9]{3})"')
+_NAMED = re.compile(r'"([A-Z]{2,8}-[0-9]{3})"')
 
 _DOES = {
     Impact.EXHAUST: "takes every free GPU of a node",
@@ -123,6 +127,28 @@ class PlannedChecks:
         return None
 
 
+def files_of(asked: Collection[str], suites: Path) -> frozenset[Path] | None:
+    """Find the files that have some checks, and those that they build on, without importing any.
+
+    A file that names another check is taken to build on it.
+
+    Returns:
+        None where every file has to be read: no check is asked for, or one that none has.
+    """
+    texts = {path: path.read_text(encoding="utf-8") for path in suites.rglob("test_*.py")}
+    homes = {name: path for path, text in texts.items() for name in _DECLARED.findall(text)}
+    if not asked or not homes.keys() >= set(asked):
+        return None
+    found: set[Path] = set()
+    names = list(asked)
+    while names:
+        path = homes.get(names.pop())
+        if path is not None and path not in found:
+            found.add(path)
+            names += _NAMED.findall(texts[path])
+    return frozenset(found)
+
+
 class Selection:
     """The checks that options ask for."""
 
@@ -136,6 +162,12 @@ class Selection:
         self.planned = PlannedChecks()
         self.narrowed = ""
         """Why they are not all of the catalogue; empty when they are."""
+        self._suites = root / SUITES
+        self._files = files_of(options.check, self._suites)
+
+    def is_needed(self, path: Path) -> bool:
+        """Whether a file can have a check that was asked for; other files need no import."""
+        return self._files is None or path in self._files or self._suites not in path.parents
 
     def choose(self, checks: list[Check]) -> set[str]:
         """The IDs of the checks to make: those asked for, and those that they build on.
@@ -168,7 +200,7 @@ class Selection:
             visible_by=self.profile.visible_by if self.profile else None,
             largest=self._largest_of_options(),
         )
-        lock = self._root / CATALOGUE
+        lock = self._suites / CATALOGUE
         if lock.exists():
             lines = lock.read_text(encoding="utf-8").splitlines()
             catalogue = {line.split()[0] for line in lines if line and not line.startswith("#")}

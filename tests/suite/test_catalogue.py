@@ -12,10 +12,11 @@ import pytest
 
 from harness.options import Impact
 from harness.session.preflight import READING, TRYING
+from harness.session.selection import files_of
 from harness.verdict.invariants import INVARIANTS
 from suites import __main__ as catalogue
 from suites import requirements
-from suites.__main__ import LOCK, PAGE, REQUIREMENTS_PAGE, checks, lock, lock_problems, page
+from suites.__main__ import LOCK, PAGE, REQUIREMENTS_PAGE, SUITES, checks, lock, lock_problems, page
 
 ROOT = Path(__file__).parents[2]
 KNOWN = checks()
@@ -29,6 +30,21 @@ def test_ids_and_names_are_those_that_were_released() -> None:
     """Dashboards know checks by them: no renaming, no second use. ``python -m suites`` adds."""
     assert lock_problems(KNOWN, LOCK.read_text()) == []
     assert LOCK.read_text() == lock(KNOWN), STALE
+
+
+def test_every_check_is_found_by_the_text_of_its_file() -> None:
+    """A run of some checks imports only the files that have them and what they build on."""
+    for one in KNOWN:
+        files = files_of([one.id], SUITES)
+        assert files is not None, f'{one.id}: write it as id="{one.id}" in its declaration'
+        text = "".join(path.read_text() for path in files)
+        assert all(f'id="{name}"' in text for name in (one.id, *one.after))
+
+
+def test_every_file_is_read_where_a_check_is_not_found() -> None:
+    """The message about an unknown check names those that there are."""
+    assert files_of([], SUITES) is None
+    assert files_of([KNOWN[0].id, "NONE-001"], SUITES) is None
 
 
 def test_the_pages_are_up_to_date() -> None:
