@@ -520,7 +520,7 @@ def _check_options(options: Options) -> None:
     must_be_of(DRIVERS, "--embedded-driver", *drivers)
     must_be_of(RELEASES, "--embedded-kubernetes", options.kubernetes)
     if options.fault:
-        must_be_of(reference.FAULTS, "--embedded-fault", options.fault)
+        must_be_of(reference.FAULTS, "--embedded-fault", *options.fault.split(","))
     if options.fault and "reference" not in drivers:
         raise UserError(
             f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "

@@ -149,7 +149,7 @@ class Options:
     )
     fault: str = _option(
         "",
-        "NAME",
+        "NAME[,NAME]",
         "make the reference driver misbehave from its start on, to see what the checks say"
         " (default: it does not)",
     )

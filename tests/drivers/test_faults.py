@@ -147,6 +147,18 @@ def test_set_fault_writes_to_the_drivers_folder_of_the_node(tmp_path: Path) -> N
     assert faults.active() == ""
 
 
+def test_several_faults_are_in_force_together(node: Node) -> None:
+    """Each acts at its own point."""
+    with node.driver() as driver:
+        node.fault("one-too-many,env-only")
+        injected = driver.prepared(node.allocate("one", "gpu-0"))
+        assert not injected["deviceNodes"]
+        node.fault("pci-of-nvml,never-prepares")
+        assert "fault never-prepares" in driver.refusal(node.allocate("two", "gpu-1"))
+    with pytest.raises(ValueError, match="no fault is called 'nope'"):
+        node.fault("env-only,nope")
+
+
 def test_unknown_faults_are_refused(tmp_path: Path) -> None:
     """The message names the option, the value and what would be right; nothing is written."""
     with pytest.raises(UserError, match=r"--embedded-fault 'nope': .* there are: no-slices"):

@@ -60,7 +60,7 @@ def set_fault(node_root: Path, fault: str | None) -> None:
 
     Args:
         node_root: the node's root directory as seen from here (``embedded.cluster.node_root``).
-        fault: a name of `FAULTS`.
+        fault: a name of `FAULTS`, or several with commas between them.
 
     Raises:
         UserError: there is no such fault.

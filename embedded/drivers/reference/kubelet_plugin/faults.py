@@ -1,8 +1,10 @@
 """How the driver can be made to misbehave, to see whether tests notice.
 
-A fault is a function that alters what the driver does at one point. The one in force is named in a
-file of the node, which is read whenever a point is reached, so it can be switched while the driver
-runs. To add a fault, add a function: its docstring is its sentence.
+A fault is a function that alters what the driver does at one point. Those in force are named in a
+file of the node, with commas between them, which is read whenever a point is reached, so they can
+be switched while the driver runs. To add a fault, add a function: its docstring is its sentence.
+
+A benign fault is none: the contract permits what the driver then does, and no check may mind it.
 """
 
 from __future__ import annotations
@@ -57,17 +59,21 @@ class Fault:
     point: Point
     alter: Callable[[Any, Sequence[Gpu]], Any]
     """Takes what the driver would do and all GPUs of the node; returns what it does instead."""
+    benign: bool
+    """Whether the contract permits it."""
 
 
 FAULTS: dict[str, Fault] = {}
 """By name."""
 
 
-def fault(name: str, point: Point) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def fault(
+    name: str, point: Point, *, benign: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a fault of a function."""
 
     def register(alter: Callable[..., Any]) -> Callable[..., Any]:
-        FAULTS[name] = Fault(" ".join((alter.__doc__ or "").split()), point, alter)
+        FAULTS[name] = Fault(" ".join((alter.__doc__ or "").split()), point, alter, benign)
         return alter
 
     return register
@@ -168,36 +174,34 @@ def _publishes_anew_after_restart(_adopts: bool, _gpus: Sequence[Gpu]) -> bool:
 
 
 class Faults:
-    """The fault in force on this node."""
+    """The faults in force on this node."""
 
     def __init__(self, file: Path) -> None:
-        """Take the fault's name from a file; no file, or an empty one, is no fault."""
+        """Take the faults' names from a file; no file, or an empty one, is no fault."""
         self._file = file
 
     def active(self) -> str:
-        """Its name; empty when the driver is to behave."""
+        """Their names; empty when the driver is to behave."""
         try:
             return self._file.read_text().strip()
         except FileNotFoundError:
             return ""
 
     def alter(self, point: Point, value: Value, gpus: Sequence[Gpu] = ()) -> Value:
-        """What the driver does at this point: ``value``, unless the fault in force acts here.
+        """What the driver does at this point: ``value``, unless a fault in force acts here.
 
         Raises:
-            FaultError: that is what the fault does, or no fault has that name.
+            FaultError: that is what a fault does, or no fault has that name.
         """
-        name = self.active()
-        if not name:
-            return value
-        if name not in FAULTS:
-            raise FaultError(f"{self._file}: no fault is called {name!r}; {_known()}")
-        chosen = FAULTS[name]
-        altered: Value = chosen.alter(value, gpus) if chosen.point is point else value
-        return altered
+        for name in _names(self.active()):
+            if name not in FAULTS:
+                raise FaultError(f"{self._file}: no fault is called {name!r}; {_known()}")
+            if FAULTS[name].point is point:
+                value = FAULTS[name].alter(value, gpus)
+        return value
 
     def changes(self) -> Iterator[str]:
-        """Each new name, as soon as it is in force (by inotify(7): nothing has to poll)."""
+        """What is in force, each time that it changes (by inotify(7): nothing has to poll)."""
         libc = ctypes.CDLL(None, use_errno=True)
         watch = libc.inotify_init1(os.O_CLOEXEC)
         close_write, moved_to, delete = 0x008, 0x080, 0x200  # <sys/inotify.h>
@@ -216,17 +220,26 @@ class Faults:
 
 
 def switch(folder: Path, name: str | None) -> None:
-    """Put a fault in force, or none, for the driver that has this folder for its own.
+    """Put a fault in force, several with commas between them, or none.
+
+    Args:
+        folder: the driver's own.
+        name: of the fault.
 
     Raises:
         ValueError: there is no such fault.
     """
-    if name is not None and name not in FAULTS:
-        raise ValueError(f"no fault is called {name!r}; {_known()}")
+    for one in _names(name or ""):
+        if one not in FAULTS:
+            raise ValueError(f"no fault is called {one!r}; {_known()}")
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f".{FILE}.new"
     new.write_text(name or "")
     new.rename(folder / FILE)
+
+
+def _names(in_force: str) -> list[str]:
+    return in_force.split(",") if in_force else []
 
 
 def _known() -> str:
