@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -29,6 +29,8 @@ class Device:
     """Bytes."""
     version: str = ""
     """Of the GPU's own driver, where the profile knows the attribute."""
+    entry: Object = field(default_factory=dict, compare=False, repr=False)
+    """Its entry in the ResourceSlice."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -147,6 +149,7 @@ def _devices(
                     compute_capability=".".join(known.get("compute-capability", "").split(".")[:2]),
                     memory=_capacity(device, driver, names.get("memory", "")),
                     version=known.get("version", ""),
+                    entry=device,
                 )
             )
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))

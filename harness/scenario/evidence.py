@@ -31,7 +31,7 @@ class Claim:
     def __init__(self, obj: Object, requests: Sequence[str]) -> None:
         self.obj = obj
         self.requests = tuple(requests)
-        self.by_request: Mapping[str, Device] = {}
+        self.by_request: Mapping[str, tuple[Device, ...]] = {}
         """Allocated devices that a slice publishes, once allocated."""
         self.node_devices: tuple[Device, ...] = ()
         """Every published device of the node that the allocated devices are on."""
@@ -49,7 +49,7 @@ class Claim:
     @property
     def devices(self) -> tuple[Device, ...]:
         """The allocated devices in the order of the requests."""
-        return tuple(self.by_request[name] for name in self.requests if name in self.by_request)
+        return tuple(one for name in self.requests for one in self.by_request.get(name, ()))
 
     def all(self) -> list[Observed[Any]]:
         """List every piece of evidence."""

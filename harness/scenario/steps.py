@@ -19,6 +19,7 @@ from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
+from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.driver import Driver, driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.needs import Needs
@@ -170,28 +171,31 @@ class Steps(Waiting):
         name: str = "gpus",
         *,
         of: Sequence[Device] = (),
+        requests: Sequence[Request] = (),
+        constraints: Sequence[Constraint] = (),
+        parameters: Sequence[Parameters] = (),
     ) -> Claim:
         """Claim devices of one node.
 
         Args:
-            count: how many; as many as may be claimed where no number is given.
+            count: how many, by a request for each; as many as may be claimed where no number is
+                given.
             name: of the claim, but for the scenario's name.
             of: exactly these devices, in this order, if the driver's profile knows their UUIDs.
+            requests: what else than ``count`` or ``of`` to request.
+            constraints: what the devices have in common.
+            parameters: what drivers are told of how to set them up.
         """
-        count = len(of) or (self.devices if count is None else count)
-        requests = [f"gpu-{number}" for number in range(1, count + 1)]
-        driver, uuid = self.run.subject.driver, self.run.subject.profile.attributes.get("uuid", "")
-        values = {
-            "name": f"{name}-{self.evidence.name}",
-            "device_class": self.run.subject.profile.device_class,
-            "requests": requests,
-            "selectors": [
-                f'device.attributes["{driver}"].{uuid} == "{device.uuid}"'
-                for device in of
-                if device.uuid
-            ],
-        }
-        claim = Claim(self.create("claim.yaml.j2", values), requests)
+        subject = self.run.subject
+        if not requests:
+            uuid = subject.profile.attributes.get("uuid", "")
+            requests = [
+                Request(f"gpu-{number}", selectors=_is_device(subject.driver, uuid, device))
+                for number, device in enumerate(of or [None] * (count or self.devices), 1)
+            ]
+        spec = ClaimSpec(f"{name}-{self.evidence.name}", requests, constraints, parameters)
+        values = spec.values(subject.driver, subject.profile.device_class)
+        claim = Claim(self.create("claim.yaml.j2", values), [one.name for one in requests])
         self.evidence.claims[name] = claim
         return claim
 
@@ -261,14 +265,16 @@ class Steps(Waiting):
             {"name": allocation_name(claim.name), "gpus": ",".join(d.uuid for d in claim.devices)},
         )
 
-    def devices_of(self, claim: Object) -> dict[str, Device]:
+    def devices_of(self, claim: Object) -> dict[str, tuple[Device, ...]]:
         """Find a claim's devices by request, as far as the driver publishes them."""
         known = {device.key: device for device in self.run.devices()}
-        return {
-            str(result["request"]): known[key]
-            for result in results(claim)
-            if (key := (result["driver"], result["pool"], result["device"])) in known
-        }
+        found: dict[str, tuple[Device, ...]] = {}
+        for result in results(claim):
+            device = known.get((result["driver"], result["pool"], result["device"]))
+            if device is not None:
+                request = str(result["request"])
+                found[request] = (*found.get(request, ()), device)
+        return found
 
     def await_use(self, claim: Claim, *containers: Container) -> None:
         """Wait until the claim says that the pods of these containers use it, all at once."""
@@ -432,7 +438,8 @@ class Steps(Waiting):
         container.devices = tuple(
             device
             for claim in container.claims
-            for device in self.devices_of(self._last_allocated(claim)).values()
+            for of_request in self.devices_of(self._last_allocated(claim)).values()
+            for device in of_request
         )
         self.step(f"{role} started on {seen['spec'].get('nodeName')}")
         container.follower = LogFollower(self._kube, self._observer, seen, role)
@@ -757,6 +764,13 @@ class Steps(Waiting):
     def _not_released(self, reason: JudgementError) -> None:
         for claim in self.evidence.claims.values():
             claim.released.missing(reason)
+
+
+def _is_device(driver: str, uuid: str, device: Device | None) -> list[str]:
+    """Select one device, if it is known how."""
+    if device is None or not device.uuid:
+        return []
+    return [f'device.attributes["{driver}"].{uuid} == "{device.uuid}"']
 
 
 def _result_of(container: Container) -> str | None:

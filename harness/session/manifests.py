@@ -14,6 +14,7 @@ from harness.cluster.kinds import POD
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch
 from harness.options import OptionError, Options, flag
+from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.evidence import REST
 from harness.scenario.node import KUBELET_VALUES, files_values
 from harness.scenario.node_folder import PARENT
@@ -75,13 +76,8 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         image=options.image or IMAGE,
         slots={},
     )
-    claim = {
-        **namespace,
-        "name": CLAIM,
-        "device_class": profile.device_class,
-        "requests": ["gpu-1", "gpu-2"],
-        "selectors": [],
-    }
+    two = ClaimSpec(CLAIM, [Request("gpu-1"), Request("gpu-2")])
+    claim = {**namespace, **two.values(subject.driver, profile.device_class)}
     allocation = {**namespace, "name": allocation_name(CLAIM), "gpus": "GPU-1,GPU-2"}
     shared = [
         (POD_TEMPLATE, {**_sharing(role, command).values(subject), **namespace})

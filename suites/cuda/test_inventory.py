@@ -176,7 +176,7 @@ def test_a_container_sees_the_gpu_of_its_request_only(evidence: Evidence) -> Non
     claim = evidence.claim("gpus")
     for number, request in enumerate(claim.requests, 1):
         seen = [gpu.uuid for gpu in reports[number].gpus]
-        wanted = [claim.by_request[request].uuid] if request in claim.by_request else []
+        wanted = [device.uuid for device in claim.by_request.get(request, ())]
         if seen != wanted:
             evidence.fail(
                 f"container {number} saw {_names(seen)}; its request {request} was allocated"

@@ -85,10 +85,10 @@ def test_claim_gets_two_distinct_devices(evidence: Evidence, form: SharedClaim) 
     if unknown:
         head = f"request {unknown[0]} was allocated a device that is in no ResourceSlice"
         evidence.fail(head, expected=expected, observed=shown)
-    if len({device.key for device in claim.by_request.values()}) != len(wanted):
+    if len({device.key for device in claim.devices}) != len(wanted):
         head = f"both requests were allocated the same device, {claim.devices[0].name}"
         evidence.fail(head, expected=expected, observed=shown, blame=Blame.SCHEDULER)
-    uuids = {device.uuid for device in claim.by_request.values()}
+    uuids = {device.uuid for device in claim.devices}
     if len(uuids) != len(wanted):
         head = f"two published devices are one GPU: {', '.join(map(short_uuid, uuids))}"
         evidence.fail(head, expected="devices that differ by UUID", observed=shown)

@@ -232,11 +232,12 @@ def with_claim(evidence: Evidence, name: str, *devices: Device) -> Evidence:
     requests = [f"gpu-{number}" for number in range(1, len(devices) + 1)]
     bare: Object = {"kind": "ResourceClaim", "metadata": {"name": name}}
     claim = evidence.claims[name] = Claim(bare, requests)
-    claim.by_request = dict(zip(requests, devices, strict=True))
+    claim.by_request = {name: (one,) for name, one in zip(requests, devices, strict=True)}
     claim.node_devices = DEVICES
     results = [
         {"request": request, "driver": one.driver, "pool": one.pool, "device": one.name}
-        for request, one in claim.by_request.items()
+        for request, of_request in claim.by_request.items()
+        for one in of_request
     ]
     claim.allocated.found({**bare, "status": {"allocation": {"devices": {"results": results}}}})
     claim.in_use.found(claim.allocated.get())

@@ -14,6 +14,7 @@ from harness.cluster.kinds import POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
+from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.pods import NOT_PULLED, container_state
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, step_failed
@@ -67,18 +68,8 @@ def matching_class(context: Context) -> None:
     """The DeviceClass MUST select devices of the driver."""
     run = context.run
     namespace = run.open_namespace(RESTRICTED)
-    claim = run.create(
-        run.render(
-            "claim.yaml.j2",
-            {
-                "name": PROBE,
-                "namespace": namespace,
-                "device_class": context.device_class,
-                "requests": ["device"],
-                "selectors": [],
-            },
-        )
-    )
+    values = ClaimSpec(PROBE, [Request("device")]).values(context.driver, context.device_class)
+    claim = run.create(run.render("claim.yaml.j2", {"namespace": namespace, **values}))
     pod = run.create(
         _pod(context, "pod-class.yaml.j2", RESTRICTED, claim=PROBE, image=context.image or "none")
     )

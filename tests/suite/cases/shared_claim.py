@@ -144,7 +144,7 @@ def allocated(claim: str, *devices: Device) -> Change:
 
 def not_published(evidence: Evidence) -> None:
     """The second of the allocated devices is in no slice."""
-    evidence.claims[CLAIM].by_request = {"gpu-1": ONE}
+    evidence.claims[CLAIM].by_request = {"gpu-1": (ONE,)}
 
 
 def runs_on(role: str, node: str) -> Change:
