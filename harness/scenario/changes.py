@@ -63,6 +63,8 @@ class FieldsChange:
     before: Mapping[str, Any]
     """By path (``spec.template``); None: it was not there."""
     after: Mapping[str, Any]
+    others_may: bool = False
+    """Whether somebody else is to give them other values: then those are right."""
 
     what: ClassVar[str] = "fields"
     after_pods: ClassVar[bool] = False
@@ -83,6 +85,8 @@ class FieldsChange:
                 raise
             now = {path: value_at(found, path) for path in self.before}
             if uid_of(found) != self.uid or now == self.before:
+                return
+            if now != self.after and self.others_may:
                 return
             if now != self.after:
                 raise NotPutBackError(f"{self}: somebody else has changed it since; {self._was()}")
@@ -202,13 +206,16 @@ class Changes:
         """Whether an object was changed through here."""
         return uid_of(obj) in self._uids
 
-    def fields(self, obj: Object, after: Mapping[str, Any], why: str) -> FieldsChange:
+    def fields(
+        self, obj: Object, after: Mapping[str, Any], why: str, *, others_may: bool = False
+    ) -> FieldsChange:
         """Give fields of an object other values until they are put back.
 
         Args:
             obj: what to change; it is read anew.
             after: the values, by path; None takes a field away.
             why: in a few words.
+            others_may: whether somebody else is to give them other values again.
 
         Raises:
             ApiError: the API server refuses; nothing is changed then.
@@ -219,7 +226,8 @@ class Changes:
             found = self.means.kube.get(kind, name_of(obj), namespace_of(obj))
             before = {path: value_at(found, path) for path in after}
             made = FieldsChange(
-                kind.name, name_of(found), namespace_of(found), uid_of(found), before, after
+                *(kind.name, name_of(found), namespace_of(found), uid_of(found)),
+                *(before, after, others_may),
             )
             text = f"{made}: {', '.join(after)} ({why})"
             self._begin(made, text, uid_of(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from http.client import FORBIDDEN
 
@@ -26,7 +26,15 @@ from harness.cluster.profile import NO_POD
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange, value_at
 from harness.scenario.needs import Needs, Verbs, needs
-from harness.scenario.pods import EVIDENCE_LINES, describe, has_started, is_ready
+from harness.scenario.node_pods import kill_values, run_on
+from harness.scenario.pods import (
+    EVIDENCE_LINES,
+    describe,
+    has_started,
+    is_ready,
+    restarts,
+    status_of,
+)
 from harness.scenario.run import Run
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, SkipKind, UnmetError, UnsupportedError
@@ -68,8 +76,12 @@ class Driver(Verbs):
         {Impact.DISRUPT},
         *(_PODS, _DELETED),
     )
-    def restart(self, node: str) -> float:
+    def restart(self, node: str, meanwhile: Callable[[], object] | None = None) -> float:
         """Delete the driver's pod on a node and wait until its successor serves.
+
+        Args:
+            node: which.
+            meanwhile: what to do once the pod is asked to end, before it is waited for.
 
         Returns:
             Seconds from the deletion until then.
@@ -87,10 +99,53 @@ class Driver(Verbs):
             why = f"for {self._steps.name}; its {self._maker(old)['kind']} makes another"
             self._run.changes.delete(old, why)
             self._steps.step(f"driver's pod {name_of(old)} on {node} deleted")
+            if meanwhile is not None:
+                meanwhile()
             self._await(node, after=uid_of(old))
         finally:
             invariants.settle()
         return time.monotonic() - began
+
+    @needs(
+        "the driver of a node is killed by SIGKILL, from a privileged pod; the kubelet starts it",
+        {Impact.DISRUPT, Impact.PRIVILEGED},
+        _PODS,
+    )
+    def kill(self, node: str, meanwhile: Callable[[], object] | None = None) -> None:
+        """Kill the processes of the driver's container on a node and wait until it serves again.
+
+        Args:
+            node: which.
+            meanwhile: what to do once it is dead, before it is waited for.
+
+        Raises:
+            JudgementError: it was not found, or does not come back.
+        """
+        self._declared(Driver.kill)
+        pod, container = self._pod(node), self._profile.plugin_container
+        status = status_of(pod, container)
+        identity = str(status.get("containerID") or "").rpartition("/")[2]
+        if not identity:
+            raise UnmetError(f"the driver's container on {node} does not run")
+        before = restarts(pod, container)
+        invariants = self._run.judge_invariants()
+        invariants.disturb()
+        try:
+            self._run.changes.act(f"driver on {node} killed (for {self._steps.name})")
+            run_on(self._steps, node, "node-root", "driver-kill", kill_values(identity))
+            self._steps.step(f"driver on {node} killed")
+            if meanwhile is not None:
+                meanwhile()
+            self._steps.wait(
+                f"the driver on {node}, which was killed, to be started again",
+                lambda: any(restarts(p, container) > before for p in self._of_node(node)) or None,
+                self._run.budgets.start,
+                lambda: self._at(node),
+                Blame.KUBELET,
+            )
+            self._await(node)
+        finally:
+            invariants.settle()
 
     @needs(
         "the driver of a node is stopped for a while: its DaemonSet leaves the node out",

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection
 
-from harness.cluster.kinds import NODE, SLICE, Object, Rule, name_of, uid_of
+from harness.cluster.kinds import NODE, SLICE, Rule, name_of, uid_of
 from harness.options import Impact
 from harness.scenario.driver import pools_of_node, published, publishes
-from harness.scenario.evidence import Evidence
+from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.needs import Needs, Verbs, needs
-from harness.scenario.node_files import READ, SMALL, File, parse
-from harness.scenario.pods import cannot_start, termination
-from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL, Subject
+from harness.scenario.node_files import File, parse
+from harness.scenario.node_pods import KUBELET_VALUES, files_values, run_on, wipe_values
 from harness.scenario.waiting import Waiting
-from harness.verdict.finding import Blame, UnmetError
-
-ROOT = "/node"
-"""Where the pod that reads sees the node's files."""
-RESTART = """\
-import os
-os.chroot("/proc/1/root")
-os.execvp("systemctl", ["systemctl", "restart", "kubelet"])
-"""
-"""A program: with the node's PIDs and privileged, it has the node's systemd restart the kubelet."""
-
-KUBELET_VALUES: Mapping[str, Any] = {"command": ["python", "-c", RESTART]}
-"""For ``node-kubelet.yaml.j2``, beyond those of every pod on a node."""
-
-
-def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
-    """Make the values of ``node-files.yaml.j2``, beyond those of every pod on a node.
-
-    Args:
-        subject: the driver.
-        folder: what its profile calls the folder that is read.
-    """
-    paths = subject.profile.folders[folder]
-    folders = [path.replace("DRIVER", subject.driver) for path in paths]
-    return {"command": ["python", "-c", READ, ROOT, str(SMALL), *folders], "root": ROOT}
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError
 
 
 class Node(Verbs):
@@ -73,6 +47,28 @@ class Node(Verbs):
         self._steps.step(f"{folder} of {self.name} ({called}): {len(found)} entries")
         return found
 
+    @needs(
+        "CDI files of the run's own claims are removed from a node, as a reboot does, by a"
+        " privileged pod",
+        {Impact.DISRUPT, Impact.PRIVILEGED},
+    )
+    def wipe(self, claim: Claim) -> None:
+        """Remove the CDI files of the node that are called after a claim of the run.
+
+        There is nothing to put back: they are the claim's, and go with it.
+
+        Raises:
+            JudgementError: no file is called so, or the pod that removes does not run.
+        """
+        self._declared(Node.wipe)
+        uid = uid_of(claim.obj)
+        self._run.changes.act(f"CDI files of {claim.name} on {self.name} removed")
+        values = wipe_values(self._run.subject, "cdi", uid)
+        said = run_on(self._steps, self.name, "node-root", "cdi-removal", values)
+        if not said.strip():
+            raise UnsupportedError("no CDI file of the node is called after the claim's UID")
+        self._steps.step(f"removed on {self.name}: {', '.join(said.split())}")
+
 
 class Kubelet(Verbs):
     """The kubelets of the nodes."""
@@ -82,12 +78,16 @@ class Kubelet(Verbs):
         {Impact.DISRUPT, Impact.PRIVILEGED},
         Rule(NODE, ("list", "watch"), "when a kubelet is back", anywhere=True),
     )
-    def restart(self, node: str) -> None:
+    def restart(self, node: str, meanwhile: Callable[[], object] | None = None) -> None:
         """Restart the kubelet of a node and wait until all is there again.
 
         It says at its start that the node is ready; later only when something has changed. At its
         start it also removes the ResourceSlices of its node, as their drivers may be gone; a driver
         publishes them again, which takes the usual helper library half a minute.
+
+        Args:
+            node: which.
+            meanwhile: what to do once the kubelet is back, before slices are waited for.
 
         Raises:
             JudgementError: it does not come back, the node's systemd does not know it, or the
@@ -102,22 +102,28 @@ class Kubelet(Verbs):
         if self._run.cluster.restart_kubelet is not None:
             self._run.cluster.restart_kubelet(node)
         else:
-            run_on(self._steps, node, "node-kubelet", "kubelet-restart", KUBELET_VALUES)
-        self._await(node, before, slices)
+            run_on(self._steps, node, "node-root", "kubelet-restart", KUBELET_VALUES)
+        self._await_heartbeat(node, before)
+        if meanwhile is not None:
+            meanwhile()
+        self._await_slices(node, slices)
 
-    def _await(self, node: str, before: str, slices: Collection[str]) -> None:
-        """Wait for a heartbeat after another one, and for new slices in place of others."""
-        observer, budgets = self._run.observer, self._run.budgets
+    def _await_heartbeat(self, node: str, before: str) -> None:
+        """Wait for a heartbeat after another one."""
         self._steps.wait(
             f"the kubelet of {node}, which was restarted, to say that the node is ready",
             lambda: (self._heartbeat(node) or before) > before or None,
-            budgets.start,
+            self._run.budgets.start,
             lambda: (
                 f"last heard of at {self._heartbeat(node) or 'no time, as the node is unready'}"
             ),
             Blame.KUBELET,
         )
         self._steps.step(f"kubelet of {node} is back")
+
+    def _await_slices(self, node: str, slices: Collection[str]) -> None:
+        """Wait for new slices in place of others, if there were any."""
+        observer, budgets = self._run.observer, self._run.budgets
         if not slices:
             return
         self._steps.wait(
@@ -145,52 +151,3 @@ class Kubelet(Verbs):
                 if name_of(seen) == node and ready:
                     return str(condition.get("lastHeartbeatTime") or "")
         return None
-
-
-def run_on(steps: Waiting, node: str, template: str, name: str, values: Mapping[str, Any]) -> str:
-    """Run a pod of one container, called as its template, on a node, and delete it.
-
-    Args:
-        steps: of the scenario.
-        node: where.
-        template: its name without endings.
-        name: of the pod, but for the scenario's name.
-        values: of the template, beyond name, namespace, node and image.
-
-    Returns:
-        What it printed.
-
-    Raises:
-        JudgementError: it did not come to a good end.
-    """
-    run = steps.run
-    common = {
-        "name": f"{name}-{steps.name}",
-        "namespace": run.open_namespace(PRIVILEGED),
-        "node": node,
-        "image": run.subject.image,
-    }
-    made = run.render(f"{template}.yaml.j2", {**common, **values})
-    made["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = steps.name
-    pod = run.create(made)
-
-    def ended() -> Object | None:
-        seen = run.observer.last(pod)
-        if (reason := cannot_start(seen.obj, run.events_of(pod))) is not None:
-            raise reason
-        return termination(seen.obj)
-
-    end = steps.wait(
-        f"the end of pod {name} on {node}",
-        ended,
-        run.budgets.start,
-        lambda: steps.at(pod),
-        Blame.KUBELET,
-        pod,
-    )
-    said = run.kube.log(pod, template)
-    run.kube.delete(pod)
-    if end["exitCode"]:
-        last = (said.strip().splitlines() or [f"exit code {end['exitCode']}"])[-1]
-        raise steps.inconclusive(f"pod {name} on {node} failed: {last}", Blame.CLUSTER)
-    return said

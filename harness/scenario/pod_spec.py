@@ -64,6 +64,7 @@ class PodOptions(TypedDict, total=False):
     folder: bool
     host_folder: PurePosixPath | None
     restart: str
+    node: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class PodSpec:
     """A folder of the node to share (`Steps.node_folder`); None: none."""
     restart: str = "Never"
     """``restartPolicy``."""
+    node: str = ""
+    """The only node that it may run on; empty: any."""
 
     def values(self, subject: Subject) -> dict[str, Any]:
         """Make the values of the template."""
@@ -95,6 +98,7 @@ class PodSpec:
             "folder": FOLDER if self.folder or self.host_folder else "",
             "host_folder": str(self.host_folder or ""),
             "restart": self.restart,
+            "node": self.node,
             "init_containers": [
                 self._container(one) for one in self.containers if one.kind != MAIN
             ],

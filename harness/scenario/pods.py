@@ -33,10 +33,10 @@ def container_state(pod: Object, container: str = "") -> dict[str, Any]:
         pod: the pod.
         container: which; the first one where no name is given.
     """
-    return dict(_status(pod, container).get("state") or {})
+    return dict(status_of(pod, container).get("state") or {})
 
 
-def _status(pod: Object, container: str = "") -> dict[str, Any]:
+def status_of(pod: Object, container: str = "") -> dict[str, Any]:
     """The kubelet's word on a container of a pod, an init container or another."""
     name = container or pod["spec"]["containers"][0]["name"]
     status = pod.get("status") or {}
@@ -47,7 +47,7 @@ def _status(pod: Object, container: str = "") -> dict[str, Any]:
 
 def restarts(pod: Object, container: str = "") -> int:
     """Count how often a container was started again."""
-    return int(_status(pod, container).get("restartCount") or 0)
+    return int(status_of(pod, container).get("restartCount") or 0)
 
 
 def termination(pod: Object, container: str = "") -> dict[str, Any] | None:
@@ -57,7 +57,7 @@ def termination(pod: Object, container: str = "") -> dict[str, Any] | None:
 
 def last_termination(pod: Object, container: str = "") -> dict[str, Any] | None:
     """How a container ended before it was started again; None if it never was."""
-    return (_status(pod, container).get("lastState") or {}).get("terminated")
+    return (status_of(pod, container).get("lastState") or {}).get("terminated")
 
 
 def has_started(pod: Object, container: str = "") -> bool:

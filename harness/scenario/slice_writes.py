@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -63,6 +63,15 @@ class SliceWrites:
         for name in before.keys() & after.keys():
             found += _differences(name, before[name], after[name])
         return found
+
+
+def devices_by_name(slices: Iterable[Object]) -> dict[str, Object]:
+    """Find all devices of some slices of one pool, by their name."""
+    return {
+        str(device["name"]): device
+        for item in slices
+        for device in item["spec"].get("devices") or []
+    }
 
 
 def _differences(name: str, old: Object, new: Object) -> list[str]:

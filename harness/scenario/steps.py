@@ -55,6 +55,7 @@ from harness.scenario.report import (
 from harness.scenario.reservation import Reservation
 from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import Security
+from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import SliceWrites, slices_over_time
 from harness.scenario.waiting import Waiting
 from harness.verdict import causes
@@ -108,6 +109,7 @@ class Steps(Waiting):
         self._uses = uses
         self.driver = Driver(self, uses)
         self.kubelet = Kubelet(self, uses)
+        self.slice = SliceChanges(self, uses)
 
     # The whole scenario
 
@@ -124,6 +126,7 @@ class Steps(Waiting):
             self._attempt_with(container, self.stop)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
+        self.attempt(self.slice.put_back, lambda _: None)
         self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
         self.attempt(self.release, self._not_released)
         for container in evidence.containers.values():
@@ -151,6 +154,14 @@ class Steps(Waiting):
         return self._reservation.devices if self._reservation is not None else 0
 
     # The cluster under the pods
+
+    def roomiest_node(self) -> str:
+        """Name the node with the most free devices: there, all of a scenario's find room.
+
+        Pods are kept to it by their option ``node``; else each claim may get another one's.
+        """
+        free = self.run.free({})
+        return max(sorted(free), key=lambda node: free[node])
 
     def node(self, name: str) -> Node:
         """One node."""

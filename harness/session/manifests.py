@@ -16,8 +16,8 @@ from harness.cluster.render import Manifests, admissible, merge_patch
 from harness.options import OptionError, Options, flag
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.evidence import REST
-from harness.scenario.node import KUBELET_VALUES, files_values
 from harness.scenario.node_folder import PARENT
+from harness.scenario.node_pods import KUBELET_VALUES, files_values
 from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSpec, allocation_name
 from harness.scenario.run import RESTRICTED, Subject
 from harness.scenario.security import EXAMPLE
@@ -111,7 +111,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         ],
         "lease": [("lease.yaml.j2", lease)],
         "node-files": [("node-files.yaml.j2", {**on_node, **files_values(subject, "cdi")})],
-        "node-kubelet": [("node-kubelet.yaml.j2", {**on_node, **KUBELET_VALUES})],
+        "node-root": [("node-root.yaml.j2", {**on_node, **KUBELET_VALUES})],
         "folder-removal": [("folder-removal.yaml.j2", removal)],
         "preflight/pod-class": [("preflight/pod-class.yaml.j2", probe)],
         "preflight/pod-image": [("preflight/pod-image.yaml.j2", probe)],

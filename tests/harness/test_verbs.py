@@ -17,12 +17,14 @@ from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.options import Impact
 from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
-from harness.scenario.evidence import Evidence
+from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.needs import Verb, needs_of
 from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_files import READ, File, parse
+from harness.scenario.node_pods import KILL
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.scenario import scenario
+from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import ADDED, CHANGED, DELETED
 from harness.scenario.steps import Steps
 from harness.session.cleanup import clean_up
@@ -40,8 +42,8 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 DRIVER = "gpu.nvidia.com"
 LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
 EVERY_VERB = (
-    *(Driver.pods, Driver.restart, Driver.stop, Driver.logs),
-    *(Kubelet.restart, Node.files),
+    *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
+    *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
 )
 NODES = ("node-1", "node-2")
 
@@ -70,7 +72,8 @@ class DaemonSets:
         pod = thing("Pod", f"plugin-{self.number}", "drivers", labels=LABELS)
         pod["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
         ready = [{"type": "Ready", "status": "True" if self.becomes_ready else "False"}]
-        status = {"containerStatuses": [{"name": "gpus", "state": {"running": {}}}]}
+        running = {"name": "gpus", "containerID": "containerd://c0", "state": {"running": {}}}
+        status = {"containerStatuses": [running]}
         spec = {"nodeName": node, "containers": [{"name": "gpus"}]}
         self.api.put({**pod, "spec": spec, "status": {**status, "conditions": ready}})
 
@@ -173,10 +176,14 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
     does: dict[Any, Any] = {
         Driver.pods: lambda: steps.driver.pods("node-1"),
         Driver.restart: lambda: steps.driver.restart("node-1"),
+        Driver.kill: lambda: steps.driver.kill("node-1"),
         Driver.stop: lambda: steps.driver.stop("node-1"),
         Driver.logs: lambda: steps.driver.logs("node-1"),
         Kubelet.restart: lambda: steps.kubelet.restart("node-1"),
         Node.files: lambda: steps.node("node-1").files("cdi", "look"),
+        Node.wipe: lambda: steps.node("node-1").wipe(a_claim()),
+        SliceChanges.delete: lambda: steps.slice.delete("node-1"),
+        SliceChanges.edit: lambda: steps.slice.edit("node-1"),
     }
     with pytest.raises(InconclusiveError, match=f"does not say so: uses=.{needs_of(verb).verb}"):
         does[verb]()
@@ -195,6 +202,44 @@ def test_the_driver_restarts(steps: Steps, run: Run, api: FakeApi) -> None:
     audit = {result.id: result for result in clean_up(run)}["HYGIENE-002"]
     assert not audit.red
     assert "pod/plugin-1 in drivers deleted (for scenario; its DaemonSet makes" in audit.headline
+
+
+def test_something_happens_while_the_driver_restarts(steps: Steps, drivers: DaemonSets) -> None:
+    """Its pod has been asked to end, and is not waited for yet."""
+    told: list[str] = []
+
+    def meanwhile() -> None:
+        told.append(steps.evidence.steps[-1])
+        drivers.run_on("node-1")
+
+    drivers.comes_back = False
+    steps.driver.restart("node-1", meanwhile)
+    assert told[0].endswith("driver's pod plugin-1 on node-1 deleted")
+
+
+def test_the_driver_is_killed(steps: Steps, run: Run, api: FakeApi) -> None:
+    """A pod on its node ends the container's processes; the kubelet starts it in the same pod."""
+    pods = end_pods(api, "")
+
+    def meanwhile() -> None:
+        pod = api.get(POD, "drivers", "plugin-1")
+        assert pod is not None
+        (status,) = pod["status"]["containerStatuses"]
+        again = [{**status, "restartCount": 1}]
+        api.edit(POD, "drivers", "plugin-1", status={**pod["status"], "containerStatuses": again})
+
+    steps.driver.kill("node-1", meanwhile)
+    assert pods_on(api, "node-1") == ["plugin-1"]
+    (pod,) = pods
+    assert (pod["spec"]["hostPID"], pod["spec"]["nodeName"]) == (True, "node-1")
+    assert pod["spec"]["containers"][0]["command"][-1] == "c0"
+    assert run.changes.told == ["driver on node-1 killed (for scenario)"]
+
+
+def test_the_program_that_kills_ends_a_container() -> None:
+    """By the ID in the cgroup of its processes; that there is none is told."""
+    missed = subprocess.run([sys.executable, "-c", KILL, "no-container"], capture_output=True)
+    assert (missed.returncode, missed.stderr) == (1, b"no process of container no-container\n")
 
 
 def test_a_driver_that_does_not_come_back_is_told(steps: Steps, drivers: DaemonSets) -> None:
@@ -292,6 +337,56 @@ def test_a_driver_of_which_nothing_is_known_is_left_alone(run: Run) -> None:
 
 
 # Slices over time
+
+
+def mending(api: FakeApi) -> None:
+    """A driver that puts its slices right at once."""
+
+    def react(change: str, obj: Object) -> None:
+        if obj["kind"] != SLICE.name:
+            return
+        node = obj["spec"]["nodeName"]
+        if change == "DELETED":
+            api.put(slice_of(node, 2))
+        elif not obj["spec"]["devices"]:
+            api.edit(SLICE, "", name_of(obj), spec=slice_of(node, 3)["spec"])
+
+    api.reactions.append(react)
+
+
+def test_slices_are_put_right_by_the_driver(steps: Steps, run: Run, api: FakeApi) -> None:
+    """What was deleted and what was edited; the audit names both."""
+    mending(api)
+    with steps.slices() as seen:
+        steps.slice.delete("node-1")
+        steps.slice.edit("node-2")
+        steps.slice.await_mended(seen)
+    assert seen.of_node("node-1").after[0]["spec"]["devices"] == [{"name": "gpu-0"}]
+    assert seen.of_node("node-2").after[0]["spec"] == slice_of("node-2", 3)["spec"]
+    assert steps.evidence.steps[-1].endswith("not put right: none")
+    assert [told.partition(" ")[0] for told in run.changes.told] == [
+        "resourceslice/slice-node-1",
+        "resourceslice/slice-node-2:",
+    ]
+    assert run.changes.stays() == []
+
+
+def test_an_edit_that_the_driver_leaves_is_put_back(steps: Steps, run: Run, api: FakeApi) -> None:
+    """When time is up; what is missing then is in the evidence."""
+    with steps.slices() as seen:
+        steps.slice.edit("node-2")
+        steps.slice.await_mended(seen)
+        assert "node-2" in "".join(steps.evidence.steps[-2:])
+    now = api.get(SLICE, "", "slice-node-2")
+    assert now is not None
+    assert now["spec"] == slice_of("node-2", 1)["spec"]
+    assert run.changes.stays() == []
+
+
+def test_a_node_without_devices_has_no_slice_to_delete(steps: Steps) -> None:
+    """It is said, and nothing is changed."""
+    with pytest.raises(UnmetError, match="no ResourceSlice with devices of node-9"):
+        steps.slice.delete("node-9")
 
 
 def test_every_write_of_a_slice_is_seen(steps: Steps, api: FakeApi) -> None:
@@ -403,6 +498,29 @@ def test_a_node_is_read_by_a_pod_that_cannot_write(steps: Steps, api: FakeApi) -
     assert all(mount["readOnly"] for mount in container["volumeMounts"])
     assert "privileged" not in container["securityContext"]
     assert api.get(POD, pod["metadata"]["namespace"], name_of(pod)) is None
+
+
+def a_claim() -> Claim:
+    """A claim of the run."""
+    obj = thing("ResourceClaim", "gpus", "n")
+    return Claim({**obj, "metadata": {**obj["metadata"], "uid": "u1"}}, ())
+
+
+def test_the_files_of_a_claim_are_removed(steps: Steps, run: Run, api: FakeApi) -> None:
+    """Those that are called after it; where none is, there is nothing to see."""
+    claim = a_claim()
+    pods = end_pods(api, "/run/cdi/claim.json\n")
+    steps.node("node-1").wipe(claim)
+    assert pods[0]["spec"]["containers"][0]["command"][3:] == ["u1", "/var/run/cdi", "/etc/cdi"]
+    assert steps.evidence.steps[-1].endswith("removed on node-1: /run/cdi/claim.json")
+    assert run.changes.told == ["CDI files of gpus on node-1 removed"]
+
+
+def test_a_driver_may_call_its_files_otherwise(steps: Steps, api: FakeApi) -> None:
+    """Then they are left alone."""
+    end_pods(api, "")
+    with pytest.raises(UnsupportedError, match="no CDI file of the node is called after"):
+        steps.node("node-1").wipe(a_claim())
 
 
 def test_a_pod_that_cannot_read_is_no_fault_of_the_driver(steps: Steps, api: FakeApi) -> None:

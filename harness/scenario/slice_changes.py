@@ -1,0 +1,113 @@
+"""ResourceSlices of the driver, deleted or edited behind its back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from harness.cluster.inventory import current
+from harness.cluster.kinds import SLICE, Object, Rule, name_of
+from harness.options import Impact
+from harness.scenario.changes import FieldsChange
+from harness.scenario.needs import Needs, Verbs, needs
+from harness.scenario.slice_writes import SliceWrites, devices_by_name
+from harness.scenario.waiting import Waiting
+from harness.verdict.finding import Blame, UnmetError
+
+_DELETED = Rule(SLICE, ("delete",), "a ResourceSlice of the driver, to see it back", anywhere=True)
+_EDITED = Rule(
+    *(SLICE, ("get", "update"), "a ResourceSlice of the driver, to see it put right"), anywhere=True
+)
+
+
+class SliceChanges(Verbs):
+    """What somebody else does to the driver's slices; it is the driver that puts them right."""
+
+    def __init__(self, steps: Waiting, uses: Collection[Needs]) -> None:
+        super().__init__(steps, uses)
+        self._edits: list[FieldsChange] = []
+        self._wanted: dict[str, Mapping[str, Object]] = {}
+        """What the driver published of a node before, by the node's name."""
+
+    @needs(
+        "a ResourceSlice of the driver is deleted; the driver publishes it again",
+        {Impact.DISRUPT},
+        _DELETED,
+    )
+    def delete(self, node: str) -> None:
+        """Delete a slice of a node.
+
+        Raises:
+            JudgementError: there is none.
+        """
+        self._declared(SliceChanges.delete)
+        item = self._slices(node)[0]
+        self._run.changes.delete(item, f"for {self._steps.name}; the driver publishes it again")
+        self._steps.step(f"ResourceSlice {name_of(item)} of {node} deleted")
+
+    @needs(
+        "a device is taken out of a ResourceSlice of the driver; the driver puts it back",
+        {Impact.DISRUPT},
+        _EDITED,
+    )
+    def edit(self, node: str) -> None:
+        """Take a device out of a slice of a node.
+
+        Raises:
+            JudgementError: there is none.
+        """
+        self._declared(SliceChanges.edit)
+        item = self._slices(node)[0]
+        devices: list[Any] = item["spec"].get("devices") or []
+        after = {"spec.devices": devices[:-1]}
+        why = f"a device less, for {self._steps.name}; the driver puts it back"
+        self._edits.append(self._run.changes.fields(item, after, why, others_may=True))
+        self._steps.step(f"ResourceSlice {name_of(item)} of {node} has a device less")
+
+    def await_mended(self, seen: SliceWrites) -> None:
+        """Wait until what was deleted or edited is as the driver wants it, or time is up.
+
+        Args:
+            seen: the writes since before the first change.
+        """
+
+        def wrong() -> list[str]:
+            return [node for node in self._wanted if not self._is_mended(node, seen)]
+
+        self._steps.wait(
+            f"the ResourceSlices of {' and '.join(self._wanted)} to be put right",
+            lambda: None if wrong() else True,
+            self._run.budgets.start,
+            lambda: f"not those of {' and '.join(wrong())}",
+            Blame.DRIVER,
+            optional=True,
+        )
+        self._steps.step(f"not put right: {', '.join(wrong()) or 'none'}")
+        self.put_back()
+
+    def put_back(self) -> None:
+        """Undo what the driver has not."""
+        for change in self._edits:
+            self._run.changes.put_back(change)
+        self._edits.clear()
+        if self._wanted:
+            self._wanted.clear()
+            self._run.judge_invariants().settle()
+
+    def _slices(self, node: str) -> list[Object]:
+        found = self._current(node)
+        if not any(item["spec"].get("devices") for item in found):
+            raise UnmetError(f"the driver has no ResourceSlice with devices of {node}")
+        if not self._wanted:
+            self._run.judge_invariants().disturb()
+        self._wanted[node] = devices_by_name(found)
+        return [item for item in found if item["spec"].get("devices")]
+
+    def _current(self, node: str) -> list[Object]:
+        slices = current(self._run.observer.objects(SLICE), self._run.subject.driver)
+        return [item for item in slices if item["spec"].get("nodeName") == node]
+
+    def _is_mended(self, node: str, seen: SliceWrites) -> bool:
+        """Whether somebody has written after the scenario, and all is as it was."""
+        written = len(seen.of_node(node).writes) > 1
+        return written and devices_by_name(self._current(node)) == self._wanted[node]
