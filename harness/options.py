@@ -19,6 +19,7 @@ import yaml
 
 from embedded.options import Options as EmbeddedOptions
 from embedded.options import any_text, one_of, whole_number
+from harness.cluster.profile import UNKNOWN, VISIBLE_BY
 from harness.cluster.versions import VERSIONS
 from harness.verdict.expect import Expectations, ExpectationsError
 from harness.verdict.expect import load as load_expectations
@@ -79,17 +80,22 @@ class Spec:
 def flag(name: str) -> str:
     """The option on the command line."""
     prefix = "--" if name.startswith(_EMBEDDED) else "--dra-"
-    return prefix + name.replace("_", "-")
+    return prefix + _spelled(name).replace("_", "-")
 
 
 def variable(name: str) -> str:
     """The option as an environment variable."""
-    return f"DRA_{name.upper()}"
+    return f"DRA_{_spelled(name).upper()}"
 
 
 def key(name: str) -> tuple[str, ...]:
     """The option's place in ``dra.toml``."""
-    return tuple(part.replace("_", "-") for part in _path(name))
+    return tuple(_spelled(part).replace("_", "-") for part in _path(name))
+
+
+def _spelled(name: str) -> str:
+    """A name without the underscore that ends one that is a word of Python: ``class_``."""
+    return name.rstrip("_")
 
 
 def _path(name: str) -> tuple[str, ...]:
@@ -160,11 +166,16 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-def _secret(value: Any) -> str:
-    parts = any_text(value).split(".")
-    if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
-        raise ValueError("expected the name of a secret: a-z, 0-9, - and . within, at most 253")
-    return str(value)
+def _subdomain(what: str) -> Callable[[Any], str]:
+    """What reads the name of an object that may have dots in it."""
+
+    def read(value: Any) -> str:
+        parts = any_text(value).split(".")
+        if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
+            raise ValueError(f"expected the name of {what}: a-z, 0-9, - and . within, at most 253")
+        return str(value)
+
+    return read
 
 
 def _expectations(value: Any) -> Expectations:
@@ -233,6 +244,19 @@ class Options:
         "what is known about the driver: one of profiles/, or a file (write =FILE); default: by its"
         " name",
     )
+    class_: str = _option(
+        "",
+        _subdomain("a DeviceClass"),
+        "NAME",
+        "the DeviceClass to claim devices with (default: the profile's, or the driver's only one)",
+    )
+    visible_by: str = _option(
+        "",
+        one_of(*(way for way in VISIBLE_BY if way != UNKNOWN)),
+        "|".join(way for way in VISIBLE_BY if way != UNKNOWN),
+        "how a container has a device: CUDA finds it, a node below /dev is there, or a variable"
+        " names it (default: as the profile says)",
+    )
     api: str = _option(
         "auto",
         one_of(*APIS),
@@ -288,7 +312,10 @@ class Options:
     )
     image: str = _option("", any_text, "IMAGE", "the workload image, as the nodes can pull it")
     image_pull_secret: str = _option(
-        "", _secret, "NAME", "a secret of --dra-namespace to pull the workload image with"
+        "",
+        _subdomain("a secret"),
+        "NAME",
+        "a secret of --dra-namespace to pull the workload image with",
     )
     pod_patch: Mapping[str, Any] = _option(
         {},

@@ -1,15 +1,19 @@
-"""The device nodes of NVIDIA's driver that this container has."""
+"""The device nodes that this container has beyond those of every container."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
-_FOLDER = "nvidia-caps"
-"""The only folder of the driver's whose content is shown: MIG and IMEX capabilities."""
+_OF_EVERY_CONTAINER = re.compile(
+    r"(null|zero|full|u?random|tty|ptmx|console|termination-log)|(pts|shm|mqueue)/.*"
+)
+"""What runtime and kubelet put there, and the folders that are mounted."""
 
 
 def names(folder: Path = Path("/dev")) -> tuple[str, ...]:
-    """Names in ``/dev`` that begin with ``nvidia``, sorted; what is in `_FOLDER` by its path."""
-    found = [path.name for path in folder.glob("nvidia*")]
-    found += [f"{_FOLDER}/{path.name}" for path in (folder / _FOLDER).glob("*")]
-    return tuple(sorted(found))
+    """Name what is below ``/dev``, sorted: ``nvidia0``, ``dri/renderD128``."""
+    paths = (Path(parent, name) for parent, _, files in os.walk(folder) for name in files)
+    found = (str(path.relative_to(folder)) for path in paths if not path.is_symlink())
+    return tuple(sorted(name for name in found if not _OF_EVERY_CONTAINER.fullmatch(name)))

@@ -415,7 +415,7 @@ class Result:
     driver_version: str | None = None
     """The GPU driver's, as NVML has it: ``580.159.04``."""
     device_nodes: tuple[str, ...] = ()
-    """Names below ``/dev`` that begin with ``nvidia``, sorted; of folders what is in them."""
+    """Below ``/dev``, sorted, without those that every container has: ``nvidia0``."""
     nvml: tuple[NvmlGpu, ...] | None = None
     nvml_error: str | None = None
     """Why ``nvml`` is None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -167,6 +168,32 @@ def _capacity(device: Object, driver: str, name: str) -> int | None:
     capacities = device.get("capacity") or {}
     value = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
     return None if value is None else int(parse_quantity(value))
+
+
+def selector(slices: Iterable[Object], device: Device) -> str:
+    """Write a CEL expression that selects this device and no other of its driver.
+
+    Returns:
+        The expression; empty where no attribute tells the device from all others.
+    """
+    every = {
+        (device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])): {
+            name if "/" in name else f"{device.driver}/{name}": str(value["string"])
+            for name, value in (one.get("attributes") or {}).items()
+            if "string" in value
+        }
+        for item in current(slices, device.driver)
+        for one in item["spec"].get("devices") or []
+    }
+    own = every.pop(device.key, {})
+    names = sorted(own, key=lambda name: (own[name] != device.uuid, name))
+    for name in names:
+        if all(other.get(name) != own[name] for other in every.values()):
+            domain, _, attribute = name.rpartition("/")
+            where = f"device.attributes[{json.dumps(domain)}]"
+            value = json.dumps(own[name], ensure_ascii=False)
+            return f"has({where}.{attribute}) && {where}.{attribute} == {value}"
+    return ""
 
 
 def results(claim: Object) -> list[Object]:

@@ -6,7 +6,7 @@ Nothing but the name has to be known: what a profile does not say, nothing is ju
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,14 @@ class Profile:
     configurations: tuple[Configuration, ...] = ()
     folders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FOLDERS)
     """The folders of a node that the driver writes to, by what they are for (`FOLDERS`)."""
+
+    def where_told(self, *, device_class: str, visible_by: str) -> Profile:
+        """Answer the profile with what the user says instead; what is empty stays as it is."""
+        return replace(
+            self,
+            device_class=device_class or self.device_class,
+            visible_by=visible_by or self.visible_by,
+        )
 
 
 def load(path: Path) -> Profile:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.observe import LogFollower
+from harness.cluster.profile import UNKNOWN
 from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
 from harness.scenario.report import Report
@@ -187,6 +188,8 @@ class Evidence(EvidenceBase):
         self.ended: Observed[bool] = Observed("the end of the scenario")
         self.simulated = False
         """Whether the GPUs are simulated."""
+        self.visible_by = UNKNOWN
+        """How a container has a device of the driver: see `harness.cluster.profile.VISIBLE_BY`."""
 
     def pieces(self) -> list[Observed[Any]]:
         """List every piece, those of the parts, too."""

@@ -34,7 +34,7 @@ class Report(Result):
         return self.verdict in (Verdict.USAGE, Verdict.WORKLOAD_FAULT)
 
     def given(self) -> set[str]:
-        """Name what shows which devices the container has: variables, and NVIDIA device nodes.
+        """Name what shows which devices the container has: variables, and device nodes.
 
         What a container without devices was given has to be subtracted.
         """

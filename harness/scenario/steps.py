@@ -14,8 +14,8 @@ from http.client import FORBIDDEN
 from pathlib import PurePosixPath
 from typing import Any, Unpack
 
-from harness.cluster.inventory import Device, is_allocated, results
-from harness.cluster.kinds import Object, name_of
+from harness.cluster.inventory import Device, is_allocated, results, selector
+from harness.cluster.kinds import SLICE, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
@@ -97,6 +97,7 @@ class Steps(Waiting):
         super().__init__(run, evidence)
         self.evidence = evidence
         self.evidence.simulated = self.simulated = run.cluster.hardware == "simulated"
+        self.evidence.visible_by = run.subject.profile.visible_by
         self.standard = standard
         self.nonce = secrets.token_hex(8)
         """The word by which the scenario's offers are told from others."""
@@ -192,16 +193,15 @@ class Steps(Waiting):
             count: how many, by a request for each; as many as may be claimed where no number is
                 given.
             name: of the claim, but for the scenario's name.
-            of: exactly these devices, in this order, if the driver's profile knows their UUIDs.
+            of: exactly these devices, in this order, if attributes tell them from all others.
             requests: what else than ``count`` or ``of`` to request.
             constraints: what the devices have in common.
             parameters: what drivers are told of how to set them up.
         """
         subject = self.run.subject
         if not requests:
-            uuid = subject.profile.attributes.get("uuid", "")
             requests = [
-                Request(f"gpu-{number}", selectors=_is_device(subject.driver, uuid, device))
+                Request(f"gpu-{number}", selectors=self._selectors(device))
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
         spec = ClaimSpec(f"{name}-{self.evidence.name}", requests, constraints, parameters)
@@ -209,6 +209,11 @@ class Steps(Waiting):
         claim = Claim(self.create("claim.yaml.j2", values), [one.name for one in requests])
         self.evidence.claims[name] = claim
         return claim
+
+    def _selectors(self, device: Device | None) -> list[str]:
+        """Select one device, if there is a way to."""
+        found = selector(self._observer.objects(SLICE), device) if device is not None else ""
+        return [found] if found else []
 
     def claim_again(self, claim: Claim) -> Claim:
         """Give a claim's devices back and claim the same ones once more, as ``again``.
@@ -775,13 +780,6 @@ class Steps(Waiting):
     def _not_released(self, reason: JudgementError) -> None:
         for claim in self.evidence.claims.values():
             claim.released.missing(reason)
-
-
-def _is_device(driver: str, uuid: str, device: Device | None) -> list[str]:
-    """Select one device, if it is known how."""
-    if device is None or not device.uuid:
-        return []
-    return [f'device.attributes["{driver}"].{uuid} == "{device.uuid}"']
 
 
 def _result_of(container: Container) -> str | None:

@@ -60,25 +60,25 @@ class PlannedChecks:
     def __init__(self, checks: Iterable[Planned] = ()) -> None:
         self.checks = tuple(checks)
         self._allowed: frozenset[Impact] = frozenset()
-        self._visible_by: str | None = None
+        self._profile: Profile | None = None
         self._largest: int | None = None
 
     def learn(
         self,
         *,
         allowed: Collection[Impact] | None = None,
-        visible_by: str | None = None,
+        profile: Profile | None = None,
         largest: int | None = None,
     ) -> None:
         """Take what has become known.
 
         Args:
             allowed: the impacts that scenarios may have.
-            visible_by: how the driver's devices show themselves in containers.
+            profile: the driver's.
             largest: the most devices that one node has free.
         """
         self._allowed = self._allowed if allowed is None else frozenset(allowed)
-        self._visible_by = self._visible_by if visible_by is None else visible_by
+        self._profile = self._profile if profile is None else profile
         self._largest = self._largest if largest is None else largest
 
     def ids(self) -> set[str]:
@@ -111,14 +111,13 @@ class PlannedChecks:
             them = ",".join(forbidden)
             does = " and ".join(_DOES[impact] for impact in forbidden)
             return UnmetError(f"{does}; enable with {flag('allow')} {them}", SkipKind.NOT_ALLOWED)
-        scenario, seen = planned.scenario, self._visible_by
+        scenario = planned.scenario
         if scenario is None:
             return None
-        if scenario.needs and seen is not None and scenario.needs != seen:
-            known = f"these are by {seen}"
-            if seen == UNKNOWN:
-                known = f"how these are is not known without a profile ({flag('profile')}=FILE)"
-            return UnsupportedError(f"needs devices visible by {scenario.needs}; {known}")
+        if scenario.needs and self._profile is not None:
+            lacking = _lacking(scenario.needs, self._profile)
+            if lacking:
+                return UnsupportedError(f"needs devices visible by {scenario.needs}; {lacking}")
         if self._largest is not None and scenario.devices > self._largest:
             return UnsupportedError(
                 f"needs {counted(scenario.devices, 'free device')} on one node; the most that one"
@@ -147,6 +146,17 @@ def files_of(asked: Collection[str], suites: Path) -> frozenset[Path] | None:
             found.add(path)
             names += _NAMED.findall(texts[path])
     return frozenset(found)
+
+
+def _lacking(needs: str, profile: Profile) -> str:
+    """Why devices of a driver are not seen as a scenario needs it; empty when they are."""
+    if profile.visible_by == UNKNOWN:
+        return f"how these are is not known ({flag('visible_by')} tells)"
+    if profile.visible_by != needs:
+        return f"these are by {profile.visible_by}"
+    if "uuid" not in profile.attributes:
+        return f"which attribute is their UUID is not known ({flag('profile')}=FILE)"
+    return ""
 
 
 class Selection:
@@ -197,7 +207,7 @@ class Selection:
         self.planned = PlannedChecks(checks)
         self.planned.learn(
             allowed=self._options.allowed(),
-            visible_by=self.profile.visible_by if self.profile else None,
+            profile=self.profile,
             largest=self._largest_of_options(),
         )
         lock = self._suites / CATALOGUE
@@ -225,6 +235,11 @@ class Selection:
         except ProfileError as error:
             shown = f"{flag('profile')} {wanted}: " if wanted else ""
             raise OptionError(f"{shown}{error}") from error
+        if self.profile is not None:
+            told = self._options
+            self.profile = self.profile.where_told(
+                device_class=told.class_, visible_by=told.visible_by
+            )
         if self.profile is None:
             who = name or "the one that publishes devices, found when the run starts"
             self.driver = f"{who}; what it supports is not known yet"

@@ -25,7 +25,7 @@ def test_a_container_that_restarts_has_the_same_devices(evidence: Evidence) -> N
     without = evidence.report("other").given()
     before, after = (evidence.report("user", start).given() - without for start in (0, 1))
     if not before:
-        raise UnsupportedError("the driver shows devices by no variable and no NVIDIA device node")
+        raise UnsupportedError("the driver shows devices by no variable and no device node")
     if before != after:
         now, then = sorted(after - before), sorted(before - after)
         evidence.fail(

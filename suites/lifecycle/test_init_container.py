@@ -25,7 +25,7 @@ def test_an_init_container_has_the_devices_of_the_container_after_it(evidence: E
     without = evidence.report("other").given()
     first, after = (evidence.report(role).given() - without for role in ("init", "user"))
     if not first and not after:
-        raise UnsupportedError("the driver shows devices by no variable and no NVIDIA device node")
+        raise UnsupportedError("the driver shows devices by no variable and no device node")
     if first != after:
         then, now = sorted(first - after), sorted(after - first)
         evidence.fail(

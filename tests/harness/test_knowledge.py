@@ -11,7 +11,14 @@ import pytest
 
 from harness.checks.check import Check, Force, check, check_of
 from harness.cluster.budgets import Budgets
-from harness.cluster.inventory import devices, driver_names, free_by_node, partitions, pools
+from harness.cluster.inventory import (
+    devices,
+    driver_names,
+    free_by_node,
+    partitions,
+    pools,
+    selector,
+)
 from harness.cluster.kinds import Object
 from harness.cluster.profile import NO_POD, ProfileError, choose, load, load_all
 from harness.options import Impact
@@ -243,6 +250,19 @@ def test_devices_are_those_of_the_newest_generation() -> None:
         ("n", "b", "GPU-b", "H100"),
     ]
     assert driver_names([*slices, {"spec": {"driver": "empty"}}]) == ["gpu.nvidia.com"]
+
+
+def test_a_selector_is_of_one_device_only() -> None:
+    """By an attribute that no other has; there is none where two are alike."""
+    slices = [slice_of("n", 1, "a", "b")]
+    found = devices(slices, "gpu.nvidia.com", load(NVIDIA))
+    assert selector(slices, found[0]) == (
+        'has(device.attributes["gpu.nvidia.com"].uuid)'
+        ' && device.attributes["gpu.nvidia.com"].uuid == "GPU-a"'
+    )
+    for one in slices[0]["spec"]["devices"]:
+        del one["attributes"]["uuid"]
+    assert [selector(slices, one) for one in found] == ["", ""]
 
 
 def test_a_pool_is_complete_with_all_slices_of_its_newest_generation() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded.options import Options as EmbeddedOptions
+from harness.cluster.profile import named
 from harness.options import SPECS, Given, Impact, OptionError, flag, key, resolve, variable
 
 
@@ -56,6 +57,8 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("level", "deep", "from 0 to 5"),
         ("allow", "root", "none, or some of exhaust, privileged, disrupt"),
         ("allow", "none,disrupt", "none, or some of"),
+        ("class_", "No_Class", "expected the name of a DeviceClass"),
+        ("visible_by", "unknown", "expected one of cuda, devnode, env"),
         ("check", "IPC-1", "expected IDs such as IPC-001"),
         ("check", "IPC-001,", "separated by commas"),
         ("keep", "yes", "never, failed, always"),
@@ -160,6 +163,17 @@ def test_a_secret_is_in_a_namespace_that_exists(tmp_path: Path) -> None:
         resolve({"image_pull_secret": "s"}, {}, tmp_path)
     options = resolve({"image_pull_secret": "s", "namespace": "mine"}, {}, tmp_path)
     assert (options.namespace, options.image_pull_secret) == ("mine", "s")
+
+
+def test_what_is_said_of_a_driver_goes_before_its_profile(tmp_path: Path) -> None:
+    """An option that is called as a word of Python is spelled like the others."""
+    (tmp_path / "dra.toml").write_text('class = "of-file"\n')
+    options = resolve({"visible_by": "env"}, {}, tmp_path)
+    assert Given("--dra-class", "of-file", "dra.toml") in options.given()
+    assert resolve({}, {"DRA_CLASS": "gpu.example.org"}, tmp_path).class_ == "gpu.example.org"
+    folder = Path(__file__).parents[2] / "profiles"
+    told = named("nvidia", folder).where_told(device_class=options.class_, visible_by="")
+    assert (told.device_class, told.visible_by) == ("of-file", "cuda")
 
 
 def test_spellings_are_unique() -> None:

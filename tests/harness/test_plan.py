@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.checks.check import Check, Force
+from harness.cluster.profile import Profile, named
 from harness.options import Impact, resolve
 from harness.scenario.driver import Driver
 from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario, scenario
@@ -17,7 +18,14 @@ from harness.session import plan
 from harness.session.permissions import rights, rules
 from harness.session.selection import Planned, PlannedChecks
 
-GOOD: dict[str, Any] = {"allowed": set(), "visible_by": "cuda", "largest": 1}
+
+def profile(visible_by: str) -> Profile:
+    """A driver's, that shows devices in this way."""
+    nvidia = named("nvidia", Path(__file__).parents[2] / "profiles")
+    return replace(nvidia, visible_by=visible_by)
+
+
+GOOD: dict[str, Any] = {"allowed": set(), "profile": profile("cuda"), "largest": 1}
 
 
 def no_steps(_: Steps) -> None:
@@ -54,9 +62,16 @@ def a_check(*forms: Scenario, **changes: Any) -> Check:
         ("two", {"largest": None}, ""),
         ("one", {"largest": 0}, "needs 1 free device on one node; the most that one has is 0"),
         ("all", {}, "not allowed: takes every free GPU of a node; enable with --dra-allow exhaust"),
-        ("one", {"visible_by": "env"}, "needs devices visible by cuda; these are by env"),
-        ("one", {"visible_by": "unknown"}, "how these are is not known without a profile"),
-        ("one", {"visible_by": None}, ""),
+        (
+            *("one", {"profile": profile("env")}),
+            "needs devices visible by cuda; these are by env",
+        ),
+        ("one", {"profile": profile("unknown")}, "how these are is not known (--dra-visible-by "),
+        (
+            *("one", {"profile": replace(profile("cuda"), attributes={})}),
+            "which attribute is their UUID is not known (--dra-profile=FILE)",
+        ),
+        ("one", {"profile": None}, ""),
     ],
 )
 def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], words: str) -> None:

@@ -212,10 +212,8 @@ def test_a_driver_that_no_profile_knows_is_tested_as_far_as_that_goes(tmp_path: 
 
 def test_a_class_that_gives_other_devices_is_noticed(tmp_path: Path) -> None:
     """It is found by what it speaks of; what it selects, only an allocation tells."""
-    path = tmp_path / "mine.yaml"
-    path.write_text((ROOT / "profiles/default.yaml").read_text().replace(": unknown\n", ": cuda\n"))
     cluster = unknown_driver()
-    ended = run(cluster, tmp_path, *ONE, f"--dra-profile={path}")
+    ended = run(cluster, tmp_path, "--dra-check", "ISO-007")
     # The fake scheduler allocates the devices of its own driver, whatever the class.
     assert (ended.code, ended.red()) == (10, {"PF-08": "error"}), ended.output
     assert "DeviceClass nobody gives devices of gpu.nvidia.com" in ended.first_lines()[0]

@@ -81,13 +81,15 @@ def test_nvml_that_does_not_start_says_why(node: Node) -> None:
 
 
 def test_device_nodes_are_named(tmp_path: Path) -> None:
-    """Those of the driver, and what is in its folder of capabilities."""
-    for name in ("nvidia1", "nvidia0", "nvidiactl", "null", "nvidia-caps/nvidia-cap1"):
+    """With their folder; links, and what every container has, are not."""
+    (tmp_path / "core").symlink_to("null")
+    of_all = ("null", "tty", "pts/0", "shm/0", "termination-log")
+    for name in (*of_all, "nvidia1", "nvidia0", "nvidia-caps/nvidia-cap1", "dri/renderD128"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    caps = ("nvidia-caps", "nvidia-caps/nvidia-cap1")
-    assert nodes.names(tmp_path) == (*caps, "nvidia0", "nvidia1", "nvidiactl")
+    given = ("dri/renderD128", "nvidia-caps/nvidia-cap1", "nvidia0", "nvidia1")
+    assert nodes.names(tmp_path) == given
 
 
 def test_a_process_shows_its_users_and_namespaces(node: Node) -> None:

@@ -133,9 +133,10 @@ def driver(context: Context) -> None:
             Blame.DRIVER,
             "kubectl get resourceslices; see the log of the driver's pods on the nodes",
         )
+    options = context.run.options
     try:
-        context.profile, context.driver = choose(
-            context.run.options.profile, context.profiles, [wanted] if wanted else published
+        profile, context.driver = choose(
+            options.profile, context.profiles, [wanted] if wanted else published
         )
     except ProfileError as error:
         raise step_failed(
@@ -144,7 +145,8 @@ def driver(context: Context) -> None:
             Blame.SUITE,
             "--dra-driver NAME chooses the driver under test, --dra-profile its profile",
         ) from error
-    context.checks.learn(visible_by=context.profile.visible_by)
+    context.profile = profile.where_told(device_class=options.class_, visible_by=options.visible_by)
+    context.checks.learn(profile=context.profile)
 
 
 def device_class(context: Context) -> None:
@@ -160,8 +162,8 @@ def device_class(context: Context) -> None:
             f"there is no DeviceClass {wanted}; there are {', '.join(names) or 'none'}",
             "the DeviceClass that the driver's installation brings",
             Blame.DRIVER,
-            "install the driver's chart completely; a class of another name stands in the profile"
-            " (--dra-profile=FILE, class)",
+            "install the driver's chart completely; --dra-class NAME names a class that is called"
+            " otherwise",
         )
     context.device_class = wanted
 

@@ -43,7 +43,7 @@ CASES = (
         "LIFE-002",
         "nothing that only the claim gives",
         says("other", environment=WITH, device_nodes=report(ONE).device_nodes),
-        r"unsupported: the driver shows devices by no variable and no NVIDIA device node$",
+        r"unsupported: the driver shows devices by no variable and no device node$",
         blame=None,
     ),
 )
