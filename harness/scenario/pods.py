@@ -62,11 +62,18 @@ def last_termination(pod: Object, container: str = "") -> dict[str, Any] | None:
 
 def has_started(pod: Object, container: str = "") -> bool:
     """Whether a pod's container runs or ran."""
+    ended = _end(pod, container)
+    if ended is not None:
+        return ended.get("reason") not in _NEVER_STARTED
+    return "running" in container_state(pod, container)
+
+
+def _end(pod: Object, container: str) -> dict[str, Any] | None:
+    """How a container ended that does not run now, also one that is to be started again."""
     state = container_state(pod, container)
-    terminated = state.get("terminated")
-    if terminated is not None:
-        return terminated.get("reason") not in _NEVER_STARTED
-    return "running" in state or (state.get("waiting") or {}).get("reason") == _CRASHED
+    if (state.get("waiting") or {}).get("reason") == _CRASHED:
+        return last_termination(pod, container) or {}
+    return state.get("terminated")
 
 
 def is_ready(pod: Object) -> bool:
@@ -97,8 +104,8 @@ def cannot_restart(pod: Object, container: str) -> JudgementError | None:
 def cannot_start(pod: Object, events: list[Object], container: str = "") -> JudgementError | None:
     """Why a pod's container will never start, once that is certain."""
     role = container or pod["spec"]["containers"][0]["name"]
-    state = container_state(pod, role)
-    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    waiting = container_state(pod, role).get("waiting") or {}
+    terminated = _end(pod, role) or {}
     if waiting.get("reason") in NOT_PULLED:
         said = f"{waiting['reason']}: {waiting.get('message', '')}"
     elif terminated.get("reason") in _NEVER_STARTED:

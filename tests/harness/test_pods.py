@@ -1,0 +1,30 @@
+"""What a pod's status says of a container that is started again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.cluster.kinds import Object
+from harness.scenario.pods import cannot_start, has_started
+
+BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+def pod(state: dict[str, Any], last: dict[str, Any]) -> Object:
+    """A pod with one container in this state, which ended like this before."""
+    status = {"name": "one", "state": state, "lastState": {"terminated": last} if last else {}}
+    return {"spec": {"containers": [{"name": "one"}]}, "status": {"containerStatuses": [status]}}
+
+
+def test_a_container_that_crashed_has_started() -> None:
+    """Also while it waits for its next start."""
+    crashed = pod(BACK_OFF, {"reason": "Error", "exitCode": 137})
+    assert has_started(crashed)
+    assert cannot_start(crashed, []) is None
+
+
+def test_a_container_that_never_ran_has_not_started() -> None:
+    """The kubelet tries again, but what the runtime said will not change."""
+    never = pod(BACK_OFF, {"reason": "StartError", "message": "hook #0: exit status 1"})
+    assert not has_started(never)
+    assert "StartError: hook #0: exit status 1" in str(cannot_start(never, []))
