@@ -153,6 +153,56 @@ def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[s
     return {**spec, "containerEdits": {**spec["containerEdits"], "hooks": [hook]}}
 
 
+_HOOK = """\
+state=$(cat)
+of() { echo "$state" | sed -n "s/.*\\"io.kubernetes.cri.$1\\": *\\"\\([^\\"]*\\)\\".*/\\1/p"; }
+pod=$(of sandbox-id) name=$(of container-name)
+mkdir -p "/run/reference-faults/$0/running" "/run/reference-faults/$0/started"
+cd "/run/reference-faults/$0"
+beside() { ls running | grep "^$pod" | grep -v "^$pod.$name$"; }
+"""
+"""A shell's view of the container that it is a hook of, and of others with the same claim."""
+_ENDED = 'rm -f "running/$pod.$name"'
+
+
+def _watched(spec: dict[str, Any], start: str, end: str = _ENDED) -> dict[str, Any]:
+    """Run a script at the start of each container with the claim, and another at its end.
+
+    Args:
+        spec: the claim's CDI specification.
+        start: the first script; what it prints to stderr is told where it fails.
+        end: the other one.
+    """
+    uid = spec["devices"][0]["name"][:36]
+    noted = 'echo >> "started/$pod.$name"; touch "running/$pod.$name"'
+    hooks = [
+        {"hookName": when, "path": "/bin/sh", "args": ["sh", "-c", _HOOK + what, uid]}
+        for when, what in (("createRuntime", f"{start}\n{noted}"), ("poststop", end))
+    ]
+    return {**spec, "containerEdits": {**spec["containerEdits"], "hooks": hooks}}
+
+
+@fault("one-container-of-a-pod", Point.INJECT)
+def _one_container_of_a_pod(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Does not let a container start while another one of its pod runs with the same claim."""
+    return _watched(spec, "if beside >&2; then echo runs with this claim >&2; exit 1; fi")
+
+
+@fault("no-restart-beside-another", Point.INJECT)
+def _no_restart_beside_another(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Does not let a container start again while another one of its pod runs with the same
+    claim."""
+    again = '[ -e "started/$pod.$name" ]'
+    return _watched(spec, f"if {again} && beside >&2; then echo runs already >&2; exit 1; fi")
+
+
+@fault("two-starts-a-container", Point.INJECT)
+def _two_starts_a_container(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Lets a container start twice, and never again."""
+    starts = 'cat "started/$pod.$name" 2>/dev/null | wc -l'
+    return _watched(spec, f"if [ $({starts}) -ge 2 ]; then echo started twice >&2; exit 1; fi")
+
+
 @fault("forgets-after-restart", Point.RESTORE)
 def _forgets_after_restart(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
     """After a restart the CDI specifications of prepared claims are gone, as after a reboot, and
