@@ -90,10 +90,6 @@ CUresult CUDAAPI cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags) 
   return allocate_host(context, MEMORY_HOST, pp, bytesize);
 }
 
-CUresult CUDAAPI cuMemAllocHost_v2(void **pp, size_t bytesize) {
-  return cuMemHostAlloc(pp, bytesize, 0);
-}
-
 CUresult CUDAAPI cuMemFreeHost(void *p) {
   REQUIRE_CONTEXT(context);
   return free_at((CUdeviceptr)p, 1u << MEMORY_HOST);
@@ -159,45 +155,4 @@ CUresult CUDAAPI cuMemGetAddressRange_v2(CUdeviceptr *pbase, size_t *psize, CUde
   if (pbase) *pbase = (CUdeviceptr)memory->base;
   if (psize) *psize = memory->size;
   return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr) {
-  REQUIRE_CONTEXT(context);
-  struct memory *memory = memory_at(ptr);
-  if (!data || !memory) return CUDA_ERROR_INVALID_VALUE;
-  switch ((int)attribute) {
-    case CU_POINTER_ATTRIBUTE_CONTEXT:
-      *(CUcontext *)data = (CUcontext)memory->context;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-      *(CUmemorytype *)data = is_host(memory) ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-      *(CUdeviceptr *)data = ptr;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-      if (!is_host(memory) && memory->kind != MEMORY_MANAGED) return CUDA_ERROR_INVALID_VALUE;
-      *(void **)data = (void *)ptr;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
-      *(unsigned *)data = memory->kind == MEMORY_MANAGED;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: {
-      // An importer may hide the exporting GPU (CUDA_VISIBLE_DEVICES); it then has no ordinal.
-      int ordinal = memory->device ? device_ordinal(memory->device) : -1;
-      *(int *)data = ordinal >= 0 ? ordinal : device_ordinal(memory->context->device);
-      return CUDA_SUCCESS;
-    }
-    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
-      *(bool *)data = memory->kind == MEMORY_DEVICE;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-      *(CUdeviceptr *)data = (CUdeviceptr)memory->base;
-      return CUDA_SUCCESS;
-    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-      *(size_t *)data = memory->size;
-      return CUDA_SUCCESS;
-    default:
-      return CUDA_ERROR_NOT_SUPPORTED;
-  }
 }

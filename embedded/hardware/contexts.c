@@ -31,11 +31,10 @@ static struct context *context_of(CUcontext handle) {
   return context && !context->destroyed ? context : NULL;
 }
 
-static struct context *make(struct device *device, unsigned flags, bool primary) {
+static struct context *make(struct device *device, bool primary) {
   struct context *context = calloc(1, sizeof *context);
   if (!context) return NULL;
   context->device = device;
-  context->flags = flags;
   context->references = primary ? 0 : 1;
   context->primary = primary;
   context->limits[CU_LIMIT_STACK_SIZE] = 1024;
@@ -54,10 +53,11 @@ static void destroy(struct context *context) {
 
 CUresult CUDAAPI cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev) {
   REQUIRE_DEVICE(device, dev);
+  (void)flags;  // how the CPU waits for the GPU
   if (!pctx) return CUDA_ERROR_INVALID_VALUE;
   if (stacked == STACK_SIZE) return CUDA_ERROR_OUT_OF_MEMORY;
   pthread_mutex_lock(&contexts_lock);
-  struct context *context = make(device, flags, false);
+  struct context *context = make(device, false);
   pthread_mutex_unlock(&contexts_lock);
   if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
   stack[stacked++] = context;
@@ -122,34 +122,10 @@ CUresult CUDAAPI cuCtxPopCurrent_v2(CUcontext *pctx) {
   return CUDA_SUCCESS;
 }
 
-// cuda.h: replaces the top of the stack; NULL pops it.
-CUresult CUDAAPI cuCtxSetCurrent(CUcontext ctx) {
-  REQUIRE_DRIVER();
-  struct context *context = ctx ? context_of(ctx) : NULL;
-  if (ctx && !context) return CUDA_ERROR_INVALID_CONTEXT;
-  if (stacked) stacked--;
-  if (context) stack[stacked++] = context;
-  return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuCtxGetCurrent(CUcontext *pctx) {
-  REQUIRE_DRIVER();
-  if (!pctx) return CUDA_ERROR_INVALID_VALUE;
-  *pctx = (CUcontext)top();
-  return CUDA_SUCCESS;
-}
-
 CUresult CUDAAPI cuCtxGetDevice(CUdevice *device) {
   REQUIRE_CONTEXT(context);
   if (!device) return CUDA_ERROR_INVALID_VALUE;
   *device = device_ordinal(context->device);
-  return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuCtxGetFlags(unsigned int *flags) {
-  REQUIRE_CONTEXT(context);
-  if (!flags) return CUDA_ERROR_INVALID_VALUE;
-  *flags = context->flags;
   return CUDA_SUCCESS;
 }
 
@@ -203,14 +179,6 @@ CUresult CUDAAPI cuCtxSetCacheConfig(CUfunc_cache config) {
   return config <= CU_FUNC_CACHE_PREFER_EQUAL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-// cuda.h: "If the current device does not support stream priorities … a 0 in both".
-CUresult CUDAAPI cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority) {
-  REQUIRE_CONTEXT(context);
-  if (leastPriority) *leastPriority = 0;
-  if (greatestPriority) *greatestPriority = 0;
-  return CUDA_SUCCESS;
-}
-
 // ---------------------------------------------------------------- peers
 
 CUresult CUDAAPI cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags) {
@@ -242,7 +210,7 @@ CUresult CUDAAPI cuCtxDisablePeerAccess(CUcontext peerContext) {
 static struct context *primary_of(struct device *device, bool wanted) {
   for (struct context *context = contexts; context; context = context->next)
     if (context->primary && context->device == device && !context->destroyed) return context;
-  return wanted ? make(device, 0, true) : NULL;
+  return wanted ? make(device, true) : NULL;
 }
 
 CUresult CUDAAPI cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev) {
@@ -265,34 +233,5 @@ CUresult CUDAAPI cuDevicePrimaryCtxRelease_v2(CUdevice dev) {
   pthread_mutex_unlock(&contexts_lock);
   if (!context) return CUDA_ERROR_INVALID_CONTEXT;
   if (last) destroy(context);
-  return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuDevicePrimaryCtxReset_v2(CUdevice dev) {
-  REQUIRE_DEVICE(device, dev);
-  pthread_mutex_lock(&contexts_lock);
-  struct context *context = primary_of(device, false);
-  pthread_mutex_unlock(&contexts_lock);
-  if (context) destroy(context);
-  return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags) {
-  REQUIRE_DEVICE(device, dev);
-  pthread_mutex_lock(&contexts_lock);
-  struct context *context = primary_of(device, true);
-  if (context) context->flags = flags;
-  pthread_mutex_unlock(&contexts_lock);
-  return context ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-}
-
-CUresult CUDAAPI cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active) {
-  REQUIRE_DEVICE(device, dev);
-  if (!flags || !active) return CUDA_ERROR_INVALID_VALUE;
-  pthread_mutex_lock(&contexts_lock);
-  struct context *context = primary_of(device, false);
-  *flags = context ? context->flags : 0;
-  *active = context && context->references > 0;
-  pthread_mutex_unlock(&contexts_lock);
   return CUDA_SUCCESS;
 }

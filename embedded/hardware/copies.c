@@ -40,18 +40,6 @@ CUresult CUDAAPI cuMemcpyDtoDAsync_v2(CUdeviceptr dst, CUdeviceptr src, size_t n
   return CUDA_SUCCESS;
 }
 
-// Unified addressing: each side may be a device's or the host's memory.
-CUresult CUDAAPI cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t n, CUstream stream) {
-  REQUIRE_STREAM(stream);
-  REQUIRE_CONTEXT(context);
-  if (!n) return CUDA_SUCCESS;
-  if (!dst || !src) return CUDA_ERROR_INVALID_VALUE;
-  if (memory_at(dst) && !covers(dst, n)) return CUDA_ERROR_INVALID_VALUE;
-  if (memory_at(src) && !covers(src, n)) return CUDA_ERROR_INVALID_VALUE;
-  memmove((void *)dst, (const void *)src, n);
-  return CUDA_SUCCESS;
-}
-
 // cuda.h: copying between devices needs no peer access; without it the driver goes over the host.
 CUresult CUDAAPI cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dstContext, CUdeviceptr src,
                                    CUcontext srcContext, size_t n, CUstream stream) {
@@ -68,9 +56,6 @@ CUresult CUDAAPI cuMemcpyDtoH_v2(void *dst, CUdeviceptr src, size_t n) {
 }
 CUresult CUDAAPI cuMemcpyDtoD_v2(CUdeviceptr dst, CUdeviceptr src, size_t n) {
   return cuMemcpyDtoDAsync_v2(dst, src, n, NULL);
-}
-CUresult CUDAAPI cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t n) {
-  return cuMemcpyAsync(dst, src, n, NULL);
 }
 CUresult CUDAAPI cuMemcpyPeer(CUdeviceptr dst, CUcontext dstContext, CUdeviceptr src,
                               CUcontext srcContext, size_t n) {

@@ -94,7 +94,6 @@ struct allocation_id memory_new_id(void);
 struct context {
   struct context *next;
   struct device *device;
-  unsigned flags;
   int references;  // of cuCtxAttach, or of cuDevicePrimaryCtxRetain
   bool primary;
   bool destroyed;

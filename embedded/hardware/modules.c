@@ -170,8 +170,6 @@ CUresult CUDAAPI cuModuleLoadDataEx(CUmodule *module, const void *image, unsigne
   return cuModuleLoadData(module, image);
 }
 
-SAME(cuModuleLoadFatBinary, cuModuleLoadData);
-
 CUresult CUDAAPI cuModuleLoad(CUmodule *module, const char *fname) {
   REQUIRE_CONTEXT(context);
   if (!module || !fname) return CUDA_ERROR_INVALID_VALUE;
@@ -192,13 +190,6 @@ CUresult CUDAAPI cuModuleUnload(CUmodule hmod) {
   if (!object_is(OBJECT_MODULE, hmod)) return CUDA_ERROR_INVALID_HANDLE;
   free(((struct module *)hmod)->image);
   object_destroy(OBJECT_MODULE, hmod);
-  return CUDA_SUCCESS;
-}
-
-CUresult CUDAAPI cuModuleGetLoadingMode(CUmoduleLoadingMode *mode) {
-  REQUIRE_DRIVER();
-  if (!mode) return CUDA_ERROR_INVALID_VALUE;
-  *mode = CU_MODULE_EAGER_LOADING;
   return CUDA_SUCCESS;
 }
 

@@ -20,12 +20,6 @@ CUresult CUDAAPI cuStreamCreate(CUstream *phStream, unsigned int Flags) {
   return CUDA_SUCCESS;
 }
 
-// cuda.h: a priority outside the range (here 0 to 0) is brought into it.
-CUresult CUDAAPI cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority) {
-  (void)priority;
-  return cuStreamCreate(phStream, flags);
-}
-
 CUresult CUDAAPI cuStreamDestroy_v2(CUstream hStream) {
   REQUIRE_DRIVER();
   return object_destroy(OBJECT_STREAM, hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
