@@ -79,14 +79,12 @@ class Baseline:
         )
 
 
-def load(path: Path | None) -> Baseline | None:
-    """Read the run that an option names; None where it names none.
+def load(path: Path) -> Baseline:
+    """Read the run that an option names.
 
     Raises:
         OptionError: it has no results that this suite can read.
     """
-    if path is None:
-        return None
     try:
         record, facts = results.read(path)
     except results.ResultsError as error:

@@ -14,19 +14,18 @@ from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, hos
 from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
 from harness.scenario.run import Run, new_run_id
-from harness.session import environment, manifests, plan
+from harness.session import environment
 from harness.session.cleanup import clean_up, delete_command
 from harness.session.clusters import Clusters
 from harness.session.judgement import Ending, interrupted, judged, passed
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
-from harness.session.sweep import sweep
 from harness.verdict.expect import Inventory, accept_known, judge_known, written
 from harness.verdict.expect import judged as judged_inventory
 from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
-from reports import baseline, folder, summary
+from reports import folder, summary
 from reports.facts import Facts
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
@@ -92,7 +91,11 @@ class Session:
         """What stands below the findings: verdict and files."""
         self.swept: Exit | None = None
         """How a run ended that was only to sweep."""
-        self._baseline = baseline.load(options.baseline)
+        self._baseline = None
+        if options.baseline is not None:
+            from reports import baseline  # noqa: PLC0415 - no other run needs it
+
+            self._baseline = baseline.load(options.baseline)
         self._root = root
         self._began = dt.datetime.now(dt.UTC)
         self._run: Run | None = None
@@ -111,6 +114,8 @@ class Session:
 
     def show_plan(self) -> None:
         """Show what would be done; of a cluster at most its version and API are asked for."""
+        from harness.session import plan  # noqa: PLC0415 - no other run needs it
+
         self.say("")
         for line in plan.lines(
             self.options,
@@ -127,6 +132,8 @@ class Session:
         Raises:
             OptionError: there is none of that name, or its driver is not known.
         """
+        from harness.session import manifests  # noqa: PLC0415 - no other run needs it
+
         self.say(manifests.shown(MANIFESTS, self.options, self.selection.profile))
 
     # Start
@@ -198,6 +205,8 @@ class Session:
 
     def sweep(self) -> None:
         """Only remove what runs that were killed left in the cluster, and say what."""
+        from harness.session.sweep import sweep  # noqa: PLC0415 - no other run needs it
+
         try:
             kube, cluster = self._clusters.connect()
             self.say(f"\nCLUSTER  {cluster.description}")
