@@ -25,6 +25,8 @@ class Cause:
     text: str
     blame: Blame
     next: str = ""
+    when: str = ""
+    """A regular expression: what tells of it in an event (``reason: message``) or a message."""
 
 
 _CUDA: Mapping[int, Cause] = {
@@ -90,269 +92,207 @@ _NODE_AUTHORIZER = r"forbidden: User \W*system:node:|no relationship found betwe
 _UNREACHABLE = (
     "no such host|i/o timeout|connection refused|network is unreachable|TLS handshake|x509"
 )
+_ALREADY_SCHEDULED = "Scheduled"
+_NOT_SCHEDULED = "FailedScheduling"
 TAINTED = Cause(
     "the nodes with devices have taints that the pod does not tolerate",
     Blame.CLUSTER,
     "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints shows them;"
     " --dra-pod-patch or the profile can add tolerations",
+    when=rf"{_NOT_SCHEDULED}.*(untolerated taint|had taint)",
 )
 
-_ALREADY_SCHEDULED = "Scheduled"
-_NOT_SCHEDULED = "FailedScheduling"
-
-_EVENTS: tuple[tuple[re.Pattern[str], Cause], ...] = tuple(
-    (re.compile(pattern, re.DOTALL), cause)
-    for pattern, cause in (
-        # What refuses an object: the API server's own words.
-        (
-            r"(exceeded|failed) quota",
-            Cause(
-                "a quota of the namespace refuses the object",
-                Blame.CLUSTER,
-                "raise the ResourceQuota that the message names, or work in another namespace with"
-                " --dra-namespace",
-            ),
-        ),
-        (
-            r"violates PodSecurity",
-            Cause(
-                "the namespace's Pod Security Standard refuses the pod",
-                Blame.CLUSTER,
-                "see which fields the message names; --dra-pod-patch can change them",
-            ),
-        ),
-        (
-            r"failed calling webhook|failed to call webhook",
-            Cause(
-                "an admission webhook of the cluster cannot be reached, so the API server refuses"
-                " the object",
-                Blame.CLUSTER,
-                "repair the webhook that the message names, or exempt the run's namespaces from it",
-            ),
-        ),
-        (
-            r"admission webhook|ValidatingAdmissionPolicy|denied the request|denied request",
-            Cause(
-                "an admission policy of the cluster refuses the object",
-                Blame.CLUSTER,
-                "the message says what the policy wants; --dra-pod-patch can change pods, or exempt"
-                " the run's namespaces from the policy",
-            ),
-        ),
-        (
-            r"(maximum|minimum) (cpu|memory).* per (Container|Pod)",
-            Cause(
-                "a LimitRange of the namespace refuses the pod's requests or limits",
-                Blame.CLUSTER,
-                "--dra-pod-patch can change the pods' resources",
-            ),
-        ),
-        # What the node's part of DRA says.
-        (
-            r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
-            Cause(
-                "the driver is not registered with the node's kubelet: its pod does not run there,"
-                " or its registration failed",
-                Blame.DRIVER,
-                "see the driver's pod on the node, and the kubelet's folder plugins_registry",
-            ),
-        ),
-        (
-            r"FailedPrepareDynamicResources.*(DeadlineExceeded|deadline exceeded)",
-            Cause(
-                "the driver did not answer the kubelet's request to prepare the claim in time",
-                Blame.DRIVER,
-                "read the driver's log on the node: what does it wait for?",
-            ),
-        ),
-        (
-            rf"FailedPrepareDynamicResources(?!.*({_NODE_AUTHORIZER}))",
-            Cause(
-                "the driver refused or failed to prepare the claim on the node",
-                Blame.DRIVER,
-                "read the driver's log on the node; its message is in the event",
-            ),
-        ),
-        (
-            rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})",
-            Cause(
-                "the API server did not let the kubelet read the claim: its node authorizer did not"
-                " know yet that a pod of the node uses it; the driver was not asked",
-                Blame.CLUSTER,
-                "run the check again; the kubelet retries at the pod's next sync (60 to 90 s)",
-            ),
-        ),
-        (
-            r"unresolvable CDI device|CDI device injection failed",
-            Cause(
-                "the container runtime does not find the CDI device that the driver named: the"
-                " driver wrote no CDI specification, or not where the runtime looks",
-                Blame.DRIVER,
-                "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
-            ),
-        ),
-        # The image.
-        (
-            r"Unable to retrieve some image pull secrets",
-            Cause(
-                "the image pull secret is not in the pod's namespace",
-                Blame.CLUSTER,
-                "create the secret that --dra-image-pull-secret names in the namespace of"
-                " --dra-namespace",
-            ),
-        ),
-        (
-            r"Failed to pull image.*(401|403|[Uu]nauthorized|denied|authorization failed)",
-            Cause(
-                "the registry does not let the node pull the workload image",
-                Blame.CLUSTER,
-                "give the nodes access to it, or name a secret with --dra-image-pull-secret",
-            ),
-        ),
-        (
-            rf"(Failed to pull|failed to resolve|Back-off pulling).*({_UNREACHABLE})",
-            Cause(
-                "the node cannot reach the registry of the workload image: name resolution, a"
-                " firewall or network policy, a proxy, or a certificate that it does not trust",
-                Blame.CLUSTER,
-                "pull the image on the node by hand (crictl pull), or push it to a registry that"
-                " the nodes reach and name it with --dra-image",
-            ),
-        ),
-        (
-            r"ErrImagePull|ImagePullBackOff|ErrImageNeverPull|InvalidImageName|Failed to pull",
-            Cause(
-                "the node cannot pull the workload image",
-                Blame.CLUSTER,
-                "push the image where the nodes can pull it and name it with --dra-image",
-            ),
-        ),
-        # What the scheduler says.
-        (
-            rf"{_NOT_SCHEDULED}.*CEL runtime error",
-            Cause(
-                "a selector of the claim or its DeviceClass asks for an attribute that a device"
-                " does not have",
-                Blame.SUITE,
-                "compare the expression in the message with kubectl get resourceslices -o yaml; the"
-                " profile names the attributes",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*device class \S+ does not exist",
-            Cause(
-                "the DeviceClass that the claim names is gone",
-                Blame.CLUSTER,
-                "kubectl get deviceclasses; install the driver's chart completely",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*untolerated taint.*node\.kubernetes\.io/(not-ready|unreachable)",
-            Cause(
-                "no node is Ready: the taints in the message are those of nodes that are not",
-                Blame.CLUSTER,
-                "kubectl describe nodes says why they are not Ready",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*(untolerated taint|had taint)",
-            TAINTED,
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*(cannot allocate all claims|resourceclaim)",
-            Cause(
-                "the scheduler finds no node with enough free devices that match the claim",
-                Blame.CLUSTER,
-                "see which claims hold devices: kubectl get resourceclaims --all-namespaces",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*node affinity/selector",
-            Cause(
-                "no node fits the pod's node selector",
-                Blame.CLUSTER,
-                "compare --dra-node-selector with kubectl get nodes --show-labels",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*were unschedulable",
-            Cause(
-                "the nodes with devices are cordoned",
-                Blame.CLUSTER,
-                "kubectl uncordon NODE, or wait until its maintenance has ended",
-            ),
-        ),
-        (
-            rf"{_NOT_SCHEDULED}.*Insufficient (cpu|memory|ephemeral-storage)",
-            Cause(
-                "the nodes with devices have too little CPU or memory left for the pod",
-                Blame.CLUSTER,
-                "free some, or ask for less with --dra-pod-patch",
-            ),
-        ),
-        (
-            _NOT_SCHEDULED,
-            Cause(
-                "no node fits the pod; the message says why",
-                Blame.CLUSTER,
-                "--dra-pod-patch can add tolerations and resources",
-            ),
-        ),
-        # What the node says.
-        (
-            r"NodeNotReady|Node is not ready|NodeStatusUnknown",
-            Cause(
-                "the pod's node is no longer Ready",
-                Blame.CLUSTER,
-                "kubectl describe node NODE says since when and why",
-            ),
-        ),
-        (
-            r"FailedCreatePodSandBox.*[Nn]etwork ?[Pp]olic",
-            Cause(
-                "the node's network plugin cannot set up the network policies of the pod",
-                Blame.CLUSTER,
-                "see the log of the network plugin on the node",
-            ),
-        ),
-        (
-            r"FailedCreatePodSandBox|FailedMount|NetworkNotReady",
-            Cause(
-                "the node cannot set up the pod (sandbox, network or volumes), before any device is"
-                " involved",
-                Blame.CLUSTER,
-                "the message is the kubelet's: kubectl describe pod, and the kubelet's log",
-            ),
-        ),
-        (
-            r"error running createContainer hook.*permission denied",
-            Cause(
-                "a pod with a user namespace of its own cannot execute the driver's hook: the hook"
-                " lies in the kubelet's folder for plugins, which has mode 0750",
-                Blame.DRIVER,
-                "pods without hostUsers: false do start; the driver should keep its hook where"
-                " every user can execute it",
-            ),
-        ),
-        (
-            r"failed to create containerd task|failed to create shim|OCI runtime",
-            Cause(
-                "the container runtime cannot start the container; with a claim the usual reason is"
-                " a device node, mount or hook of the CDI specification that does not work",
-                Blame.DRIVER,
-                "the runtime's message is in the event",
-            ),
-        ),
-        (
-            r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
-            Cause(
-                "the pod was evicted",
-                Blame.CLUSTER,
-                "kubectl get events in the pod's namespace says by whom; then run the check again",
-            ),
-        ),
-    )
+_EVENTS = (
+    # What refuses an object: the API server's own words.
+    Cause(
+        "a quota of the namespace refuses the object",
+        Blame.CLUSTER,
+        "raise the ResourceQuota that the message names, or work in another namespace with"
+        " --dra-namespace",
+        when=r"(exceeded|failed) quota",
+    ),
+    Cause(
+        "the namespace's Pod Security Standard refuses the pod",
+        Blame.CLUSTER,
+        "see which fields the message names; --dra-pod-patch can change them",
+        when=r"violates PodSecurity",
+    ),
+    Cause(
+        "an admission webhook of the cluster cannot be reached, so the API server refuses the"
+        " object",
+        Blame.CLUSTER,
+        "repair the webhook that the message names, or exempt the run's namespaces from it",
+        when=r"failed calling webhook|failed to call webhook",
+    ),
+    Cause(
+        "an admission policy of the cluster refuses the object",
+        Blame.CLUSTER,
+        "the message says what the policy wants; --dra-pod-patch can change pods, or exempt the"
+        " run's namespaces from the policy",
+        when=r"admission webhook|ValidatingAdmissionPolicy|denied the request|denied request",
+    ),
+    Cause(
+        "a LimitRange of the namespace refuses the pod's requests or limits",
+        Blame.CLUSTER,
+        "--dra-pod-patch can change the pods' resources",
+        when=r"(maximum|minimum) (cpu|memory).* per (Container|Pod)",
+    ),
+    # What the node's part of DRA says.
+    Cause(
+        "the driver is not registered with the node's kubelet: its pod does not run there, or its"
+        " registration failed",
+        Blame.DRIVER,
+        "see the driver's pod on the node, and the kubelet's folder plugins_registry",
+        when=r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+    ),
+    Cause(
+        "the driver did not answer the kubelet's request to prepare the claim in time",
+        Blame.DRIVER,
+        "read the driver's log on the node: what does it wait for?",
+        when=r"FailedPrepareDynamicResources.*(DeadlineExceeded|deadline exceeded)",
+    ),
+    Cause(
+        "the driver refused or failed to prepare the claim on the node",
+        Blame.DRIVER,
+        "read the driver's log on the node; its message is in the event",
+        when=rf"FailedPrepareDynamicResources(?!.*({_NODE_AUTHORIZER}))",
+    ),
+    Cause(
+        "the API server did not let the kubelet read the claim: its node authorizer did not know"
+        " yet that a pod of the node uses it; the driver was not asked",
+        Blame.CLUSTER,
+        "run the check again; the kubelet retries at the pod's next sync (60 to 90 s)",
+        when=rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})",
+    ),
+    Cause(
+        "the container runtime does not find the CDI device that the driver named: the driver wrote"
+        " no CDI specification, or not where the runtime looks",
+        Blame.DRIVER,
+        "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
+        when=r"unresolvable CDI device|CDI device injection failed",
+    ),
+    # The image.
+    Cause(
+        "the image pull secret is not in the pod's namespace",
+        Blame.CLUSTER,
+        "create the secret that --dra-image-pull-secret names in the namespace of --dra-namespace",
+        when=r"Unable to retrieve some image pull secrets",
+    ),
+    Cause(
+        "the registry does not let the node pull the workload image",
+        Blame.CLUSTER,
+        "give the nodes access to it, or name a secret with --dra-image-pull-secret",
+        when=r"Failed to pull image.*(401|403|[Uu]nauthorized|denied|authorization failed)",
+    ),
+    Cause(
+        "the node cannot reach the registry of the workload image: name resolution, a firewall or"
+        " network policy, a proxy, or a certificate that it does not trust",
+        Blame.CLUSTER,
+        "pull the image on the node by hand (crictl pull), or push it to a registry that the nodes"
+        " reach and name it with --dra-image",
+        when=rf"(Failed to pull|failed to resolve|Back-off pulling).*({_UNREACHABLE})",
+    ),
+    Cause(
+        "the node cannot pull the workload image",
+        Blame.CLUSTER,
+        "push the image where the nodes can pull it and name it with --dra-image",
+        when=r"ErrImagePull|ImagePullBackOff|ErrImageNeverPull|InvalidImageName|Failed to pull",
+    ),
+    # What the scheduler says.
+    Cause(
+        "a selector of the claim or its DeviceClass asks for an attribute that a device does not"
+        " have",
+        Blame.SUITE,
+        "compare the expression in the message with kubectl get resourceslices -o yaml; the profile"
+        " names the attributes",
+        when=rf"{_NOT_SCHEDULED}.*CEL runtime error",
+    ),
+    Cause(
+        "the DeviceClass that the claim names is gone",
+        Blame.CLUSTER,
+        "kubectl get deviceclasses; install the driver's chart completely",
+        when=rf"{_NOT_SCHEDULED}.*device class \S+ does not exist",
+    ),
+    Cause(
+        "no node is Ready: the taints in the message are those of nodes that are not",
+        Blame.CLUSTER,
+        "kubectl describe nodes says why they are not Ready",
+        when=rf"{_NOT_SCHEDULED}.*untolerated taint.*node\.kubernetes\.io/(not-ready|unreachable)",
+    ),
+    TAINTED,
+    Cause(
+        "the scheduler finds no node with enough free devices that match the claim",
+        Blame.CLUSTER,
+        "see which claims hold devices: kubectl get resourceclaims --all-namespaces",
+        when=rf"{_NOT_SCHEDULED}.*(cannot allocate all claims|resourceclaim)",
+    ),
+    Cause(
+        "no node fits the pod's node selector",
+        Blame.CLUSTER,
+        "compare --dra-node-selector with kubectl get nodes --show-labels",
+        when=rf"{_NOT_SCHEDULED}.*node affinity/selector",
+    ),
+    Cause(
+        "the nodes with devices are cordoned",
+        Blame.CLUSTER,
+        "kubectl uncordon NODE, or wait until its maintenance has ended",
+        when=rf"{_NOT_SCHEDULED}.*were unschedulable",
+    ),
+    Cause(
+        "the nodes with devices have too little CPU or memory left for the pod",
+        Blame.CLUSTER,
+        "free some, or ask for less with --dra-pod-patch",
+        when=rf"{_NOT_SCHEDULED}.*Insufficient (cpu|memory|ephemeral-storage)",
+    ),
+    Cause(
+        "no node fits the pod; the message says why",
+        Blame.CLUSTER,
+        "--dra-pod-patch can add tolerations and resources",
+        when=_NOT_SCHEDULED,
+    ),
+    # What the node says.
+    Cause(
+        "the pod's node is no longer Ready",
+        Blame.CLUSTER,
+        "kubectl describe node NODE says since when and why",
+        when=r"NodeNotReady|Node is not ready|NodeStatusUnknown",
+    ),
+    Cause(
+        "the node's network plugin cannot set up the network policies of the pod",
+        Blame.CLUSTER,
+        "see the log of the network plugin on the node",
+        when=r"FailedCreatePodSandBox.*[Nn]etwork ?[Pp]olic",
+    ),
+    Cause(
+        "the node cannot set up the pod (sandbox, network or volumes), before any device is"
+        " involved",
+        Blame.CLUSTER,
+        "the message is the kubelet's: kubectl describe pod, and the kubelet's log",
+        when=r"FailedCreatePodSandBox|FailedMount|NetworkNotReady",
+    ),
+    Cause(
+        "a pod with a user namespace of its own cannot execute the driver's hook: the hook lies in"
+        " the kubelet's folder for plugins, which has mode 0750",
+        Blame.DRIVER,
+        "pods without hostUsers: false do start; the driver should keep its hook where every user"
+        " can execute it",
+        when=r"error running createContainer hook.*permission denied",
+    ),
+    Cause(
+        "the container runtime cannot start the container; with a claim the usual reason is a"
+        " device node, mount or hook of the CDI specification that does not work",
+        Blame.DRIVER,
+        "the runtime's message is in the event",
+        when=r"failed to create containerd task|failed to create shim|OCI runtime",
+    ),
+    Cause(
+        "the pod was evicted",
+        Blame.CLUSTER,
+        "kubectl get events in the pod's namespace says by whom; then run the check again",
+        when=r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
+    ),
 )
+"""The causes that an event or a message can tell of; the first that matches counts."""
 
 SCHEDULER_SILENT = Cause(
     "no scheduler has reported anything about the pod: the scheduler is stopped, far behind, or not"
@@ -420,9 +360,7 @@ def of_events(events: Iterable[Object]) -> Cause | None:
         for event in listed
         if event.get("reason") != _NOT_SCHEDULED or _about(event) not in scheduled
     ]
-    return next(
-        (cause for pattern, cause in _EVENTS if any(pattern.search(line) for line in lines)), None
-    )
+    return of_text(*lines)
 
 
 def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> Finding:
@@ -454,9 +392,12 @@ def _about(event: Object) -> str:
     return str((event.get("involvedObject") or {}).get("uid"))
 
 
-def of_text(text: str) -> Cause | None:
-    """Find the likely cause in a refusal of the API server or in a container's state."""
-    return next((cause for pattern, cause in _EVENTS if pattern.search(text)), None)
+def of_text(*texts: str) -> Cause | None:
+    """Find the likely cause in refusals of the API server, or in a container's state."""
+    for cause in _EVENTS:
+        if any(re.search(cause.when, text, re.DOTALL) for text in texts):
+            return cause
+    return None
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:
