@@ -17,14 +17,13 @@ from harness.verdict.outcome import (
     BASELINE_AREA,
     HYGIENE_AREA,
     PREFLIGHT_AREA,
-    Outcome,
     Record,
     Result,
     inconclusive_areas,
 )
 from harness.verdict.table import Table
 from reports.facts import Facts
-from reports.words import WORDS, clean, counts, judged, meaning, untested
+from reports.words import WORDS, clean, counts, judged, meaning, skips, untested
 
 NAME = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -103,44 +102,40 @@ def render(record: Record, facts: Facts) -> str:
     templates.filters["uuids"] = _uuids
     shown = _shown(record)
     of_driver, others = record.by_subject()
+    numbers = Counter(result.outcome for result in of_driver)
     page = templates.get_template("report.html.j2").render(
         record=record,
         facts=facts,
         verdict=record.verdict().value,
         meaning=meaning(record, facts),
         started=facts.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
-        counts=[
-            (outcome.value, sum(one.outcome is outcome for one in of_driver), word)
-            for outcome, word in WORDS.items()
-        ],
+        counts=[(outcome.value, numbers[outcome], word) for outcome, word in WORDS.items()],
         judged=judged(of_driver, "the driver"),
         others=counts(others) if others else "",
         total=len(record.checks()),
         highlights=highlights(record, facts),
-        findings=sorted(
-            (one for one in shown if one.explained),
-            key=lambda one: _WORST_FIRST.index(one.kind),
-        ),
+        findings=[
+            one for kind in _WORST_FIRST for one in shown if one.explained and one.kind == kind
+        ],
         notes=_notes(record, facts),
-        skips=Counter(
-            one.headline for one in record.checks() if one.outcome is Outcome.SKIP
-        ).most_common(),
+        skips=skips(record),
         areas=_areas(shown),
         options=facts.given(),
         environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
         nodes=_records(record.environment.get("nodes")),
-        gpus=[_brief(gpu) for gpu in _records(record.environment.get("gpus"))],
+        gpus=list(map(_brief, _records(record.environment.get("gpus")))),
         suite=record.environment.get("suite") or {},
     )
     return clean(page)
 
 
 def _shown(record: Record) -> list[Shown]:
-    shown, describe = [], set()
+    shown: list[Shown] = []
+    known: set[tuple[str, str]] = set()
     for number, result in enumerate(record.results, 1):
         key = (result.id or result.case, result.word)
-        shown.append(Shown(result, f"case-{number}", result.word, first=key not in describe))
-        describe.add(key)
+        shown.append(Shown(result, f"case-{number}", result.word, first=key not in known))
+        known.add(key)
     return shown
 
 
@@ -152,8 +147,8 @@ def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
         ("driver", facts.driver),
         ("image", ", ".join(_images(record.environment))),
         ("GPUs", ", ".join(f"{n} x {name}" for name, n in counted.items()) or facts.product),
-        ("GPU driver", ", ".join(_published(gpus, "driverVersion"))),
-        ("CUDA", ", ".join(_published(gpus, "cudaDriverVersion"))),
+        ("GPU driver", _published(gpus, "driverVersion")),
+        ("CUDA", _published(gpus, "cudaDriverVersion")),
         ("Kubernetes", facts.kubernetes),
         ("DRA API", f"resource.k8s.io/{facts.dra_api}" if facts.dra_api else ""),
         ("run", facts.run_id),
@@ -166,16 +161,14 @@ def _images(environment: Mapping[str, Any]) -> list[str]:
     return sorted({str(entry.get("image")) for entry in found if entry.get("image")})
 
 
-def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> list[str]:
-    """List the values of an attribute, with the driver's domain before its name or without."""
-    return sorted(
-        {
-            str(value)
-            for gpu in gpus
-            for name, value in (gpu.get("attributes") or {}).items()
-            if name.rsplit("/", 1)[-1] == attribute
-        }
-    )
+def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> str:
+    """Name the values of an attribute, with the driver's domain before its name or without."""
+    found: set[str] = set()
+    for gpu in gpus:
+        for name, value in (gpu.get("attributes") or {}).items():
+            if name.rsplit("/", 1)[-1] == attribute:
+                found.add(str(value))
+    return ", ".join(sorted(found))
 
 
 def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
@@ -183,8 +176,9 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     notes = [("ended early", record.interrupted), ("a part of the checks", record.narrowed)]
     if not record.preflight_failed():
         notes += [("untested", untested(area)) for area in inconclusive_areas(record.checks())]
-    audit = [one for one in record.results if one.area == HYGIENE_AREA and not one.red]
-    notes += [(one.id, one.headline) for one in audit]
+    for one in record.results:
+        if one.area == HYGIENE_AREA and not one.red:
+            notes.append((one.id, one.headline))
     notes += [("left in the cluster", left) for left in record.leftovers]
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
     return [(title, text) for title, text in notes if text]
@@ -212,8 +206,8 @@ def _records(value: object) -> list[Mapping[str, Any]]:
 
 def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a GPU the attributes that have a column of their own."""
-    describe = (gpu.get("uuid"), gpu.get("product"))
-    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in describe}
+    shown = (gpu.get("uuid"), gpu.get("product"))
+    attributes = {k: v for k, v in (gpu.get("attributes") or {}).items() if v not in shown}
     return {**gpu, "attributes": attributes}
 
 

@@ -65,7 +65,7 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
             },
         },
         "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
-        "counts": {outcome.value: record.count(outcome) for outcome in Outcome},
+        "counts": _counts(record),
         "results": [_result(result) for result in record.results],
         "tables": [dataclasses.asdict(table) for table in record.tables],
         "environment": dict(record.environment),
@@ -74,6 +74,11 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         "properties": dict(facts.properties),
         "files": {"junit": str(facts.junit), "events": str(facts.folder / "events.jsonl")},
     }
+
+
+def _counts(record: Record) -> dict[str, int]:
+    counts = record.counts()
+    return {outcome.value: counts[outcome] for outcome in Outcome}
 
 
 def _result(result: Result) -> dict[str, Any]:
@@ -180,8 +185,7 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
         verdict_then=found.verdict if found.rules != RULES else None,
     )
     said = {"verdict": found.verdict.value, "counts": found.counts}
-    counts = {outcome.value: record.count(outcome) for outcome in Outcome}
-    for name, amounts in (("verdict", record.verdict().value), ("counts", counts)):
+    for name, amounts in (("verdict", record.verdict().value), ("counts", _counts(record))):
         if said[name] != amounts:
             raise ResultsError(
                 f"{name} is {said[name]!r}, but its results amount to {amounts!r}: it was edited"

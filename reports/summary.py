@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from harness.verdict.finding import HEAD_CHARACTERS, Finding, counted, headline, one_line, text_of
-from harness.verdict.outcome import Outcome, Record, Result, inconclusive_areas
+from harness.verdict.outcome import Record, Result, inconclusive_areas
 from reports import html, results
 from reports.facts import Facts
-from reports.words import alike, counts, judged, meaning, untested
+from reports.words import alike, counts, judged, meaning, skips, untested
 
 FORMS_IN_A_LINE = 3
 """How many forms of a check one line names; the rest is counted."""
@@ -46,8 +45,7 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         yield f" {_line(group)}{party}"
         if finding and group[0].advice:
             yield from _of_advice(group[0], finding)
-    reasons = Counter(r.headline for r in record.checks() if r.outcome is Outcome.SKIP)
-    for reason, times in reasons.most_common():
+    for reason, times in skips(record):
         yield f" SKIPPED {counted(times, 'case')}: {reason}"
     for table in record.tables:
         if table.sentence:

@@ -31,11 +31,17 @@ def clean(text: str) -> str:
 def counts(results: Iterable[Result]) -> str:
     """Say how many cases ended how, as ``1 case failed, 3 passed``; outcomes of none left out."""
     numbers = Counter(result.outcome for result in results)
-    said = [(numbers[outcome], word) for outcome, word in WORDS.items() if numbers[outcome]]
-    if not said:
-        return "no case"
-    (number, word), *others = said
-    return ", ".join([f"{counted(number, 'case')} {word}", *(f"{n} {w}" for n, w in others)])
+    said: list[str] = []
+    for outcome, word in WORDS.items():
+        if number := numbers[outcome]:
+            said.append(f"{number if said else counted(number, 'case')} {word}")
+    return ", ".join(said) or "no case"
+
+
+def skips(record: Record) -> list[tuple[str, int]]:
+    """List why cases were skipped, each reason with how many were, the most frequent first."""
+    reasons = (one.headline for one in record.checks() if one.outcome is Outcome.SKIP)
+    return Counter(reasons).most_common()
 
 
 def judged(results: Iterable[Result], what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -170,8 +171,9 @@ class Record:
     def add(self, *results: Result) -> None:
         """Add some; the same case cannot end twice."""
         for result in results:
-            if any(result.case == other.case for other in self.results):
-                raise ValueError(f"{result.case} has two results")
+            for other in self.results:
+                if result.case == other.case:
+                    raise ValueError(f"{result.case} has two results")
             self.results.append(result)
 
     def add_table(self, table: Table) -> None:
@@ -194,42 +196,40 @@ class Record:
 
     def by_subject(self) -> tuple[list[Result], list[Result]]:
         """Answer the checks that judge the driver, and those that judge something else."""
-        checks = self.checks()
-        return (
-            [result for result in checks if result.judges_driver],
-            [result for result in checks if not result.judges_driver],
-        )
+        of_driver: list[Result] = []
+        others: list[Result] = []
+        for result in self.checks():
+            (of_driver if result.judges_driver else others).append(result)
+        return of_driver, others
 
-    def judged(self) -> list[Result]:
-        """List what the verdict rests on: the checks and the run-wide invariants."""
-        return [*self.checks(), *(r for r in self.results if r.area == INVARIANTS_AREA)]
+    def counts(self) -> Counter[Outcome]:
+        """How many checks ended how."""
+        return Counter(result.outcome for result in self.checks())
 
-    def count(self, outcome: Outcome) -> int:
-        """How many checks ended so."""
-        return sum(result.outcome is outcome for result in self.checks())
+    def is_red(self, area: str) -> bool:
+        """Whether a case of an area is neither passed nor skipped."""
+        return any(result.red for result in self.results if result.area == area)
 
     def preflight_failed(self) -> bool:
         """Whether the run ended before its first check."""
-        return any(r.area == PREFLIGHT_AREA and r.red for r in self.results)
-
-    def regressed(self) -> bool:
-        """Whether something is worse than in the run that this one was compared with."""
-        return any(r.area == BASELINE_AREA and r.red for r in self.results)
+        return self.is_red(PREFLIGHT_AREA)
 
     def verdict(self) -> Verdict:
-        """Judge the driver; a run that was judged by other rules keeps its verdict."""
+        """Judge the driver; a run that was judged by other rules keeps its verdict.
+
+        It rests on the checks and the run-wide invariants.
+        """
         if self.verdict_then is not None:
             return self.verdict_then
-        checks, judged = self.checks(), self.judged()
-        if any(r.outcome is Outcome.FAIL for r in judged):
+        counts = self.counts()
+        judged = {*counts, *(r.outcome for r in self.results if r.area == INVARIANTS_AREA)}
+        if Outcome.FAIL in judged:
             return Verdict.NONCONFORMANT
-        decided = any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in checks)
-        if self.preflight_failed() or self.interrupted or inconclusive_areas(checks) or not decided:
+        undecided = not counts[Outcome.PASS] or bool(inconclusive_areas(self.checks()))
+        if self.preflight_failed() or self.interrupted or undecided or Outcome.ERROR in judged:
             return Verdict.INCONCLUSIVE
-        if any(r.outcome is Outcome.ERROR for r in judged):
-            return Verdict.INCONCLUSIVE
-        skipped = any(r.outcome is Outcome.SKIP for r in checks)
-        return Verdict.PARTIAL if skipped or self.narrowed else Verdict.CONFORMANT
+        partial = bool(counts[Outcome.SKIP] or self.narrowed)
+        return Verdict.PARTIAL if partial else Verdict.CONFORMANT
 
     def exit_code(self, pytest_code: int) -> int:
         """Choose the first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
@@ -242,21 +242,20 @@ class Record:
             return Exit.FAILED
         if verdict is Verdict.INCONCLUSIVE:
             return Exit.INCONCLUSIVE
-        if self.regressed():
+        if self.is_red(BASELINE_AREA):
             return Exit.REGRESSION
-        if self.leftovers or any(r.area == HYGIENE_AREA and r.red for r in self.results):
+        if self.leftovers or self.is_red(HYGIENE_AREA):
             return Exit.LEFTOVERS
         return pytest_code  # 1 when something failed that is no check
 
 
 def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
     """List the areas in which no check passed or failed, though not all are unsupported here."""
-    areas: dict[str, list[Result]] = {}
+    decided: set[str] = set()
+    open_ones: set[str] = set()
     for result in checks:
-        areas.setdefault(result.area, []).append(result)
-    return sorted(
-        area
-        for area, results in areas.items()
-        if not any(r.outcome in (Outcome.PASS, Outcome.FAIL) for r in results)
-        if not all(r.skip is SkipKind.UNSUPPORTED for r in results)
-    )
+        if result.outcome in (Outcome.PASS, Outcome.FAIL):
+            decided.add(result.area)
+        elif result.skip is not SkipKind.UNSUPPORTED:
+            open_ones.add(result.area)
+    return sorted(open_ones - decided)
