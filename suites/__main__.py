@@ -17,6 +17,7 @@ from harness.checks.check import Check, check_of
 from harness.cluster.yaml_file import YamlFileError
 from harness.options import Impact
 from suites import requirements
+from suites.pages import written
 
 SUITES = Path(__file__).parent
 LOCK = SUITES / "checks.lock"
@@ -79,44 +80,7 @@ def lock_problems(known: list[Check], released: str) -> list[str]:
 
 def page(known: list[Check]) -> str:
     """The page for people."""
-    text = [
-        "# The checks",
-        "",
-        "Written by `python -m suites` from the checks themselves; a test keeps it up to date.",
-        "",
-        "*Level*: 0 read-only, 1 KEP-5970, 2 allocation, sharing, lifecycle, 3 feature-gated,",
-        "4 CUDA and IPC, 5 node contract. *Impact*: what it does to the cluster; more than `none`",
-        "only with `--dra-allow`. *After*: checks that must have passed in the same form for this",
-        "one to say anything; else it is `skip: blocked by` the one that did not.",
-        "*Judges*: the [requirements](requirements.md) that it comes from.",
-    ]
-    for area in dict.fromkeys(check.area for check in known):
-        text += ["", f"## {area}"]
-        for check in (check for check in known if check.area == area):
-            judged = [
-                f"[{source}](requirements.md#{source.lower()})"
-                for source in requirements.sources(check)
-            ]
-            forms = ", ".join(
-                f"`{form.name}` ({impacts(form.scenario.impacts)})" for form in check.forms
-            )
-            text += [
-                "",
-                f"### {check.id} `{check.name}`",
-                "",
-                check.sentence,
-                "",
-                f"* {check.force}, level {check.level}, impact {impacts(check.impacts_of(None))}",
-                *([f"* forms and their impact: {forms}"] if forms else []),
-                *(
-                    ["* judges CUDA or this suite, not the driver"]
-                    if not check.judges_driver
-                    else []
-                ),
-                *([f"* after: {', '.join(check.after)}"] if check.after else []),
-                f"* judges: {', '.join(judged)}",
-            ]
-    return "\n".join(text) + "\n"
+    return written("checks.md.j2", known=known, impacts=impacts, sources=requirements.sources)
 
 
 def main() -> None:

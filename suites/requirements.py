@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.checks.check import Check
 from harness.cluster.yaml_file import Field, read
 from harness.options import DEEPEST_LEVEL
+from suites.pages import written
 
 FILE = Path(__file__).with_suffix(".yaml")
 PARTIES = (
@@ -107,37 +108,28 @@ def problems(catalogue: Catalogue, checks: Iterable[Check]) -> list[str]:
 def page(catalogue: Catalogue, checks: Iterable[Check]) -> str:
     """Write the page for people."""
     judges = _judges(checks)
+
+    def judged_by(requirement: Requirement) -> list[str]:
+        those = judges.get(requirement.id, [])
+        links = [f"[{one.id}](checks.md#{one.id.lower()}-{one.name})" for one in those]
+        return [*links, *requirement.also]
+
+    def counts(requirements: list[Requirement]) -> tuple[int, int, int, int]:
+        """How many there are, are judged, are planned, and are out of reach."""
+        open_ones = [one for one in requirements if not judged_by(one)]
+        planned = sum(one.unjudged.startswith(PLANNED) for one in open_ones)
+        every, unjudged = len(requirements), len(open_ones)
+        return every, every - unjudged, planned, unjudged - planned
+
     own = [requirement for requirement in catalogue.requirements if requirement.who[0] == "driver"]
-    others = [requirement for requirement in catalogue.requirements if requirement not in own]
-    text = [
-        "# What DRA asks",
-        "",
-        "Written by `python -m suites` from `suites/requirements.yaml` and the checks; a test",
-        "keeps it up to date.",
-        "",
-        "Each requirement is one sentence in our own words, with the places that it comes from and",
-        "the [checks](checks.md) that judge it. Where none does, or not all of it, it says so:",
-        "*planned*, or *out of reach* and why. PF-… are steps of [preflight](running.md), INV-…",
-        "the [invariants](what-a-run-does.md) that are watched all through a run. Levels are those",
-        "of checks. The number of a check is not always that of its requirement.",
-        "",
-        "| asked of | requirements | judged | planned | out of reach |",
-        "|---|---|---|---|---|",
-        _counts("a driver", own, judges),
-        _counts("others", others, judges),
-        "",
-        "## Asked of a driver",
-        "",
-        "Of a driver alone, or of a driver together with others.",
-        *_part(catalogue, own, judges),
-        "",
-        "## Asked of others",
-        "",
-        "Of Kubernetes, the container runtime, CUDA, whoever installs the driver, and this suite",
-        "itself. Where such a requirement is not met, the driver is not to blame.",
-        *_part(catalogue, others, judges),
-    ]
-    return "\n".join(text) + "\n"
+    return written(
+        "requirements.md.j2",
+        own=own,
+        others=[requirement for requirement in catalogue.requirements if requirement not in own],
+        groups=catalogue.groups,
+        counts=counts,
+        judged_by=judged_by,
+    )
 
 
 def _judges(checks: Iterable[Check]) -> dict[str, list[Check]]:
@@ -146,36 +138,6 @@ def _judges(checks: Iterable[Check]) -> dict[str, list[Check]]:
         for source in sources(check):
             judges.setdefault(source, []).append(check)
     return judges
-
-
-def _counts(name: str, requirements: list[Requirement], judges: Mapping[str, list[Check]]) -> str:
-    open_ones = [r for r in requirements if r.id not in judges and not r.also]
-    planned = sum(r.unjudged.startswith(PLANNED) for r in open_ones)
-    judged = len(requirements) - len(open_ones)
-    return f"| {name} | {len(requirements)} | {judged} | {planned} | {len(open_ones) - planned} |"
-
-
-def _part(
-    catalogue: Catalogue, requirements: list[Requirement], judges: Mapping[str, list[Check]]
-) -> Iterable[str]:
-    for group, title in catalogue.groups.items():
-        those = [requirement for requirement in requirements if requirement.group == group]
-        if those:
-            yield from ("", f"### {title}")
-        for requirement in those:
-            yield from _entry(requirement, judges.get(requirement.id, []))
-
-
-def _entry(requirement: Requirement, checks: list[Check]) -> Iterable[str]:
-    judges = [f"[{check.id}](checks.md#{check.id.lower()}-{check.name})" for check in checks]
-    links = [f"[{link.title}]({link.url})" for link in requirement.links]
-    yield from ("", f"#### {requirement.id}", "", requirement.must, "")
-    yield f"* {', '.join(requirement.who)}; level {requirement.level}"
-    if judges or requirement.also:
-        yield f"* judged by {', '.join([*judges, *requirement.also])}"
-    if requirement.unjudged:
-        yield f"* not judged: {requirement.unjudged}"
-    yield f"* from {', '.join(links)}"
 
 
 # Reading
