@@ -10,6 +10,11 @@ import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+
+import jinja2
 
 from harness.cluster.kinds import (
     ACCESS_REVIEW,
@@ -31,7 +36,7 @@ from harness.verdict.finding import counted
 ROLE = "dra-conformance"
 REVIEWS_AT_A_TIME = 8
 _ACCOUNT = "system:serviceaccount:"
-_RBAC = "rbac.authorization.k8s.io"
+_TEMPLATE = Path(__file__).with_name("rbac.yaml.j2")
 _OF_OWN = ("create", "get", "list", "watch", "delete")
 
 
@@ -122,7 +127,7 @@ def rules(
 def rights(of: Iterable[Rule], namespace: str) -> Iterator[Right]:
     """Each right that rules give, once: as needed, if one of them needs it."""
     seen: set[tuple[str, str, str]] = set()
-    for rule in sorted(of, key=lambda rule: not rule.needed):
+    for rule in sorted(of, key=attrgetter("needed"), reverse=True):
         where = "" if rule.anywhere else namespace
         for verb in rule.verbs:
             if (verb, rule.resource, where) not in seen:
@@ -135,13 +140,12 @@ def rights(of: Iterable[Rule], namespace: str) -> Iterator[Right]:
 
 def missing(kube: Kube, wanted: Iterable[Right]) -> list[Right]:
     """The rights that the user of this run does not have, as the API server sees it."""
-    asked = list(wanted)
     with ThreadPoolExecutor(REVIEWS_AT_A_TIME, thread_name_prefix="review") as pool:
-        given = list(pool.map(lambda right: _has(kube, right), asked))
-    return [right for right, has in zip(asked, given, strict=True) if not has]
+        return list(filter(None, pool.map(partial(_missing, kube), wanted)))
 
 
-def _has(kube: Kube, right: Right) -> bool:
+def _missing(kube: Kube, right: Right) -> Right | None:
+    """Answer the right if the user does not have it."""
     attributes = {
         "verb": right.verb,
         "group": right.rule.group,
@@ -155,7 +159,7 @@ def _has(kube: Kube, right: Right) -> bool:
         "metadata": {},
         "spec": {"resourceAttributes": {key: text for key, text in attributes.items() if text}},
     }
-    return bool(kube.create(review)["status"].get("allowed"))
+    return None if kube.create(review)["status"].get("allowed") else right
 
 
 def user(kube: Kube) -> str:
@@ -185,47 +189,23 @@ def manifest(of: Iterable[Rule], namespace: str, name: str = "") -> str:
         namespace: the one to work in; empty when the run makes its own.
         name: who gets the rights; empty when that is not known: then a comment says how.
     """
-    all_rules = list(of)
-    cluster = [rule for rule in all_rules if rule.anywhere or not namespace]
-    local = [rule for rule in all_rules if not rule.anywhere and namespace]
-    documents = [_role("ClusterRole", "", cluster), _binding("ClusterRole", "", name)]
-    if local:
-        documents += [_role("Role", namespace, local), _binding("Role", namespace, name)]
-    return "---\n".join(documents)
-
-
-def _role(kind: str, namespace: str, of: list[Rule]) -> str:
-    lines = [*_head(kind, namespace), "rules:"]
+    cluster: list[Rule] = []
+    local: list[Rule] = []
     for rule in of:
-        optional = "" if rule.needed else " (can be left out: findings then say less)"
-        lines += [
-            f"  # {rule.why}{optional}",
-            f'  - apiGroups: ["{rule.group}"]',
-            f"    resources: [{rule.resource}]",
-            f"    verbs: [{', '.join(rule.verbs)}]",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _binding(kind: str, namespace: str, name: str) -> str:
-    if not name:
-        option = f" --namespace={namespace}" if namespace else ""
-        return (
-            f"# Give it to whom runs the checks (or with --serviceaccount=NAMESPACE:NAME):\n"
-            f"#   kubectl create {kind.lower()}binding {ROLE} --{kind.lower()}={ROLE}"
-            f" --user=NAME{option}\n"
-        )
-    if name.startswith(_ACCOUNT):
-        where, _, account = name.removeprefix(_ACCOUNT).partition(":")
-        subject = ["  - kind: ServiceAccount", f"    name: {account}", f"    namespace: {where}"]
-    else:
-        quoted = json.dumps(name, ensure_ascii=False)
-        subject = ["  - kind: User", f"    name: {quoted}", f"    apiGroup: {_RBAC}"]
-    role = ["roleRef:", f"  apiGroup: {_RBAC}", f"  kind: {kind}", f"  name: {ROLE}"]
-    lines = [*_head(f"{kind}Binding", namespace), *role, "subjects:", *subject]
-    return "\n".join(lines) + "\n"
-
-
-def _head(kind: str, namespace: str) -> list[str]:
-    lines = [f"apiVersion: {_RBAC}/v1", f"kind: {kind}", "metadata:", f"  name: {ROLE}"]
-    return [*lines, *([f"  namespace: {namespace}"] if namespace else [])]
+        (cluster if rule.anywhere or not namespace else local).append(rule)
+    roles = [("ClusterRole", "", cluster), ("Role", namespace, local)]
+    template = jinja2.Template(
+        _TEMPLATE.read_text(encoding="utf-8"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    text: str = template.render(
+        role=ROLE,
+        roles=[role for role in roles if role[2]],
+        name=name,
+        quoted=json.dumps(name, ensure_ascii=False),
+        account=name.removeprefix(_ACCOUNT).split(":") if name.startswith(_ACCOUNT) else None,
+    )
+    return text
