@@ -15,6 +15,8 @@ import sys
 import uuid
 from pathlib import Path
 
+import yaml
+
 from embedded import network
 from embedded.hardware import machine as simulated
 from embedded.hardware import real
@@ -29,7 +31,11 @@ from embedded.layout import (
 from embedded.machine import Machine, MachineError, answers, run
 
 BORROWED_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kmsg", "fuse")
-CONTAINERD = "/run/containerd/containerd.sock"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+_CONFIGURATION = Path(__file__).parent / "configuration"
+CONTAINERD = (_CONFIGURATION / "containerd.toml").read_text()
+KUBELET = yaml.safe_load((_CONFIGURATION / "kubelet.yaml").read_text())
+"""Read when this is imported: a node has a root of its own soon after."""
 
 KERNEL_TUNABLES = {
     "vm/overcommit_memory": "1",
@@ -232,9 +238,9 @@ def _start_runtime(machine: Machine) -> None:
     spec["process"].pop("rlimits", None)
     Path("/etc/containerd").mkdir()
     Path("/etc/containerd/base-spec.json").write_text(json.dumps(spec))
-    Path("/etc/containerd/config.toml").write_text(_CONTAINERD_CONFIG)
+    Path("/etc/containerd/config.toml").write_text(CONTAINERD)
     machine.start("containerd", ["/opt/runtime/containerd"])
-    machine.wait_until("containerd", Path(CONTAINERD).is_socket, "containerd")
+    machine.wait_until("containerd", Path(CONTAINERD_SOCKET).is_socket, "containerd")
 
 
 def _import_images() -> None:
@@ -244,7 +250,12 @@ def _import_images() -> None:
 
 
 def _start_kubelet(machine: Machine, plan: Plan, node: NodePlan) -> None:
-    Path("/etc/kubelet.json").write_text(json.dumps(_kubelet_configuration(plan, node)))
+    own = {
+        "address": node.address,
+        "cgroupRoot": f"/{plan.cgroup}/{node.name}",
+        "featureGates": plan.feature_gates,
+    }
+    Path("/etc/kubelet.json").write_text(json.dumps({**KUBELET, **own}))
     machine.start(
         "kubelet",
         [
@@ -258,72 +269,6 @@ def _start_kubelet(machine: Machine, plan: Plan, node: NodePlan) -> None:
             "-v=2",
         ],
     )
-
-
-def _kubelet_configuration(plan: Plan, node: NodePlan) -> dict[str, object]:
-    return {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "address": node.address,
-        "authentication": {
-            "anonymous": {"enabled": False},
-            "webhook": {"enabled": True},
-            "x509": {"clientCAFile": "/cluster/ca.crt"},
-        },
-        "authorization": {"mode": "Webhook"},
-        "tlsCertFile": "/cluster/server.crt",
-        "tlsPrivateKeyFile": "/cluster/server.key",
-        "containerRuntimeEndpoint": f"unix://{CONTAINERD}",
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{plan.cgroup}/{node.name}",
-        "failCgroupV1": False,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": False,
-        "serializeImagePulls": False,
-        "resolvConf": "",
-        "readOnlyPort": 0,
-        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
-        # The disk is the host's: its fill level is no reason to evict or to collect images here.
-        "imageGCHighThresholdPercent": 100,
-        "evictionHard": {
-            "nodefs.available": "0%",
-            "imagefs.available": "0%",
-            "memory.available": "10Mi",
-        },
-        "eventRecordQPS": 0,
-        # A failed NodePrepareResources is tried again with the pod's next regular sync only (one
-        # minute by default), and it fails when the kubelet is faster than the node authorizer.
-        "syncFrequency": "2s",
-        "featureGates": plan.feature_gates,
-    }
-
-
-_CONTAINERD_CONFIG = f"""\
-version = 3
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.blockfile",
-  "io.containerd.snapshotter.v1.erofs",
-  "io.containerd.nri.v1.nri",
-]
-[grpc]
-  address = "{CONTAINERD}"
-[plugins."io.containerd.metadata.v1.bolt"]
-  no_sync = true  # the state does not outlive the cluster
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "localhost/dra-conformance/pause:1"
-[plugins."io.containerd.cri.v1.runtime"]
-  restrict_oom_score_adj = true  # CAP_SYS_RESOURCE may be missing
-  [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["/opt/runtime"]
-  [plugins."io.containerd.cri.v1.runtime".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      base_runtime_spec = "/etc/containerd/base-spec.json"
-      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-        BinaryName = "/opt/runtime/runc"
-        SystemdCgroup = false
-"""
 
 
 if __name__ == "__main__":
