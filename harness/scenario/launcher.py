@@ -11,35 +11,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from functools import partial
 
 from harness.cluster.budgets import Budget
 from harness.cluster.observe import StoppedError
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
+from harness.scenario.reservation import Reservation
 from harness.scenario.run import Run
-from harness.scenario.scenario import Scenario
+from harness.scenario.scenario import Scenario, TableWriter
 from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.table import Table
 
 MOST_AT_A_TIME = 6
 """A node starts about five pods a second on two processors: more would only wait for each other."""
 _UNTIL_THE_END = Budget("turn", threading.TIMEOUT_MAX / 2)
-
-
-@dataclass(frozen=True)
-class _Reservation:
-    """See `harness.scenario.reservation.Reservation`."""
-
-    devices: int
-    _launcher: Launcher
-    _scenario: Scenario
-
-    def allocated_on(self, node: str) -> None:
-        self._launcher.allocated_on(self._scenario, node, self.devices)
-
-    def hold_off_others(self) -> None:
-        self._launcher.hold_off_others(self._scenario)
 
 
 class Launcher:
@@ -73,36 +59,38 @@ class Launcher:
 
     def tables(self) -> Iterable[Table]:
         """Make the tables of the scenarios that have run."""
-        writers = [one.tables for one in self._scenarios.values() if one.tables is not None]
-        for writer in dict.fromkeys(writers):
-            names = [one.name for one in self._scenarios.values() if one.tables is writer]
-            done = {name: self._evidence[name] for name in names if self._evidence[name].done()}
-            yield from writer(
-                {name: one.result() for name, one in done.items() if one.exception() is None}
-            )
+        left: dict[TableWriter, dict[str, Evidence]] = {}
+        for name, scenario in self._scenarios.items():
+            if scenario.tables is not None:
+                of_writer = left.setdefault(scenario.tables, {})
+                future = self._evidence[name]
+                if future.done() and future.exception() is None:
+                    of_writer[name] = future.result()
+        for writer, evidence in left.items():
+            yield from writer(evidence)
 
     def close(self) -> None:
         """Run nothing more; return when nothing is running."""
-        if not all(future.done() for future in self._evidence.values()):
+        if not all(map(Future.done, self._evidence.values())):
             # The run ends before its end: nobody waits any longer.
             self._run.observer.stop_waits()
         self._director.join()
         for thread in self._threads:
             thread.join()
 
-    def allocated_on(self, scenario: Scenario, node: str, devices: int) -> None:
-        """Note that the scenario's claims are allocated."""
-        self._reserved[scenario.name] = (node, devices)
-        self._unplaced.discard(scenario.name)
+    def _allocated(self, scenario: str, devices: int, node: str) -> None:
+        """Note that a scenario's claims are allocated."""
+        self._reserved[scenario] = (node, devices)
+        self._unplaced.discard(scenario)
         self._run.observer.poke()
 
-    def hold_off_others(self, scenario: Scenario) -> None:
+    def _hold_off_others(self, scenario: str) -> None:
         """Wait until all claims of others are allocated, and let nobody begin from then on."""
 
         def taken() -> bool | None:
-            if self._unplaced - {scenario.name}:
+            if self._unplaced - {scenario}:
                 return None
-            self._unplaced.add(scenario.name)
+            self._unplaced.add(scenario)
             return True
 
         self._run.observer.wait(
@@ -154,7 +142,12 @@ class Launcher:
     def _run_one(self, scenario: Scenario) -> None:
         future = self._evidence[scenario.name]
         try:
-            reservation = _Reservation(scenario.wanted(self._largest), self, scenario)
+            devices = scenario.wanted(self._largest)
+            reservation = Reservation(
+                devices,
+                allocated_on=partial(self._allocated, scenario.name, devices),
+                hold_off_others=partial(self._hold_off_others, scenario.name),
+            )
             future.set_result(scenario.run(self._run, reservation))
         except BaseException as error:  # noqa: BLE001 - whoever asks for the evidence gets it
             future.set_exception(error)
