@@ -172,21 +172,13 @@ class Claimant:
 
     run_id: str
     holder: str
-    host: str
     started: str
     expires: float
     """By the API server's clock, in seconds since 1970."""
-    anchor: str
-    anchor_uid: str
+    anchor: Mapping[str, str]
+    """How it names its anchor (`naming`)."""
     changes: str
     """What it has changed that is not its own, and not put back yet; empty: nothing."""
-
-    def names(self, anchor: Object) -> bool:
-        """Whether it is this anchor's own Lease, not a copy of another's."""
-        return (self.anchor, self.anchor_uid) == (
-            f"{anchor['kind']}/{name_of(anchor)}",
-            uid_of(anchor),
-        )
 
 
 def claimant(lease: Object) -> Claimant | None:
@@ -198,11 +190,9 @@ def claimant(lease: Object) -> Claimant | None:
         return Claimant(
             run_id=annotations[_RUN],
             holder=str(spec["holderIdentity"]),
-            host=annotations[_HOST],
             started=annotations[_STARTED],
             expires=renewed.timestamp() + int(spec["leaseDurationSeconds"]),
-            anchor=annotations[_ANCHOR],
-            anchor_uid=annotations[_ANCHOR_UID],
+            anchor={name: annotations[name] for name in (_ANCHOR, _ANCHOR_UID)},
             changes=annotations.get(_CHANGES, ""),
         )
     except (KeyError, TypeError, ValueError):
@@ -268,8 +258,9 @@ def _judged(anchor: Object, lease: Object | None, now: float) -> Candidate:
     alive = ""
     if said is None:
         keep = "no Lease of a run names it"
-    elif not said.names(anchor):
-        keep = f"its Lease is that of {said.anchor} with UID {said.anchor_uid}: it is a copy"
+    elif said.anchor != naming(anchor):
+        whose, uid = said.anchor.values()
+        keep = f"its Lease is that of {whose} with UID {uid}: it is a copy"
     elif said.run_id != run_id or name_of(anchor) != anchor_name(run_id):
         keep = f"its Lease is that of run {said.run_id}, its name and label are not"
     elif now < said.expires:

@@ -82,7 +82,7 @@ def test_everything_hangs_on_the_anchor(run: Run, api: FakeApi) -> None:
     assert lease is not None
     said = anchor.claimant(lease)
     assert said is not None
-    assert said.names(owner)
+    assert said.anchor == anchor.naming(owner)
     assert said.run_id == run.id
     assert {name_of(namespace) for namespace in run.namespaces()} == {
         f"dra-conformance-{run.id}{part}" for part in ("", "-restricted", "-privileged")
