@@ -39,6 +39,7 @@ CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
 EVENT = Kind("Event", "v1", "events")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
+CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "resource.k8s.io/v1", "resourceclaimtemplates")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
 DAEMON_SET = Kind("DaemonSet", "apps/v1", "daemonsets")
@@ -56,7 +57,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
-        *(DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(CLAIM_TEMPLATE, DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
     )
 }
 

@@ -224,13 +224,19 @@ class Kube:
         self._note_write("update", updated)
         return from_server(updated)
 
-    def delete(self, obj: Object) -> bool:
-        """Delete exactly this object, by its UID; False when it is gone already."""
+    def delete(self, obj: Object, *, force: bool = False) -> bool:
+        """Delete exactly this object, by its UID; False when it is gone already.
+
+        Args:
+            obj: what to delete.
+            force: do not wait for a pod's node: it is gone at once (grace period 0).
+        """
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid_of(obj)},
             "propagationPolicy": "Background",
+            **({"gracePeriodSeconds": 0} if force else {}),
         }
         path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
         try:

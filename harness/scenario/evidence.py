@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
@@ -26,11 +27,32 @@ REST = "rest"
 """The workload's command that touches no device and leaves no report."""
 
 
+@dataclass(frozen=True)
+class End:
+    """How something went that the scenario deleted, as the watch told of it."""
+
+    asked: float
+    """When its deletion was asked for, in seconds since 1970."""
+    gone: float
+    """When it was seen to be gone, in seconds since 1970."""
+    versions: tuple[Object, ...]
+    """Every state in which it was seen, oldest first."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.gone - self.asked
+
+
 class Claim:
     """A claim of the scenario, and what it was allocated."""
 
-    def __init__(self, obj: Object, requests: Sequence[str]) -> None:
+    def __init__(self, obj: Object, requests: Sequence[str], template: str = "") -> None:
         self.obj = obj
+        self.template = template
+        """The ResourceClaimTemplate from which its pod's creation makes it; empty: none."""
+        self.call = name_of(obj)
+        """What its pods call it."""
         self.requests = tuple(requests)
         self.by_request: Mapping[str, tuple[Device, ...]] = {}
         """Allocated devices that a slice publishes, once allocated."""
@@ -41,11 +63,17 @@ class Claim:
         self.allocated: Observed[Object] = Observed(f"the allocation of claim {self.name}")
         self.in_use: Observed[Object] = Observed(f"claim {self.name} as its pods use it")
         self.released: Observed[Object] = Observed(f"claim {self.name} after its pods are gone")
+        self.gone: Observed[End] = Observed(f"the end of claim {self.name}")
 
     @property
     def name(self) -> str:
-        """The claim's name; pods call it so, too."""
+        """The claim's name."""
         return name_of(self.obj)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was created, by the scenario or for a pod."""
+        return "uid" in self.obj["metadata"]
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -54,7 +82,7 @@ class Claim:
 
     def all(self) -> list[Observed[Any]]:
         """List every piece of evidence."""
-        return [self.allocated, self.in_use, self.released]
+        return [self.allocated, self.in_use, self.released, self.gone]
 
 
 class Container:
@@ -85,6 +113,7 @@ class Container:
         self.last_state: Object = {}
         """How it ended before its last start, as the kubelet has it."""
         self.message: Observed[Termination] = Observed(f"the {role}'s termination message")
+        self.gone: Observed[End] = Observed(f"the end of the {role}'s pod")
 
     @property
     def rests(self) -> bool:
@@ -93,7 +122,7 @@ class Container:
 
     def all(self) -> list[Observed[Any]]:
         """List every piece of evidence."""
-        return [self.admitted, self.started, *self.earlier, self.report, self.message]
+        return [self.admitted, self.started, *self.earlier, self.report, self.message, self.gone]
 
     def the_pod(self) -> Object:
         """Answer its pod.
@@ -186,6 +215,7 @@ class Evidence(EvidenceBase):
         """What was in folders of nodes, by what each look is called."""
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
         self.ended: Observed[bool] = Observed("the end of the scenario")
+        self.namespace: Observed[End] = Observed("the end of the scenario's own namespace")
         self.simulated = False
         """Whether the GPUs are simulated."""
         self.visible_by = UNKNOWN
@@ -193,7 +223,7 @@ class Evidence(EvidenceBase):
 
     def pieces(self) -> list[Observed[Any]]:
         """List every piece, those of the parts, too."""
-        found: list[Observed[Any]] = [self.ended, self.slices]
+        found: list[Observed[Any]] = [self.ended, self.slices, self.namespace]
         found += [piece for claim in self.claims.values() for piece in claim.all()]
         found += [piece for one in self.containers.values() for piece in one.all()]
         return found + [piece for part in self.parts.values() for piece in part.pieces()]

@@ -80,8 +80,20 @@ class Verbs:
         Raises:
             InconclusiveError: it does not: who allowed the scenario did not allow this.
         """
-        name = needs_of(verb).verb
-        if needs_of(verb) not in self._uses:
-            raise self._steps.inconclusive(
-                f"the scenario uses {name} and does not say so: uses=({name},)"
-            )
+        see_declared(verb, self._uses, self._steps)
+
+
+def see_declared(verb: Verb, uses: Collection[Needs], steps: Waiting) -> None:
+    """See that a scenario says that it uses a verb.
+
+    Args:
+        verb: which.
+        uses: what the scenario says that it uses.
+        steps: of the scenario.
+
+    Raises:
+        InconclusiveError: it does not: who allowed the scenario did not allow this.
+    """
+    name = needs_of(verb).verb
+    if needs_of(verb) not in uses:
+        raise steps.inconclusive(f"the scenario uses {name} and does not say so: uses=({name},)")

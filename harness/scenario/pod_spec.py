@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
@@ -74,7 +74,7 @@ class PodSpec:
     name: str
     containers: Sequence[ContainerSpec]
     claims: Sequence[str]
-    """The names of the claims that it uses."""
+    """The names of the claims that it uses; of those that are generated, what it calls them."""
     _: KW_ONLY
     security: Security = RESTRICTED
     """What it and its containers may do."""
@@ -86,6 +86,8 @@ class PodSpec:
     """``restartPolicy``."""
     node: str = ""
     """The only node that it may run on; empty: any."""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """From which template each of the generated claims is made."""
 
     def values(self, subject: Subject) -> dict[str, Any]:
         """Make the values of the template."""
@@ -95,6 +97,7 @@ class PodSpec:
             "tolerations": [dict(item) for item in subject.profile.tolerations],
             "fields": self.security.of_pod(),
             "claims": list(self.claims),
+            "templates": dict(self.templates),
             "folder": FOLDER if self.folder or self.host_folder else "",
             "host_folder": str(self.host_folder or ""),
             "restart": self.restart,

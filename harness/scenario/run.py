@@ -216,6 +216,21 @@ class Run:
                 self._observe_namespace(name)
             return name_of(self._namespaces[standard])
 
+    def own_namespace(self, scenario: str) -> Object:
+        """Make a namespace for one scenario only, which may delete it; it enforces ``restricted``.
+
+        Raises:
+            UnmetError: the run is confined to a namespace.
+        """
+        with self._opening:
+            name = f"{name_of(self._open_anchor())}-{scenario}"
+            values = {"name": name, "standard": RESTRICTED}
+            made = self._namespaces[scenario] = self.create(
+                self.render("namespace.yaml.j2", values)
+            )
+            self._observe_namespace(name)
+            return made
+
     @property
     def confined_to(self) -> str:
         """The namespace that exists and that the run keeps to; empty when it makes its own."""

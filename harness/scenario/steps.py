@@ -15,14 +15,23 @@ from pathlib import PurePosixPath
 from typing import Any, Unpack
 
 from harness.cluster.inventory import Device, is_allocated, results, selector
-from harness.cluster.kinds import SLICE, Object, name_of
+from harness.cluster.kinds import (
+    CLAIM,
+    CLAIM_TEMPLATE,
+    SLICE,
+    Object,
+    Rule,
+    name_of,
+    namespace_of,
+)
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
+from harness.scenario.deleting import Deleting
 from harness.scenario.driver import Driver, driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
-from harness.scenario.needs import Needs
+from harness.scenario.needs import Needs, needs, see_declared
 from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_folder import node_folder
 from harness.scenario.observed import Observed
@@ -57,7 +66,6 @@ from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import Security
 from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import SliceWrites, slices_over_time
-from harness.scenario.waiting import Waiting
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
@@ -71,7 +79,7 @@ from harness.verdict.finding import (
 from workload.reading import ReportError
 
 
-class Steps(Waiting):
+class Steps(Deleting):
     """What the script of a scenario can do."""
 
     def __init__(
@@ -94,8 +102,7 @@ class Steps(Waiting):
             scenario: the name of the scenario that this is a part of, if it is.
             uses: what the verbs take that the scenario says it uses.
         """
-        super().__init__(run, evidence)
-        self.evidence = evidence
+        super().__init__(run, evidence, uses)
         self.evidence.simulated = self.simulated = run.cluster.hardware == "simulated"
         self.evidence.visible_by = run.subject.profile.visible_by
         self.standard = standard
@@ -107,7 +114,6 @@ class Steps(Waiting):
         self._observer = run.observer
         self._budgets = run.budgets
         self._folder: FolderChange | None = None
-        self._uses = uses
         self.driver = Driver(self, uses)
         self.kubelet = Kubelet(self, uses)
         self.slice = SliceChanges(self, uses)
@@ -147,6 +153,8 @@ class Steps(Waiting):
     @property
     def namespace(self) -> str:
         """The run's namespace for the scenario; made when first asked for."""
+        if self._own is not None:
+            return name_of(self._own)
         return self.run.open_namespace(self.standard)
 
     @property
@@ -186,6 +194,7 @@ class Steps(Waiting):
         requests: Sequence[Request] = (),
         constraints: Sequence[Constraint] = (),
         parameters: Sequence[Parameters] = (),
+        like: Claim | None = None,
     ) -> Claim:
         """Claim devices of one node.
 
@@ -197,6 +206,7 @@ class Steps(Waiting):
             requests: what else than ``count`` or ``of`` to request.
             constraints: what the devices have in common.
             parameters: what drivers are told of how to set them up.
+            like: a claim that is gone, or about to go, of which it gets the name in the cluster.
         """
         subject = self.run.subject
         if not requests:
@@ -204,7 +214,8 @@ class Steps(Waiting):
                 Request(f"gpu-{number}", selectors=self._selectors(device))
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
-        spec = ClaimSpec(f"{name}-{self.evidence.name}", requests, constraints, parameters)
+        named = like.name if like is not None else f"{name}-{self.evidence.name}"
+        spec = ClaimSpec(named, requests, constraints, parameters)
         values = spec.values(subject.driver, subject.profile.device_class)
         claim = Claim(self.create("claim.yaml.j2", values), [one.name for one in requests])
         self.evidence.claims[name] = claim
@@ -214,6 +225,45 @@ class Steps(Waiting):
         """Select one device, if there is a way to."""
         found = selector(self._observer.objects(SLICE), device) if device is not None else ""
         return [found] if found else []
+
+    @needs("", (), Rule(CLAIM_TEMPLATE, ("create", "delete", "get"), "the templates of claims"))
+    def generated_claim(self, name: str = "gpus", *, like: Claim | None = None) -> Claim:
+        """Have a claim of one device generated for the pod that uses it, once that is created.
+
+        Args:
+            name: what its pod calls it, but for the scenario's name.
+            like: another generated claim, of which it gets the template.
+        """
+        see_declared(Steps.generated_claim, self._uses, self)
+        call, subject = f"{name}-{self.evidence.name}", self.run.subject
+        template = like.template if like is not None else call
+        if like is None:
+            spec = ClaimSpec(template, [Request("gpu-1")])
+            values = spec.values(subject.driver, subject.profile.device_class)
+            self.create("claim-template.yaml.j2", values)
+        bare: Object = {"kind": CLAIM.name, "metadata": {"name": call}}
+        claim = self.evidence.claims[name] = Claim(bare, ["gpu-1"], template)
+        return claim
+
+    def _await_generation(self, claim: Claim, pod: Object) -> None:
+        """Wait until a pod's claim was generated from its template."""
+
+        def generated() -> Object | None:
+            status = self._observer.last(pod).obj.get("status") or {}
+            names = {s["name"]: s for s in status.get("resourceClaimStatuses") or []}
+            name = (names.get(claim.call) or {}).get("resourceClaimName")
+            every = self._observer.objects(CLAIM, namespace_of(pod))
+            return next((seen for seen in every if name_of(seen) == name), None)
+
+        claim.obj = self.wait(
+            "a claim from the pod's template",
+            generated,
+            self._budgets.allocate,
+            lambda: f"none; the {_first(pod)} is {self.at(pod)}",
+            Blame.CLUSTER,
+            pod,
+        )
+        self.step(f"claim {claim.name} generated")
 
     def claim_again(self, claim: Claim) -> Claim:
         """Give a claim's devices back and claim the same ones once more, as ``again``.
@@ -232,8 +282,14 @@ class Steps(Waiting):
         """
         return self.start_pod(HOLDER, [resting(HOLDER)], claim)[0]
 
+    def await_allocation(self, container: Container) -> None:
+        """Wait until the claims of a submitted pod are allocated; see `submit_pod`."""
+        for claim in container.claims:
+            if claim.allocated.known() is None:
+                self._await_allocation(claim, container.the_pod())
+
     def _await_allocation(self, claim: Claim, pod: Object) -> None:
-        """Wait until a claim is allocated.
+        """Wait until a claim is allocated, and before, if it has to be, generated.
 
         Args:
             claim: the claim.
@@ -245,6 +301,8 @@ class Steps(Waiting):
             return seen if is_allocated(seen) else None
 
         try:
+            if not claim.exists:
+                self._await_generation(claim, pod)
             seen = self.wait(
                 "the claim's allocation",
                 allocated,
@@ -278,7 +336,7 @@ class Steps(Waiting):
         claim.announced = True
         self.create(
             "allocation.yaml.j2",
-            {"name": allocation_name(claim.name), "gpus": ",".join(d.uuid for d in claim.devices)},
+            {"name": allocation_name(claim.call), "gpus": ",".join(d.uuid for d in claim.devices)},
         )
 
     def devices_of(self, claim: Object) -> dict[str, tuple[Device, ...]]:
@@ -358,22 +416,33 @@ class Steps(Waiting):
         self, name: str, specs: Sequence[ContainerSpec], *claims: Claim, **pod: Unpack[PodOptions]
     ) -> list[Container]:
         """Create a pod as `start_pod` does, and wait only until its claims are allocated."""
-        containers = [Container(spec.role, spec.args, claims) for spec in specs]
-        self.evidence.containers |= {container.role: container for container in containers}
-        used = [claim.name for claim in claims]
-        spec = PodSpec(f"{name}-{self.evidence.name}", specs, used, **pod)
-        try:
-            created = self.create(POD_TEMPLATE, spec.values(self.run.subject))
-        except ApiError as error:
-            reason, *_ = [self._refused(container, error) for container in containers]
-            raise reason from error
-        for container in containers:
-            container.pod = container.admitted.found(created)
+        containers = self.submit_pod(name, specs, *claims, **pod)
+        created = containers[0].the_pod()
         for claim in claims:
             if claim.allocated.known() is None:
                 self._await_allocation(claim, created)
             if any(spec.waits for spec in specs) and not claim.announced:
                 self._tell_allocation(claim)
+        return containers
+
+    def submit_pod(
+        self, name: str, specs: Sequence[ContainerSpec], *claims: Claim, **pod: Unpack[PodOptions]
+    ) -> list[Container]:
+        """Create a pod as `start_pod` does, and wait for nothing."""
+        containers = [Container(spec.role, spec.args, claims) for spec in specs]
+        self.evidence.containers |= {container.role: container for container in containers}
+        used = [claim.call for claim in claims]
+        templates = {claim.call: claim.template for claim in claims if claim.template}
+        values = PodSpec(
+            f"{name}-{self.evidence.name}", specs, used, templates=templates, **pod
+        ).values(self.run.subject)
+        try:
+            created = self.create(POD_TEMPLATE, values)
+        except ApiError as error:
+            reason, *_ = [self._refused(container, error) for container in containers]
+            raise reason from error
+        for container in containers:
+            container.pod = container.admitted.found(created)
         return containers
 
     def try_pod(self, name: str, *claims: Claim, security: Security) -> None:
@@ -700,7 +769,7 @@ class Steps(Waiting):
 
     def _keep_evidence(self) -> None:
         """Keep events and the driver's log for findings."""
-        claims = self.evidence.claims.values()
+        claims = [claim for claim in self.evidence.claims.values() if claim.exists]
         pods = [c.pod for c in self.evidence.containers.values() if c.pod is not None]
         about = [*pods, *(claim.obj for claim in claims)]
         self.evidence.events = describe_events(self.run.events_of(*about))[-EVIDENCE_LINES:]
@@ -735,7 +804,7 @@ class Steps(Waiting):
         removals = folder.begin(changes.means) if folder is not None and at_once else []
         self._await_gone(pods)
         for claim in self.evidence.claims.values():
-            if claim.released.known() is None:
+            if claim.exists and claim.released.known() is None:
                 self._await_release(claim, pods)
                 self._kube.delete(claim.obj)
         if folder is not None:

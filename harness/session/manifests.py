@@ -104,6 +104,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
     return {
         "shared-claim": [("claim.yaml.j2", claim), ("allocation.yaml.j2", allocation), *shared],
         "claim": [("claim.yaml.j2", claim)],
+        "claim-template": [("claim-template.yaml.j2", claim)],
         "pod": [(POD_TEMPLATE, {**rest.values(subject), **namespace})],
         "allocation": [("allocation.yaml.j2", allocation)],
         "namespace": [

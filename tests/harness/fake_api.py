@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._status(409, "Conflict", f"the UID in precondition ({wanted}) does not match")
             return
         metadata = {**found["metadata"], "deletionTimestamp": "2026-11-23T00:00:00Z"}
-        if self.api.reactions:
+        if self.api.reactions and options.get("gracePeriodSeconds") != 0:
             self.api.edit(kind, namespace, name, metadata=metadata)
         else:
             self.api.remove(kind, namespace, name)

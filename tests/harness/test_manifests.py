@@ -16,6 +16,7 @@ from harness.session.session import MANIFESTS
 PROFILE = load(MANIFESTS.parents[1] / "profiles" / "nvidia.yaml")
 NAMES = (
     *("allocation", "claim", "folder-removal", "lease", "namespace", "pod"),
+    "claim-template",
     *("node-files", "node-root", "preflight/pod-class", "preflight/pod-image", "shared-claim"),
 )
 

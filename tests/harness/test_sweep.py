@@ -35,6 +35,7 @@ def killed(kube: Kube, controllers: Controllers, tmp_path: Path) -> Iterator[Run
         namespace = run.open_namespace(standard)
         run.create(thing("ResourceClaim", "claim", namespace))
         run.create(thing("Pod", "pod", namespace))
+    run.create(thing("ResourceClaim", "claim", name_of(run.own_namespace("scenario"))))
     yield run
     run.close()
 

@@ -44,6 +44,7 @@ LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
 EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
+    *(Steps.force_delete, Steps.generated_claim),
 )
 NODES = ("node-1", "node-2")
 
@@ -184,6 +185,8 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Node.wipe: lambda: steps.node("node-1").wipe(a_claim()),
         SliceChanges.delete: lambda: steps.slice.delete("node-1"),
         SliceChanges.edit: lambda: steps.slice.edit("node-1"),
+        Steps.force_delete: steps.force_delete,
+        Steps.generated_claim: steps.generated_claim,
     }
     with pytest.raises(InconclusiveError, match=f"does not say so: uses=.{needs_of(verb).verb}"):
         does[verb]()
