@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -222,12 +223,55 @@ def test_names_the_request_not_its_alternative(node: Node, driver: Instance) -> 
     assert list(driver.prepare(claim)[claim[2]].devices[0].request_names) == ["gpu"]
 
 
+def parameters(source: str, *requests: str, **fields: Any) -> dict[str, Any]:
+    """An entry of an allocation's ``config`` for this driver."""
+    content = {"apiVersion": f"{DRIVER}/v1", "kind": "GpuConfig", **fields}
+    opaque = {"driver": DRIVER, "parameters": content}
+    return {"source": source, "requests": list(requests), "opaque": opaque}
+
+
+def labels(node: Node, driver: Instance, *config: dict[str, Any]) -> list[str]:
+    """The labels that containers find with a claim of two devices."""
+    claim = node.allocate("configured", "gpu-0", "gpu-1", config=list(config))
+    found = driver.prepared(claim)["env"]
+    driver.unprepare(claim)
+    return sorted(one for one in found if "_LABEL=" in one)
+
+
+def test_labels_devices_as_parameters_say(node: Node, driver: Instance) -> None:
+    """Those of the request, or all; what the claim says goes before what the class says."""
+    red, blue = (partial(parameters, label=label) for label in ("red", "blue"))
+    both = ["REFERENCE_GPU_0_LABEL=red", "REFERENCE_GPU_1_LABEL=red"]
+    assert labels(node, driver) == []
+    assert labels(node, driver, red("FromClaim")) == both
+    assert labels(node, driver, red("FromClaim", "request-1")) == both[1:]
+    mixed = [both[0], "REFERENCE_GPU_1_LABEL=blue"]
+    assert labels(node, driver, red("FromClass"), blue("FromClaim", "request-1")) == mixed
+
+
 @pytest.mark.parametrize("source", ["FromClass", "FromClaim"])
-def test_refuses_configurations(node: Node, driver: Instance, source: str) -> None:
-    """It has none, and does not pretend."""
-    config = {"source": source, "opaque": {"driver": DRIVER, "parameters": {"kind": "GpuConfig"}}}
-    claim = node.allocate("configured", "gpu-0", config=[config])
-    assert f"has a configuration for {DRIVER}, which takes none" in driver.refusal(claim)
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"kind": "NoSuchKind"}, "no parameters NoSuchKind of "),
+        ({"label": "red", "nope": 1}, "GpuConfig has no field 'nope'"),
+        ({"label": "no label"}, "label 'no label': give up to 63 letters, digits and dashes"),
+    ],
+)
+def test_refuses_parameters_that_it_does_not_understand(
+    node: Node, driver: Instance, source: str, fields: dict[str, Any], said: str
+) -> None:
+    """And says what is wrong."""
+    claim = node.allocate("configured", "gpu-0", config=[parameters(source, **fields)])
+    assert said in driver.refusal(claim)
+    driver.prepared(node.allocate("next", "gpu-0"))
+
+
+def test_refuses_parameters_that_contradict_each_other(node: Node, driver: Instance) -> None:
+    """Two labels of one claim for one device."""
+    config = [parameters("FromClaim", label=label) for label in ("red", "blue")]
+    claim = node.allocate("configured", "gpu-0", config=config)
+    assert "request request-0 has two labels: blue and red" in driver.refusal(claim)
 
 
 @pytest.mark.parametrize(("pool", "device"), [("node-2", "gpu-0"), (NODE, "gpu-4")])

@@ -94,6 +94,8 @@ def test_publishes_in_the_shape_that_the_server_serves(
     assert device["attributes"] == {
         "type": {"string": "gpu"},
         "uuid": {"string": "GPU-1"},
+        "minor": {"int": 1},
+        "simulated": {"bool": True},
         "productName": {"string": "NVIDIA H100 80GB HBM3"},
         "driverVersion": {"version": "580.159.4"},
         "resource.kubernetes.io/pciBusID": {"string": "0000:01:00.0"},

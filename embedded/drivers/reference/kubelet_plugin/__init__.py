@@ -5,6 +5,7 @@ It stands alone: standard library and grpcio. A good order to read it in:
 * ``gpus``: what GPUs the node has, and how they are described to users;
 * ``slices``: publishes them (ResourceSlices); ``api``: the little HTTPS that this takes;
 * ``claims``: prepares the claims that the scheduler allocated, and remembers them on disk;
+  ``parameters``: what else claims and classes can ask for;
 * ``cdi``: tells the container runtime what a container gets;
 * ``services``: what the kubelet calls (gRPC); ``__main__``: puts the parts together;
 * ``faults``: how it can be made to misbehave, to test the tests.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,13 @@ class Cdi:
             ],
         }
 
-    def spec(self, uid: str, gpus: Iterable[Gpu]) -> dict[str, Any]:
-        """The specification of a claim: one CDI device a GPU; the rest comes with any of them."""
+    def spec(self, uid: str, gpus: Mapping[Gpu, str]) -> dict[str, Any]:
+        """The specification of a claim: one CDI device a GPU; the rest comes with any of them.
+
+        Args:
+            uid: the claim's.
+            gpus: its GPUs, each with its label; empty where it has none.
+        """
         return {
             "cdiVersion": VERSION,
             "kind": KIND,
@@ -64,11 +69,11 @@ class Cdi:
                 {
                     "name": _name(uid, gpu.name),
                     "containerEdits": {
-                        "env": [gpu.variable],
+                        "env": [gpu.variable, *([gpu.labelled(label)] if label else [])],
                         "deviceNodes": [{"path": gpu.path, "permissions": "rw"}],
                     },
                 }
-                for gpu in gpus
+                for gpu, label in gpus.items()
             ],
             "containerEdits": self._common,
         }

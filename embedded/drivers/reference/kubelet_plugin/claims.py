@@ -18,6 +18,7 @@ from . import DRIVER
 from .cdi import Cdi, write_atomically
 from .faults import Faults, Point
 from .gpus import Gpu
+from .parameters import ParametersError, label_of
 
 SCHEMA = 1
 
@@ -35,6 +36,8 @@ class Device:
     name: str
     admin: bool
     """Administrators may look at a device that somebody else uses (KEP-5018)."""
+    label: str = ""
+    """Of its parameters."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Claims:
         self._cdi = cdi
         self._checkpoint = checkpoint
         self._boot_id = boot_id
-        self._faults = faults
+        self.faults = faults
         self._lock = threading.Lock()
         self._claims = self._load()
         self._earlier = frozenset(self._claims)
@@ -99,13 +102,13 @@ class Claims:
         """
         with self._lock:
             claim = Claim(namespace, name, self._allocated(namespace, name, uid))
-            self._faults.alter(Point.PREPARE, claim)
+            self.faults.alter(Point.PREPARE, claim)
             new = self._claims.get(uid) != claim
             if new:
                 self._refuse_devices_in_use(uid, claim)
                 # First on record, then done: a crash in between leaves nothing that nobody knows.
                 self._save({**self._claims, uid: claim})
-            elif not self._faults.alter(Point.RESTORE, True):
+            elif not self.faults.alter(Point.RESTORE, True):
                 return claim.devices
             try:
                 self._write_spec(uid, claim)
@@ -121,7 +124,7 @@ class Claims:
         All that is needed is the UID: the claim may be deleted by now.
         """
         with self._lock:
-            if uid not in self._earlier or self._faults.alter(Point.FORGET, True):
+            if uid not in self._earlier or self.faults.alter(Point.FORGET, True):
                 self._cdi.remove(uid)
             if uid in self._claims:
                 self._forget(uid)
@@ -139,25 +142,30 @@ class Claims:
         allocation = claim.get("status", {}).get("allocation")
         if not allocation:
             raise PrepareError(f"{what} is not allocated")
-        for config in allocation["devices"].get("config", ()):
-            # Of the class or of the claim. Silently ignoring it would promise what is not done.
-            if config.get("opaque", {}).get("driver") == DRIVER:
-                raise PrepareError(f"{what} has a configuration for {DRIVER}, which takes none")
+        # Of the class and of the claim, for all drivers.
+        every = self.faults.alter(Point.PARAMETERS, allocation["devices"].get("config", ()))
+        parameters = [one for one in every if one.get("opaque", {}).get("driver") == DRIVER]
         # A claim can have devices of several drivers; each prepares its own.
-        mine = [one for one in allocation["devices"].get("results", ()) if one["driver"] == DRIVER]
+        results = allocation["devices"].get("results", ())
+        results = self.faults.alter(Point.RESULTS, results, tuple(self._gpus.values()))
+        mine = [one for one in results if one["driver"] == DRIVER]
         for result in mine:
             if result["pool"] != self.node or result["device"] not in self._gpus:
                 device = f"{result['pool']}/{result['device']}"
                 raise PrepareError(f"{what} has {device}, which is not on node {self.node}")
-        return tuple(
-            Device(
-                # "request/alternative" where the claim lists some (KEP-4816).
-                request=result["request"].partition("/")[0],
-                name=result["device"],
-                admin=bool(result.get("adminAccess")),
+        try:
+            return tuple(
+                Device(
+                    # "request/alternative" where the claim lists some (KEP-4816).
+                    request=result["request"].partition("/")[0],
+                    name=result["device"],
+                    admin=bool(result.get("adminAccess")),
+                    label=label_of(result["request"], parameters),
+                )
+                for result in mine
             )
-            for result in mine
-        )
+        except ParametersError as error:
+            raise PrepareError(self.faults.alter(Point.REFUSAL, f"{what}: {error}")) from error
 
     def _refuse_devices_in_use(self, uid: str, claim: Claim) -> None:
         """The last line of defence: two claims on one device mean that something went wrong before.
@@ -176,11 +184,11 @@ class Claims:
 
     def _write_spec(self, uid: str, claim: Claim) -> None:
         # One entry a device, even if two requests share it; none for a GPU that broke meanwhile.
-        names = {device.name for device in claim.devices}
-        gpus = [gpu for name, gpu in self._gpus.items() if name in names]
+        labels = {device.name: device.label for device in claim.devices}
+        gpus = {gpu: labels[name] for name, gpu in self._gpus.items() if name in labels}
         if gpus:
             spec = self._cdi.spec(uid, gpus)
-            self._cdi.write(uid, self._faults.alter(Point.INJECT, spec, tuple(self._gpus.values())))
+            self._cdi.write(uid, self.faults.alter(Point.INJECT, spec, tuple(self._gpus.values())))
 
     def _save(self, claims: dict[str, Claim]) -> None:
         saved = {uid: asdict(claim) for uid, claim in claims.items()}

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import DRIVER
 
 if TYPE_CHECKING:
     from .gpus import Gpu
@@ -33,10 +37,18 @@ class Point(enum.Enum):
     """The entries of the ResourceSlice; None withdraws the slice."""
     OWN = enum.auto()
     """The owners of the ResourceSlice."""
+    RESULTS = enum.auto()
+    """What was allocated to a claim about to be prepared, of all drivers."""
+    PARAMETERS = enum.auto()
+    """The parameters of a claim and its class, for all drivers."""
+    REFUSAL = enum.auto()
+    """What is said of parameters that are refused."""
     PREPARE = enum.auto()
     """The claim about to be prepared; raising refuses it."""
     INJECT = enum.auto()
     """The CDI specification about to be written."""
+    ANSWER = enum.auto()
+    """The answer to a call that prepares claims."""
     RESTORE = enum.auto()
     """Whether the specifications of prepared claims are made true again: at the start, and when
     such a claim is prepared once more."""
@@ -102,10 +114,96 @@ def _pci_of_nvml(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     return spelled
 
 
+def _with(devices: list[Any], part: str, name: str, values: Sequence[Any]) -> list[Any]:
+    """The devices, each with another value of an attribute or capacity."""
+    return [
+        {**device, part: {**device[part], name: value}}
+        for device, value in zip(devices, values, strict=True)
+    ]
+
+
+@fault("uuid-of-the-next-gpu", Point.PUBLISH)
+def _uuid_of_the_next_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes each GPU with the UUID of the next one."""
+    uuids = [one["attributes"]["uuid"] for one in (*devices[1:], *devices[:1])]
+    return _with(devices, "attributes", "uuid", uuids)
+
+
+@fault("another-product-name", Point.PUBLISH)
+def _another_product_name(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes GPUs under a name of its own instead of their product's."""
+    names = [{"string": "Reference GPU"}] * len(devices)
+    return _with(devices, "attributes", "productName", names)
+
+
+@fault("later-version", Point.PUBLISH)
+def _later_version(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes a later version of the GPU driver than the node has."""
+    versions = [{"version": "999.0.0"}] * len(devices)
+    return _with(devices, "attributes", "driverVersion", versions)
+
+
+@fault("twice-the-memory", Point.PUBLISH)
+def _twice_the_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes GPUs with twice the memory that they have."""
+    has = [re.fullmatch(r"(\d+)(\D*)", one["capacity"]["memory"]["value"]) for one in devices]
+    doubled = [{"value": f"{2 * int(one[1])}{one[2]}"} for one in has if one]
+    return _with(devices, "capacity", "memory", doubled)
+
+
 @fault("owned-by-nobody", Point.OWN)
 def _owned_by_nobody(_owners: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes its ResourceSlice without an owner, so that it stays when the node goes."""
     return []
+
+
+@fault("ignores-unknown-fields", Point.PARAMETERS)
+def _ignores_unknown_fields(configs: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Takes parameters with fields that it does not know as if they were not there
+    (kubernetes-sigs/dra-driver-nvidia-gpu#584)."""
+    known = ("apiVersion", "kind", "label")
+    return [
+        {
+            **one,
+            "opaque": {
+                **one["opaque"],
+                "parameters": {
+                    key: value for key, value in one["opaque"]["parameters"].items() if key in known
+                },
+            },
+        }
+        for one in configs
+    ]
+
+
+@fault("ignores-class-parameters", Point.PARAMETERS)
+def _ignores_class_parameters(configs: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Heeds the parameters of claims, and not those of their class."""
+    return [one for one in configs if one["source"] != "FromClass"]
+
+
+@fault("last-parameters-overwrite", Point.PARAMETERS)
+def _last_parameters_overwrite(configs: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Sets up all devices of a claim by the parameters of the last one."""
+    return [{**one, "opaque": configs[-1]["opaque"]} for one in configs]
+
+
+@fault("heeds-parameters-for-others", Point.PARAMETERS)
+def _heeds_parameters_for_others(configs: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Takes parameters for other drivers as if they were its own."""
+    return [{**one, "opaque": {**one["opaque"], "driver": DRIVER}} for one in configs]
+
+
+@fault("refuses-without-a-reason", Point.REFUSAL)
+def _refuses_without_a_reason(_said: str, _gpus: Sequence[Gpu]) -> str:
+    """Refuses parameters that it does not understand without saying what is wrong."""
+    return "invalid parameters"
+
+
+@fault("dies-of-parameters", Point.REFUSAL)
+def _dies_of_parameters(_said: str, _gpus: Sequence[Gpu]) -> str:
+    """Ends with an error when it gets parameters that it does not understand."""
+    os._exit(1)
 
 
 @fault("never-prepares", Point.PREPARE)
@@ -132,6 +230,54 @@ def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     more = [{"path": gpu.path, "permissions": "rw"} for gpu in gpus if gpu.path not in given][:1]
     common = spec["containerEdits"]
     return {**spec, "containerEdits": {**common, "deviceNodes": common["deviceNodes"] + more}}
+
+
+@fault("label-in-capitals", Point.INJECT)
+def _label_in_capitals(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers another label than the claim's parameters have."""
+    text = json.dumps(spec)
+    return dict(json.loads(re.sub(r"(_LABEL=)([^\"]*)", lambda m: m[1] + m[2].upper(), text)))
+
+
+@fault("last-device-overwrites", Point.INJECT)
+def _last_device_overwrites(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Sets up all devices of a claim as the last one, whose settings overwrite the others'."""
+    edits = spec["devices"][-1]["containerEdits"]
+    return {**spec, "devices": [{**one, "containerEdits": edits} for one in spec["devices"]]}
+
+
+@fault("two-devices-at-most", Point.INJECT)
+def _two_devices_at_most(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers the device nodes of two GPUs at most."""
+    rest = [
+        {**one, "containerEdits": {"env": one["containerEdits"]["env"]}}
+        for one in spec["devices"][2:]
+    ]
+    return {**spec, "devices": [*spec["devices"][:2], *rest]}
+
+
+@fault("first-claim-for-all", Point.ANSWER)
+def _first_claim_for_all(response: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers for all claims of a pod with the CDI devices of the first one."""
+    answers = [response.claims[uid] for uid in sorted(response.claims)]
+    first = [
+        name for one in answers[:1] for device in one.devices for name in device.cdi_device_ids
+    ]
+    for device in (device for answer in answers for device in answer.devices):
+        device.cdi_device_ids[:] = first
+    return response
+
+
+@fault("devices-of-others", Point.RESULTS)
+def _devices_of_others(results: Sequence[Any], gpus: Sequence[Gpu]) -> list[Any]:
+    """Takes another driver's device in a claim for one of its own: the last GPU of the node."""
+    own: Any = next((one for one in results if one["driver"] == DRIVER), {})
+    return [
+        one
+        if one["driver"] == DRIVER
+        else {**one, "driver": DRIVER, "pool": own.get("pool"), "device": gpus[-1].name}
+        for one in results
+    ]
 
 
 @fault("another-gpu-at-restart", Point.INJECT)

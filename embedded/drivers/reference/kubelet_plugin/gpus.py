@@ -41,6 +41,10 @@ class Gpu:
         """The environment variable by which containers see that they have it."""
         return f"REFERENCE_GPU_{self.minor}={self.uuid}"
 
+    def labelled(self, label: str) -> str:
+        """The environment variable by which containers see its label."""
+        return f"REFERENCE_GPU_{self.minor}_LABEL={label}"
+
     def device(self) -> dict[str, Any]:
         """Its entry in a ResourceSlice (``resource.k8s.io/v1``).
 
@@ -54,6 +58,8 @@ class Gpu:
             "attributes": {
                 "type": {"string": "gpu"},
                 "uuid": {"string": self.uuid},
+                "minor": {"int": self.minor},
+                "simulated": {"bool": True},
                 "productName": {"string": self.product},
                 "driverVersion": {"version": version},
                 "resource.kubernetes.io/pciBusID": {"string": self.pci},

@@ -31,7 +31,7 @@ from . import DRIVER
 from .api import ApiError
 from .cdi import device_id
 from .claims import Claims, PrepareError
-from .faults import FaultError
+from .faults import FaultError, Point
 
 SERVICES = (
     # The kubelet takes the first that it knows: newest first.
@@ -164,7 +164,7 @@ class DraPlugin:
                     device_name=device.name,
                     cdi_device_ids=[device_id(claim.uid, device.name)],
                 )
-        return response
+        return self._claims.faults.alter(Point.ANSWER, response)
 
     def NodeUnprepareResources(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """The opposite; an answer without error for claims that were never prepared."""
