@@ -46,6 +46,10 @@ class Configuration:
     parameters: Mapping[str, Any]
     refused: bool
     """The driver has to refuse to prepare a claim with them."""
+    shows: tuple[str, ...] = ()
+    """Patterns of variables, ``NAME=VALUE`` with ``*``: containers then have one of them."""
+    names: str = ""
+    """What the driver says when it refuses has this in it; empty: the ``kind``."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def _texts(
 
 
 def _configuration(item: Field) -> Configuration:
-    fields = item.table(("name", "expect", "parameters"))
+    fields = item.table(("name", "expect", "parameters"), ("shows", "names"))
     parameters = fields["parameters"].object()
     for key in ("apiVersion", "kind"):
         if key not in parameters:
@@ -159,6 +163,8 @@ def _configuration(item: Field) -> Configuration:
         name=fields["name"].text(),
         parameters=parameters,
         refused=fields["expect"].one_of(EXPECT) == "refused",
+        shows=tuple(one.text() for one in _items(fields, "shows")),
+        names=fields["names"].text() if "names" in fields else "",
     )
 
 

@@ -198,6 +198,9 @@ def test_configurations_say_what_the_driver_must_do_with_them(tmp_path: Path) ->
         *(("plain", False), ("unknown-kind", True), ("unknown-field", True)),
     ]
     assert found[2].parameters["nope"] == 1
+    assert [one.names for one in found] == ["", "", "nope"]
+    shown = {one.name: one.shows for one in load(PROFILES / "reference.yaml").configurations}
+    assert shown["red"] == ("REFERENCE_GPU_*_LABEL=red",)
     path = tmp_path / "p.yaml"
     path.write_text(NVIDIA.read_text().replace("kind: NoSuchKind", "kid: NoSuchKind"))
     with pytest.raises(ProfileError, match=r"p.yaml:\d+: kind is missing"):
