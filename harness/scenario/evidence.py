@@ -211,6 +211,8 @@ class Evidence(EvidenceBase):
         self.claims: dict[str, Claim] = {}
         self.parts: dict[str, Evidence] = {}
         """What parts of the scenario left, which ran side by side."""
+        self.noted: dict[str, Any] = {}
+        """What the script noted for its checks, by names of its own."""
         self.looks: dict[str, tuple[File, ...]] = {}
         """What was in folders of nodes, by what each look is called."""
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")

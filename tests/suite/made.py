@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,16 +46,26 @@ ERRORS = {
 
 def device(number: int) -> Device:
     """A GPU as its driver publishes it."""
+    uuid = f"GPU-{number + 1}0000000-0000-0000-0000-000000000000"
+    attributes = {
+        "uuid": {"string": uuid},
+        "productName": {"string": PRODUCT},
+        "minor": {"int": number},
+        "simulated": {"bool": True},
+        "driverVersion": {"version": "580.159.4"},
+    }
+    capacity = {"memory": {"value": f"{MEMORY >> 20}Mi"}}
     return Device(
         "gpu.nvidia.com",
         NODE,
         f"gpu-{number}",
         NODE,
-        f"GPU-{number + 1}0000000-0000-0000-0000-000000000000",
+        uuid,
         PRODUCT,
         pci=f"0000:{0x18 + number:02x}:00.0",
         compute_capability="9.0",
         memory=MEMORY,
+        entry={"name": f"gpu-{number}", "attributes": attributes, "capacity": capacity},
     )
 
 
@@ -242,6 +252,22 @@ def with_claim(evidence: Evidence, name: str, *devices: Device) -> Evidence:
     claim.allocated.found({**bare, "status": {"allocation": {"devices": {"results": results}}}})
     claim.in_use.found(claim.allocated.get())
     claim.released.found(bare)
+    return evidence
+
+
+def using(evidence: Evidence, role: str, *names: str, args: Sequence[str] = ()) -> Evidence:
+    """Have a container use claims of the evidence.
+
+    Args:
+        evidence: with the container and the claims.
+        role: the container.
+        names: the claims.
+        args: what the workload was asked to do.
+    """
+    container = evidence.containers[role]
+    container.claims = tuple(evidence.claims[name] for name in names)
+    container.devices = tuple(one for claim in container.claims for one in claim.devices)
+    container.args = tuple(args)
     return evidence
 
 

@@ -61,7 +61,7 @@ CASES: tuple[Case, ...] = tuple(case for module in CASE_MODULES for case in modu
 
 NOT_OF_REPORTS = {
     *("SEC-004", "ISO-007", "ALLOC-003", "NODE-028", "SHARE-004", "LIFE-004"),
-    *("SLICE-012", "NODE-021"),
+    *("SLICE-012", "NODE-021", "NEG-008", "NEG-014", "NEG-015"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

@@ -1,0 +1,1 @@
+"""Which devices a claim is allocated, and that its containers have those."""

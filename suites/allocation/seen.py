@@ -1,0 +1,89 @@
+"""Which devices a container has, by what shows them: CUDA, or variables of its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Unpack
+
+from harness.cluster.inventory import Device, free_by_node
+from harness.cluster.kinds import CLAIM
+from harness.scenario.evidence import Claim, Container, Evidence
+from harness.scenario.pod_spec import ContainerSpec, PodOptions, resting
+from harness.scenario.scenario import CUDA
+from harness.scenario.steps import Steps
+from harness.verdict.finding import UnsupportedError, counted
+
+INVENTORY = "inventory"
+SHOWN = 3
+"""So many devices are named in a line; of more, the number is told."""
+
+
+def showing(steps: Steps, role: str, *, requests: Iterable[str] = ()) -> ContainerSpec:
+    """Describe a container that reports which devices it has.
+
+    Args:
+        steps: of the scenario.
+        role: how it is called.
+        requests: of the pod's claim, those that it gets; all of them where none is named.
+    """
+    args = [INVENTORY, "--role", role]
+    if steps.run.subject.profile.visible_by != CUDA:
+        args = list(resting(role).args)
+    return ContainerSpec(role, args, waits=False, requests=tuple(requests))
+
+
+def show(steps: Steps, role: str, *claims: Claim, **pod: Unpack[PodOptions]) -> Container:
+    """Have a pod use claims, and its container report which devices it has."""
+    (container,) = steps.start_pod(role, [showing(steps, role)], *claims, **pod)
+    steps.await_report(container)
+    return container
+
+
+def free(steps: Steps) -> list[Device]:
+    """List the devices of the node that has most free, without those that somebody holds."""
+    found = free_by_node(steps.run.devices(), steps.run.observer.objects(CLAIM))
+    return max((found[node] for node in steps.run.subject.slots if node in found), key=len)
+
+
+def seen(evidence: Evidence, role: str) -> set[Device]:
+    """Find the published devices of the node that a container has.
+
+    Raises:
+        JudgementError: it left no report, or nothing in it shows devices.
+    """
+    report, container = evidence.report(role), evidence.container(role)
+    by_cuda = container.args[:1] == (INVENTORY,)
+    words = {gpu.uuid for gpu in report.gpus} if by_cuda else set(report.environment.values())
+    published = {device for claim in container.claims for device in claim.node_devices}
+    found = {device for device in published if words & {device.uuid, device.name}}
+    if not found and not by_cuda:
+        raise UnsupportedError("no variable of the container names a device by its UUID or name")
+    return found
+
+
+def must_see(
+    evidence: Evidence, role: str, wanted: Iterable[Device], whose: str = "allocated"
+) -> None:
+    """End a check with a finding where a container has other devices than it must have.
+
+    Args:
+        evidence: of the scenario.
+        role: the container.
+        wanted: the devices that it must have.
+        whose: which devices those are, in a word.
+    """
+    found, must = seen(evidence, role), set(wanted)
+    if found != must:
+        evidence.fail(
+            f"the container has {named(found)}; {whose}: {named(must)}",
+            expected=", ".join(sorted(f"{one.name} ({one.uuid})" for one in must)) or "no device",
+            observed=", ".join(sorted(f"{one.name} ({one.uuid})" for one in found)) or "no device",
+        )
+
+
+def named(devices: Iterable[Device]) -> str:
+    """Name devices in a sentence."""
+    names = sorted(device.name for device in devices)
+    if len(names) > SHOWN:
+        return counted(len(names), "device")
+    return " and ".join(names) or "no device"
