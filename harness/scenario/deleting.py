@@ -52,10 +52,14 @@ class Deleting(Waiting):
     def await_gone(self, *doomed: Doomed) -> None:
         """Wait until what was deleted is gone, and note when each of them went (`End`).
 
+        What goes with others, such as a generated claim, need not have been deleted itself.
+
         Raises:
             JudgementError: something is still there when time is up.
         """
         seen = {uid_of(_object(one)): one for one in doomed}
+        for uid in seen:
+            self._asked.setdefault(uid, time.time())
 
         def there() -> list[Object]:
             return [_object(one) for one in seen.values() if not self._note_end(one)]

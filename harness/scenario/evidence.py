@@ -44,6 +44,19 @@ class End:
         return self.gone - self.asked
 
 
+@dataclass(frozen=True)
+class Change:
+    """A file of a node as it was after a change."""
+
+    path: str
+    text: str | None
+    """Its content; None: it is gone."""
+
+    def mentions(self, word: str) -> bool:
+        """Whether it is there and has a word in its name or its content."""
+        return self.text is not None and (word in self.path or word in self.text)
+
+
 class Claim:
     """A claim of the scenario, and what it was allocated."""
 
@@ -215,6 +228,8 @@ class Evidence(EvidenceBase):
         """What the script noted for its checks, by names of its own."""
         self.looks: dict[str, tuple[File, ...]] = {}
         """What was in folders of nodes, by what each look is called."""
+        self.changes: dict[str, tuple[Change, ...]] = {}
+        """What became of files of nodes, by what each watch is called."""
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
         self.ended: Observed[bool] = Observed("the end of the scenario")
         self.namespace: Observed[End] = Observed("the end of the scenario's own namespace")
@@ -270,6 +285,14 @@ class Evidence(EvidenceBase):
             JudgementError: the reason why the scenario did not reach it.
         """
         return self._reached(look, self.looks)
+
+    def changed(self, watch: str) -> tuple[Change, ...]:
+        """Find what a watch of a node's folder saw, in its order.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach its end.
+        """
+        return self._reached(watch, self.changes)
 
     def _reached(self, name: str, among: Mapping[str, T]) -> T:
         if name not in among:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 from harness.cluster.kinds import NODE, SLICE, Rule, name_of, uid_of
 from harness.options import Impact
@@ -11,6 +12,7 @@ from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_files import File, parse
 from harness.scenario.node_pods import KUBELET_VALUES, files_values, run_on, wipe_values
+from harness.scenario.node_watch import FolderWatch, folder_over_time, watch_values
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError, UnsupportedError
 
@@ -68,6 +70,26 @@ class Node(Verbs):
         if not said.strip():
             raise UnsupportedError("no CDI file of the node is called after the claim's UID")
         self._steps.step(f"removed on {self.name}: {', '.join(said.split())}")
+
+    @needs("", {Impact.PRIVILEGED})
+    @contextmanager
+    def watch(self, folder: str, called: str) -> Iterator[FolderWatch]:
+        """See every change of the CDI specifications in a folder of the node during a block.
+
+        Args:
+            folder: what the driver's profile calls it: ``cdi``.
+            called: by which name the evidence has what was seen (`Evidence.changed`).
+
+        Raises:
+            JudgementError: the pod that watches does not run on the node.
+        """
+        self._declared(Node.watch)
+        values = watch_values(self._run.subject, folder)
+        with folder_over_time(self._steps, self.name, f"watch-{called}", values) as seen:
+            try:
+                yield seen
+            finally:
+                self._evidence.changes[called] = seen.changes()
 
 
 class Kubelet(Verbs):

@@ -77,6 +77,22 @@ def folders(subject: Subject, folder: str) -> list[str]:
     return [path.replace("DRIVER", subject.driver) for path in subject.profile.folders[folder]]
 
 
+def create_on(
+    steps: Waiting, node: str, template: str, name: str, values: Mapping[str, Any]
+) -> Object:
+    """Create a pod on a node; the arguments are those of `run_on`."""
+    run = steps.run
+    common = {
+        "name": f"{name}-{steps.name}",
+        "namespace": run.open_namespace(PRIVILEGED),
+        "node": node,
+        "image": run.subject.image,
+    }
+    made = run.render(f"{template}.yaml.j2", {**common, **values})
+    made["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = steps.name
+    return run.create(made)
+
+
 def run_on(steps: Waiting, node: str, template: str, name: str, values: Mapping[str, Any]) -> str:
     """Run a pod of one container, called as its template, on a node, and delete it.
 
@@ -94,15 +110,7 @@ def run_on(steps: Waiting, node: str, template: str, name: str, values: Mapping[
         JudgementError: it did not come to a good end.
     """
     run = steps.run
-    common = {
-        "name": f"{name}-{steps.name}",
-        "namespace": run.open_namespace(PRIVILEGED),
-        "node": node,
-        "image": run.subject.image,
-    }
-    made = run.render(f"{template}.yaml.j2", {**common, **values})
-    made["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = steps.name
-    pod = run.create(made)
+    pod = create_on(steps, node, template, name, values)
 
     def ended() -> Object | None:
         seen = run.observer.last(pod)

@@ -265,13 +265,17 @@ class Steps(Deleting):
         )
         self.step(f"claim {claim.name} generated")
 
+    def hold_off_others(self) -> None:
+        """Have no other scenario get devices that this one gives back and then claims again."""
+        if self._reservation is not None:
+            self._reservation.hold_off_others()
+
     def claim_again(self, claim: Claim) -> Claim:
         """Give a claim's devices back and claim the same ones once more, as ``again``.
 
         No other scenario gets them in between.
         """
-        if self._reservation is not None:
-            self._reservation.hold_off_others()
+        self.hold_off_others()
         self.release()
         return self.claim(name="again", of=claim.devices)
 

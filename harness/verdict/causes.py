@@ -305,6 +305,11 @@ KUBELET_STOPPED = Cause(
     Blame.KUBELET,
     "check on the node whether the kubelet runs: systemctl status kubelet",
 )
+NOT_UNPREPARED = Cause(
+    "no container of the pod runs and it stays: the driver does not unprepare its claims",
+    Blame.DRIVER,
+    "see the logs of the driver and of the kubelet on the pod's node",
+)
 KUBELET_SILENT = Cause(
     "the pod is scheduled, but the node's kubelet has reported nothing about it",
     Blame.KUBELET,
@@ -398,6 +403,16 @@ def of_text(*texts: str) -> Cause | None:
         if any(re.search(cause.when, text, re.DOTALL) for text in texts):
             return cause
     return None
+
+
+def of_end(pod: Object) -> Cause | None:
+    """Find the likely cause when a pod that was deleted stays."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    asked = pod["metadata"].get("deletionTimestamp") and spec.get("nodeName")
+    kinds = ("containerStatuses", "initContainerStatuses")
+    states = [one.get("state") or {} for kind in kinds for one in status.get(kind) or []]
+    running = any("running" in state for state in states)
+    return NOT_UNPREPARED if asked and spec.get("resourceClaims") and not running else None
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:

@@ -71,7 +71,7 @@ class Node:
         plugin.start()
         try:
             with grpc.insecure_channel(f"unix:{plugin.socket}") as channel:
-                yield Instance(self, plugin, channel)
+                yield Instance(self, plugin, claims, channel)
         finally:
             plugin.stop()
 
@@ -125,9 +125,10 @@ class Node:
 class Instance:
     """A running driver as the kubelet sees it."""
 
-    def __init__(self, node: Node, plugin: Any, channel: grpc.Channel) -> None:
+    def __init__(self, node: Node, plugin: Any, claims: Claims, channel: grpc.Channel) -> None:
         self.node = node
         self.plugin = plugin
+        self.claims = claims
         self.channel = channel
 
     def prepare(self, *claims: Claim, version: str = "v1") -> Any:

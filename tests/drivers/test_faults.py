@@ -107,6 +107,150 @@ def test_keeps_cdi_files_after_restart(node: Node) -> None:
         assert list(node.specifications()) == [left]
 
 
+def test_refuses_long_names(node: Node) -> None:
+    """Of 64 characters and more."""
+    node.fault("refuses-long-names")
+    with node.driver() as driver:
+        driver.prepared(node.allocate("n" * 63, "gpu-0"))
+        assert "too long for a label" in driver.refusal(node.allocate("n" * 64, "gpu-1"))
+
+
+def test_prepares_too_late(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was unprepared meanwhile is prepared all the same, until the fault is gone."""
+    asleep, awake = threading.Event(), threading.Event()
+
+    def sleep(_seconds: float) -> None:
+        asleep.set()
+        assert awake.wait(SECONDS)
+
+    monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.time.sleep", sleep)
+    node.fault("prepares-too-late")
+    with node.driver() as driver:
+        claim = node.allocate("one", "gpu-0")
+        preparing = threading.Thread(target=driver.prepare, args=(claim,))
+        preparing.start()
+        assert asleep.wait(SECONDS)
+        assert not driver.unprepare(claim)[claim[2]].error
+        awake.set()
+        preparing.join()
+        assert node.specifications()
+        node.fault(None)
+        del node.api.claims["default/one"]
+        driver.claims.tidy()
+        assert not node.specifications()
+
+
+def test_takes_claims_by_name(node: Node) -> None:
+    """The second one of a name is answered, and nothing is made for it."""
+    node.fault("takes-claims-by-name")
+    with node.driver() as driver:
+        first = node.allocate("one", "gpu-0")
+        driver.prepared(first)
+        driver.unprepare(first)
+        second = node.allocate("one", "gpu-1")
+        assert driver.prepare(second)[second[2]].devices
+        assert not node.specifications()
+
+
+def test_device_in_two_claims(node: Node) -> None:
+    """Both are prepared."""
+    node.fault("device-in-two-claims")
+    with node.driver() as driver:
+        for name in ("one", "other"):
+            driver.prepared(node.allocate(name, "gpu-0"))
+
+
+UNPREPARED, LEFT, REFUSED = "unprepared", "left", "refused"
+
+
+@pytest.mark.parametrize(
+    ("fault", "deallocated", "deleted", "gone"),
+    [
+        ("unprepares-what-is-allocated", LEFT, UNPREPARED, UNPREPARED),
+        ("unprepare-needs-the-claim", UNPREPARED, UNPREPARED, REFUSED),
+        ("keeps-devices-of-deleted-claims", UNPREPARED, LEFT, UNPREPARED),
+        ("cannot-unprepare-deleted-claims", UNPREPARED, REFUSED, UNPREPARED),
+        ("frees-devices-with-the-claim", UNPREPARED, UNPREPARED, UNPREPARED),
+    ],
+)
+def test_faults_of_unprepare(
+    fault: str, deallocated: str, deleted: str, gone: str, node: Node
+) -> None:
+    """Each does its harm to claims in one state, and not to a claim as it usually is."""
+    node.fault(fault)
+    with node.driver() as driver:
+        for name, expected in (
+            ("usual", UNPREPARED),
+            *(("deallocated", deallocated), ("deleted", deleted), ("gone", gone)),
+        ):
+            claim = node.allocate(name, "gpu-0")
+            driver.prepared(claim)
+            known = node.api.claims[f"default/{name}"]
+            if name == "deallocated":
+                known["status"] = {}
+            if name == "deleted":
+                known["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:00Z"
+            if name == "gone":
+                del node.api.claims[f"default/{name}"]
+            error = driver.unprepare(claim)[claim[2]].error
+            left = LEFT if node.specifications() else UNPREPARED
+            assert (REFUSED if error else left) == expected, name
+            node.fault(None)
+            node.api.claims.pop(f"default/{name}", None)
+            driver.claims.tidy()
+            node.fault(fault)
+
+
+def test_unprepare_needs_a_prepare(node: Node) -> None:
+    """Unlike the contract."""
+    node.fault("unprepare-needs-a-prepare")
+    with node.driver() as driver:
+        claim = node.allocate("one", "gpu-0")
+        assert driver.unprepare(claim)[claim[2]].error
+        driver.prepared(claim)
+        assert not driver.unprepare(claim)[claim[2]].error
+
+
+def test_frees_devices_with_the_claim(node: Node) -> None:
+    """As long as the object is there, nobody else gets the device."""
+    node.fault("frees-devices-with-the-claim")
+    with node.driver() as driver:
+        first, second = node.allocate("first", "gpu-0"), node.allocate("second", "gpu-0")
+        driver.prepared(first)
+        assert not driver.unprepare(first)[first[2]].error
+        assert not node.specifications()
+        assert "in use by ResourceClaim default/first" in driver.refusal(second)
+        del node.api.claims["default/first"]
+        driver.prepared(second)
+
+
+def test_drops_deleted_claims(node: Node) -> None:
+    """Which the kubelet's next word is the occasion for."""
+    node.fault("drops-deleted-claims")
+    with node.driver() as driver:
+        claim = node.allocate("one", "gpu-0")
+        driver.prepared(claim)
+        assert driver.plugin.answers()
+        assert node.specifications()
+        metadata = node.api.claims["default/one"]["metadata"]
+        metadata["deletionTimestamp"] = "2026-11-23T00:00:00Z"
+        assert driver.plugin.answers()
+        assert not node.specifications()
+
+
+def test_slow_unprepare(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is all."""
+    slept: list[float] = []
+    monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.time.sleep", slept.append)
+    node.fault("slow-unprepare")
+    with node.driver() as driver:
+        claim = node.allocate("one", "gpu-0")
+        driver.prepared(claim)
+        assert not driver.unprepare(claim)[claim[2]].error
+        assert slept == [20]
+        assert not node.specifications()
+
+
 def test_switching_is_seen_at_once(root: Path) -> None:
     """Without polling, and only when the fault has really changed."""
     faults = Faults(root / FILE)

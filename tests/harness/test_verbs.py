@@ -44,7 +44,7 @@ LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
 EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
-    *(Steps.force_delete, Steps.generated_claim),
+    *(Node.watch, Steps.force_delete, Steps.generated_claim),
 )
 NODES = ("node-1", "node-2")
 
@@ -182,6 +182,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Driver.logs: lambda: steps.driver.logs("node-1"),
         Kubelet.restart: lambda: steps.kubelet.restart("node-1"),
         Node.files: lambda: steps.node("node-1").files("cdi", "look"),
+        Node.watch: lambda: steps.node("node-1").watch("cdi", "watch").__enter__(),
         Node.wipe: lambda: steps.node("node-1").wipe(a_claim()),
         SliceChanges.delete: lambda: steps.slice.delete("node-1"),
         SliceChanges.edit: lambda: steps.slice.edit("node-1"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object
-from harness.scenario.evidence import Claim, Container, Evidence
+from harness.scenario.evidence import Claim, Container, End, Evidence
 from harness.scenario.observed import Observed
 from harness.scenario.report import Report
 from harness.scenario.security import Security
@@ -269,6 +269,11 @@ def using(evidence: Evidence, role: str, *names: str, args: Sequence[str] = ()) 
     container.devices = tuple(one for claim in container.claims for one in claim.devices)
     container.args = tuple(args)
     return evidence
+
+
+def gone(piece: Observed[End], seconds: float, asked: float = 0.0) -> None:
+    """Note that something went, so long after it was asked to, at this time."""
+    piece.found(End(asked, asked + seconds, ()))
 
 
 # Changes

@@ -50,7 +50,7 @@ def main() -> None:
     publisher = Publisher(api, options.node_name, gpus, faults)
     plugin.start()
     publisher.start()
-    threading.Thread(target=_watch, args=(faults, publisher), daemon=True).start()
+    threading.Thread(target=_watch, args=(faults, publisher, claims), daemon=True).start()
     probes = {
         "/healthz": plugin.answers,
         "/readyz": lambda: (
@@ -82,10 +82,12 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _watch(faults: Faults, publisher: Publisher) -> None:
+def _watch(faults: Faults, publisher: Publisher, claims: Claims) -> None:
     for name in faults.changes():
         log.warning("fault: %s", name or "none")
         publisher.wake()
+        if not name:
+            claims.tidy()
 
 
 def _end_with_a_broken_thread(broken: threading.ExceptHookArgs) -> None:

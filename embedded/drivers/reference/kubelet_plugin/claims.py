@@ -11,10 +11,13 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
+from http.client import NOT_FOUND
 from pathlib import Path
 from typing import Any
 
 from . import DRIVER
+from .api import ApiError
 from .cdi import Cdi, write_atomically
 from .faults import Faults, Point
 from .gpus import Gpu
@@ -47,6 +50,16 @@ class Claim:
     namespace: str
     name: str
     devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A claim that is about to be unprepared."""
+
+    claim: Claim | None
+    """As it was prepared; None: it was not."""
+    read: Callable[[], Mapping[str, Any] | None]
+    """Gives the ResourceClaim; None when it is gone."""
 
 
 class Claims:
@@ -85,6 +98,8 @@ class Claims:
         self._boot_id = boot_id
         self.faults = faults
         self._lock = threading.Lock()
+        self._uids: dict[tuple[str, str], str] = {}
+        """The UID with which each claim was prepared last, by its namespace and name."""
         self._claims = self._load()
         self._earlier = frozenset(self._claims)
         for uid, claim in self._claims.items():
@@ -103,9 +118,17 @@ class Claims:
         with self._lock:
             claim = Claim(namespace, name, self._allocated(namespace, name, uid))
             self.faults.alter(Point.PREPARE, claim)
+            self.faults.alter(Point.SET_UP, self._lock)
+            before = self._uids.setdefault((namespace, name), uid)
+            if before != uid and not self.faults.alter(Point.RENEW, True):
+                return claim.devices
+            self._uids[namespace, name] = uid
+            if not self.faults.alter(Point.FREE, True):
+                self._drop_what_is_gone()
             new = self._claims.get(uid) != claim
             if new:
-                self._refuse_devices_in_use(uid, claim)
+                if self.faults.alter(Point.REFUSE, True):
+                    self._refuse_devices_in_use(uid, claim)
                 # First on record, then done: a crash in between leaves nothing that nobody knows.
                 self._save({**self._claims, uid: claim})
             elif not self.faults.alter(Point.RESTORE, True):
@@ -123,11 +146,47 @@ class Claims:
 
         All that is needed is the UID: the claim may be deleted by now.
         """
+        known = self._claims.get(uid)
+        ending = Ending(known, partial(self._object, uid, known))
+        if self.faults.alter(Point.UNPREPARE, ending) is None:
+            return
         with self._lock:
             if uid not in self._earlier or self.faults.alter(Point.FORGET, True):
                 self._cdi.remove(uid)
-            if uid in self._claims:
+            if uid in self._claims and self.faults.alter(Point.FREE, True):
                 self._forget(uid)
+
+    def collect(self) -> None:
+        """Unprepare what a fault takes for garbage."""
+        with self._lock:
+            for uid, claim in list(self._claims.items()):
+                ending = Ending(claim, partial(self._object, uid, claim))
+                if self.faults.alter(Point.KEEP, ending) is None:
+                    self._cdi.remove(uid)
+                    self._forget(uid)
+
+    def tidy(self) -> None:
+        """Drop claims that are gone: what a fault has kept must not outlive it."""
+        with self._lock:
+            self._drop_what_is_gone()
+
+    def _drop_what_is_gone(self) -> None:
+        for uid, claim in list(self._claims.items()):
+            if self._object(uid, claim) is None:
+                self._cdi.remove(uid)
+                self._forget(uid)
+
+    def _object(self, uid: str, claim: Claim | None) -> Mapping[str, Any] | None:
+        """Read the ResourceClaim of a prepared claim; None when it is gone, or was not prepared."""
+        if claim is None:
+            return None
+        try:
+            found = self._read(claim.namespace, claim.name)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        return found if found["metadata"]["uid"] == uid else None
 
     def _forget(self, uid: str) -> None:
         self._save({key: claim for key, claim in self._claims.items() if key != uid})

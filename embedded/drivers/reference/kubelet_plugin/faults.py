@@ -14,6 +14,7 @@ import enum
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,20 @@ class Point(enum.Enum):
     FORGET = enum.auto()
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
+    SET_UP = enum.auto()
+    """The lock that is held while a claim is prepared, after it was read."""
+    RENEW = enum.auto()
+    """Whether a claim that has the name of one before is prepared by itself."""
+    REFUSE = enum.auto()
+    """Whether a claim is refused of which a device is in use by another."""
+    UNPREPARE = enum.auto()
+    """The claim about to be unprepared (`claims.Ending`); None leaves it as it is, and raising
+    refuses it."""
+    KEEP = enum.auto()
+    """A claim that is prepared (`claims.Ending`), from time to time; None unprepares it."""
+    FREE = enum.auto()
+    """Whether a claim that is unprepared gives its devices back at once; else only when its object
+    is gone."""
     ADOPT = enum.auto()
     """Whether the first look at ResourceSlices takes those of an earlier instance as they are."""
 
@@ -210,6 +225,102 @@ def _dies_of_parameters(_said: str, _gpus: Sequence[Gpu]) -> str:
 def _never_prepares(_claim: object, _gpus: Sequence[Gpu]) -> None:
     """Answers every preparation of a claim with an error."""
     raise FaultError("this driver never prepares a claim (fault never-prepares)")
+
+
+@fault("refuses-long-names", Point.PREPARE)
+def _refuses_long_names(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Prepares no claim with a name of more than 63 characters, as generated ones can have: it
+    takes the name for the value of a label."""
+    if len(claim.name) > 63:
+        raise FaultError(f"{claim.name} is too long for a label: {len(claim.name)} characters")
+    return claim
+
+
+@fault("prepares-too-late", Point.SET_UP)
+def _prepares_too_late(lock: Any, _gpus: Sequence[Gpu]) -> None:
+    """Takes 8 s to prepare a claim, does not hold its lock meanwhile, and prepares it even if it
+    was unprepared in between (kubernetes-sigs/dra-driver-nvidia-gpu#1162)."""
+    lock.release()
+    try:
+        time.sleep(8)
+    finally:
+        lock.acquire()
+
+
+@fault("takes-claims-by-name", Point.RENEW)
+def _takes_claims_by_name(_renews: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Knows claims by namespace and name: one with the name of another before it is taken for
+    prepared."""
+    return False
+
+
+@fault("device-in-two-claims", Point.REFUSE)
+def _device_in_two_claims(_refuses: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Prepares a device for a claim though it is still prepared for another
+    (kubernetes-sigs/dra-example-driver#263)."""
+    return False
+
+
+@fault("slow-unprepare", Point.UNPREPARE)
+def _slow_unprepare(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes 20 s to unprepare a claim."""
+    time.sleep(20)
+    return ending
+
+
+@fault("unprepares-what-is-allocated", Point.UNPREPARE)
+def _unprepares_what_is_allocated(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Looks up in the API what to unprepare: of a claim that is no longer allocated, as after a
+    forced deletion of its pod, it takes nothing back, and says that all is done."""
+    claim = ending.read()
+    return ending if claim is None or claim.get("status", {}).get("allocation") else None
+
+
+@fault("unprepare-needs-the-claim", Point.UNPREPARE)
+def _unprepare_needs_the_claim(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Cannot unprepare a claim whose object is gone."""
+    if ending.claim is not None and ending.read() is None:
+        raise FaultError(f"ResourceClaim {ending.claim.namespace}/{ending.claim.name} not found")
+    return ending
+
+
+@fault("unprepare-needs-a-prepare", Point.UNPREPARE)
+def _unprepare_needs_a_prepare(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers the unpreparation of a claim that is not prepared with an error."""
+    if ending.claim is None:
+        raise FaultError("this claim is not prepared")
+    return ending
+
+
+@fault("keeps-devices-of-deleted-claims", Point.UNPREPARE)
+def _keeps_devices_of_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes a claim that is being deleted for gone: it takes nothing back, and says that all is
+    done."""
+    claim = ending.read()
+    return None if claim and claim["metadata"].get("deletionTimestamp") else ending
+
+
+@fault("drops-deleted-claims", Point.KEEP)
+def _drops_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Unprepares by itself, within seconds, every claim that is being deleted, though a pod still
+    uses it."""
+    claim = ending.read()
+    return None if claim and claim["metadata"].get("deletionTimestamp") else ending
+
+
+@fault("cannot-unprepare-deleted-claims", Point.UNPREPARE)
+def _cannot_unprepare_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers the unpreparation of a claim that is being deleted with an error."""
+    claim = ending.read()
+    if claim and claim["metadata"].get("deletionTimestamp"):
+        raise FaultError("this claim is being deleted")
+    return ending
+
+
+@fault("frees-devices-with-the-claim", Point.FREE)
+def _frees_devices_with_the_claim(_frees: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Gives the devices of a claim back only when its object is gone, not when it is unprepared."""
+    return False
 
 
 @fault("env-only", Point.INJECT)

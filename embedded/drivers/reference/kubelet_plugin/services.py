@@ -148,6 +148,7 @@ class DraPlugin:
     def NodePrepareResources(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """Every claim of the request gets an answer of its own: one that fails stops no other."""
         response = self._messages.NodePrepareResourcesResponse()
+        self._claims.collect()
         for claim in request.claims:
             answer = response.claims[claim.uid]
             try:
@@ -173,7 +174,7 @@ class DraPlugin:
             answer = response.claims[claim.uid]  # looking it up makes the entry
             try:
                 self._claims.unprepare(claim.uid)
-            except OSError as error:
+            except _FAILURES as error:
                 log.warning("%s/%s: not unprepared: %s", claim.namespace, claim.name, error)
                 answer.error = str(error)
         return response
