@@ -71,6 +71,8 @@ class Claim:
         """Allocated devices that a slice publishes, once allocated."""
         self.node_devices: tuple[Device, ...] = ()
         """Every published device of the node that the allocated devices are on."""
+        self.history: tuple[Object, ...] = ()
+        """Every state in which it was seen until its pods were deleted, oldest first."""
         self.announced = False
         """Whether its pods were told which devices it got."""
         self.allocated: Observed[Object] = Observed(f"the allocation of claim {self.name}")

@@ -55,7 +55,6 @@ from harness.scenario.pods import (
     termination,
 )
 from harness.scenario.report import (
-    Report,
     offer_of,
     parse,
     parse_termination,
@@ -278,6 +277,22 @@ class Steps(Deleting):
         self.hold_off_others()
         self.release()
         return self.claim(name="again", of=claim.devices)
+
+    def give_back(self, claim: Claim, *users: Container) -> None:
+        """Delete the last pods that use a claim and wait until it is deallocated.
+
+        The next pod that uses it has it allocated anew; no other scenario's claim is, in between.
+
+        Args:
+            claim: which.
+            users: a container of each of the pods.
+        """
+        if self._reservation is not None:
+            self._reservation.hold_off_others()
+        self.delete(*users)
+        self.await_gone(*users)
+        self._await_freed(claim, [user.the_pod() for user in users])
+        claim.allocated = Observed(f"the next allocation of claim {claim.name}")
 
     def hold(self, claim: Claim) -> Container:
         """Keep a claim allocated to the same devices, whatever other pods of it end.
@@ -655,12 +670,18 @@ class Steps(Deleting):
             )
             self._collect(container)
 
-    def await_restart(self, container: Container) -> None:
+    def await_restart(self, container: Container, *, anew: bool = False) -> None:
         """Wait until a container was started once more, and read what it reported before.
 
         Its pod's restartPolicy has to allow it, and something has to end it (`resting`).
+
+        Args:
+            container: which.
+            anew: whether only a start that is still to come counts.
         """
         pod, role, number = container.the_pod(), container.role, len(container.earlier) + 1
+        if anew:
+            number = restarts(self._observer.last(pod).obj, role) + 1
 
         def restarted() -> Object | None:
             seen = self._observer.last(pod)
@@ -669,7 +690,9 @@ class Steps(Deleting):
             again = restarts(seen.obj, role) >= number and has_started(seen.obj, role)
             return seen.obj if again else None
 
-        before: Observed[Report] = Observed(f"the {role}'s report before restart {number}")
+        before, read = container.report, container.report.known() is not None
+        if not read:
+            before = Observed(f"the {role}'s report before restart {number}")
         container.earlier.append(before)
         container.report = Observed(f"the {role}'s report after restart {number}")
         seen = self.wait(
@@ -683,7 +706,8 @@ class Steps(Deleting):
         container.the_follower().close()
         container.pod, container.last_state = seen, last_termination(seen, role) or {}
         try:
-            before.found(parse(self._kube.log(seen, role, previous=True)))
+            if not read:
+                before.found(parse(self._kube.log(seen, role, previous=True)))
         except ReportError as error:
             before.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
         container.follower = LogFollower(self._kube, self._observer, seen, role)
@@ -797,6 +821,9 @@ class Steps(Deleting):
         keep = self.run.options.keep
         if keep == "always" or (keep == "failed" and not self.evidence.went_well()):
             raise UnmetError(f"the pods are kept, as --dra-keep {keep} asks")
+        for claim in self.evidence.claims.values():
+            if claim.exists and not claim.history:
+                claim.history = tuple(self._observer.versions(claim.obj))
         folder, changes = self._folder, self.run.changes
         if folder is not None:
             changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
@@ -829,6 +856,12 @@ class Steps(Deleting):
         )
 
     def _await_release(self, claim: Claim, pods: Sequence[Object]) -> None:
+        """Wait until pods are gone and their claim is free for good."""
+        found = self._await_freed(claim, pods)
+        if claim.allocated.known() is not None:
+            claim.released.found(found)
+
+    def _await_freed(self, claim: Claim, pods: Sequence[Object]) -> Object:
         """Wait until pods are gone and their claim is free."""
 
         def released() -> Object | None:
@@ -843,12 +876,11 @@ class Steps(Deleting):
             held = f"claim allocated, reservedFor {status.get('reservedFor') or 'nobody'}"
             return "; ".join([*(f"pod {name} is still there" for name in there), held])
 
-        found = self.wait(
+        found: Object = self.wait(
             "the release of the claim", released, self._budgets.release, seen, Blame.KUBELET, *pods
         )
         self.step("pods gone, claim deallocated")
-        if claim.allocated.known() is not None:
-            claim.released.found(found)
+        return found
 
     def _not_released(self, reason: JudgementError) -> None:
         for claim in self.evidence.claims.values():

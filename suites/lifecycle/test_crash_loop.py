@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
+
 from harness.checks.check import check
+from harness.cluster.inventory import results
+from harness.cluster.kinds import Object, uid_of
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import INIT, resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
+from harness.verdict.finding import Blame
 from suites.given import WITHOUT, given, see_same
 
 AT_ONCE = 0.1
@@ -50,3 +55,37 @@ def test_a_crash_loop_has_the_same_devices_each_time(evidence: Evidence) -> None
             first,
             given(evidence, "crashing", start),
         )
+
+
+@check(
+    id="LIFE-015",
+    level=2,
+    source="LIFE-2",
+    scenario=crash_loop,
+    after=("LIFE-013",),
+    judges_driver=False,
+)
+def test_a_claim_stays_as_it_is_while_a_container_restarts(evidence: Evidence) -> None:
+    """While a container of its pod starts again and again, a claim MUST stay reserved for the pod
+    and allocated the same devices.
+    """
+    evidence.report("crashing", STARTS - 1)
+    pod = uid_of(evidence.container("crashing").the_pod())
+    states = [_held(pod, seen) for seen in evidence.claim("gpus").history]
+    reserved = [*dropwhile(lambda state: not state, states)]
+    if len(set(reserved)) != 1:
+        evidence.fail(
+            "a claim was changed while a container of its pod started again and again",
+            expected="reserved for the pod, with the same devices, as long as it runs",
+            observed=", then ".join(state or "nothing" for state in reserved)
+            or "not reserved for the pod",
+            blame=Blame.CLUSTER,
+        )
+
+
+def _held(pod: str, claim: Object) -> str:
+    """Name what a claim holds for a pod; nothing while it is not reserved for it."""
+    users = (claim.get("status") or {}).get("reservedFor") or []
+    if pod not in {user["uid"] for user in users}:
+        return ""
+    return " and ".join(f"{one['pool']}/{one['device']}" for one in results(claim))

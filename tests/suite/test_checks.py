@@ -64,6 +64,7 @@ NOT_OF_REPORTS = {
     *("SLICE-012", "NODE-021", "NEG-008", "NEG-014", "NEG-015"),
     *("LIFE-001", "LIFE-003", "LIFE-007", "LIFE-011", "LIFE-012", "LIFE-014", "NEG-012"),
     *("NODE-009", "NODE-010", "NODE-016", "NODE-017", "NODE-020"),
+    *("NODE-006", "SHARE-007"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

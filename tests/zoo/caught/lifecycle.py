@@ -7,6 +7,10 @@ CAUGHT = (
     ("no-restart-beside-another", "SHARE-003", "the sidecar's container cannot start again: "),
     ("two-starts-a-container", "LIFE-013", "the crashing's container cannot start again: "),
     (
+        *("first-claim-only", "NODE-006"),
+        "the start of the user's container did not come within ",
+    ),
+    (
         *("publishes-anew-after-restart", "SLICE-012"),
         "after a restart of the driver its ResourceSlice has generation ",
     ),

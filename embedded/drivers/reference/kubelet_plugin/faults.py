@@ -44,6 +44,8 @@ class Point(enum.Enum):
     """The parameters of a claim and its class, for all drivers."""
     REFUSAL = enum.auto()
     """What is said of parameters that are refused."""
+    REQUEST = enum.auto()
+    """The claims that the kubelet asks to be prepared in one call."""
     PREPARE = enum.auto()
     """The claim about to be prepared; raising refuses it."""
     INJECT = enum.auto()
@@ -323,6 +325,20 @@ def _frees_devices_with_the_claim(_frees: bool, _gpus: Sequence[Gpu]) -> bool:
     return False
 
 
+@fault("no-generated-claims", Point.PREPARE)
+def _no_generated_claims(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Refuses claims of templates: it takes the end of their names for a mistake."""
+    if re.search(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$", claim.name):  # as the API server makes it
+        raise FaultError(f"{claim.name} is no name of a claim (fault no-generated-claims)")
+    return claim
+
+
+@fault("first-claim-only", Point.REQUEST)
+def _first_claim_only(claims: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Prepares the first claim of a request only, and says nothing of the others."""
+    return claims[:1]
+
+
 @fault("env-only", Point.INJECT)
 def _env_only(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers the environment variables of their GPUs, but no device node or library."""
@@ -331,6 +347,20 @@ def _env_only(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
         for device in spec["devices"]
     ]
     return {**spec, "devices": devices, "containerEdits": {}}
+
+
+@fault("one-variable", Point.INJECT)
+def _one_variable(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Shows each GPU by nothing but the same variable, so that of two GPUs a container sees one."""
+    devices = [
+        {**device, "containerEdits": {"env": [f"REFERENCE_GPU={_uuid(device)}"]}}
+        for device in spec["devices"]
+    ]
+    return {**spec, "devices": devices, "containerEdits": {}}
+
+
+def _uuid(device: dict[str, Any]) -> str:
+    return str(device["containerEdits"]["env"][0].partition("=")[2])
 
 
 @fault("one-too-many", Point.INJECT)
@@ -417,6 +447,8 @@ pod=$(of sandbox-id) name=$(of container-name)
 mkdir -p "/run/reference-faults/$0/running" "/run/reference-faults/$0/started"
 cd "/run/reference-faults/$0"
 beside() { ls running | grep "^$pod" | grep -v "^$pod.$name$"; }
+new() { ! ls started | grep -q "^$pod"; }
+pods() { ls started | cut -d. -f1 | sort -u | wc -l; }
 """
 """A shell's view of the container that it is a hook of, and of others with the same claim."""
 _ENDED = 'rm -f "running/$pod.$name"'
@@ -458,6 +490,35 @@ def _two_starts_a_container(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[
     """Lets a container start twice, and never again."""
     starts = 'cat "started/$pod.$name" 2>/dev/null | wc -l'
     return _watched(spec, f"if [ $({starts}) -ge 2 ]; then echo started twice >&2; exit 1; fi")
+
+
+@fault("four-pods-a-claim", Point.INJECT)
+def _four_pods_a_claim(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Lets containers of four pods use a claim, and of no fifth."""
+    return _watched(spec, "if new && [ $(pods) -ge 4 ]; then echo too many pods >&2; exit 1; fi")
+
+
+@fault("ends-with-its-first-pod", Point.INJECT)
+def _ends_with_its_first_pod(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Takes a claim back from all of its pods when a container of one of them ends: its CDI file is
+    removed (kubernetes/kubernetes#140212 does it in the kubelet)."""
+    file = f"/var/run/cdi/{spec['kind'].replace('/', '-')}_$0.json"
+    return _watched(spec, "", f'{_ENDED}; [ $(pods) -lt 2 ] || rm -f "{file}"')
+
+
+@fault("nobody-joins-later", Point.INJECT)
+def _nobody_joins_later(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Lets no further pod use a claim when a container of one of several has ended."""
+    start = "if new && [ -e closed ]; then echo too late >&2; exit 1; fi"
+    return _watched(spec, start, f"{_ENDED}; [ $(pods) -lt 2 ] || touch closed")
+
+
+@fault("one-life-a-claim", Point.INJECT)
+def _one_life_a_claim(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Lets no pod use a claim whose pods had all ended before, as one does that remembers UIDs to
+    refuse what comes late."""
+    start = "if new && [ -e over ]; then echo used before >&2; exit 1; fi"
+    return _watched(spec, start, f'{_ENDED}; [ -n "$(ls running)" ] || touch over')
 
 
 @fault("forgets-after-restart", Point.RESTORE)

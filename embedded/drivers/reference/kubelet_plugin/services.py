@@ -149,7 +149,7 @@ class DraPlugin:
         """Every claim of the request gets an answer of its own: one that fails stops no other."""
         response = self._messages.NodePrepareResourcesResponse()
         self._claims.collect()
-        for claim in request.claims:
+        for claim in self._claims.faults.alter(Point.REQUEST, list(request.claims)):
             answer = response.claims[claim.uid]
             try:
                 devices = self._claims.prepare(claim.namespace, claim.name, claim.uid)

@@ -1,0 +1,46 @@
+"""Pods that name the same template of claims."""
+
+from __future__ import annotations
+
+from harness.checks.check import check
+from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import resting
+from harness.scenario.scenario import scenario
+from harness.scenario.steps import Steps
+from harness.verdict.finding import Blame
+
+PODS = ("one", "two")
+
+
+@scenario(devices=2, uses=(Steps.generated_claim,))
+def claims_of_a_template(steps: Steps) -> None:
+    """Two pods name one template and run at the same time."""
+    one = steps.generated_claim("one")
+    two = steps.generated_claim("two", like=one)
+    for role, claim in zip(PODS, (one, two), strict=True):
+        steps.start_pod(role, [resting(role)], claim)
+
+
+@check(id="SHARE-007", level=2, source="SHARE-7", scenario=claims_of_a_template)
+def test_pods_of_a_template_have_a_claim_each(evidence: Evidence) -> None:
+    """Pods that name the same ResourceClaimTemplate MUST run with a claim each, of which each is
+    allocated a device of its own.
+    """
+    for role in PODS:
+        evidence.container(role).started.get()
+    one, two = (evidence.claim(role) for role in PODS)
+    uids = [claim.allocated.get()["metadata"]["uid"] for claim in (one, two)]
+    if uids[0] == uids[1]:
+        evidence.fail(
+            f"two pods that name one template both use claim {one.name}",
+            expected="a generated claim for each pod",
+            observed=", ".join(uids),
+            blame=Blame.CLUSTER,
+        )
+    if one.devices == two.devices:
+        evidence.fail(
+            f"two claims of one template were both allocated {one.devices[0].name}",
+            expected="a device for each claim",
+            observed=", ".join(device.name for device in (*one.devices, *two.devices)),
+            blame=Blame.SCHEDULER,
+        )

@@ -1,0 +1,36 @@
+"""A pod with two claims, of which another pod uses one already."""
+
+from __future__ import annotations
+
+from harness.checks.check import check
+from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import resting
+from harness.scenario.scenario import scenario
+from harness.scenario.steps import Steps
+from harness.verdict.finding import one_line
+from suites.given import WITHOUT, given
+
+
+@scenario(devices=2)
+def prepared_and_new(steps: Steps) -> None:
+    """A pod runs with a claim; another one joins that has a second claim, too."""
+    prepared, new = steps.claim(1, "prepared"), steps.claim(1, "new")
+    specs = [resting("first"), resting(WITHOUT, uses_claims=False)]
+    steps.await_report(*steps.start_pod("first", specs, prepared))
+    steps.await_report(*steps.start_pod("both", [resting("both")], prepared, new))
+
+
+@check(id="SHARE-006", level=2, source="SHARE-6", scenario=prepared_and_new)
+def test_a_pod_can_use_a_prepared_claim_and_a_new_one(evidence: Evidence) -> None:
+    """A pod that uses a claim which is prepared already and one which is not MUST run, with the
+    devices of the first claim that another pod has.
+    """
+    first, both = given(evidence, "first"), given(evidence, "both")
+    # A variable that every claim sets may have another value; where there are nodes, they count.
+    nodes = {one for one in first if one.startswith("/dev/")}
+    if missing := sorted((nodes or first) - both):
+        evidence.fail(
+            f"with a new claim beside it, a claim gives no {one_line(missing[0], 40)} any more",
+            expected=", ".join(sorted(nodes or first)),
+            observed=", ".join(sorted(both)) or "nothing",
+        )

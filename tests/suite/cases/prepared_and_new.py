@@ -1,0 +1,50 @@
+"""A prepared claim and a new one in a pod: good evidence, and what can be wrong with it."""
+
+from __future__ import annotations
+
+from harness.scenario.evidence import Evidence
+from harness.verdict.finding import Blame
+from tests.suite.cases import Case
+from tests.suite.made import DEVICES, does_not_start, made, report, says
+
+ONE, OTHER = DEVICES[:2]
+WITHOUT = {"HOSTNAME": "first"}
+VARIABLE = {"HOSTNAME": "both", "GPU": OTHER.uuid}
+
+
+def _prepared_and_new() -> Evidence:
+    return made(
+        "prepared-and-new",
+        first=report(ONE, environment={**WITHOUT, "GPU": ONE.uuid}),
+        other=report(environment=WITHOUT),
+        both=report(ONE, OTHER, environment=VARIABLE),
+    )
+
+
+def _only_variables(evidence: Evidence) -> None:
+    says("first", device_nodes=report().device_nodes)(evidence)
+    says("both", device_nodes=report().device_nodes)(evidence)
+
+
+GOOD = {"prepared-and-new": _prepared_and_new}
+
+CASES = (
+    Case(
+        "SHARE-006",
+        "the second pod does not run",
+        does_not_start("both", Blame.DRIVER),
+        r"the start did not come within 120 s$",
+    ),
+    Case(
+        "SHARE-006",
+        "the prepared claim's device is missing",
+        says("both", device_nodes=report(OTHER).device_nodes),
+        r"with a new claim beside it, a claim gives no /dev/nvidia0 any more$",
+    ),
+    Case(
+        "SHARE-006",
+        "the second claim overwrites the only variable",
+        _only_variables,
+        r"with a new claim beside it, a claim gives no GPU=GPU-1\S* any more$",
+    ),
+)

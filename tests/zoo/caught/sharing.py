@@ -1,0 +1,10 @@
+"""What several containers and pods have of the claims that they share."""
+
+CAUGHT = (
+    ("one-variable", "SHARE-006", "with a new claim beside it, a claim gives no REFERENCE_GPU="),
+    ("no-generated-claims", "SHARE-007", "no-generated-claims"),
+    ("four-pods-a-claim", "SHARE-012", "'s container cannot start: "),
+    ("ends-with-its-first-pod", "SHARE-009", "the stays's container cannot start again: "),
+    ("nobody-joins-later", "SHARE-013", "the late's container cannot start: "),
+    ("one-life-a-claim", "SHARE-014", "the again's container cannot start: "),
+)
