@@ -32,6 +32,7 @@ class Budgets:
         self.partner = self._budget("partner", 30)
         self.release = self._budget("release", 60)
         self.reclaim = self._budget("reclaim", 120)
+        self.withdraw = self._budget("withdraw", 45)
         self.clean_up = self._budget("clean-up", 120)
 
     def _budget(self, name: str, seconds: float) -> Budget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -69,8 +70,8 @@ class Pool:
     @property
     def problem(self) -> str:
         """What is wrong with it; empty when nothing is."""
-        names = [d["name"] for item in self.slices for d in item["spec"].get("devices") or []]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        seen = Counter(d["name"] for item in self.slices for d in item["spec"].get("devices") or [])
+        twice = sorted(name for name, times in seen.items() if times > 1)
         if len(self.counts) > 1:
             said = f"{self.counts[0]} and {self.counts[-1]}"
             return f"its slices of generation {self.generation} disagree about their number: {said}"
@@ -133,10 +134,10 @@ def _devices(
     for item in current(slices, driver):
         spec = item["spec"]
         for device in spec.get("devices") or []:
-            if _attribute(device, driver, profile.select_attribute) != selected:
+            if attribute(device, driver, profile.select_attribute) != selected:
                 continue
             names = profile.attributes
-            known = {what: _attribute(device, driver, name) for what, name in names.items()}
+            known = {what: attribute(device, driver, name) for what, name in names.items()}
             found.append(
                 Device(
                     driver,
@@ -156,7 +157,7 @@ def _devices(
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))
 
 
-def _attribute(device: Object, driver: str, name: str) -> str:
+def attribute(device: Object, driver: str, name: str) -> str:
     """An attribute's value as text; unqualified names belong to the driver's own domain."""
     attributes = device.get("attributes") or {}
     value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}

@@ -27,6 +27,8 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 }
 """The folders of a node that a driver writes to, where its profile does not say otherwise; DRIVER
 stands for its name."""
+TYPES = ("string", "int", "bool", "version", "strings", "ints", "bools", "versions", "capacity")
+"""What a profile may promise: a type of attributes as slices spell it, or a capacity."""
 ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version")
 """What a profile may know the names of; memory is a capacity, the others are attributes.
 
@@ -78,6 +80,8 @@ class Profile:
     configurations: tuple[Configuration, ...] = ()
     folders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FOLDERS)
     """The folders of a node that the driver writes to, by what they are for (`FOLDERS`)."""
+    promises: Mapping[str, str] = field(default_factory=dict)
+    """What the driver promises to publish of each whole GPU: names, each with one of `TYPES`."""
 
     def where_told(self, *, device_class: str, visible_by: str) -> Profile:
         """Answer the profile with what the user says instead; what is empty stays as it is."""
@@ -105,7 +109,7 @@ def _profile(document: Field) -> Profile:
         ("schema", "name", "title"),
         (
             *("drivers", "class", "select", "attributes", "visible-by", "tolerations", "plugin"),
-            *("configurations", "folders"),
+            *("configurations", "folders", "promises"),
         ),
     )
     if fields["schema"].text() != SCHEMA:
@@ -128,6 +132,7 @@ def _profile(document: Field) -> Profile:
         plugin_container=plugin.get("container", ""),
         configurations=tuple(_configuration(item) for item in _items(fields, "configurations")),
         folders={**FOLDERS, **_folders(fields)},
+        promises=_promises(fields),
     )
 
 
@@ -136,6 +141,12 @@ def _folders(fields: Mapping[str, Field]) -> dict[str, tuple[str, ...]]:
         return {}
     given = fields["folders"].table((), FOLDERS)
     return {name: tuple(item.text() for item in given[name].items()) for name in given}
+
+
+def _promises(fields: Mapping[str, Field]) -> dict[str, str]:
+    if "promises" not in fields:
+        return {}
+    return {name: one.one_of(TYPES) for name, one in fields["promises"].mapping().items()}
 
 
 def _items(fields: Mapping[str, Field], name: str) -> list[Field]:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Any, NoReturn
 
-from harness.cluster.inventory import current, devices
-from harness.cluster.kinds import NODE, POD, SLICE, Kind, Object, has_labels, name_of, namespace_of
+from harness.cluster.budgets import Budget
+from harness.cluster.inventory import Pool, current, devices, pools
+from harness.cluster.kinds import (
+    CLAIM,
+    NODE,
+    POD,
+    SLICE,
+    Kind,
+    Object,
+    has_labels,
+    name_of,
+    namespace_of,
+)
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD
@@ -25,6 +40,59 @@ from harness.verdict.finding import (
     UnsupportedError,
 )
 
+SHOWN = 5
+"""How many of the same faults a finding shows in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One device as it is published."""
+
+    item: Object
+    """Its slice."""
+    device: Object
+
+    @property
+    def name(self) -> str:
+        """Its name in the pool."""
+        return str(self.device["name"])
+
+    @property
+    def node(self) -> str:
+        """The node that it is on; empty: it is on several."""
+        return node_of(self.item) or str(self.device.get("nodeName") or "")
+
+    @property
+    def pool(self) -> str:
+        """The pool that it is in."""
+        return str(self.item["spec"]["pool"]["name"])
+
+    @property
+    def where(self) -> str:
+        """Which device it is, for people."""
+        return f"{self.name} of {self.node or f'pool {self.pool}'}"
+
+    @property
+    def attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Its attributes as they are published: each with its type and value."""
+        return self.device.get("attributes") or {}
+
+    @property
+    def capacity(self) -> Mapping[str, Mapping[str, Any]]:
+        """Its capacities as they are published."""
+        return self.device.get("capacity") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """One thing that is not as it must be."""
+
+    node: str
+    """Empty: it is of no one node."""
+    head: str
+    """In one line, for strangers."""
+    observed: str
+
 
 class Published(EvidenceBase):
     """The driver's ResourceSlices as they were when a check first asked for them.
@@ -39,14 +107,48 @@ class Published(EvidenceBase):
         """By name."""
         self.driver_pods: Observed[Mapping[str, Object]] = Observed("the driver's pods")
         """By the node that each is on."""
+        self.unscheduled: tuple[Object, ...] = ()
+        """Pods of the driver that no node has."""
         self._look_at_nodes()
         self._look_at_driver()
+        subject = run.subject
+        self.profile = subject.profile
+        self.driver = subject.driver
         self._settle()
         self.slices = self._current()
         """Those of each pool's newest generation."""
-        subject = run.subject
         self.gpus = devices(self.slices, subject.driver, subject.profile)
         """Whole GPUs, as far as the driver's profile tells them from others."""
+
+    @cached_property
+    def devices(self) -> tuple[Entry, ...]:
+        """Every device of the driver."""
+        return tuple(
+            Entry(item, device)
+            for item in self.slices
+            for device in item["spec"].get("devices") or []
+        )
+
+    @property
+    def pools(self) -> list[Pool]:
+        """The driver's pools as they are now, with what is left of older generations."""
+        return pools(self._of_run(), self.driver)
+
+    @property
+    def claims(self) -> list[Object]:
+        """The claims of the whole cluster.
+
+        Raises:
+            UnmetError: they may not be seen.
+        """
+        if not self._run.observer.observes(CLAIM):
+            reason = "watch resourceclaims of the whole cluster"
+            raise UnmetError(reason, SkipKind.NOT_ALLOWED)
+        return self._run.observer.objects(CLAIM)
+
+    def own(self, name: str) -> str:
+        """The name of an attribute or capacity without the driver's domain, if it has that."""
+        return name.removeprefix(f"{self.driver}/")
 
     def pieces(self) -> list[Observed[Any]]:
         """What is not published, but there."""
@@ -55,6 +157,28 @@ class Published(EvidenceBase):
     def nodes_with_devices(self) -> set[str]:
         """The nodes that at least one device is published of."""
         return {node_of(item) for item in self._current() if item["spec"].get("devices")}
+
+    def nodes_without_driver(self) -> set[str]:
+        """The nodes of which devices are published, and on which no pod of the driver is.
+
+        The kubelet has the time that it takes to withdraw what is there of a driver that is away.
+        """
+
+        def left() -> set[str]:
+            there = self.nodes_with_devices() & self.nodes.get().keys()
+            return there - self.driver_pods.get().keys()
+
+        if left():
+            budget = self._run.budgets.withdraw
+            self._wait("the kubelet to withdraw slices", lambda: not left() or None, budget)
+            self._look_at_driver()  # which may be back by now
+        return left()
+
+    def seconds_since(self, when: str | None) -> float:
+        """How long ago something was by the API server's clock; 0 where that is not known."""
+        if not when:
+            return 0.0
+        return self._run.kube.server_time() - datetime.fromisoformat(when).timestamp()
 
     def driver_has_started(self, node: str) -> bool:
         """Whether the driver's container on a node runs, or ran."""
@@ -82,11 +206,29 @@ class Published(EvidenceBase):
         self.driver_log = driver_log(self._run, nodes={*nodes} - {""}, about=["ResourceSlice"])
         self.fail(head, expected=expected, observed=observed, blame=blame)
 
+    def none_of(self, wrong: Iterable[Wrong], expected: str, blame: Blame = Blame.DRIVER) -> None:
+        """End a check if anything is wrong: with the first few, and how many there are."""
+        found = list(wrong)
+        if not found:
+            return
+        first, others = found[0], len(found) - 1
+        lines = [one.observed for one in found[:SHOWN]]
+        self.fail_of(
+            list(dict.fromkeys(one.node for one in found))[:SHOWN],
+            first.head + (f", and {others} more" if others else ""),
+            expected=expected,
+            observed="\n".join([*lines, *([f"{len(found)} in all"] if len(found) > SHOWN else [])]),
+            blame=blame,
+        )
+
     def _current(self) -> list[Object]:
-        found = current(self._run.observer.objects(SLICE), self._run.subject.driver)
-        if not self._run.options.node_selector:
-            return found
-        return [item for item in found if node_of(item) in self.nodes.get()]
+        return current(self._of_run(), self._run.subject.driver)
+
+    def _of_run(self) -> Iterator[Object]:
+        """The slices of all drivers, of the nodes that the run is to use."""
+        for item in self._run.observer.objects(SLICE):
+            if not self._run.options.node_selector or node_of(item) in self.nodes.get():
+                yield item
 
     def _look_at_nodes(self) -> None:
         listed = self._list(NODE, self.nodes)
@@ -104,11 +246,9 @@ class Published(EvidenceBase):
         if listed is None:
             return
         nodes = self.nodes.known()
-        pods = {
-            str(pod["spec"]["nodeName"]): pod
-            for pod in listed
-            if pod["spec"].get("nodeName") and not pod["metadata"].get("deletionTimestamp")
-        }
+        staying = [pod for pod in listed if not pod["metadata"].get("deletionTimestamp")]
+        self.unscheduled = tuple(pod for pod in staying if not pod["spec"].get("nodeName"))
+        pods = {str(pod["spec"]["nodeName"]): pod for pod in staying if pod["spec"].get("nodeName")}
         if not pods:
             reason = f"no pod has the labels {profile.plugin_selector} (profile {profile.name})"
             self.driver_pods.missing(UnmetError(reason))
@@ -134,15 +274,17 @@ class Published(EvidenceBase):
     def _settle(self) -> None:
         """Give a driver that has just come up the time to publish."""
         wanted = set(self.driver_pods.known() or ())
-        try:
-            self._run.observer.wait(
-                "devices of every node that the driver runs on",
-                lambda: wanted <= self.nodes_with_devices() or None,
-                self._run.budgets.observe,
-                lambda: "",
-            )
-        except WaitTimeoutError:
-            return  # a check says so
+
+        def settled() -> bool | None:
+            whole = not any(pool.problem for pool in self.pools)
+            return (whole and ("" in (have := self.nodes_with_devices()) or wanted <= have)) or None
+
+        self._wait("whole pools of every node", settled, self._run.budgets.observe)
+
+    def _wait(self, what: str, ready: Callable[[], bool | None], budget: Budget) -> None:
+        """Wait for something; that it does not come, a check says."""
+        with suppress(WaitTimeoutError):
+            self._run.observer.wait(what, ready, budget, lambda: "")
 
 
 def node_of(item: Object) -> str:

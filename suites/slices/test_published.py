@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
 
 from harness.checks.check import check
 from harness.cluster.anchor import is_owned_by
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import name_of, uid_of
-from harness.scenario.published import Published, node_of
+from harness.scenario.published import Published, Wrong, node_of
 from harness.verdict.finding import Blame, UnsupportedError, counted, short_uuid
 
 STANDARD = "resource.kubernetes.io"
@@ -58,15 +56,13 @@ def test_every_node_of_the_driver_has_published_devices(published: Published) ->
 def test_slices_are_of_nodes_that_exist(published: Published) -> None:
     """A ResourceSlice of one node's devices MUST name a node that exists."""
     nodes = published.nodes.get()
+    wrong = []
     for item in published.slices:
         if node_of(item) and node_of(item) not in nodes:
-            published.fail_of(
-                {node_of(item)},
-                f"there is no node {node_of(item)}, and its slice publishes"
-                f" {counted(len(item['spec'].get('devices') or []), 'device')}",
-                expected=f"nodeName is one of {', '.join(sorted(nodes))}",
-                observed=f"ResourceSlice {name_of(item)} has nodeName {node_of(item)}",
-            )
+            number = counted(len(item["spec"].get("devices") or []), "device")
+            head = f"there is no node {node_of(item)}, and its slice publishes {number}"
+            wrong.append(Wrong(node_of(item), head, f"{name_of(item)} is of node {node_of(item)}"))
+    published.none_of(wrong, "nodeName is the name of a node")
 
 
 @check(id="SLICE-009", level=0, source="SLICE-9")
@@ -82,15 +78,14 @@ def test_no_gpu_is_published_twice(published: Published) -> None:
             devices[f"PCI address on {gpu.node}", gpu.pci].append(gpu)
     if not devices:
         raise UnsupportedError("the driver's profile does not say what identifies a GPU")
+    wrong = []
     for (what, value), same in devices.items():
         if len(same) > 1:
             shown = " and ".join(f"{gpu.name} of {gpu.node}" for gpu in same[:2])
-            published.fail_of(
-                {gpu.node for gpu in same},
-                f"{shown} have the same {what}: {short_uuid(value)}",
-                expected="one published device for each GPU",
-                observed="\n".join(f"{gpu.pool}/{gpu.name}: {what} {value}" for gpu in same),
-            )
+            head = f"{shown} have the same {what}: {short_uuid(value)}"
+            which = ", ".join(f"{gpu.pool}/{gpu.name}" for gpu in same)
+            wrong.append(Wrong(same[0].node, head, f"{what} {value}: {which}"))
+    published.none_of(wrong, "one published device for each GPU")
 
 
 @check(id="SLICE-018", level=0, source="SLICE-18")
@@ -98,30 +93,20 @@ def test_standard_attributes_are_well_formed(published: Published) -> None:
     """Standard attributes of devices (PCI address, PCIe root, NUMA node) MUST have the form that
     all drivers share, or no claim can match devices of two drivers by them.
     """
-    found = list(_standard_attributes(published))
+    found, wrong = False, []
+    for entry in published.devices:
+        for name in FORMS.keys() & entry.attributes.keys():
+            found = True
+            pattern, form = FORMS[name]
+            given = next(iter(entry.attributes[name].values()), None)
+            values = given if isinstance(given, list) else [given]
+            bad = [value for value in values if not pattern.fullmatch(str(value))]
+            if bad or not values:
+                head = f"{name} of {entry.where} is {bad[0] if bad else 'empty'!r}"
+                wrong.append(Wrong(entry.node, head, f"{head}; expected is {form}"))
     if not found:
         raise UnsupportedError("the driver publishes no standard attribute")
-    for node, device, name, values in found:
-        pattern, form = FORMS[name]
-        wrong = [value for value in values if not pattern.fullmatch(str(value))]
-        if wrong or not values:
-            published.fail_of(
-                {node},
-                f"{name} of {device} is {wrong[0] if wrong else 'empty'!r}",
-                expected=form,
-                observed=f"{name}: {', '.join(map(str, values))}",
-            )
-
-
-def _standard_attributes(published: Published) -> Iterator[tuple[str, str, str, list[Any]]]:
-    """Node, device, attribute and values of each that is there."""
-    for item in published.slices:
-        node = node_of(item)
-        for device in item["spec"].get("devices") or []:
-            for name in FORMS:
-                for value in (device.get("attributes", {}).get(name) or {}).values():
-                    values = value if isinstance(value, list) else [value]
-                    yield node, f"{device['name']} of {node or name_of(item)}", name, values
+    published.none_of(wrong, "the form that Kubernetes defined for the attribute")
 
 
 @check(id="SLICE-022", level=0, source="SLICE-22")
@@ -132,15 +117,13 @@ def test_slices_go_with_their_node(published: Published) -> None:
     nodes, of_nodes = published.nodes.get(), [item for item in published.slices if node_of(item)]
     if not of_nodes:
         raise UnsupportedError("no slice of the driver is of one node")
+    wrong = []
     for item in of_nodes:
         owners = item["metadata"].get("ownerReferences") or []
         node = nodes.get(node_of(item))
         if node is not None and not is_owned_by(item, node):
-            shown = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners)
-            published.fail_of(
-                {node_of(item)},
-                f"the ResourceSlice of {node_of(item)} stays when the node goes: it is owned by"
-                f" {shown or 'nothing'}",
-                expected=f"an ownerReference to Node {node_of(item)}, UID {uid_of(node)}",
-                observed=f"ResourceSlice {name_of(item)}: {owners or 'no ownerReferences'}",
-            )
+            shown = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "nothing"
+            head = f"the slice of {node_of(item)} stays when the node goes: it is owned by {shown}"
+            text = f"{name_of(item)}: owners {owners or 'none'}, its node's UID is {uid_of(node)}"
+            wrong.append(Wrong(node_of(item), head, text))
+    published.none_of(wrong, "an ownerReference to the Node, by its name and UID")

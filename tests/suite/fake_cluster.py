@@ -124,9 +124,16 @@ class FakeCluster:
                     "type": {"string": "gpu"},
                     "uuid": {"string": uuid},
                     "productName": {"string": PRODUCT},
+                    "brand": {"string": "Nvidia"},
+                    "architecture": {"string": "Hopper"},
+                    "cudaComputeCapability": {"version": "9.0.0"},
+                    "driverVersion": {"version": "580.159.4"},
+                    "cudaDriverVersion": {"version": "13.0.0"},
+                    "resource.kubernetes.io/pciBusID": {"string": f"0000:{number:02x}:00.0"},
                 },
+                "capacity": {"memory": {"value": "80Gi"}},
             }
-            for name, uuid in self.gpus.items()
+            for number, (name, uuid) in enumerate(self.gpus.items())
         ]
         pool = {"name": NODE, "generation": 1, "resourceSliceCount": 1}
         return {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.cluster.kinds import NODE, POD, SLICE, Object
+from harness.cluster.kinds import CLAIM, NODE, POD, SLICE, Object
 from suites.__main__ import checks
 from tests.suite.fake_cluster import DRIVER, FakeCluster
 from tests.suite.fake_cluster import NODE as NAME
@@ -72,6 +72,209 @@ def run_driver_on(cluster: FakeCluster, node: str, **state: Any) -> None:
     )
 
 
+PART = "gpu-3-part"
+SEEN_IN_RICH = {f"SLICE-{number:03}" for number in (8, 19, 20, 24, 31, 32, 33, 34)}
+"""Checks of what not every driver publishes."""
+
+
+def rich() -> FakeCluster:
+    """A good cluster that has all that a driver can publish, and a claim that is in use."""
+    cluster = good()
+    draws = [{"counterSet": "board", "counters": {"memory": {"value": "80Gi"}}}]
+    policy = {"default": "1Gi", "validRange": {"min": "1Gi"}}
+    api, name = "resource.k8s.io/v1", {"driver": DRIVER}
+
+    def divide(item: Object) -> None:
+        item["spec"]["pool"]["resourceSliceCount"] = 2
+        last = item["spec"]["devices"][3]
+        last["consumesCounters"] = draws
+        kind = {"type": {"string": "mig"}, "uuid": {"string": "MIG-1"}}
+        part = {**last, "name": PART, "attributes": {**last["attributes"], **kind}}
+        shared = item["spec"]["devices"][2]
+        shared["allowMultipleAllocations"] = True
+        shared["capacity"]["memory"]["requestPolicy"] = policy
+        item["spec"]["devices"].append(part)
+
+    change(cluster, divide)
+    item = cluster.api.get(SLICE, "", "slice")
+    assert item is not None
+    counters = [{"name": "board", "counters": {"memory": {"value": "80Gi"}}}]
+    spec = {"driver": DRIVER, "nodeName": NAME, "pool": item["spec"]["pool"]}
+    owners = {"ownerReferences": item["metadata"]["ownerReferences"]}
+    of_board = {"metadata": {"name": "counters", **owners}, "spec": spec}
+    cluster.api.put({"apiVersion": api, "kind": "ResourceSlice", **of_board})
+    change_counters(cluster, counters)
+    term = {"matchExpressions": [{"key": "rack", "operator": "Exists"}]}
+    fabric = {
+        **name,
+        "perDeviceNodeSelection": True,
+        "pool": {"name": "fabric", "generation": 1, "resourceSliceCount": 1},
+        "devices": [
+            {"name": "by-term", "nodeSelector": {"nodeSelectorTerms": [term]}},
+            {"name": "by-name", "nodeName": NAME},
+        ],
+    }
+    cluster.api.put(
+        {"apiVersion": api, "kind": "ResourceSlice", "metadata": {"name": "fabric"}, "spec": fabric}
+    )
+    key = {**name, "pool": NAME, "device": "gpu-0"}
+    result = {**key, "request": "gpu", "bindingConditions": ["fabric.example/attached"]}
+    allocation = {"devices": {"results": [result]}, "allocationTimestamp": "2026-01-01T00:00:00Z"}
+    said = {"conditions": [{"type": "fabric.example/attached", "status": "True"}]}
+    cluster.api.put(
+        {
+            "apiVersion": api,
+            "kind": "ResourceClaim",
+            "metadata": {"name": "train", "namespace": "team"},
+            "spec": {"devices": {"requests": []}},
+            "status": {"allocation": allocation, "devices": [{**key, **said}]},
+        }
+    )
+    return cluster
+
+
+def change_counters(cluster: FakeCluster, counters: list[Object]) -> None:
+    """Say what counters the pool has."""
+    item = cluster.api.get(SLICE, "", "counters")
+    assert item is not None
+    item["spec"]["sharedCounters"] = counters
+    cluster.api.put(item)
+
+
+def on_the_part(**fields: Any) -> Callable[[FakeCluster], None]:
+    """The part of a GPU is published with other fields."""
+    return lambda cluster: change(cluster, lambda item: item["spec"]["devices"][4].update(fields))
+
+
+def on_the_fabric(number: int, **fields: Any) -> Callable[[FakeCluster], None]:
+    """A device that is not of one node is published with other fields."""
+
+    def make(cluster: FakeCluster) -> None:
+        item = cluster.api.get(SLICE, "", "fabric")
+        assert item is not None
+        item["spec"]["devices"][number].update(fields)
+        cluster.api.put(item)
+
+    return make
+
+
+def draw(set_name: str, amount: str) -> list[Object]:
+    """What a device draws on a counter."""
+    return [{"counterSet": set_name, "counters": {"memory": {"value": amount}}}]
+
+
+def withdraw_an_allocated_device(cluster: FakeCluster) -> None:
+    """The claim that has it stays."""
+    change(cluster, lambda item: item["spec"]["devices"].pop(0))
+
+
+def share_nothing(cluster: FakeCluster) -> None:
+    """A share of the third GPU may be nothing."""
+    policy = {"requestPolicy": {"default": "0"}}
+    how = ("capacity", "memory")
+    change(cluster, lambda item: item["spec"]["devices"][2][how[0]][how[1]].update(policy))
+
+
+def say_nothing_of_conditions(cluster: FakeCluster) -> None:
+    """Nobody sets the binding condition of the allocated device."""
+    claim = cluster.api.get(CLAIM, "team", "train")
+    assert claim is not None
+    cluster.api.edit(CLAIM, "team", "train", status={**claim["status"], "devices": []})
+
+
+def take_the_driver_away(cluster: FakeCluster) -> None:
+    """It runs on another node, and this one's slices stay."""
+    cluster.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
+    cluster.api.edit(POD, "nvidia", f"kubelet-plugin-{NAME}", spec={"nodeName": "node-2"})
+    change(cluster, lambda item: item["spec"].update(nodeName=NAME))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "words"),
+    [
+        (
+            on_the_part(consumesCounters=[]),
+            "SLICE-008",
+            "gpu-3-part of node-1 and the whole gpu-3 can both",
+        ),
+        (
+            on_the_part(consumesCounters=draw("board", "0")),
+            "SLICE-008",
+            "gpu-3-part of node-1 and the whole gpu-3 can both be allocated",
+        ),
+        (withdraw_an_allocated_device, "SLICE-024", "gpu-0 of pool node-1 is allocated, but not"),
+        (
+            on_the_part(consumesCounters=draw("card", "1Gi")),
+            "SLICE-031",
+            "gpu-3-part of node-1 draws on card, which its pool does not have",
+        ),
+        (
+            on_the_part(consumesCounters=draw("board", "81Gi")),
+            "SLICE-032",
+            "gpu-3-part of node-1 draws 86973087744 of board/memory, which has 85899345920",
+        ),
+        (
+            on_the_fabric(0, nodeSelector={"nodeSelectorTerms": [{}, {}]}),
+            "SLICE-033",
+            "the node selector of by-term of pool fabric has 2 terms",
+        ),
+        (
+            on_the_fabric(1, nodeName="gone"),
+            "SLICE-034",
+            "by-name is published of gone, and there is no such node",
+        ),
+    ],
+)
+def test_a_break_of_what_few_publish_turns_its_check_red(
+    break_it: Callable[[FakeCluster], None], check: str, words: str, tmp_path: Path
+) -> None:
+    """That one only."""
+    cluster = rich()
+    break_it(cluster)
+    ended = run(cluster, tmp_path, *ONLY, *SHORT)
+    assert (ended.code, ended.red()) == (1, {check: "fail"}), ended.output
+    assert words in ended.first_lines()[0]
+
+
+def test_what_few_publish_passes(tmp_path: Path) -> None:
+    """Counters, parts, shares, node selectors, binding conditions."""
+    ended = run(rich(), tmp_path, *ONLY)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert {outcomes(ended)[check] for check in SEEN_IN_RICH} == {"pass"}, ended.output
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "words"),
+    [
+        (share_nothing, "SLICE-019", "a share of gpu-2 of node-1 may take nothing of its memory"),
+        (
+            say_nothing_of_conditions,
+            "SLICE-020",
+            "nobody sets fabric.example/attached of gpu-0 of pool node-1",
+        ),
+    ],
+)
+def test_what_is_unwise_of_what_few_publish_is_advice(
+    break_it: Callable[[FakeCluster], None], check: str, words: str, tmp_path: Path
+) -> None:
+    """It fails nothing."""
+    cluster = rich()
+    break_it(cluster)
+    ended = run(cluster, tmp_path, *ONLY)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert outcomes(ended)[check] == "advice"
+    assert words in ended.output
+
+
+def test_slices_that_outlive_their_driver_are_the_kubelets_fault(tmp_path: Path) -> None:
+    """It has to withdraw them after half a minute."""
+    cluster = good()
+    take_the_driver_away(cluster)
+    ended = run(cluster, tmp_path, *ONLY, *SHORT)
+    assert ended.red()["SLICE-035"] == "error", ended.output
+    assert "devices of node-1 are published, but no pod of the driver is there" in ended.output
+
+
 def outcomes(ended: Ended) -> dict[str, str]:
     """How each of the checks ended."""
     return {
@@ -86,7 +289,9 @@ def test_a_good_driver_passes_everything(tmp_path: Path) -> None:
     cluster = good()
     before = cluster.left()
     ended = run(cluster, tmp_path, *ONLY, "--dra-image", "")
-    assert (ended.code, outcomes(ended)) == (0, dict.fromkeys(CHECKS, "pass")), ended.output
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    passed = {check for check, outcome in outcomes(ended).items() if outcome == "pass"}
+    assert passed == set(CHECKS) - SEEN_IN_RICH, ended.output
     assert cluster.left() == before
     assert {method for method, _, _ in cluster.api.requests} <= {"GET", "POST"}
     made = [path for method, path, _ in cluster.api.requests if method == "POST"]
@@ -185,7 +390,7 @@ def described(name: str, value: dict[str, Any]) -> Callable[[FakeCluster], None]
             "resource.kubernetes.io/pciBusID of gpu-3 of node-1 is '00000000:3B:00.0'",
         ),
         (described("pcieRoot", {"string": "0000:3a"}), "SLICE-018", "is '0000:3a'"),
-        (described("numaNode", {"int": -1}), "SLICE-018", "is -1"),
+        (described("numaNode", {"ints": [-1]}), "SLICE-018", "is -1"),
         (described("numaNode", {"ints": []}), "SLICE-018", "is 'empty'"),
     ],
 )

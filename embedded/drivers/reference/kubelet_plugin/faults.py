@@ -36,6 +36,8 @@ class Point(enum.Enum):
 
     PUBLISH = enum.auto()
     """The entries of the ResourceSlice; None withdraws the slice."""
+    POOL = enum.auto()
+    """What the ResourceSlice says of its pool, without the generation."""
     OWN = enum.auto()
     """The owners of the ResourceSlice."""
     RESULTS = enum.auto()
@@ -166,6 +168,118 @@ def _twice_the_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     has = [re.fullmatch(r"(\d+)(\D*)", one["capacity"]["memory"]["value"]) for one in devices]
     doubled = [{"value": f"{2 * int(one[1])}{one[2]}"} for one in has if one]
     return _with(devices, "capacity", "memory", doubled)
+
+
+def _last(devices: list[Any], **fields: Any) -> list[Any]:
+    """The devices, the last one with other fields; of attributes and capacity, these beside the
+    others, or without those that are None."""
+    last = devices[-1]
+    for name, new in fields.items():
+        merged = {**last.get(name, {}), **new} if isinstance(new, dict) else new
+        if isinstance(new, dict):
+            merged = {key: one for key, one in merged.items() if one is not None}
+        last = {**last, name: merged}
+    return [*devices[:-1], last]
+
+
+@fault("no-product-name", Point.PUBLISH)
+def _no_product_name(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU without the name of its product."""
+    return _last(devices, attributes={"productName": None})
+
+
+@fault("version-as-text", Point.PUBLISH)
+def _version_as_text(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the driver's version of the last GPU as text, as if it could not be converted."""
+    return _last(devices, attributes={"driverVersion": {"string": "580.159.04"}})
+
+
+@fault("stale-version", Point.PUBLISH)
+def _stale_version(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU with the version of a GPU driver that was replaced meanwhile."""
+    return _last(devices, attributes={"driverVersion": {"version": "570.0.0"}})
+
+
+@fault("empty-attribute", Point.PUBLISH)
+def _empty_attribute(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes an attribute of the last GPU as an empty text, as its hardware did not tell."""
+    return _last(devices, attributes={"serial": {"string": ""}})
+
+
+@fault("attribute-of-two-types", Point.PUBLISH)
+def _attribute_of_two_types(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes an attribute that is a number, but text for the last GPU."""
+    numbered = [
+        {**one, "attributes": {**one["attributes"], "index": {"int": number}}}
+        for number, one in enumerate(devices)
+    ]
+    return _last(numbered, attributes={"index": {"string": "last"}})
+
+
+@fault("no-memory", Point.PUBLISH)
+def _no_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU with a memory of 0, as its hardware did not tell."""
+    return _last(devices, capacity={"memory": {"value": "0"}})
+
+
+@fault("milli-memory", Point.PUBLISH)
+def _milli_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU with a tenth of a byte of memory, by a wrong suffix."""
+    return _last(devices, capacity={"memory": {"value": "100m"}})
+
+
+@fault("version-too-large", Point.PUBLISH)
+def _version_too_large(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes a version of the last GPU with a number of more than 63 bits."""
+    return _last(devices, attributes={"firmware": {"version": f"{2**63}.0.0"}})
+
+
+@fault("own-prefix", Point.PUBLISH)
+def _own_prefix(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes an attribute of the last GPU with the driver's own name before it."""
+    return _last(devices, attributes={f"{DRIVER}/serial": {"string": "1"}})
+
+
+@fault("two-slashes", Point.PUBLISH)
+def _two_slashes(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes an attribute of the last GPU whose name has two slashes."""
+    return _last(devices, attributes={"gpu.example/board/serial": {"string": "1"}})
+
+
+@fault("taint-without-domain", Point.PUBLISH)
+def _taint_without_domain(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Taints the last GPU with a key that has no domain."""
+    return _last(devices, taints=[{"key": "unhealthy", "effect": "NoSchedule"}])
+
+
+@fault("unknown-counter-set", Point.PUBLISH)
+def _unknown_counter_set(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU as drawing on a set of counters that no slice has."""
+    draws = [{"counterSet": "board", "counters": {"memory": {"value": "1Gi"}}}]
+    return _last(devices, consumesCounters=draws)
+
+
+@fault("gpu-beside-its-parts", Point.PUBLISH)
+def _gpu_beside_its_parts(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes a part of the last GPU beside the whole, and nothing that keeps both from being
+    allocated."""
+    last = devices[-1]
+    kind = {"type": {"string": "mig"}, "uuid": {"string": "MIG-1"}}
+    part = {**last, "name": f"{last['name']}-part", "attributes": {**last["attributes"], **kind}}
+    return [*devices, part]
+
+
+@fault("share-of-nothing", Point.PUBLISH)
+def _share_of_nothing(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Lets claims share the last GPU, each with no memory at all unless it asks for some."""
+    memory = {**devices[-1]["capacity"]["memory"], "requestPolicy": {"default": "0"}}
+    return _last(devices, allowMultipleAllocations=True, capacity={"memory": memory})
+
+
+@fault("half-a-pool", Point.POOL)
+def _half_a_pool(pool: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Says that its pool has two slices, and publishes one."""
+    return {**pool, "resourceSliceCount": 2}
 
 
 @fault("owned-by-nobody", Point.OWN)

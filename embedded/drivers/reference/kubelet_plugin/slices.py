@@ -104,7 +104,7 @@ class Publisher:
     def _keep(self, version: str, slices: list[Object], devices: list[Object]) -> str:
         """Find the slice that is as it should be, or make it so; returns its name."""
         owners = self._faults.alter(Point.OWN, [self._owner()])
-        pool: Object = {"name": self._node, "resourceSliceCount": 1}
+        pool = self._faults.alter(Point.POOL, {"name": self._node, "resourceSliceCount": 1})
         spec: Object = {
             "driver": DRIVER,
             "nodeName": self._node,
