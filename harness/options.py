@@ -113,6 +113,13 @@ def _scale(value: Any) -> float:
     return scale
 
 
+def _duration(value: Any) -> float:
+    match = re.fullmatch(r"(\d+)([smh])", str(value))
+    if match is None:
+        raise ValueError("expected a duration such as 90s, 10m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _items(value: Any) -> list[str]:
     parts = value if isinstance(value, list) else any_text(value).split(",")
     items = [any_text(part).strip() for part in parts]
@@ -334,6 +341,13 @@ class Options:
     )
     timeout_scale: float = _option(
         1.0, _scale, "FACTOR", "multiplies every time limit (default 1.0)"
+    )
+    soak: float = _option(
+        0.0,
+        _duration,
+        "DURATION",
+        "let claims come and go for so long, such as 10m or 2h, in the scenario every-device"
+        " (default: one round)",
     )
     plan: bool = _option(
         False,

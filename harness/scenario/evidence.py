@@ -233,6 +233,10 @@ class Evidence(EvidenceBase):
         self.changes: dict[str, tuple[Change, ...]] = {}
         """What became of files of nodes, by what each watch is called."""
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
+        self.devices: dict[Device, str] = {}
+        """What was published when somebody looked, each with the claim that held it, or nothing."""
+        self.times: dict[str, list[float]] = {}
+        """Seconds that something took, each time, by what it was."""
         self.ended: Observed[bool] = Observed("the end of the scenario")
         self.namespace: Observed[End] = Observed("the end of the scenario's own namespace")
         self.simulated = False

@@ -32,7 +32,8 @@ class Node(Verbs):
         """Read a folder of the node, with all that is in it.
 
         Args:
-            folder: what the driver's profile calls it: ``cdi``, ``plugin`` or ``registry``.
+            folder: what the driver's profile calls it: ``cdi``, ``plugin`` or ``registry``, or
+                several of them with commas between them.
             called: by which name the evidence has it (`Evidence.files`).
 
         Raises:

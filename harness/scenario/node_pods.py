@@ -66,15 +66,18 @@ def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
 
     Args:
         subject: the driver.
-        folder: what its profile calls the folder that is read.
+        folder: what its profile calls the folder that is read, or several with commas between them.
     """
     command = ["python", "-c", READ, ROOT, str(SMALL), *folders(subject, folder)]
     return {"command": command, "root": ROOT}
 
 
 def folders(subject: Subject, folder: str) -> list[str]:
-    """Answer the paths on a node of what the driver's profile calls a folder."""
-    return [path.replace("DRIVER", subject.driver) for path in subject.profile.folders[folder]]
+    """Answer the paths on a node of what the driver's profile calls a folder, or several folders
+    with commas between them.
+    """
+    paths = [path for one in folder.split(",") for path in subject.profile.folders[one]]
+    return [path.replace("DRIVER", subject.driver) for path in paths]
 
 
 def create_on(

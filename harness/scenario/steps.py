@@ -14,7 +14,7 @@ from http.client import FORBIDDEN
 from pathlib import PurePosixPath
 from typing import Any, Unpack
 
-from harness.cluster.inventory import Device, is_allocated, results, selector
+from harness.cluster.inventory import Device, holders, is_allocated, results, selector
 from harness.cluster.kinds import (
     CLAIM,
     CLAIM_TEMPLATE,
@@ -181,6 +181,16 @@ class Steps(Deleting):
         with slices_over_time(self.run) as seen:
             yield seen
         self.evidence.slices.found(seen)
+
+    def look_at_devices(self) -> list[Device]:
+        """Note every device that is published, and answer those that nobody holds now."""
+        held = holders(self._observer.objects(CLAIM))
+        self.evidence.devices = {one: held.get(one.key, "") for one in self.run.devices()}
+        return [
+            one
+            for one, holder in self.evidence.devices.items()
+            if not holder and one.node in self.run.subject.slots
+        ]
 
     # Claims
 

@@ -65,6 +65,8 @@ NOT_OF_REPORTS = {
     *("LIFE-001", "LIFE-003", "LIFE-007", "LIFE-011", "LIFE-012", "LIFE-014", "NEG-012"),
     *("NODE-009", "NODE-010", "NODE-016", "NODE-017", "NODE-020"),
     *("NODE-006", "SHARE-007"),
+    *("ALLOC-017", "STRESS-002", "STRESS-010", "LIFE-009", "LIFE-020", "LIFE-021"),
+    *("NODE-027", "NODE-040"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

@@ -78,19 +78,21 @@ class Cdi:
             "containerEdits": self._common,
         }
 
-    def write(self, uid: str, spec: dict[str, Any]) -> None:
-        """Make the claim's file say this; one that does so already is left alone."""
-        text = json.dumps(spec, indent=1)
-        file = self._file(uid)
-        if not file.exists() or file.read_text() != text:
-            write_atomically(file, text)
+    def files(self, uid: str, spec: dict[str, Any]) -> dict[str, str]:
+        """The files that say this of a claim, by their names, which all have its UID in them."""
+        return {f"{KIND.replace('/', '-')}_{uid}.json": json.dumps(spec, indent=1)}
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Make a claim's files say this; those that do so already are left alone."""
+        for name, text in files.items():
+            file = self._folder / name
+            if not file.exists() or file.read_text() != text:
+                write_atomically(file, text)
 
     def remove(self, uid: str) -> None:
-        """Remove the claim's file, if there is one."""
-        self._file(uid).unlink(missing_ok=True)
-
-    def _file(self, uid: str) -> Path:
-        return self._folder / f"{KIND.replace('/', '-')}_{uid}.json"
+        """Remove the claim's files, if there are any."""
+        for file in self._folder.glob(f"*{uid}*"):
+            file.unlink(missing_ok=True)
 
 
 def device_id(uid: str, device: str) -> str:

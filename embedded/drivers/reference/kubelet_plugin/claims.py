@@ -117,7 +117,7 @@ class Claims:
         """
         with self._lock:
             claim = Claim(namespace, name, self._allocated(namespace, name, uid))
-            self.faults.alter(Point.PREPARE, claim)
+            self.faults.alter(Point.PREPARE, claim, tuple(self._gpus.values()))
             self.faults.alter(Point.SET_UP, self._lock)
             before = self._uids.setdefault((namespace, name), uid)
             if before != uid and not self.faults.alter(Point.RENEW, True):
@@ -151,7 +151,8 @@ class Claims:
         if self.faults.alter(Point.UNPREPARE, ending) is None:
             return
         with self._lock:
-            if uid not in self._earlier or self.faults.alter(Point.FORGET, True):
+            forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)
+            if self.faults.alter(Point.ERASE, forgets):
                 self._cdi.remove(uid)
             if uid in self._claims and self.faults.alter(Point.FREE, True):
                 self._forget(uid)
@@ -246,8 +247,9 @@ class Claims:
         labels = {device.name: device.label for device in claim.devices}
         gpus = {gpu: labels[name] for name, gpu in self._gpus.items() if name in labels}
         if gpus:
-            spec = self._cdi.spec(uid, gpus)
-            self._cdi.write(uid, self.faults.alter(Point.INJECT, spec, tuple(self._gpus.values())))
+            every = tuple(self._gpus.values())
+            spec = self.faults.alter(Point.INJECT, self._cdi.spec(uid, gpus), every)
+            self._cdi.write(self.faults.alter(Point.FILES, self._cdi.files(uid, spec), every))
 
     def _save(self, claims: dict[str, Claim]) -> None:
         saved = {uid: asdict(claim) for uid, claim in claims.items()}

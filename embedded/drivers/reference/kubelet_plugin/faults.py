@@ -25,8 +25,10 @@ from . import DRIVER
 if TYPE_CHECKING:
     from .gpus import Gpu
 
+OWN_FOLDER = Path("/var/lib/kubelet/plugins") / DRIVER
+"""The driver's own on a node."""
 FILE = "fault"
-"""Its name in the driver's folder below ``/var/lib/kubelet/plugins``."""
+"""Its name in the driver's folder."""
 
 Value = TypeVar("Value")
 
@@ -54,6 +56,10 @@ class Point(enum.Enum):
     """The CDI specification about to be written."""
     ANSWER = enum.auto()
     """The answer to a call that prepares claims."""
+    FILES = enum.auto()
+    """The CDI files of a claim about to be written: what stands in each, by its name."""
+    ERASE = enum.auto()
+    """Whether the CDI files of a claim that is unprepared are removed."""
     RESTORE = enum.auto()
     """Whether the specifications of prepared claims are made true again: at the start, and when
     such a claim is prepared once more."""
@@ -282,6 +288,15 @@ def _half_a_pool(pool: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     return {**pool, "resourceSliceCount": 2}
 
 
+@fault("tells-the-time", Point.PUBLISH)
+def _tells_the_time(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the time as an attribute of the last GPU, so that it writes its ResourceSlice over
+    and over again."""
+    *others, last = devices
+    told = {"time": {"int": time.time_ns()}}
+    return [*others, {**last, "attributes": {**last["attributes"], **told}}]
+
+
 @fault("owned-by-nobody", Point.OWN)
 def _owned_by_nobody(_owners: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes its ResourceSlice without an owner, so that it stays when the node goes."""
@@ -451,6 +466,29 @@ def _no_generated_claims(claim: Any, _gpus: Sequence[Gpu]) -> Any:
 def _first_claim_only(claims: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Prepares the first claim of a request only, and says nothing of the others."""
     return claims[:1]
+
+
+@fault("one-never-prepares", Point.PREPARE)
+def _one_never_prepares(claim: Any, gpus: Sequence[Gpu]) -> None:
+    """Publishes the node's last GPU, but answers every preparation of a claim that has it with an
+    error."""
+    if gpus[-1].name in {device.name for device in claim.devices}:
+        raise FaultError(f"{gpus[-1].name} does not answer (fault one-never-prepares)")
+
+
+_given: dict[str, tuple[str, str]] = {}
+"""For `gives-a-device-once`: which claim had a device first."""
+
+
+@fault("gives-a-device-once", Point.PREPARE)
+def _gives_a_device_once(claim: Any, _gpus: Sequence[Gpu]) -> None:
+    """Prepares a device for the first claim only: for all others it is still in use, as if the
+    first had never been unprepared."""
+    name = (claim.namespace, claim.name)
+    for device in claim.devices:
+        first = _given.setdefault(device.name, name)
+        if first != name:
+            raise FaultError(f"{device.name} is in use by ResourceClaim {'/'.join(first)}")
 
 
 @fault("env-only", Point.INJECT)
@@ -633,6 +671,47 @@ def _one_life_a_claim(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, A
     refuse what comes late."""
     start = "if new && [ -e over ]; then echo used before >&2; exit 1; fi"
     return _watched(spec, start, f'{_ENDED}; [ -n "$(ls running)" ] || touch over')
+
+
+@fault("half-a-cdi-file", Point.FILES)
+def _half_a_cdi_file(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Leaves half of a CDI file beside the whole one, as after a crash while it was written."""
+    halves = {f"half-{name}": text[: len(text) // 2] for name, text in files.items()}
+    return {**files, **halves}
+
+
+@fault("devices-of-one-name", Point.FILES)
+def _devices_of_one_name(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Defines a CDI device that is called ``all`` in a file of every claim: what it means is open
+    as soon as there are two of them."""
+    made = {}
+    for name, text in files.items():
+        spec = json.loads(text)
+        made[f"all-{name}"] = json.dumps(
+            {**spec, "devices": [{**spec["devices"][0], "name": "all"}]}
+        )
+    return {**files, **made}
+
+
+@fault("keeps-cdi-files", Point.ERASE)
+def _keeps_cdi_files(_erases: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Unpreparing a claim succeeds and frees its devices, but leaves its CDI file."""
+    return False
+
+
+@fault("keeps-records", Point.FILES)
+def _keeps_records(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Writes what it prepared into a file of its folder for each claim, and never removes it."""
+    for name, text in files.items():
+        (OWN_FOLDER / f"prepared-{name}").write_text(text)
+    return files
+
+
+@fault("leaves-a-file-each-time", Point.FILES)
+def _leaves_a_file_each_time(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Leaves a file that nobody needs in its folder with every claim that it prepares."""
+    OWN_FOLDER.joinpath(f"attempt-{time.time_ns()}").touch()
+    return files
 
 
 @fault("forgets-after-restart", Point.RESTORE)

@@ -1,0 +1,1 @@
+"""What is left of claims that came and went."""

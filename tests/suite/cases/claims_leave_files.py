@@ -1,0 +1,169 @@
+"""What claims leave on their node: good evidence, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from harness.scenario.evidence import Container, Evidence
+from harness.scenario.node_files import File
+from suites.residue.test_node_files import HELD, OFTEN, ONCE
+from tests.suite.cases import Case
+from tests.suite.made import DEVICES, Change, made, with_claim
+
+UIDS = ("cc587667-b5ed-4310-bf1c-91317e891b7a", "0a9f3c1e-6f0e-4a55-9b1e-0d1c2b3a4f5e")
+PLUGIN = "/var/lib/kubelet/plugins/gpu.nvidia.com"
+
+
+def _spec(*names: str, **fields: object) -> str:
+    edits = {"env": ["A=1"], "deviceNodes": [{"path": "/dev/nvidia0"}]}
+    devices = [{"name": name, "containerEdits": edits} for name in names]
+    spec = {"cdiVersion": "0.5.0", "kind": "k8s.gpu.nvidia.com/claim", "devices": devices}
+    return json.dumps({**spec, **fields})
+
+
+def _cdi(uid: str, text: str | None = None) -> File:
+    text = _spec(f"{uid}-gpu-0") if text is None else text
+    return File(f"/run/cdi/gpu-claim_{uid}.json", "file", len(text), text[-20:], text)
+
+
+FOLDER = File("/run/cdi", "folder", 60)
+OTHERS = File("/run/cdi/other.json", "file", 4, "00", "torn")
+"""Another vendor's, which is no affair of this driver's."""
+RECORD = File(f"{PLUGIN}/checkpoint.json", "file", 2, "01", "{}")
+LOG = File(f"{PLUGIN}/plugin.log", "file", 60, "02", f"prepared {UIDS[0]}\nunprepared {UIDS[0]}\n")
+OWN = (File(PLUGIN, "folder", 60), RECORD, LOG, File(f"{PLUGIN}/dra.sock", "socket", 0))
+
+
+def _claims_leave_files() -> Evidence:
+    evidence = made("claims-leave-files")
+    for number, uid in enumerate(UIDS):
+        claim = with_claim(evidence, str(number), DEVICES[number]).claims[str(number)]
+        claim.obj["metadata"]["uid"] = uid
+    for number in range(6):
+        evidence.containers[f"round-{number}"] = Container(f"round-{number}")
+    rotated = File(f"{PLUGIN}/plugin.log.1", "file", 60, "03", "prepared")
+    lock = File(f"/run/cdi/.{UIDS[0]}.lock", "file", 0, "04", "")
+    evidence.looks = {
+        HELD: (FOLDER, OTHERS, lock, *map(_cdi, UIDS)),
+        ONCE: (FOLDER, OTHERS, *OWN),
+        OFTEN: (FOLDER, OTHERS, *OWN, rotated),
+    }
+    return evidence
+
+
+def _look(look: str, *more: File) -> Change:
+    def spoil(evidence: Evidence) -> None:
+        paths = {one.path for one in more}
+        kept = [one for one in evidence.looks[look] if one.path not in paths]
+        evidence.looks[look] = (*kept, *more)
+
+    return spoil
+
+
+def _no_names(evidence: Evidence) -> None:
+    evidence.looks[HELD] = (FOLDER, OTHERS)
+
+
+def _few_rounds(evidence: Evidence) -> None:
+    for number in range(1, 4):
+        del evidence.containers[f"round-{number}"]
+
+
+def _invalid(text: str, what: str, words: str) -> Case:
+    return Case(
+        "NODE-027",
+        what,
+        _look(HELD, _cdi(UIDS[0], text)),
+        rf"1 CDI file of the driver cannot be used: {words}$",
+    )
+
+
+TEMPORARY = [File(f"{PLUGIN}/tmp-{number}", "file", 0, "05", "") for number in range(5)]
+
+GOOD: Mapping[str, Callable[[], Evidence]] = {"claims-leave-files": _claims_leave_files}
+
+CASES = (
+    Case(
+        "LIFE-009",
+        "a file is left",
+        _look(OFTEN, _cdi(UIDS[1])),
+        r"1 CDI file of claims that are gone: the driver does not remove them when it unprepares$",
+    ),
+    Case(
+        "LIFE-009",
+        "a file of all claims still has one",
+        _look(ONCE, File("/run/cdi/all.json", "file", 9, "06", _spec(f"{UIDS[0]}-gpu-0"))),
+        r"1 CDI file of claims that are gone: the driver does not remove them when it unprepares$",
+    ),
+    Case(
+        "LIFE-009",
+        "a driver that calls its files otherwise",
+        _no_names,
+        r"unsupported: no CDI file of the node names a claim by its UID$",
+        blame=None,
+    ),
+    Case(
+        "LIFE-020",
+        "a record in a file of all claims",
+        _look(ONCE, replace(RECORD, text=json.dumps({"claims": {UIDS[0]: {}}}))),
+        rf"{PLUGIN}/checkpoint\.json still has claims on record that are gone$",
+    ),
+    Case(
+        "LIFE-020",
+        "a folder of the claim's own",
+        _look(OFTEN, File(f"{PLUGIN}/claims/{UIDS[1]}", "folder", 60)),
+        rf"{PLUGIN}/claims/0a9f3c1\S*… still has claims on record that are gone$",
+    ),
+    Case(
+        "LIFE-021",
+        "a file each time",
+        _look(OFTEN, *TEMPORARY),
+        rf"6 files more after 2 claims, such as {PLUGIN}/plugin\.log\.1$",
+    ),
+    Case(
+        "LIFE-021",
+        "too few rounds to tell",
+        _few_rounds,
+        r"only 2 rounds of claims in 20 s$",
+        blame=None,
+    ),
+    _invalid(_spec(UIDS[0])[:40], "half a file", "it is neither JSON nor YAML"),
+    _invalid("", "an empty file", "it is no object"),
+    _invalid(_spec(UIDS[0], cdiVersion=""), "no version", "it has no cdiVersion"),
+    _invalid(_spec(UIDS[0], kind="claim"), "no vendor", "its kind is not VENDOR/CLASS"),
+    _invalid(_spec(UIDS[0], devices=None), "no devices", "it has no list of devices"),
+    _invalid(_spec("a/b"), "a name that is none", "a/b is no name of a device"),
+    _invalid(_spec("a", "a"), "a device twice", "device a is in it twice"),
+    _invalid(
+        _spec("a", containerEdits={"mounts": [{"hostPath": "/a"}]}),
+        "a mount to nowhere",
+        "an entry of mounts has no containerPath",
+    ),
+    _invalid(
+        _spec("a", containerEdits={"env": "A=1"}), "no list", "env is no list of what it has to be"
+    ),
+    _invalid(_spec("a", containerEdits={"env": ["A"]}), "no value", "an entry of env has no ="),
+    _invalid(_spec("a", containerEdits=[]), "no edits", "containerEdits is no object"),
+    Case(
+        "NODE-027",
+        "a driver without CDI files",
+        _no_names,
+        r"unsupported: the driver writes no CDI file for a claim$",
+        blame=None,
+    ),
+    Case(
+        "NODE-040",
+        "two claims, one name",
+        _look(HELD, *(_cdi(uid, _spec("gpu-0")) for uid in UIDS)),
+        r"CDI device k8s\.gpu\.nvidia\.com/claim=gpu-0 is defined in 2 files$",
+    ),
+    Case(
+        "NODE-040",
+        "a driver without CDI files",
+        _no_names,
+        r"unsupported: the driver writes no CDI file for a claim$",
+        blame=None,
+    ),
+)

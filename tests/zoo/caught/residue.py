@@ -1,0 +1,12 @@
+"""What is left of claims that came and went."""
+
+CAUGHT = (
+    ("tells-the-time", "STRESS-010", "gpu-3 of pool node-1 is published differently"),
+    ("keeps-cdi-files", "LIFE-009", "the driver does not remove them when it unprepares"),
+    ("keeps-records", "LIFE-020", " still has claims on record that are gone"),
+    ("leaves-a-file-each-time", "LIFE-021", " such as /var/lib/kubelet/plugins/"),
+    ("half-a-cdi-file", "NODE-027", "cannot be used: it is neither JSON nor YAML"),
+    ("devices-of-one-name", "NODE-040", "=all is defined in 4 files"),
+    ("one-never-prepares", "ALLOC-017", "2 of 8 devices cannot be prepared: gpu-3 of node-1"),
+    ("gives-a-device-once", "STRESS-002", "gpu-0 of node-1 cannot be claimed again after "),
+)
