@@ -1,0 +1,73 @@
+"""Failures of real drivers that are known, and whether a run had exactly those."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cluster.yaml_file import Field, read
+
+FILE = Path(__file__).parents[1] / "docs" / "known-findings.yaml"
+SCHEMA = "dra-conformance/known-findings/v1"
+
+
+@dataclass(frozen=True)
+class KnownFinding:
+    """A check that fails on one version of a driver, by the driver's own fault."""
+
+    driver: str
+    version: str
+    check: str
+    link: str
+    evidence: str
+
+
+def load(path: Path = FILE) -> tuple[KnownFinding, ...]:
+    """Read the file.
+
+    Raises:
+        YamlFileError: it cannot be read, lacks something, or lists a finding twice.
+    """
+    return read("known findings", path, _findings)
+
+
+def _findings(document: Field) -> tuple[KnownFinding, ...]:
+    fields = document.table(("schema", "findings"))
+    fields["schema"].one_of([SCHEMA])
+    found: list[KnownFinding] = []
+    for item in fields["findings"].items():
+        names = ("driver", "version", "check", "link", "evidence")
+        one = KnownFinding(**{name: field.text() for name, field in item.table(names).items()})
+        if not one.link.startswith("https://"):
+            item.wrong(f"{one.link} is no address")
+        if any(
+            (one.driver, one.version, one.check) == (o.driver, o.version, o.check) for o in found
+        ):
+            item.wrong(f"{one.check} of {one.driver} {one.version} stands here a second time")
+        found.append(one)
+    return tuple(found)
+
+
+def differences(
+    known: Iterable[KnownFinding],
+    driver: str,
+    version: str,
+    *,
+    failed: Collection[str],
+    made: Collection[str],
+) -> Iterator[str]:
+    """Say where a run has other failures than the known ones, a line each.
+
+    Args:
+        known: what is listed.
+        driver: the one under test.
+        version: its version.
+        failed: IDs of the checks that failed by the driver's fault.
+        made: IDs of all checks that were made.
+    """
+    listed = {one.check for one in known if (one.driver, one.version) == (driver, version)}
+    for check in sorted(set(failed) - listed):
+        yield f"{check} fails on {driver} {version}, and {FILE.name} does not list it"
+    for check in sorted((listed & set(made)) - set(failed)):
+        yield f"{check} passes on {driver} {version}, and {FILE.name} lists it"
