@@ -16,7 +16,7 @@ from harness.scenario.node_files import File
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnmetError, UnsupportedError, counted, one_line
+from harness.verdict.finding import UnsupportedError, counted, one_line
 from suites.residue import cdi_files
 
 AT_A_TIME, CLAIMS, SECONDS = 8, 50, 20
@@ -24,7 +24,7 @@ AT_A_TIME, CLAIMS, SECONDS = 8, 50, 20
 HELD, ONCE, OFTEN = "held", "once", "often"
 """When folders are read: while the first claims are held, when those are gone, and when all are."""
 FEWEST = 4
-"""Rounds that must have been for a file of each to be told from what comes now and then."""
+"""Rounds that it takes to tell a file of each from what comes now and then."""
 
 
 @scenario(most=AT_A_TIME, impacts=("exhaust",), uses=(Node.files,))
@@ -36,7 +36,9 @@ def claims_leave_files(steps: Steps) -> None:
     steps.release()
     node.files("cdi,plugin,registry", ONCE)
     began, number = steps.seconds, 0
-    while len(steps.evidence.claims) < CLAIMS and steps.seconds - began < SECONDS:
+    while number < FEWEST or (
+        len(steps.evidence.claims) < CLAIMS and steps.seconds - began < SECONDS
+    ):
         number += 1
         _round(steps, number, devices)
         steps.release()
@@ -133,8 +135,6 @@ def test_folders_do_not_grow_with_each_claim(evidence: Evidence) -> None:
     left = Left(evidence)
     named = {one.path for one in left.of_claims(left.often)}
     more = sorted({one.path for one in left.often} - {one.path for one in left.once} - named)
-    if left.rounds < FEWEST:
-        raise UnmetError(f"only {counted(left.rounds, 'round')} of claims in {SECONDS} s")
     if len(more) >= left.rounds:
         evidence.fail(
             f"{counted(len(more), 'file')} more after {counted(len(left.claims), 'claim')}, such as"
@@ -171,6 +171,8 @@ def test_a_cdi_device_is_defined_once(evidence: Evidence) -> None:
     mine = {one.path for one in left.written()}
     if not mine:
         raise UnsupportedError("the driver writes no CDI file for a claim")
+    if len(left.claims) == left.rounds + 1:
+        raise UnsupportedError("needs 2 free devices on one node; the most that one has is 1")
     for name, paths in _definitions(cdi_files.read(left.held)):
         if len(paths) > 1 and not mine.isdisjoint(paths):
             evidence.fail(

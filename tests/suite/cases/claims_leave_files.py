@@ -66,9 +66,11 @@ def _no_names(evidence: Evidence) -> None:
     evidence.looks[HELD] = (FOLDER, OTHERS)
 
 
-def _few_rounds(evidence: Evidence) -> None:
-    for number in range(1, 4):
-        del evidence.containers[f"round-{number}"]
+def _one_device(evidence: Evidence) -> None:
+    for number in range(2, 6):
+        with_claim(evidence, str(number), DEVICES[0]).claims[str(number)].obj["metadata"].update(
+            uid=f"another-{number}"
+        )
 
 
 def _invalid(text: str, what: str, words: str) -> Case:
@@ -122,13 +124,6 @@ CASES = (
         _look(OFTEN, *TEMPORARY),
         rf"6 files more after 2 claims, such as {PLUGIN}/plugin\.log\.1$",
     ),
-    Case(
-        "LIFE-021",
-        "too few rounds to tell",
-        _few_rounds,
-        r"only 2 rounds of claims in 20 s$",
-        blame=None,
-    ),
     _invalid(_spec(UIDS[0])[:40], "half a file", "it is neither JSON nor YAML"),
     _invalid("", "an empty file", "it is no object"),
     _invalid(_spec(UIDS[0], cdiVersion=""), "no version", "it has no cdiVersion"),
@@ -164,6 +159,13 @@ CASES = (
         "a driver without CDI files",
         _no_names,
         r"unsupported: the driver writes no CDI file for a claim$",
+        blame=None,
+    ),
+    Case(
+        "NODE-040",
+        "a node with one device",
+        _one_device,
+        r"unsupported: needs 2 free devices on one node; the most that one has is 1$",
         blame=None,
     ),
 )
