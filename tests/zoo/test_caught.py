@@ -19,6 +19,7 @@ import pytest
 
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.caught import AREAS, ROWS
 
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 NODES = 2
 SAMPLE = {fault for rows in AREAS.values() for fault in list(dict.fromkeys(r[0] for r in rows))[:2]}
 """The faults that are tried each time: the first two of each area."""
+BENIGN = [name for name, one in FAULTS.items() if one.benign]
+"""What the contract permits, each at points where it is not in the way of the others."""
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,8 @@ def driver() -> Iterator[DriverCluster]:
 
 def judge(
     driver: DriverCluster, out: Path, fault: str | None, checks: list[str]
-) -> dict[str, dict[str, Any]]:
-    """Run checks with a fault in force on every node; answer those that are red, by their ID.
+) -> list[dict[str, Any]]:
+    """Run checks with a fault in force on every node; answer their results.
 
     Args:
         driver: the cluster.
@@ -73,12 +76,28 @@ def judge(
     results = json.loads(found[0].read_text())["results"]
     skipped = [e["name"] for e in results if e["outcome"] == "skip" and e["id"] in checks]
     assert not skipped, run.stdout
+    return list(results)
+
+
+def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those that are red, by the ID of the check."""
     return {entry["id"]: entry for entry in results if entry["outcome"] in ("fail", "error")}
 
 
 def test_the_reference_driver_passes(driver: DriverCluster, tmp_path: Path) -> None:
     """Without a fault, every check of the areas that have faults here."""
-    assert judge(driver, tmp_path / "out", None, sorted({check for _, check, _ in ROWS})) == {}
+    assert red(judge(driver, tmp_path / "out", None, sorted({check for _, check, _ in ROWS}))) == {}
+
+
+def test_nothing_is_said_of_what_is_permitted(
+    driver: DriverCluster, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """All at once: no check is red, and none has advice."""
+    assert len(BENIGN) >= 8
+    chosen = [] if pytestconfig.option.every_check else sorted({check for _, check, _ in ROWS})
+    results = judge(driver, tmp_path / "out", ",".join(BENIGN), chosen)
+    told = [entry for entry in results if entry["advice"] or entry["id"] in red(results)]
+    assert [entry["headline"] for entry in told] == []
 
 
 @pytest.mark.parametrize(
@@ -94,10 +113,10 @@ def test_a_fault_turns_its_checks_red(
     """Those only, and the driver is to blame."""
     wanted = {check: words for name, check, words in ROWS if name == fault}
     chosen = [] if pytestconfig.option.every_check else list(wanted)
-    red = judge(driver, tmp_path / "out", fault, chosen)
-    told = {name: entry["headline"] for name, entry in red.items()}
-    assert set(red) == set(wanted), told
+    found = red(judge(driver, tmp_path / "out", fault, chosen))
+    told = {name: entry["headline"] for name, entry in found.items()}
+    assert set(found) == set(wanted), told
     for check, words in wanted.items():
-        assert red[check]["outcome"] == "fail", told
-        assert words in red[check]["headline"]
-        assert red[check]["finding"]["blame"] == "driver"
+        assert found[check]["outcome"] == "fail", told
+        assert words in found[check]["headline"]
+        assert found[check]["finding"]["blame"] == "driver"

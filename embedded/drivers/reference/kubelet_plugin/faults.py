@@ -734,6 +734,96 @@ def _publishes_anew_after_restart(_adopts: bool, _gpus: Sequence[Gpu]) -> bool:
     return False
 
 
+# What the contract permits
+
+
+@fault("gpus-in-another-order", Point.PUBLISH, benign=True)
+def _gpus_in_another_order(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes its GPUs from the last to the first."""
+    return devices[::-1]
+
+
+@fault("more-attributes", Point.PUBLISH, benign=True)
+def _more_attributes(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes attributes and a capacity of its own of each GPU, of every type."""
+    more = {
+        "slot": {"int": 3},
+        "licensed": {"bool": True},
+        "firmware": {"version": "1.2.3-rc.1"},
+        "gpu.example/board": {"string": "A"},
+    }
+    return [
+        {
+            **device,
+            "attributes": {**device["attributes"], **more},
+            "capacity": {**device["capacity"], "engines": {"value": "7"}},
+        }
+        for device in devices
+    ]
+
+
+@fault("takes-its-time", Point.PREPARE, benign=True)
+def _takes_its_time(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes a second to prepare a claim, whatever comes meanwhile."""
+    time.sleep(1)
+    return claim
+
+
+@fault("ends-in-its-own-time", Point.ERASE, benign=True)
+def _ends_in_its_own_time(erases: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Takes half a second to unprepare a claim."""
+    time.sleep(0.5)
+    return erases
+
+
+@fault("cdi-files-in-yaml", Point.FILES, benign=True)
+def _cdi_files_in_yaml(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Calls its CDI files YAML, which JSON is, too."""
+    return {f"{name.removesuffix('.json')}.yaml": text for name, text in files.items()}
+
+
+@fault("other-files-beside", Point.FILES, benign=True)
+def _other_files_beside(files: dict[str, str], _gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Has a lock and half a draft beside the CDI file of each claim, which no runtime reads."""
+    drafts = {f"{name}.draft": text[: len(text) // 2] for name, text in files.items()}
+    return {**files, **drafts, **{f".{name}.lock": "" for name in files}}
+
+
+@fault("newer-cdi-version", Point.INJECT, benign=True)
+def _newer_cdi_version(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Writes CDI files of a newer version, with annotations."""
+    notes = {"gpu.example/written-by": "the reference driver"}
+    return {**spec, "cdiVersion": "0.6.0", "annotations": notes}
+
+
+@fault("more-in-containers", Point.INJECT, benign=True)
+def _more_in_containers(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives every container a variable and a hook that have nothing to do with a GPU."""
+    common = spec["containerEdits"]
+    hook = {"hookName": "createRuntime", "path": "/bin/true", "args": ["true"]}
+    more = {
+        "env": [*common.get("env", ()), "REFERENCE_DRIVER_MODE=plain"],
+        "hooks": [*common.get("hooks", ()), hook],
+    }
+    return {**spec, "containerEdits": {**common, **more}}
+
+
+@fault("keeps-a-log", Point.PREPARE, benign=True)
+def _keeps_a_log(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Keeps a log in its folder, of every claim that it prepared."""
+    with (OWN_FOLDER / "plugin.log").open("a") as log:
+        log.write(f"prepared {claim.namespace}/{claim.name}\n")
+    return claim
+
+
+@fault("keeps-a-file-of-each-gpu", Point.FILES, benign=True)
+def _keeps_a_file_of_each_gpu(files: dict[str, str], gpus: Sequence[Gpu]) -> dict[str, str]:
+    """Keeps a file of each GPU in its folder, made when a claim is first prepared."""
+    for gpu in gpus:
+        (OWN_FOLDER / f"{gpu.name}.state").write_text('{"mode": "plain"}')
+    return files
+
+
 class Faults:
     """The faults in force on this node."""
 
