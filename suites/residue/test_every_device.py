@@ -53,7 +53,7 @@ def test_every_device_can_be_prepared(evidence: Evidence) -> None:
     failed = {device: why_not(turn) for device, turn in turns.items() if START not in turn.times}
     if failed:
         first = next(iter(failed))
-        evidence.fail(
+        turns[first].fail(
             f"{len(failed)} of {counted(len(turns), 'device')} cannot be prepared:"
             f" {one_line(first.name, 24)} of {one_line(first.node, 24)}"
             + (" and others" if len(failed) > 1 else ""),
@@ -70,7 +70,7 @@ def test_devices_that_were_given_back_can_be_claimed_again(evidence: Evidence) -
     for name, turn in evidence.parts.items():
         if name.startswith(AGAIN):
             (device,) = turn.devices
-            evidence.fail(
+            turn.fail(
                 f"{one_line(device.name, 24)} of {one_line(device.node, 24)} cannot be claimed"
                 f" again after {counted(count, 'claim')} came and went",
                 expected="a container with the device, and its end",
