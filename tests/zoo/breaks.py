@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from embedded.drivers.reference.kubelet_plugin import faults
 from tests.zoo.relay import Alteration
 
 PRIVILEGED, HOSTPID, RESTRICTED, EQUAL = "privileged", "hostpid", "restricted", "equal-pids"
@@ -25,7 +26,7 @@ EVERY = (*SHARING, EQUAL)
 ONCE = (None,)
 """The form of a check that is made in one form only."""
 ALL_OF_SHARING = ()
-"""Instead of the IDs of checks: those of ``suites/sharing``, with the privileged forms."""
+"""Instead of the IDs of checks: those of the shared claim, with the privileged forms."""
 
 
 @dataclass(frozen=True)
@@ -326,6 +327,39 @@ cuda.Context.export = with_the_pid_of_another
 """,
 )
 
+
+def _fault(name: str) -> Alteration:
+    """What the reference driver does to a CDI specification with this fault, done to another's."""
+
+    def alter(spec: dict[str, Any]) -> None:
+        spec |= faults.FAULTS[name].alter(dict(spec), ())
+
+    return Alteration(cdi=alter)
+
+
+OVER_TIME = tuple(
+    Run((Break(name, {check: ONCE}, head, _fault(name)),), (check,))
+    for name, check, head in (
+        ("one-container-of-a-pod", "SHARE-001", r"the one's container cannot start: StartError"),
+        (
+            *("no-restart-beside-another", "SHARE-003"),
+            r"the sidecar's container cannot start again: RunContainerError",
+        ),
+        (
+            *("two-starts-a-container", "LIFE-013"),
+            r"the crashing's container cannot start again: RunContainerError",
+        ),
+        ("four-pods-a-claim", "SHARE-012", r"the \w+'s container cannot start: StartError"),
+        (
+            *("ends-with-its-first-pod", "SHARE-009"),
+            r"the stays's container cannot start again: CreateContainerError",
+        ),
+        ("nobody-joins-later", "SHARE-013", r"the late's container cannot start: StartError"),
+        ("one-life-a-claim", "SHARE-014", r"the again's container cannot start: StartError"),
+    )
+)
+"""Faults of the reference driver that act where a container starts or ends, in NVIDIA's driver."""
+
 SEEN = ("CUDA-001", "CUDA-003", "ISO-004", "SHARE-008")
 
 RUNS = (
@@ -369,4 +403,5 @@ RUNS = (
     ),
     Run(WORKLOAD_BREAKS, tuple(check for broken in WORKLOAD_BREAKS for check in broken.red)),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
+    *OVER_TIME,
 )

@@ -30,6 +30,7 @@ from tests.zoo.relay import relay
 pytestmark = pytest.mark.embedded
 
 ROOT = Path(__file__).parents[2]
+SHARED_CLAIM = "suites/sharing/test_shared_claim.py"
 LONGEST_HEAD = 120
 
 
@@ -80,7 +81,7 @@ def run_suite(
     cluster: embedded_cluster.Cluster, image: str, checks: Sequence[str], out: Path
 ) -> tuple[int, list[dict[str, Any]]]:
     """Run checks as an admin does against a cluster; returns exit code and results."""
-    which: list[str | Path] = ["--dra-allow", "privileged", ROOT / "suites" / "sharing"]
+    which: list[str | Path] = ["--dra-allow", "privileged", ROOT / SHARED_CLAIM]
     if checks:
         which = ["--dra-check", ",".join(checks), ROOT / "suites"]
     run = subprocess.run(

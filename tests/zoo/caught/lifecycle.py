@@ -8,7 +8,7 @@ CAUGHT = (
     ("two-starts-a-container", "LIFE-013", "the crashing's container cannot start again: "),
     (
         *("first-claim-only", "NODE-006"),
-        "the start of the user's container did not come within ",
+        "the user's container to start did not come within ",
     ),
     (
         *("publishes-anew-after-restart", "SLICE-012"),

@@ -616,11 +616,12 @@ def _watched(spec: dict[str, Any], start: str, end: str = _ENDED) -> dict[str, A
     """
     uid = spec["devices"][0]["name"][:36]
     noted = 'echo >> "started/$pod.$name"; touch "running/$pod.$name"'
+    common = spec["containerEdits"]
     hooks = [
         {"hookName": when, "path": "/bin/sh", "args": ["sh", "-c", _HOOK + what, uid]}
         for when, what in (("createRuntime", f"{start}\n{noted}"), ("poststop", end))
     ]
-    return {**spec, "containerEdits": {**spec["containerEdits"], "hooks": hooks}}
+    return {**spec, "containerEdits": {**common, "hooks": [*common.get("hooks", ()), *hooks]}}
 
 
 @fault("one-container-of-a-pod", Point.INJECT)
@@ -654,8 +655,7 @@ def _four_pods_a_claim(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, 
 def _ends_with_its_first_pod(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Takes a claim back from all of its pods when a container of one of them ends: its CDI file is
     removed (kubernetes/kubernetes#140212 does it in the kubelet)."""
-    file = f"/var/run/cdi/{spec['kind'].replace('/', '-')}_$0.json"
-    return _watched(spec, "", f'{_ENDED}; [ $(pods) -lt 2 ] || rm -f "{file}"')
+    return _watched(spec, "", f"{_ENDED}; [ $(pods) -lt 2 ] || rm -f /var/run/cdi/*$0*")
 
 
 @fault("nobody-joins-later", Point.INJECT)
