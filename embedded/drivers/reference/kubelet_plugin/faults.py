@@ -515,6 +515,20 @@ def _uuid(device: dict[str, Any]) -> str:
     return str(device["containerEdits"]["env"][0].partition("=")[2])
 
 
+@fault("claim-in-a-variable", Point.INJECT, benign=True)
+def _claim_in_a_variable(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Tells containers by variables which claim they have: its UID, and the last one's."""
+    uid = spec["devices"][0]["name"][:36]
+    variables = [f"REFERENCE_CLAIM={uid}", f"REFERENCE_CLAIM_{uid.replace('-', '_')}=1"]
+    return {**spec, "containerEdits": {**spec["containerEdits"], "env": variables}}
+
+
+@fault("starts-are-watched", Point.INJECT, benign=True)
+def _starts_are_watched(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Runs hooks at the start and the end of each container, which take half a second."""
+    return _watched(spec, "sleep 0.5", f"sleep 0.5; {_ENDED}")
+
+
 @fault("one-too-many", Point.INJECT)
 def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers one GPU more than was allocated, if the node has one."""
