@@ -705,6 +705,8 @@ class Steps(Deleting):
             before = Observed(f"the {role}'s report before restart {number}")
         container.earlier.append(before)
         container.report = Observed(f"the {role}'s report after restart {number}")
+        container.the_follower().close()
+        container.follower = None  # until it runs again, its log is of what it was before
         seen = self.wait(
             f"restart {number} of the {role}'s container",
             restarted,
@@ -713,7 +715,6 @@ class Steps(Deleting):
             Blame.KUBELET,
             pod,
         )
-        container.the_follower().close()
         container.pod, container.last_state = seen, last_termination(seen, role) or {}
         try:
             if not read:
@@ -742,7 +743,7 @@ class Steps(Deleting):
         """Read what a container left; end it first if it still waits for a partner."""
         if container.started.known() is None or container.pod is None:
             return
-        if container.report.known() is not None:
+        if container.report.known() is not None or container.follower is None:
             return
         if not container.rests and not self.has_ended(container):
             self._end(container)

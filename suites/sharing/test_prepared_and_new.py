@@ -20,7 +20,13 @@ def prepared_and_new(steps: Steps) -> None:
     steps.await_report(*steps.start_pod("both", [resting("both")], prepared, new))
 
 
-@check(id="SHARE-006", level=2, source="SHARE-6", scenario=prepared_and_new)
+@check(
+    id="SHARE-006",
+    level=2,
+    source="SHARE-6",
+    scenario=prepared_and_new,
+    after=("LIFE-002",),
+)
 def test_a_pod_can_use_a_prepared_claim_and_a_new_one(evidence: Evidence) -> None:
     """A pod that uses a claim which is prepared already and one which is not MUST run, with the
     devices of the first claim that another pod has.
