@@ -3,17 +3,32 @@
 //     nvidia-smi               the versions, and each GPU with its memory
 //     nvidia-smi -L            one line a GPU
 //     nvidia-smi --version     versions; what the NVIDIA DRA driver's init container runs
+//     nvidia-smi compute-policy -l                       each GPU's time slices
+//     nvidia-smi compute-policy -i GPU --set-timeslice N set them; what the NVIDIA DRA driver runs
+//     nvidia-smi -i GPU -c MODE                          set the compute mode; likewise
 //
-// Exit codes as in nvidia-smi(1), RETURN VALUE: 2 an argument is invalid, 6 a query to find an
+// What is set stands in the GPU's folder of the simulated machine, in the files `timeslice` and
+// `compute-mode`, and changes nothing else.
+//
+// Exit codes as in nvidia-smi(1), RETURN VALUE: 2 an argument is invalid, 4 the user may not do
+// that, 6 a query to find an
 // object was unsuccessful, 9 the driver is not loaded, 12 libnvidia-ml.so.1 could not be found or
 // loaded.
 #include <dlfcn.h>
+#include <errno.h>
 #include <nvml.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { EXIT_ARGUMENT = 2, EXIT_NOT_FOUND = 6, EXIT_NO_DRIVER = 9, EXIT_NO_LIBRARY = 12 };
+enum {
+  EXIT_ARGUMENT = 2,
+  EXIT_NO_PERMISSION = 4,
+  EXIT_NOT_FOUND = 6,
+  EXIT_NO_DRIVER = 9,
+  EXIT_NO_LIBRARY = 12
+};
 
 // The library is looked up as the real program does: at run time, by its soname.
 static void *library;
@@ -65,15 +80,75 @@ static int show_gpus(bool details) {
   return count ? 0 : EXIT_NOT_FOUND;
 }
 
+// The file of a GPU's folder that keeps a setting.
+static FILE *setting(nvmlDevice_t device, const char *name, const char *mode) {
+  const char *chosen = getenv("SIMULATED_GPUS_ROOT");
+  char path[512];
+  unsigned minor;
+  if (NVML(nvmlDeviceGetMinorNumber, device, &minor) != NVML_SUCCESS) return NULL;
+  snprintf(path, sizeof path, "%s/gpu%u/%s", chosen ? chosen : "/run/simulated-gpus", minor, name);
+  return fopen(path, mode);
+}
+
+static int set(const char *gpu, const char *name, const char *value) {
+  nvmlDevice_t device;
+  bool is_index = *gpu && strspn(gpu, "0123456789") == strlen(gpu);
+  nvmlReturn_t found =
+      is_index ? NVML(nvmlDeviceGetHandleByIndex_v2, (unsigned)strtoul(gpu, NULL, 10), &device)
+               : NVML(nvmlDeviceGetHandleByUUID, gpu, &device);
+  if (found != NVML_SUCCESS) {
+    printf("Unable to determine the device handle for GPU %s\n", gpu);
+    return EXIT_NOT_FOUND;
+  }
+  FILE *file = setting(device, name, "we");
+  if (!file || fprintf(file, "%s\n", value) < 0 || fclose(file) != 0) {
+    printf("Unable to set the %s for GPU %s: %s\n", name, gpu, strerror(errno));
+    return EXIT_NO_PERMISSION;
+  }
+  printf("Set %s of GPU %s to %s\n", name, gpu, value);
+  return 0;
+}
+
+static int list_policies(void) {
+  static const char *const names[] = {"Default", "Short", "Medium", "Long"};
+  unsigned count = 0;
+  NVML(nvmlDeviceGetCount_v2, &count);
+  puts("+-------------------------------------+");
+  puts("| GPU compute policies:               |");
+  puts("| GPU     Name           Value        |");
+  puts("|=====================================|");
+  for (unsigned i = 0; i < count; i++) {
+    nvmlDevice_t device;
+    unsigned slice = 0;
+    if (NVML(nvmlDeviceGetHandleByIndex_v2, i, &device) != NVML_SUCCESS) return EXIT_NOT_FOUND;
+    FILE *file = setting(device, "timeslice", "re");
+    if (file) {
+      if (fscanf(file, "%u", &slice) != 1 || slice > 3) slice = 0;
+      fclose(file);
+    }
+    printf("| %3u   Timeslice       %-13s |\n", i, names[slice]);
+  }
+  puts("+-------------------------------------+");
+  return 0;
+}
+
+// What the arguments ask for beyond a single word; -1: nothing that is known.
+static int change(int argc, char **argv) {
+  bool policy = argc > 1 && strcmp(argv[1], "compute-policy") == 0;
+  if (policy && argc == 3 && (!strcmp(argv[2], "-l") || !strcmp(argv[2], "--list")))
+    return list_policies();
+  if (policy && argc == 6 && !strcmp(argv[2], "-i") && !strcmp(argv[4], "--set-timeslice") &&
+      strlen(argv[5]) == 1 && strchr("0123", argv[5][0]))
+    return set(argv[3], "timeslice", argv[5]);
+  if (argc == 5 && !strcmp(argv[1], "-i") && !strcmp(argv[3], "-c"))
+    return set(argv[2], "compute-mode", argv[4]);
+  return -1;
+}
+
 int main(int argc, char **argv) {
   const char *verb = argc > 1 ? argv[1] : "";
   bool list = strcmp(verb, "-L") == 0 || strcmp(verb, "--list-gpus") == 0;
   bool version = strcmp(verb, "--version") == 0;
-  if (argc > 2 || (argc == 2 && !list && !version)) {
-    printf("Invalid combination of input arguments: '%s'.\n", argv[argc - 1]);
-    puts("Simulated: nvidia-smi [-L | --list-gpus | --version]");
-    return EXIT_ARGUMENT;
-  }
   library = dlopen("libnvidia-ml.so.1", RTLD_NOW);
   if (!library) {
     puts("NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure that "
@@ -84,6 +159,13 @@ int main(int argc, char **argv) {
     puts("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure "
          "that the latest NVIDIA driver is installed and running.");
     return EXIT_NO_DRIVER;
+  }
+  if (argc > 2 || (argc == 2 && !list && !version)) {
+    int code = change(argc, argv);
+    if (code >= 0) return code;
+    printf("Invalid combination of input arguments: '%s'.\n", argv[argc - 1]);
+    puts("Simulated: nvidia-smi [-L | --list-gpus | --version | compute-policy … | -i GPU -c …]");
+    return EXIT_ARGUMENT;
   }
   NVML(nvmlSystemGetDriverVersion, driver, sizeof driver);
   NVML(nvmlSystemGetCudaDriverVersion_v2, &cuda);

@@ -46,9 +46,34 @@ def test_wrong_arguments(machine: Machine, arguments: list[str], named: str) -> 
         2,
         [
             f"Invalid combination of input arguments: '{named}'.",
-            "Simulated: nvidia-smi [-L | --list-gpus | --version]",
+            "Simulated: nvidia-smi [-L | --list-gpus | --version | compute-policy … | -i GPU -c …]",
         ],
     )
+
+
+def test_time_slices(machine: Machine) -> None:
+    """As an H200 shows them (driver 580.159.04); what is set is seen, and nothing is before."""
+    heading = [
+        "+-------------------------------------+",
+        "| GPU compute policies:               |",
+        "| GPU     Name           Value        |",
+        "|=====================================|",
+    ]
+    end = heading[:1]
+
+    def rows(*values: str) -> tuple[int, list[str]]:
+        lines = [f"|   {n}   Timeslice       {value:13} |" for n, value in enumerate(values)]
+        return 0, heading + lines + end
+
+    assert smi(machine, "compute-policy", "-l") == rows("Default", "Default")
+    second = machine.gpus[1].uuid
+    assert smi(machine, "compute-policy", "-i", second, "--set-timeslice", "3")[0] == 0
+    assert smi(machine, "-i", second, "-c", "DEFAULT")[0] == 0
+    assert smi(machine, "compute-policy", "-l") == rows("Default", "Long")
+    assert smi(machine, "compute-policy", "-i", second, "--set-timeslice", "0")[0] == 0
+    assert smi(machine, "compute-policy", "-l") == rows("Default", "Default")
+    assert smi(machine, "compute-policy", "-i", second, "--set-timeslice", "4")[0] == 2
+    assert smi(machine, "compute-policy", "-i", "GPU-none", "--set-timeslice", "1")[0] == 6
 
 
 def test_overview(machine: Machine) -> None:
