@@ -43,6 +43,8 @@ CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "resource.k8s.io/v1", "resourcecl
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
 DAEMON_SET = Kind("DaemonSet", "apps/v1", "daemonsets")
+DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
+JOB = Kind("Job", "batch/v1", "jobs")
 ACCESS_REVIEW = Kind(
     "SelfSubjectAccessReview",
     "authorization.k8s.io/v1",
@@ -57,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
-        *(CLAIM_TEMPLATE, DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(CLAIM_TEMPLATE, DAEMON_SET, DEPLOYMENT, JOB, ACCESS_REVIEW, SUBJECT_REVIEW),
     )
 }
 

@@ -19,7 +19,7 @@ DEFAULT = "default"
 """The profile of a driver that no other one knows."""
 NO_POD = "dra-conformance.io/no-pod-of-any-driver"
 """A selector that no pod fits: where the driver's pods are is not known."""
-EXPECT = ("prepared", "refused")
+PREPARED, REFUSED, OPTIONAL = EXPECT = ("prepared", "refused", "optional")
 FOLDERS: Mapping[str, tuple[str, ...]] = {
     "cdi": ("/var/run/cdi", "/etc/cdi"),
     "plugin": ("/var/lib/kubelet/plugins/DRIVER",),
@@ -46,10 +46,13 @@ class Configuration:
 
     name: str
     parameters: Mapping[str, Any]
-    refused: bool
-    """The driver has to refuse to prepare a claim with them."""
+    expect: str = PREPARED
+    """What the driver has to do with a claim that has them: `PREPARED`, `REFUSED`, or `OPTIONAL`,
+    which is one of both, by how it is installed."""
     shows: tuple[str, ...] = ()
     """Patterns of variables, ``NAME=VALUE`` with ``*``: containers then have one of them."""
+    asks: tuple[str, ...] = ()
+    """A command: it prints lines as in ``shows`` in the claim's containers, and not without it."""
     names: str = ""
     """What the driver says when it refuses has this in it; empty: the ``kind``."""
 
@@ -165,7 +168,7 @@ def _texts(
 
 
 def _configuration(item: Field) -> Configuration:
-    fields = item.table(("name", "expect", "parameters"), ("shows", "names"))
+    fields = item.table(("name", "expect", "parameters"), ("shows", "asks", "names"))
     parameters = fields["parameters"].object()
     for key in ("apiVersion", "kind"):
         if key not in parameters:
@@ -173,8 +176,9 @@ def _configuration(item: Field) -> Configuration:
     return Configuration(
         name=fields["name"].text(),
         parameters=parameters,
-        refused=fields["expect"].one_of(EXPECT) == "refused",
+        expect=fields["expect"].one_of(EXPECT),
         shows=tuple(one.text() for one in _items(fields, "shows")),
+        asks=tuple(one.text() for one in _items(fields, "asks")),
         names=fields["names"].text() if "names" in fields else "",
     )
 

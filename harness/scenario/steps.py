@@ -18,6 +18,7 @@ from harness.cluster.inventory import Device, holders, is_allocated, results, se
 from harness.cluster.kinds import (
     CLAIM,
     CLAIM_TEMPLATE,
+    DEVICE_CLASS,
     SLICE,
     Object,
     Rule,
@@ -28,6 +29,7 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
+from harness.scenario.controllers import Controllers
 from harness.scenario.deleting import Deleting
 from harness.scenario.driver import Driver, driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
@@ -72,6 +74,7 @@ from harness.verdict.finding import (
     Finding,
     InconclusiveError,
     JudgementError,
+    SkipKind,
     UnmetError,
     judge,
 )
@@ -115,6 +118,7 @@ class Steps(Deleting):
         self._folder: FolderChange | None = None
         self.driver = Driver(self, uses)
         self.kubelet = Kubelet(self, uses)
+        self.controllers = Controllers(self, uses)
         self.slice = SliceChanges(self, uses)
 
     # The whole scenario
@@ -235,6 +239,46 @@ class Steps(Deleting):
         found = selector(self._observer.objects(SLICE), device) if device is not None else ""
         return [found] if found else []
 
+    @needs(
+        "",
+        (),
+        Rule(
+            *(DEVICE_CLASS, ("create", "get", "delete"), "a class with parameters"),
+            anywhere=True,
+            needed=False,
+        ),
+    )
+    def device_class(self, name: str, *parameters: Parameters) -> str:
+        """Make a DeviceClass with the devices of the driver's own class.
+
+        Args:
+            name: of the class, but for the run's name.
+            parameters: what the class tells the driver.
+
+        Returns:
+            Its whole name.
+
+        Raises:
+            UnmetError: the run may not do that, or is confined to a namespace.
+        """
+        see_declared(Steps.device_class, self._uses, self)
+        subject = self.run.subject
+        classes, _ = self._kube.list(DEVICE_CLASS)
+        own = next(one for one in classes if name_of(one) == subject.profile.device_class)
+        config = [{"opaque": one.values(subject.driver)["opaque"]} for one in parameters]
+        values = {
+            "name": f"dra-conformance-{self.run.id}-{name}",
+            "selectors": own["spec"].get("selectors") or [],
+            "config": config,
+        }
+        try:
+            return name_of(self.create("device-class.yaml.j2", values))
+        except ApiError as error:
+            if error.status != FORBIDDEN:
+                raise
+            reason = "it creates a DeviceClass, which the run may not do"
+            raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
+
     @needs("", (), Rule(CLAIM_TEMPLATE, ("create", "delete", "get"), "the templates of claims"))
     def generated_claim(self, name: str = "gpus", *, like: Claim | None = None) -> Claim:
         """Have a claim of one device generated for the pod that uses it, once that is created.
@@ -279,14 +323,21 @@ class Steps(Deleting):
         if self._reservation is not None:
             self._reservation.hold_off_others()
 
-    def claim_again(self, claim: Claim) -> Claim:
-        """Give a claim's devices back and claim the same ones once more, as ``again``.
+    def claim_again(
+        self, claim: Claim, name: str = "again", parameters: Sequence[Parameters] = ()
+    ) -> Claim:
+        """Give a claim's devices back and claim the same ones once more.
 
         No other scenario gets them in between.
+
+        Args:
+            claim: the claim that is released.
+            name: of the new one.
+            parameters: of the new one.
         """
         self.hold_off_others()
         self.release()
-        return self.claim(name="again", of=claim.devices)
+        return self.claim(name=name, of=claim.devices, parameters=parameters)
 
     def give_back(self, claim: Claim, *users: Container) -> None:
         """Delete the last pods that use a claim and wait until it is deallocated.
@@ -838,10 +889,11 @@ class Steps(Deleting):
         folder, changes = self._folder, self.run.changes
         if folder is not None:
             changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
+        self.controllers.delete_all()
         # A container that has ended does not make the folder again.
         at_once = folder is not None and all(self.has_ended(c) for c in containers)
         for pod in pods:
-            if not self._observer.last(pod).gone:
+            if not self._observer.last(pod).gone and not self.controllers.makes(pod):
                 self._kube.delete(pod)
         removals = folder.begin(changes.means) if folder is not None and at_once else []
         self._await_gone(pods)

@@ -78,6 +78,11 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
     )
     two = ClaimSpec(CLAIM, [Request("gpu-1"), Request("gpu-2")])
     claim = {**namespace, **two.values(subject.driver, profile.device_class)}
+    device_class = {
+        "name": "dra-conformance-RUN-parameters",
+        "selectors": [{"cel": {"expression": f'device.driver == "{subject.driver}"'}}],
+        "config": [],
+    }
     allocation = {**namespace, "name": allocation_name(CLAIM), "gpus": "GPU-1,GPU-2"}
     shared = [
         (POD_TEMPLATE, {**_sharing(role, command).values(subject), **namespace})
@@ -105,6 +110,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "shared-claim": [("claim.yaml.j2", claim), ("allocation.yaml.j2", allocation), *shared],
         "claim": [("claim.yaml.j2", claim)],
         "claim-template": [("claim-template.yaml.j2", claim)],
+        "device-class": [("device-class.yaml.j2", device_class)],
         "pod": [(POD_TEMPLATE, {**rest.values(subject), **namespace})],
         "allocation": [("allocation.yaml.j2", allocation)],
         "namespace": [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Unpack
+from collections.abc import Iterable, Sequence
 
 from harness.cluster.inventory import Device, free_by_node
 from harness.cluster.kinds import CLAIM
-from harness.scenario.evidence import Claim, Container, Evidence
-from harness.scenario.pod_spec import ContainerSpec, PodOptions, resting
+from harness.scenario.evidence import REST, Claim, Container, Evidence
+from harness.scenario.pod_spec import LONG, SHORT, ContainerSpec
 from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted
@@ -18,23 +17,33 @@ SHOWN = 3
 """So many devices are named in a line; of more, the number is told."""
 
 
-def showing(steps: Steps, role: str, *, requests: Iterable[str] = ()) -> ContainerSpec:
+def showing(
+    steps: Steps, role: str, *, requests: Iterable[str] = (), ends: bool = False
+) -> ContainerSpec:
     """Describe a container that reports which devices it has.
 
     Args:
         steps: of the scenario.
         role: how it is called.
         requests: of the pod's claim, those that it gets; all of them where none is named.
+        ends: whether it has to end by itself, whatever shows the devices.
     """
-    args = [INVENTORY, "--role", role]
+    args: Sequence[str] = [INVENTORY, "--role", role]
     if steps.run.subject.profile.visible_by != CUDA:
-        args = list(resting(role).args)
+        args = [REST, "--role", role, "--patience", SHORT if ends else LONG]
     return ContainerSpec(role, args, waits=False, requests=tuple(requests))
 
 
-def show(steps: Steps, role: str, *claims: Claim, **pod: Unpack[PodOptions]) -> Container:
-    """Have a pod use claims, and its container report which devices it has."""
-    (container,) = steps.start_pod(role, [showing(steps, role)], *claims, **pod)
+def show(steps: Steps, role: str, *claims: Claim, name: str = "") -> Container:
+    """Have a pod use claims, and its container report which devices it has.
+
+    Args:
+        steps: of the scenario.
+        role: how the container is called.
+        claims: what the pod uses.
+        name: of the pod, but for the scenario's name; empty: as the container.
+    """
+    (container,) = steps.start_pod(name or role, [showing(steps, role)], *claims)
     steps.await_report(container)
     return container
 

@@ -9,16 +9,14 @@ from fnmatch import fnmatchcase
 
 from harness.checks.check import check
 from harness.cluster.inventory import Device
-from harness.cluster.kinds import Object
-from harness.cluster.profile import Configuration
+from harness.cluster.profile import PREPARED, REFUSED, Configuration
 from harness.scenario.claim_spec import Parameters, Request
 from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import resting
-from harness.scenario.pods import has_started
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict import causes
-from harness.verdict.finding import Blame, UnsupportedError, one_line
+from harness.verdict.finding import UnsupportedError, one_line
+from suites.allocation.answers import FAILED, answer
 from suites.allocation.seen import must_see, showing
 
 AT_ONCE = 4
@@ -26,11 +24,9 @@ AT_ONCE = 4
 FOREIGN = Configuration(
     "of-another-driver",
     {"apiVersion": "other.dra-conformance.example/v1", "kind": "Foreign", "of": "another driver"},
-    refused=True,
+    REFUSED,
 )
 """No driver knows these."""
-REFUSED = "FailedPrepareDynamicResources"
-"""The reason of the kubelet's event."""
 GONE = re.compile(r"code = Unavailable|EOF|connection refused|is not registered")
 """What the kubelet says where the driver did not answer."""
 
@@ -42,8 +38,9 @@ def understood(steps: Steps, *, shown: bool = False) -> list[Configuration]:
         steps: of the scenario.
         shown: only those that containers show by a variable.
     """
-    every = [one for one in steps.run.subject.profile.configurations if not one.refused]
-    return [one for one in every if one.shows or not shown]
+    every = steps.run.subject.profile.configurations
+    of_containers = [one for one in every if one.expect == PREPARED and not one.asks]
+    return [one for one in of_containers if one.shows or not shown]
 
 
 def claims(
@@ -153,6 +150,38 @@ def test_containers_get_devices_and_parameters_of_their_request(evidence: Eviden
                 )
 
 
+@scenario(devices=2, uses=(Steps.device_class,))
+def parameters_of_class_and_claim(steps: Steps) -> None:
+    """Two containers, each with one request of a claim: for one its class has parameters, for the
+    other the claim has others.
+    """
+    configurations = understood(steps, shown=True)[:2]
+    if len(configurations) < 2:
+        raise UnsupportedError("the driver's profile names no two parameters that containers show")
+    of_class, of_claim = configurations
+    made = steps.device_class("parameters", Parameters(of_class.parameters))
+    requests = [Request("of-class", device_class=made), Request("of-claim")]
+    given = [Parameters(of_claim.parameters, requests=["of-claim"])]
+    steps.evidence.noted = {"of-class": of_class, "of-claim": of_claim}
+    claim = steps.claim(requests=requests, parameters=given)
+    specs = [showing(steps, request.name, requests=[request.name]) for request in requests]
+    steps.await_report(*steps.start_pod("pod", specs, claim))
+
+
+@check(
+    id="ALLOC-015",
+    level=2,
+    source="ALLOC-15",
+    scenario=parameters_of_class_and_claim,
+    after=("ALLOC-031",),
+)
+def test_parameters_of_class_and_claim_take_effect(evidence: Evidence) -> None:
+    """Parameters of a request's DeviceClass MUST take effect, and so MUST those of the claim."""
+    evidence.ended.get()
+    for role, configuration in evidence.noted.items():
+        must_show(evidence, role, configuration)
+
+
 # Refused
 
 
@@ -171,7 +200,7 @@ def refused_parameters(steps: Steps) -> None:
     uses the same device.
     """
     known = steps.run.subject.profile.configurations
-    every = [FOREIGN, *(one for one in known if one.refused)]
+    every = [FOREIGN, *(one for one in known if one.expect == REFUSED)]
     devices: Sequence[Device] = ()
     for batch in claims(steps, every):
         for container, claim in batch:
@@ -179,34 +208,6 @@ def refused_parameters(steps: Steps) -> None:
             steps.evidence.noted[container.role] = Answer(to, answer(steps, container))
             devices = claim.devices[:1]
     steps.start_pod("after", [resting("after")], steps.claim(1, "after", of=devices))
-
-
-def answer(steps: Steps, container: Container) -> str:
-    """Wait until a pod runs (empty), or an event says why its claim is not prepared."""
-    pod, role = container.the_pod(), container.role
-
-    def answered() -> tuple[str] | None:
-        if has_started(steps.run.observer.last(pod).obj, role):
-            return ("",)
-        events = [one for one in steps.run.events_of(pod) if is_refusal(one)]
-        return (str(events[-1].get("message")),) if events else None
-
-    (said,) = steps.wait(
-        f"the driver's answer to the claim {role}",
-        answered,
-        steps.run.budgets.start,
-        lambda: steps.at(pod, role),
-        Blame.KUBELET,
-        pod,
-    )
-    steps.step(f"{role}: {one_line(said) or 'prepared'}")
-    return str(said)
-
-
-def is_refusal(event: Object) -> bool:
-    """Whether an event tells what the driver said of a claim, and not that it was not asked."""
-    cause = causes.of_events([event])
-    return event.get("reason") == REFUSED and cause is not None and cause.blame is Blame.DRIVER
 
 
 def answers(evidence: Evidence) -> list[Answer]:
@@ -229,7 +230,7 @@ def test_parameters_that_are_not_understood_are_refused(evidence: Evidence) -> N
         if not one.said:
             evidence.fail(
                 f"a claim with parameters {one.to.name} was prepared",
-                expected=f"an event {REFUSED} of the pod",
+                expected=f"an event {FAILED} of the pod",
                 observed="a container that runs",
             )
 

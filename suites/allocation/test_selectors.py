@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import free, must_see, show
 
+MIB = 1 << 20
 CAPACITY = "capacity"
 """For `Kind.type`: no attribute."""
 
@@ -143,7 +145,9 @@ def _told(report: Report, device: Device, what: str) -> str:
     views = [gpu for gpu in report.nvml or () if gpu.uuid == device.uuid]
     told = {"version": report.driver_version if views else ""}
     for gpu in views:
-        told |= {"product": gpu.name, "memory": str(gpu.memory or "")}
+        # Slices may have it in whole MiB.
+        memory = f"{math.ceil(gpu.memory / MIB)}Mi" if gpu.memory else ""
+        told |= {"product": gpu.name, "memory": memory}
     return told.get(what) or ""
 
 

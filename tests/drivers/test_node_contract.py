@@ -256,6 +256,7 @@ def test_labels_devices_as_parameters_say(node: Node, driver: Instance) -> None:
         ({"kind": "NoSuchKind"}, "no parameters NoSuchKind of "),
         ({"label": "red", "nope": 1}, "GpuConfig has no field 'nope'"),
         ({"label": "no label"}, "label 'no label': give up to 63 letters, digits and dashes"),
+        ({"timeSlice": "Huge"}, "timeSlice 'Huge': give Default, Short, Medium, Long"),
     ],
 )
 def test_refuses_parameters_that_it_does_not_understand(
@@ -271,7 +272,19 @@ def test_refuses_parameters_that_contradict_each_other(node: Node, driver: Insta
     """Two labels of one claim for one device."""
     config = [parameters("FromClaim", label=label) for label in ("red", "blue")]
     claim = node.allocate("configured", "gpu-0", config=config)
-    assert "request request-0 has two labels: blue and red" in driver.refusal(claim)
+    assert "request request-0 has two values of label: red and blue" in driver.refusal(claim)
+
+
+def test_a_time_slice_is_there_as_long_as_the_claim(node: Node, driver: Instance) -> None:
+    """Of the GPU that was asked for; a claim that asks for none changes nothing."""
+    slices = [gpu.folder / "timeslice" for gpu in node.gpus[:2]]
+    config = [parameters("FromClaim", "request-1", timeSlice="Long")]
+    claim = node.allocate("configured", "gpu-0", "gpu-1", config=config)
+    driver.prepared(claim)
+    assert [file.exists() for file in slices] == [False, True]
+    assert slices[1].read_text() == "3\n"
+    driver.unprepare(claim)
+    assert slices[1].read_text() == "0\n"
 
 
 @pytest.mark.parametrize(("pool", "device"), [("node-2", "gpu-0"), (NODE, "gpu-4")])

@@ -27,6 +27,7 @@ GPUS = tuple(
         pci=f"0000:{minor:02x}:00.0",
         memory=81559 << 20,
         driver_version="580.159.04",
+        folder=Path("/nonexistent"),
     )
     for minor in range(2)
 )

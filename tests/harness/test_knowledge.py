@@ -194,11 +194,13 @@ def test_a_wrong_profile_names_what_is_wrong(
 def test_configurations_say_what_the_driver_must_do_with_them(tmp_path: Path) -> None:
     """Parameters are the driver's affair, but it has to know them by their kind."""
     found = load(NVIDIA).configurations
-    assert [(one.name, one.refused) for one in found] == [
-        *(("plain", False), ("unknown-kind", True), ("unknown-field", True)),
+    assert [(one.name, one.expect) for one in found] == [
+        *(("plain", "prepared"), ("long-time-slices", "optional")),
+        *(("unknown-kind", "refused"), ("unknown-field", "refused")),
     ]
-    assert found[2].parameters["nope"] == 1
-    assert [one.names for one in found] == ["", "", "nope"]
+    assert found[3].parameters["nope"] == 1
+    assert [one.names for one in found] == ["", "", "", "nope"]
+    assert found[1].asks == ("nvidia-smi", "compute-policy", "-l")
     shown = {one.name: one.shows for one in load(PROFILES / "reference.yaml").configurations}
     assert shown["red"] == ("REFERENCE_GPU_*_LABEL=red",)
     path = tmp_path / "p.yaml"

@@ -17,6 +17,7 @@ PROFILE = load(MANIFESTS.parents[1] / "profiles" / "nvidia.yaml")
 NAMES = (
     *("allocation", "claim", "folder-removal", "lease", "namespace", "pod"),
     "claim-template",
+    "device-class",
     *("node-files", "node-root", "preflight/pod-class", "preflight/pod-image", "shared-claim"),
 )
 

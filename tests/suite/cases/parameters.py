@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cluster.profile import Configuration
+from harness.cluster.profile import PREPARED, REFUSED, Configuration
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame
 from suites.allocation.seen import INVENTORY
@@ -22,11 +22,11 @@ from tests.suite.made import (
 
 ONE, TWO = DEVICES[:2]
 RED, BLUE = (
-    Configuration(color, {"kind": "K"}, refused=False, shows=(f"GPU_*_LABEL={color}",))
+    Configuration(color, {"kind": "K"}, PREPARED, shows=(f"GPU_*_LABEL={color}",))
     for color in ("red", "blue")
 )
-PLAIN = Configuration("plain", {"kind": "K"}, refused=False)
-NOPE = Configuration("unknown-field", {"kind": "K", "nope": 1}, refused=True, names="nope")
+PLAIN = Configuration("plain", {"kind": "K"}, PREPARED)
+NOPE = Configuration("unknown-field", {"kind": "K", "nope": 1}, REFUSED, names="nope")
 IS_RED, IS_BLUE = ({"GPU_0_LABEL": color} for color in ("red", "blue"))
 
 
@@ -48,6 +48,14 @@ def of_two_requests() -> Evidence:
     return evidence
 
 
+def of_class_and_claim() -> Evidence:
+    """A container for each request, one with the label of the class, one with the claim's."""
+    of_class, of_claim = (report(ONE, environment=label) for label in (IS_RED, IS_BLUE))
+    evidence = made("parameters-of-class-and-claim", of_class=of_class, of_claim=of_claim)
+    evidence.noted = {"of-class": RED, "of-claim": BLUE}
+    return evidence
+
+
 def refused() -> Evidence:
     """Every claim was refused, and the device can be used."""
     evidence = made("refused-parameters", after=report(ONE))
@@ -66,6 +74,7 @@ def said(text: str) -> Change:
 GOOD = {
     "understood-parameters": understood,
     "parameters-of-two-requests": of_two_requests,
+    "parameters-of-class-and-claim": of_class_and_claim,
     "refused-parameters": refused,
 }
 
@@ -93,6 +102,12 @@ CASES = (
         "the device of the other request",
         gpus("two", ONE),
         r"the container has gpu-0; of request two: gpu-1$",
+    ),
+    Case(
+        "ALLOC-015",
+        "those of the class are ignored",
+        says("of-class", environment={}),
+        r"parameters red have no effect: there is no variable GPU_\*_LABEL=red$",
     ),
     Case(
         "NEG-008",

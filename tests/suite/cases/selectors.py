@@ -107,6 +107,6 @@ CASES = (
         "ALLOC-010",
         "less memory in the container",
         in_the_container(memory=1 << 30),
-        r"gpu-0 has another memory than it was chosen by: 1073741824$",
+        r"gpu-0 has another memory than it was chosen by: 1024Mi$",
     ),
 )

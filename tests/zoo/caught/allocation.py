@@ -20,4 +20,13 @@ CAUGHT = (
     ("heeds-parameters-for-others", "NEG-011", "container to start did not come within"),
     ("dies-of-parameters", "NEG-014", "the driver was gone when it was given parameters"),
     ("refuses-without-a-reason", "NEG-015", "the refusal of parameters of-another-driver does not"),
+    (
+        "ignores-class-parameters",
+        "ALLOC-015",
+        "parameters red have no effect: there is no variable",
+    ),
+    ("refuses-generated-claims", "ALLOC-033", "container to start did not come within"),
+    ("refuses-generated-claims", "ALLOC-037", "container to start did not come within"),
+    ("refuses-long-names", "ALLOC-035", "container to start did not come within"),
+    ("keeps-time-slices", "ALLOC-029", "parameters long-time-slices stay when their claim is gone"),
 )

@@ -21,7 +21,7 @@ from .api import ApiError
 from .cdi import Cdi, write_atomically
 from .faults import Faults, Point
 from .gpus import Gpu
-from .parameters import ParametersError, label_of
+from .parameters import LABEL, TIME_SLICE, TIME_SLICES, ParametersError, settings_of
 
 SCHEMA = 1
 
@@ -40,7 +40,9 @@ class Device:
     admin: bool
     """Administrators may look at a device that somebody else uses (KEP-5018)."""
     label: str = ""
-    """Of its parameters."""
+    """Of its parameters; empty: none."""
+    time_slice: str = ""
+    """Of its parameters, one of `TIME_SLICES`; empty: as it is."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Claims:
                 return claim.devices
             try:
                 self._write_spec(uid, claim)
+                for device in claim.devices:
+                    self._set_time_slice(device, device.time_slice)
             except OSError:
                 if new:
                     self._forget(uid)
@@ -154,6 +158,8 @@ class Claims:
             forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)
             if self.faults.alter(Point.ERASE, forgets):
                 self._cdi.remove(uid)
+            for device in self._claims[uid].devices if uid in self._claims else ():
+                self._set_time_slice(device, TIME_SLICES[0])
             if uid in self._claims and self.faults.alter(Point.FREE, True):
                 self._forget(uid)
 
@@ -189,6 +195,12 @@ class Claims:
             raise
         return found if found["metadata"]["uid"] == uid else None
 
+    def _set_time_slice(self, device: Device, value: str) -> None:
+        """Give a GPU a time slice, if its claim asks for one at all."""
+        gpu = self._gpus.get(device.name)
+        if device.time_slice and gpu and self.faults.alter(Point.TIME_SLICE, value):
+            gpu.set_time_slice(TIME_SLICES.index(value))
+
     def _forget(self, uid: str) -> None:
         self._save({key: claim for key, claim in self._claims.items() if key != uid})
 
@@ -214,13 +226,15 @@ class Claims:
                 device = f"{result['pool']}/{result['device']}"
                 raise PrepareError(f"{what} has {device}, which is not on node {self.node}")
         try:
+            settings = {one["request"]: settings_of(one["request"], parameters) for one in mine}
             return tuple(
                 Device(
                     # "request/alternative" where the claim lists some (KEP-4816).
                     request=result["request"].partition("/")[0],
                     name=result["device"],
                     admin=bool(result.get("adminAccess")),
-                    label=label_of(result["request"], parameters),
+                    label=settings[result["request"]].get(LABEL, ""),
+                    time_slice=settings[result["request"]].get(TIME_SLICE, ""),
                 )
                 for result in mine
             )

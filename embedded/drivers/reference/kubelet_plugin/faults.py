@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import DRIVER
 
 if TYPE_CHECKING:
+    from .claims import Claim
     from .gpus import Gpu
 
 OWN_FOLDER = Path("/var/lib/kubelet/plugins") / DRIVER
@@ -60,6 +61,8 @@ class Point(enum.Enum):
     """The CDI files of a claim about to be written: what stands in each, by its name."""
     ERASE = enum.auto()
     """Whether the CDI files of a claim that is unprepared are removed."""
+    TIME_SLICE = enum.auto()
+    """The time slice that a GPU is about to get; empty leaves it as it is."""
     RESTORE = enum.auto()
     """Whether the specifications of prepared claims are made true again: at the start, and when
     such a claim is prepared once more."""
@@ -307,7 +310,7 @@ def _owned_by_nobody(_owners: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 def _ignores_unknown_fields(configs: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Takes parameters with fields that it does not know as if they were not there
     (kubernetes-sigs/dra-driver-nvidia-gpu#584)."""
-    known = ("apiVersion", "kind", "label")
+    known = ("apiVersion", "kind", "label", "timeSlice")
     return [
         {
             **one,
@@ -491,6 +494,14 @@ def _gives_a_device_once(claim: Any, _gpus: Sequence[Gpu]) -> None:
             raise FaultError(f"{device.name} is in use by ResourceClaim {'/'.join(first)}")
 
 
+@fault("refuses-generated-claims", Point.PREPARE)
+def _refuses_generated_claims(claim: Claim, _gpus: Sequence[Gpu]) -> None:
+    """Does not find claims that were made from a template, whose names end with five random
+    characters."""
+    if re.search(r"-[b-df-hj-np-tv-xz2-9]{5}$", claim.name) and len(claim.name) < 60:
+        raise FaultError(f"there is no claim {claim.name} (fault refuses-generated-claims)")
+
+
 @fault("env-only", Point.INJECT)
 def _env_only(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers the environment variables of their GPUs, but no device node or library."""
@@ -537,6 +548,12 @@ def _one_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     more = [{"path": gpu.path, "permissions": "rw"} for gpu in gpus if gpu.path not in given][:1]
     common = spec["containerEdits"]
     return {**spec, "containerEdits": {**common, "deviceNodes": common["deviceNodes"] + more}}
+
+
+@fault("keeps-time-slices", Point.TIME_SLICE)
+def _keeps_time_slices(value: str, _gpus: Sequence[Gpu]) -> str:
+    """Leaves a GPU its time slice when the claim that asked for it is unprepared."""
+    return "" if value == "Default" else value
 
 
 @fault("label-in-capitals", Point.INJECT)

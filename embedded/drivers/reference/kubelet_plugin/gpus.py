@@ -25,6 +25,8 @@ class Gpu:
     """Bytes."""
     driver_version: str
     """As the vendor writes it: ``580.159.04``."""
+    folder: Path
+    """Where it describes itself, and where its settings stand."""
 
     @property
     def name(self) -> str:
@@ -44,6 +46,13 @@ class Gpu:
     def labelled(self, label: str) -> str:
         """The environment variable by which containers see its label."""
         return f"REFERENCE_GPU_{self.minor}_LABEL={label}"
+
+    def set_time_slice(self, number: int) -> None:
+        """Set how long a process has the GPU to itself before another one has its turn.
+
+        A driver of real GPUs would run ``nvidia-smi compute-policy --set-timeslice``.
+        """
+        (self.folder / "timeslice").write_text(f"{number}\n")
 
     def device(self) -> dict[str, Any]:
         """Its entry in a ResourceSlice (``resource.k8s.io/v1``).
@@ -78,7 +87,7 @@ def discover(description: Path) -> tuple[Gpu, ...]:
         OSError: there is no such description.
     """
     version = _settings(description / "driver")["driver_version"]
-    found = [_settings(file) for file in description.glob("gpu*/info")]
+    found = [(file.parent, _settings(file)) for file in description.glob("gpu*/info")]
     return tuple(
         Gpu(
             minor=int(info["minor"]),
@@ -87,8 +96,9 @@ def discover(description: Path) -> tuple[Gpu, ...]:
             pci=info["pci"],
             memory=int(info["memory"]),
             driver_version=version,
+            folder=folder,
         )
-        for info in sorted(found, key=lambda info: int(info["minor"]))
+        for folder, info in sorted(found, key=lambda one: int(one[1]["minor"]))
     )
 
 

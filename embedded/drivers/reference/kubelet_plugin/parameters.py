@@ -1,10 +1,12 @@
-"""The parameters that claims and classes can have for this driver: a label for their devices.
+"""The parameters that claims and classes can have for this driver.
 
     apiVersion: gpu.reference.dra-conformance.example/v1
     kind: GpuConfig
     label: blue
+    timeSlice: Long
 
-Containers find it in a variable, so that it can be seen which parameters reached which device.
+Containers find the label in a variable, so that it can be seen which parameters reached which
+device. The time slice is a setting of the GPU, as long as the claim is prepared.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from . import DRIVER
 
 API_VERSION = f"{DRIVER}/v1"
 KIND = "GpuConfig"
-_LABEL = re.compile(r"[A-Za-z0-9-]{1,63}")
+LABEL, TIME_SLICE = "label", "timeSlice"
+TIME_SLICES = ("Default", "Short", "Medium", "Long")
+"""In the order of the numbers by which the vendor's tools know them."""
+_FIELDS = {
+    LABEL: (re.compile(r"[A-Za-z0-9-]{1,63}"), "up to 63 letters, digits and dashes"),
+    TIME_SLICE: (re.compile("|".join(TIME_SLICES)), ", ".join(TIME_SLICES)),
+}
+"""Each with what its value may be, for the machine and for people."""
 _SOURCES = ("FromClass", "FromClaim")
 """What the user says of a claim goes before what the admin says of a class."""
 
@@ -26,8 +35,8 @@ class ParametersError(Exception):
     """Parameters that are none of this driver's, or that contradict each other."""
 
 
-def label_of(request: str, configurations: Iterable[Mapping[str, Any]]) -> str:
-    """The label for devices of a request; empty where there is none.
+def settings_of(request: str, configurations: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The settings for devices of a request, by field.
 
     Args:
         request: its name; with an alternative ``request/alternative``.
@@ -36,21 +45,21 @@ def label_of(request: str, configurations: Iterable[Mapping[str, Any]]) -> str:
     Raises:
         ParametersError: silently ignoring what is not understood would promise what is not done.
     """
-    found: dict[str, set[str]] = {source: set() for source in _SOURCES}
+    found: dict[str, dict[str, str]] = {source: {} for source in _SOURCES}
     for one in configurations:
-        label = _label(one["opaque"]["parameters"])
-        named = one.get("requests") or [request]
-        if label and (request in named or request.partition("/")[0] in named):
-            found[one["source"]].add(label)
-    for source in _SOURCES:
-        if len(found[source]) > 1:
-            labels = " and ".join(sorted(found[source]))
-            raise ParametersError(f"request {request} has two labels: {labels}")
-    return next(iter(found["FromClaim"] or found["FromClass"]), "")
+        settings = _read(one["opaque"]["parameters"])
+        named, of_source = one.get("requests") or [request], found[one["source"]]
+        if request not in named and request.partition("/")[0] not in named:
+            continue
+        for field, value in settings.items():
+            if of_source.setdefault(field, value) != value:
+                both = f"{of_source[field]} and {value}"
+                raise ParametersError(f"request {request} has two values of {field}: {both}")
+    return {**found["FromClass"], **found["FromClaim"]}
 
 
-def _label(parameters: Mapping[str, Any]) -> str:
-    """Read the label, and refuse all else.
+def _read(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Read the fields, and refuse all else.
 
     Raises:
         ParametersError: there is something else.
@@ -59,9 +68,10 @@ def _label(parameters: Mapping[str, Any]) -> str:
     version, kind = fields.pop("apiVersion", None), fields.pop("kind", None)
     if (version, kind) != (API_VERSION, KIND):
         raise ParametersError(f"no parameters {kind} of {version}: give {KIND} of {API_VERSION}")
-    label = fields.pop("label", "")
-    if fields:
-        raise ParametersError(f"{KIND} has no field {min(fields)!r}: give label")
-    if label and not (isinstance(label, str) and _LABEL.fullmatch(label)):
-        raise ParametersError(f"label {label!r}: give up to 63 letters, digits and dashes")
-    return str(label)
+    for field, value in fields.items():
+        if field not in _FIELDS:
+            raise ParametersError(f"{KIND} has no field {field!r}: give {' or '.join(_FIELDS)}")
+        pattern, words = _FIELDS[field]
+        if not (isinstance(value, str) and pattern.fullmatch(value)):
+            raise ParametersError(f"{field} {value!r}: give {words}")
+    return fields
