@@ -102,6 +102,7 @@ def test_the_reference_driver_passes(judge: Any) -> None:
     [
         ("no-slices", "SLICE-001", f"runs on {FAULTY_NODE}, but no device of it"),
         ("published-twice", "SLICE-009", f"gpu-0-again of {FAULTY_NODE} have the same UUID"),
+        ("pci-of-the-first-gpu", "SLICE-009", f"gpu-3 of {FAULTY_NODE} have the same PCI address"),
         ("pci-of-nvml", "SLICE-018", f"of {FAULTY_NODE} is '00000000:"),
         ("no-product-name", "SLICE-004", f"productName of gpu-3 of {FAULTY_NODE} is missing"),
         ("version-as-text", "SLICE-004", f"driverVersion of gpu-3 of {FAULTY_NODE} is of type str"),

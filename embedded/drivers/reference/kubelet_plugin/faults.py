@@ -191,6 +191,13 @@ def _last(devices: list[Any], **fields: Any) -> list[Any]:
     return [*devices[:-1], last]
 
 
+@fault("pci-of-the-first-gpu", Point.PUBLISH)
+def _pci_of_the_first_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU with the PCI address of the first one."""
+    name = "resource.kubernetes.io/pciBusID"
+    return _last(devices, attributes={name: devices[0]["attributes"][name]})
+
+
 @fault("no-product-name", Point.PUBLISH)
 def _no_product_name(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes the last GPU without the name of its product."""
