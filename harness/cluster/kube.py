@@ -303,6 +303,10 @@ class Kube:
         response = self._request("GET", path, query)
         return response.data.decode("utf-8", "replace")
 
+    def text(self, path: str) -> str:
+        """Any text of the server, or of what it is a proxy to."""
+        return self._request("GET", path, {}).data.decode("utf-8", "replace")
+
     def document(self, path: str) -> Object:
         """Any JSON document of the server, such as ``/version`` or ``/apis/GROUP``."""
         return self._json("GET", path)

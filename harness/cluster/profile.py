@@ -80,6 +80,10 @@ class Profile:
     plugin_selector: str
     """Labels of the driver's pods on the nodes, for its log."""
     plugin_container: str
+    metrics: str = ""
+    """Port and path of its pods' metrics: ``8080/metrics``; empty: not known."""
+    prepared: str = ""
+    """The metric that counts prepared devices; empty: not known."""
     configurations: tuple[Configuration, ...] = ()
     folders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: FOLDERS)
     """The folders of a node that the driver writes to, by what they are for (`FOLDERS`)."""
@@ -118,7 +122,7 @@ def _profile(document: Field) -> Profile:
     if fields["schema"].text() != SCHEMA:
         fields["schema"].wrong(f"schema is not {SCHEMA}")
     select = _texts(fields, "select", ("attribute", "value"), ("partition",))
-    plugin = _texts(fields, "plugin", ("selector", "container"))
+    plugin = _texts(fields, "plugin", ("selector", "container"), ("metrics", "prepared"))
     visible_by = fields["visible-by"].one_of(VISIBLE_BY) if "visible-by" in fields else UNKNOWN
     return Profile(
         name=fields["name"].text(),
@@ -133,6 +137,8 @@ def _profile(document: Field) -> Profile:
         tolerations=tuple(item.object() for item in _items(fields, "tolerations")),
         plugin_selector=plugin.get("selector", NO_POD),
         plugin_container=plugin.get("container", ""),
+        metrics=plugin.get("metrics", ""),
+        prepared=plugin.get("prepared", ""),
         configurations=tuple(_configuration(item) for item in _items(fields, "configurations")),
         folders={**FOLDERS, **_folders(fields)},
         promises=_promises(fields),

@@ -25,8 +25,10 @@ from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.profile import NO_POD
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange, value_at
+from harness.scenario.metrics import Metrics, asked
 from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_pods import kill_values, run_on
+from harness.scenario.observed import Observed
 from harness.scenario.pods import (
     EVIDENCE_LINES,
     describe,
@@ -45,6 +47,12 @@ NODE_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 _PODS = Rule(POD, ("list", "watch"), "the driver's pods, to see them come and go", anywhere=True)
 _DELETED = Rule(POD, ("delete",), "the driver's pod of a node, to restart it", anywhere=True)
 _LOGS = Rule(POD, ("get",), "what the driver's pods say", anywhere=True, subresource="log")
+_PROXY = Rule(
+    *(POD, ("get",), "what the driver's pods count"),
+    anywhere=True,
+    subresource="proxy",
+    needed=False,
+)
 _DAEMON_SET = Rule(
     *(DAEMON_SET, ("get", "update"), "the driver's DaemonSet, to leave out a node for a while"),
     anywhere=True,
@@ -215,6 +223,28 @@ class Driver(Verbs):
         container = self._profile.plugin_container
         log = self._run.kube.log(self._pod(node), container, since_seconds=seconds)
         return log.splitlines()
+
+    @needs("", (), _PODS, _PROXY)
+    def metrics(self, node: str) -> Observed[Metrics]:
+        """Read what the driver on a node counts, where its profile knows where it tells it.
+
+        Raises:
+            JudgementError: no pod of the driver is on the node.
+        """
+        self._declared(Driver.metrics)
+        answer: Observed[Metrics] = Observed("the driver's metrics")
+        port, _, path = self._profile.metrics.partition("/")
+        if not port:
+            reason = f"profile {self._profile.name} does not say where the driver's metrics are"
+            answer.missing(UnsupportedError(reason))
+            return answer
+        pod = self._pod(node)
+        there = POD.path(namespace_of(pod), f"{name_of(pod)}:{port}")
+        return asked(
+            f"the driver on {node}",
+            lambda: self._run.kube.text(f"{there}/proxy/{path}"),
+            self._profile.prepared,
+        )
 
     def _pod(self, node: str) -> Object:
         pods = [pod for pod in self._of_node(node) if not pod["metadata"].get("deletionTimestamp")]

@@ -10,6 +10,7 @@ from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
+from harness.scenario.metrics import Metrics
 from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
 from harness.scenario.report import Report
@@ -235,6 +236,8 @@ class Evidence(EvidenceBase):
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
         self.devices: dict[Device, str] = {}
         """What was published when somebody looked, each with the claim that held it, or nothing."""
+        self.metrics: dict[str, Observed[Metrics]] = {}
+        """What the driver counted, by when."""
         self.times: dict[str, list[float]] = {}
         """Seconds that something took, each time, by what it was."""
         self.ended: Observed[bool] = Observed("the end of the scenario")
@@ -299,6 +302,14 @@ class Evidence(EvidenceBase):
             JudgementError: the reason why the scenario did not reach its end.
         """
         return self._reached(watch, self.changes)
+
+    def metric(self, called: str) -> Metrics:
+        """Find what the driver counted.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it, or could not read it.
+        """
+        return self._reached(called, self.metrics).get()
 
     def _reached(self, name: str, among: Mapping[str, T]) -> T:
         if name not in among:

@@ -857,12 +857,17 @@ class Steps(Deleting):
 
         self.attempt(lambda: do(container), missing)
 
+    def keep_events(self) -> None:
+        """Keep all warnings about pods and claims; where something failed, the last are kept."""
+        pods = [c.pod for c in self.evidence.containers.values() if c.pod is not None]
+        claims = [claim.obj for claim in self.evidence.claims.values() if claim.exists]
+        self.evidence.events = describe_events(self.run.events_of(*pods, *claims))
+
     def _keep_evidence(self) -> None:
         """Keep events and the driver's log for findings."""
         claims = [claim for claim in self.evidence.claims.values() if claim.exists]
-        pods = [c.pod for c in self.evidence.containers.values() if c.pod is not None]
-        about = [*pods, *(claim.obj for claim in claims)]
-        self.evidence.events = describe_events(self.run.events_of(*about))[-EVIDENCE_LINES:]
+        self.keep_events()
+        self.evidence.events = self.evidence.events[-EVIDENCE_LINES:]
         self.evidence.driver_log = driver_log(
             self.run,
             nodes={device.node for claim in claims for device in claim.devices},

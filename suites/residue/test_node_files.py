@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import uid_of
+from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.node import Node
 from harness.scenario.node_files import File
@@ -27,14 +28,17 @@ FEWEST = 4
 """Rounds that it takes to tell a file of each from what comes now and then."""
 
 
-@scenario(most=AT_A_TIME, impacts=("exhaust",), uses=(Node.files,))
+@scenario(most=AT_A_TIME, impacts=("exhaust",), uses=(Node.files, Driver.metrics))
 def claims_leave_files(steps: Steps) -> None:
     """Claims of a node come and go, several with each pod; its folders are read in between."""
     devices = _round(steps, 0, [None] * min(steps.devices, AT_A_TIME))
     node = steps.node(devices[0].node)
     node.files("cdi", HELD)
+    metrics = steps.evidence.metrics
+    metrics[HELD] = steps.driver.metrics(node.name)
     steps.release()
     node.files("cdi,plugin,registry", ONCE)
+    metrics[ONCE] = steps.driver.metrics(node.name)
     began, number = steps.seconds, 0
     while number < FEWEST or (
         len(steps.evidence.claims) < CLAIMS and steps.seconds - began < SECONDS
@@ -43,6 +47,7 @@ def claims_leave_files(steps: Steps) -> None:
         _round(steps, number, devices)
         steps.release()
     node.files("cdi,plugin,registry", OFTEN)
+    steps.keep_events()
 
 
 def _round(steps: Steps, number: int, devices: Sequence[Device | None]) -> list[Device]:

@@ -66,7 +66,7 @@ NOT_OF_REPORTS = {
     *("NODE-009", "NODE-010", "NODE-016", "NODE-017", "NODE-020"),
     *("NODE-006", "SHARE-007"),
     *("ALLOC-017", "STRESS-002", "STRESS-010", "LIFE-009", "LIFE-020", "LIFE-021"),
-    *("NODE-027", "NODE-040"),
+    *("NODE-027", "NODE-040", "MET-002", "MET-003"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from harness.scenario.evidence import Container, Evidence
+from harness.scenario.metrics import asked
 from harness.scenario.node_files import File
+from suites.residue.test_metrics import CALL, FAILED
 from suites.residue.test_node_files import HELD, OFTEN, ONCE
 from tests.suite.cases import Case
 from tests.suite.made import DEVICES, Change, made, with_claim
@@ -50,7 +53,21 @@ def _claims_leave_files() -> Evidence:
         ONCE: (FOLDER, OTHERS, *OWN),
         OFTEN: (FOLDER, OTHERS, *OWN, rotated),
     }
+    for name in list(evidence.claims)[:2]:  # of the first round
+        evidence.claims[name].obj["metadata"]["name"] = f"0-{name}-claims-leave-files"
+    _counts(evidence, **{HELD: "devices 3", ONCE: "devices 1"})
+    # The kubelet was faster than the rights that its API server gives it for each claim.
+    evidence.events = [f"kubelet {FAILED} round-1: fetch ResourceClaim 1-0: forbidden"]
     return evidence
+
+
+def _counts(evidence: Evidence, **texts: str) -> None:
+    for called, text in texts.items():
+        evidence.metrics[called] = asked(called, partial(str, text), "devices")
+
+
+def _count(called: str, text: str) -> Change:
+    return lambda evidence: _counts(evidence, **{called: text})
 
 
 def _look(look: str, *more: File) -> Change:
@@ -167,5 +184,32 @@ CASES = (
         _one_device,
         r"unsupported: needs 2 free devices on one node; the most that one has is 1$",
         blame=None,
+    ),
+    Case(
+        "MET-002",
+        "it does not go down",
+        _count(ONCE, "devices 3"),
+        r"3 devices are counted as prepared with 2 claims held, and 3 when these are gone$",
+    ),
+    Case(
+        "MET-002",
+        "it does not go up",
+        _count(HELD, "devices 0"),
+        r"0 devices are counted as prepared with 2 claims held, and 1 when these are gone$",
+    ),
+    Case(
+        "MET-002",
+        "a driver that does not count",
+        _count(HELD, "up 1"),
+        r"unsupported: the driver's metrics do not tell how many devices are prepared$",
+        blame=None,
+    ),
+    Case(
+        "MET-003",
+        "a call failed",
+        lambda evidence: evidence.events.append(
+            f"kubelet {FAILED} (x2) round-2: prepare dynamic resources: {CALL}: try again"
+        ),
+        r"claims were prepared only when the kubelet asked again: try again$",
     ),
 )

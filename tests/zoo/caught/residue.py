@@ -7,6 +7,12 @@ CAUGHT = (
     ("leaves-a-file-each-time", "LIFE-021", " such as /var/lib/kubelet/plugins/"),
     ("half-a-cdi-file", "NODE-027", "cannot be used: it is neither JSON nor YAML"),
     ("devices-of-one-name", "NODE-040", "=all is defined in 4 files"),
+    (
+        "counts-up-only",
+        "MET-002",
+        "4 devices are counted as prepared with 4 claims held, and 4 when",
+    ),
+    ("fails-now-and-then", "MET-003", "claims were prepared only when the kubelet asked again"),
     ("one-never-prepares", "ALLOC-017", "2 of 8 devices cannot be prepared: gpu-3 of node-1"),
     ("gives-a-device-once", "STRESS-002", "gpu-0 of node-1 cannot be claimed again after "),
 )

@@ -21,6 +21,9 @@ from .gpus import discover
 from .services import Plugin
 from .slices import Publisher
 
+PREPARED = "reference_driver_prepared_devices"
+"""The one metric."""
+
 log = logging.getLogger(__package__)
 
 
@@ -57,7 +60,7 @@ def main() -> None:
             plugin.registered.is_set() and publisher.published.is_set() and plugin.answers()
         ),
     }
-    probe_server = ThreadingHTTPServer(("", options.port), _probe_handler(probes))
+    probe_server = ThreadingHTTPServer(("", options.port), _handler(probes, claims))
     threading.Thread(target=probe_server.serve_forever, daemon=True).start()
     log.info("%s on %s with %d GPUs", DRIVER, options.node_name, len(gpus))
     signal.sigwait(stop)
@@ -75,7 +78,9 @@ def _options() -> argparse.Namespace:
         ("--gpus", "/run/simulated-gpus", "where the simulated GPUs describe themselves"),
     ):
         parser.add_argument(option, default=default, type=Path, help=f"{text} (%(default)s)")
-    parser.add_argument("--port", default=8080, type=int, help="of the probes (%(default)s)")
+    parser.add_argument(
+        "--port", default=8080, type=int, help="of probes and metrics (%(default)s)"
+    )
     options = parser.parse_args()
     if not options.node_name:
         parser.error("--node-name or NODE_NAME must name the node that this runs on")
@@ -96,17 +101,27 @@ def _end_with_a_broken_thread(broken: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _probe_handler(probes: Mapping[str, Callable[[], bool]]) -> type[BaseHTTPRequestHandler]:
-    class Probe(BaseHTTPRequestHandler):
+def _handler(
+    probes: Mapping[str, Callable[[], bool]], claims: Claims
+) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             probe = probes.get(self.path)
-            self.send_response(404 if probe is None else 200 if probe() else 503)
+            if self.path == "/metrics":
+                self._answer(200, f"{PREPARED} {claims.count()}\n")
+            else:
+                self._answer(404 if probe is None else 200 if probe() else 503)
+
+        def _answer(self, status: int, text: str = "") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
             self.end_headers()
+            self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
             """A line every second would be too much."""
 
-    return Probe
+    return Handler
 
 
 if __name__ == "__main__":

@@ -163,6 +163,11 @@ class Claims:
             if uid in self._claims and self.faults.alter(Point.FREE, True):
                 self._forget(uid)
 
+    def count(self) -> int:
+        """Count the devices that are prepared, for the metrics."""
+        devices = sum(len(claim.devices) for claim in self._claims.values())
+        return self.faults.alter(Point.COUNT, devices)
+
     def collect(self) -> None:
         """Unprepare what a fault takes for garbage."""
         with self._lock:

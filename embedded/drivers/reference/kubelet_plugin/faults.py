@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
 import json
 import os
 import re
@@ -83,6 +84,8 @@ class Point(enum.Enum):
     FREE = enum.auto()
     """Whether a claim that is unprepared gives its devices back at once; else only when its object
     is gone."""
+    COUNT = enum.auto()
+    """How many devices the metrics tell to be prepared."""
     ADOPT = enum.auto()
     """Whether the first look at ResourceSlices takes those of an earlier instance as they are."""
 
@@ -509,6 +512,18 @@ def _refuses_generated_claims(claim: Claim, _gpus: Sequence[Gpu]) -> None:
         raise FaultError(f"there is no claim {claim.name} (fault refuses-generated-claims)")
 
 
+_asked = itertools.count(1)
+"""For `fails-now-and-then`: how often a claim was to be prepared."""
+
+
+@fault("fails-now-and-then", Point.PREPARE)
+def _fails_now_and_then(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers every seventh preparation with an error, and succeeds when it is asked again."""
+    if next(_asked) % 7 == 0:
+        raise FaultError(f"{claim.name}: try again (fault fails-now-and-then)")
+    return claim
+
+
 @fault("env-only", Point.INJECT)
 def _env_only(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers the environment variables of their GPUs, but no device node or library."""
@@ -750,6 +765,18 @@ def _leaves_a_file_each_time(files: dict[str, str], _gpus: Sequence[Gpu]) -> dic
     """Leaves a file that nobody needs in its folder with every claim that it prepares."""
     OWN_FOLDER.joinpath(f"attempt-{time.time_ns()}").touch()
     return files
+
+
+_counted = 0
+"""For `counts-up-only`: the most devices that were prepared at a time."""
+
+
+@fault("counts-up-only", Point.COUNT)
+def _counts_up_only(devices: int, _gpus: Sequence[Gpu]) -> int:
+    """Counts a device as prepared for ever when it was so once."""
+    global _counted  # noqa: PLW0603 - what it is wrong about
+    _counted = max(_counted, devices)
+    return _counted
 
 
 @fault("forgets-after-restart", Point.RESTORE)
