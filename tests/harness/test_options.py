@@ -65,6 +65,7 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("api", "v1alpha3", "expected one of auto, v1, v1beta2, v1beta1"),
         ("timeout_scale", "0", "from 0.01 to 100"),
         ("timeout_scale", "nan", "from 0.01 to 100"),
+        ("soak", "10", "a duration such as 90s, 10m or 2h"),
         ("embedded_gpus", "2:Voodoo", "no simulated GPU is called 'Voodoo'; there are: 'NVIDIA"),
         ("embedded_nodes", "0", "a whole number from 1 to 200"),
         ("embedded_feature_gates", "DRA", "expected NAME=true or NAME=false"),
@@ -145,6 +146,13 @@ def test_nodes_are_selected_by_labels(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"^dra\.toml: node-selector: "):
         (tmp_path / "dra.toml").write_text("node-selector = 4\n")
         resolve({}, {}, tmp_path)
+
+
+def test_a_soak_lasts_seconds_minutes_or_hours(tmp_path: Path) -> None:
+    """None unless it is asked for."""
+    assert resolve({}, {}, tmp_path).soak == 0
+    for given, seconds in (("90s", 90), ("10m", 600), ("2h", 7200)):
+        assert resolve({"soak": given}, {}, tmp_path).soak == seconds
 
 
 def test_switches_are_off_unless_switched_on(tmp_path: Path) -> None:

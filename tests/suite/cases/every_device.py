@@ -82,6 +82,9 @@ def _nothing_allocated(evidence: Evidence) -> None:
     evidence.parts.clear()
 
 
+lost = _again_fails(Blame.DRIVER)
+"""A device cannot be claimed again."""
+
 GOOD: Mapping[str, Callable[[], Evidence]] = {"every-device": _every_device}
 
 CASES = (
@@ -114,7 +117,7 @@ CASES = (
     Case(
         "STRESS-002",
         "one is still taken",
-        _again_fails(Blame.DRIVER),
+        lost,
         r"gpu-1 of node-1 cannot be claimed again after 10 claims came and went$",
     ),
     Case(
