@@ -9,15 +9,15 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame
 
-PODS = ("one", "two")
+PODS = ("first", "second")
 
 
 @scenario(devices=2, uses=(Steps.generated_claim,))
 def claims_of_a_template(steps: Steps) -> None:
     """Two pods name one template and run at the same time."""
-    one = steps.generated_claim("one")
-    two = steps.generated_claim("two", like=one)
-    for role, claim in zip(PODS, (one, two), strict=True):
+    first = steps.generated_claim("first")
+    second = steps.generated_claim("second", like=first)
+    for role, claim in zip(PODS, (first, second), strict=True):
         steps.start_pod(role, [resting(role)], claim)
 
 
@@ -28,19 +28,19 @@ def test_pods_of_a_template_have_a_claim_each(evidence: Evidence) -> None:
     """
     for role in PODS:
         evidence.container(role).started.get()
-    one, two = (evidence.claim(role) for role in PODS)
-    uids = [claim.allocated.get()["metadata"]["uid"] for claim in (one, two)]
+    first, second = (evidence.claim(role) for role in PODS)
+    uids = [claim.allocated.get()["metadata"]["uid"] for claim in (first, second)]
     if uids[0] == uids[1]:
         evidence.fail(
-            f"two pods that name one template both use claim {one.name}",
+            f"two pods that name one template both use claim {first.name}",
             expected="a generated claim for each pod",
             observed=", ".join(uids),
             blame=Blame.CLUSTER,
         )
-    if one.devices == two.devices:
+    if first.devices == second.devices:
         evidence.fail(
-            f"two claims of one template were both allocated {one.devices[0].name}",
+            f"two claims of one template were both allocated {first.devices[0].name}",
             expected="a device for each claim",
-            observed=", ".join(device.name for device in (*one.devices, *two.devices)),
+            observed=", ".join(device.name for device in (*first.devices, *second.devices)),
             blame=Blame.SCHEDULER,
         )

@@ -9,8 +9,8 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from suites.given import WITHOUT, given, see_same
 
-STAYS, GOES, LATE, AGAIN = "stays", "goes", "late", "again"
-FIVE = (STAYS, GOES, "third", "fourth", "fifth")
+FIVE = ("first", "second", "third", "fourth", "fifth")
+STAYS, GOES, LATE, AGAIN = "first", "second", "sixth", "next"
 KILLED_AFTER = 12
 """Seconds: long enough for one of the others to end before, on a node that is not slow."""
 
@@ -21,8 +21,8 @@ def users_of_a_claim(steps: Steps) -> None:
     all are gone, the claim is used once more.
     """
     claim = steps.claim(1)
-    kept = [resting(STAYS, killed_after=KILLED_AFTER), resting(WITHOUT, uses_claims=False)]
-    stays, other = steps.create_pod(STAYS, kept, claim, restart="Always")
+    specs = [resting(STAYS, killed_after=KILLED_AFTER), resting(WITHOUT, uses_claims=False)]
+    stays, other = steps.create_pod(STAYS, specs, claim, restart="Always")
     later = [steps.create_pod(role, [resting(role)], claim)[0] for role in FIVE[1:]]
     steps.await_start(stays, other, *later)
     steps.await_use(claim, stays, *later)

@@ -340,7 +340,7 @@ def _fault(name: str) -> Alteration:
 OVER_TIME = tuple(
     Run((Break(name, {check: ONCE}, head, _fault(name)),), (check,))
     for name, check, head in (
-        ("one-container-of-a-pod", "SHARE-001", r"the one's container cannot start: StartError"),
+        ("one-container-of-a-pod", "SHARE-001", r"the first's container cannot start: StartError"),
         (
             *("no-restart-beside-another", "SHARE-003"),
             r"the sidecar's container cannot start again: RunContainerError",
@@ -352,10 +352,10 @@ OVER_TIME = tuple(
         ("four-pods-a-claim", "SHARE-012", r"the \w+'s container cannot start: StartError"),
         (
             *("ends-with-its-first-pod", "SHARE-009"),
-            r"the stays's container cannot start again: CreateContainerError",
+            r"the first's container cannot start again: CreateContainerError",
         ),
-        ("nobody-joins-later", "SHARE-013", r"the late's container cannot start: StartError"),
-        ("one-life-a-claim", "SHARE-014", r"the again's container cannot start: StartError"),
+        ("nobody-joins-later", "SHARE-013", r"the sixth's container cannot start: StartError"),
+        ("one-life-a-claim", "SHARE-014", r"the next's container cannot start: StartError"),
     )
 )
 """Faults of the reference driver that act where a container starts or ends, in NVIDIA's driver."""

@@ -11,19 +11,19 @@ ONE, OTHER = DEVICES[:2]
 
 
 def _claims_of_a_template() -> Evidence:
-    evidence = made("claims-of-a-template", one=report(ONE), two=report(OTHER))
-    for name, device in (("one", ONE), ("two", OTHER)):
+    evidence = made("claims-of-a-template", first=report(ONE), second=report(OTHER))
+    for name, device in (("first", ONE), ("second", OTHER)):
         claim = with_claim(evidence, name, device).claims[name]
         claim.allocated.get()["metadata"]["uid"] = name
     return evidence
 
 
 def _the_same_claim(evidence: Evidence) -> None:
-    evidence.claims["two"].allocated.get()["metadata"]["uid"] = "one"
+    evidence.claims["second"].allocated.get()["metadata"]["uid"] = "first"
 
 
 def _the_same_device(evidence: Evidence) -> None:
-    evidence.claims["two"].by_request = evidence.claims["one"].by_request
+    evidence.claims["second"].by_request = evidence.claims["first"].by_request
 
 
 GOOD = {"claims-of-a-template": _claims_of_a_template}
@@ -32,14 +32,14 @@ CASES = (
     Case(
         "SHARE-007",
         "the second pod does not run",
-        does_not_start("two", Blame.DRIVER),
+        does_not_start("second", Blame.DRIVER),
         r"the start did not come within 120 s$",
     ),
     Case(
         "SHARE-007",
         "both pods use one claim",
         _the_same_claim,
-        r"two pods that name one template both use claim one$",
+        r"two pods that name one template both use claim first$",
         blame=Blame.CLUSTER,
     ),
     Case(

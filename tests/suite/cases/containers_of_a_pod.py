@@ -15,8 +15,8 @@ def _containers_of_a_pod() -> Evidence:
     evidence = made(
         "containers-of-a-pod",
         sidecar=report(ONE, environment=WITH),
-        one=report(ONE, environment=WITH),
-        two=report(ONE, environment=WITH),
+        first=report(ONE, environment=WITH),
+        second=report(ONE, environment=WITH),
         other=report(environment=WITHOUT),
     )
     return restarted("sidecar", evidence)
@@ -32,13 +32,13 @@ CASES = (
     Case(
         "SHARE-001",
         "another device node",
-        says("two", device_nodes=report(OTHER).device_nodes),
+        says("second", device_nodes=report(OTHER).device_nodes),
         r"the second container of the pod has /dev/nvidia1 instead of /dev/nvidia0$",
     ),
     Case(
         "SHARE-001",
         "no device in the second container",
-        says("two", environment=WITHOUT, device_nodes=report().device_nodes),
+        says("second", environment=WITHOUT, device_nodes=report().device_nodes),
         r"the second container of the pod has nothing instead of /dev/nvidia0$",
     ),
     Case(
