@@ -2,7 +2,11 @@
 
 CAUGHT = (
     ("one-variable", "SHARE-006", "with a new claim beside it, a claim gives no REFERENCE_GPU="),
-    ("no-generated-claims", "SHARE-007", "the first's container to start did not come within "),
+    (
+        "refuses-generated-claims",
+        "SHARE-007",
+        "the first's container to start did not come within ",
+    ),
     ("four-pods-a-claim", "SHARE-012", "'s container cannot start: "),
     ("ends-with-its-first-pod", "SHARE-009", "the first's container cannot start again: "),
     ("nobody-joins-later", "SHARE-013", "the sixth's container cannot start: "),

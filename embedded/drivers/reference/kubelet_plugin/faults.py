@@ -467,14 +467,6 @@ def _frees_devices_with_the_claim(_frees: bool, _gpus: Sequence[Gpu]) -> bool:
     return False
 
 
-@fault("no-generated-claims", Point.PREPARE)
-def _no_generated_claims(claim: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Refuses claims of templates: it takes the end of their names for a mistake."""
-    if re.search(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$", claim.name):  # as the API server makes it
-        raise FaultError(f"{claim.name} is no name of a claim (fault no-generated-claims)")
-    return claim
-
-
 @fault("first-claim-only", Point.REQUEST)
 def _first_claim_only(claims: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Prepares the first claim of a request only, and says nothing of the others."""
@@ -546,20 +538,6 @@ def _one_variable(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
 
 def _uuid(device: dict[str, Any]) -> str:
     return str(device["containerEdits"]["env"][0].partition("=")[2])
-
-
-@fault("claim-in-a-variable", Point.INJECT, benign=True)
-def _claim_in_a_variable(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
-    """Tells containers by variables which claim they have: its UID, and the last one's."""
-    uid = spec["devices"][0]["name"][:36]
-    variables = [f"REFERENCE_CLAIM={uid}", f"REFERENCE_CLAIM_{uid.replace('-', '_')}=1"]
-    return {**spec, "containerEdits": {**spec["containerEdits"], "env": variables}}
-
-
-@fault("starts-are-watched", Point.INJECT, benign=True)
-def _starts_are_watched(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
-    """Runs hooks at the start and the end of each container, which take half a second."""
-    return _watched(spec, "sleep 0.5", f"sleep 0.5; {_ENDED}")
 
 
 @fault("one-too-many", Point.INJECT)
@@ -871,6 +849,21 @@ def _more_in_containers(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str,
         "hooks": [*common.get("hooks", ()), hook],
     }
     return {**spec, "containerEdits": {**common, **more}}
+
+
+@fault("claim-in-a-variable", Point.INJECT, benign=True)
+def _claim_in_a_variable(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Tells containers by variables which claim they have: its UID, and the last one's."""
+    uid = spec["devices"][0]["name"][:36]
+    variables = [f"REFERENCE_CLAIM={uid}", f"REFERENCE_CLAIM_{uid.replace('-', '_')}=1"]
+    common = spec["containerEdits"]
+    return {**spec, "containerEdits": {**common, "env": [*common.get("env", ()), *variables]}}
+
+
+@fault("starts-are-watched", Point.INJECT, benign=True)
+def _starts_are_watched(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Runs hooks at the start and the end of each container, which take half a second."""
+    return _watched(spec, "sleep 0.5", f"sleep 0.5; {_ENDED}")
 
 
 @fault("keeps-a-log", Point.PREPARE, benign=True)
