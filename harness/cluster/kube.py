@@ -242,7 +242,9 @@ class Kube:
         try:
             self._json("DELETE", path, body=options)
         except ApiError as error:
-            if error.status == 404 or (error.status == 409 and "UID in precondition" in str(error)):
+            # Another object has the name by now.
+            replaced = error.status == 409 and "precondition" in str(error)
+            if error.status == 404 or replaced:
                 return False
             raise
         self._note_write("delete", obj)

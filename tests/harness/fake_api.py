@@ -279,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         wanted = (options.get("preconditions") or {}).get("uid")
         if wanted and wanted != found["metadata"]["uid"]:
-            self._status(409, "Conflict", f"the UID in precondition ({wanted}) does not match")
+            self._status(409, "Conflict", f"the UID in the precondition ({wanted}) does not match")
             return
         metadata = {**found["metadata"], "deletionTimestamp": "2026-11-23T00:00:00Z"}
         if self.api.reactions and options.get("gracePeriodSeconds") != 0:
