@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import phases
+from benchmarks import many_slices, phases
 from benchmarks.phases import PhasesError, Timing
 from harness.verdict.outcome import Exit
 from harness.verdict.table import Table
@@ -20,8 +20,14 @@ ROOT = Path(__file__).parents[1]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, read, print; answers the exit code of the first run that is not 0."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["slices"]:
+        return many_slices.main(words[1:])
     parser = argparse.ArgumentParser(
-        prog="./run bench", description=__doc__, epilog="Other options are those of ./run dra."
+        prog="./run bench",
+        description=__doc__,
+        epilog="Other options are those of ./run dra. `./run bench slices` is another: how long a"
+        " run that only reads takes in a cluster of thousands of nodes.",
     )
     parser.add_argument(
         "--times", type=int, default=3, metavar="N", help="how many runs (default 3)"
@@ -29,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--of", type=Path, nargs="+", metavar="DIR", help="no new runs: the folders of these"
     )
-    given, options = parser.parse_known_args(arguments)
+    given, options = parser.parse_known_args(words)
     if given.times < 1:
         parser.error(f"--times {given.times}: expected a whole number from 1")
     try:

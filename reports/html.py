@@ -143,10 +143,12 @@ def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
     """List the names and values that interest of every run, as far as they are known."""
     gpus = _records(record.environment.get("gpus"))
     counted = Counter(str(gpu.get("product")) for gpu in gpus)
+    more = int(record.environment.get("gpus_in_all") or len(gpus)) - len(gpus)
+    products = [f"{n} x {name}" for name, n in counted.items()]
     rows = [
         ("driver", facts.driver),
         ("image", ", ".join(_images(record.environment))),
-        ("GPUs", ", ".join(f"{n} x {name}" for name, n in counted.items()) or facts.product),
+        ("GPUs", ", ".join([*products, *([f"{more} more"] if more else [])]) or facts.product),
         ("GPU driver", _published(gpus, "driverVersion")),
         ("CUDA", _published(gpus, "cudaDriverVersion")),
         ("Kubernetes", facts.kubernetes),

@@ -13,7 +13,7 @@ from harness.cluster.kinds import Object
 from harness.cluster.profile import Profile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Device:
     """One GPU as its driver published it."""
 
@@ -117,24 +117,11 @@ def current(slices: Iterable[Object], driver: str) -> list[Object]:
 
 def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:
     """The driver's devices that the profile means, from each pool's newest generation."""
-    return _devices(slices, driver, profile, profile.select_value)
-
-
-def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
-    """How many parts of GPUs the driver publishes as devices of their own."""
-    if not profile.partition_value:
-        return 0
-    return len(_devices(slices, driver, profile, profile.partition_value))
-
-
-def _devices(
-    slices: Iterable[Object], driver: str, profile: Profile, selected: str
-) -> list[Device]:
     found = []
     for item in current(slices, driver):
         spec = item["spec"]
         for device in spec.get("devices") or []:
-            if attribute(device, driver, profile.select_attribute) != selected:
+            if attribute(device, driver, profile.select_attribute) != profile.select_value:
                 continue
             names = profile.attributes
             known = {what: attribute(device, driver, name) for what, name in names.items()}
@@ -155,6 +142,17 @@ def _devices(
                 )
             )
     return sorted(found, key=lambda device: (device.node, device.pool, device.name))
+
+
+def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
+    """How many parts of GPUs the driver publishes as devices of their own."""
+    if not profile.partition_value:
+        return 0
+    return sum(
+        attribute(device, driver, profile.select_attribute) == profile.partition_value
+        for item in current(slices, driver)
+        for device in item["spec"].get("devices") or []
+    )
 
 
 def attribute(device: Object, driver: str, name: str) -> str:

@@ -8,6 +8,7 @@ last line without a newline.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from kubernetes.config import (
 
 from harness import __version__
 from harness.cluster.kinds import (
+    SLICE,
     Kind,
     Object,
     describe_place,
@@ -45,6 +47,12 @@ from harness.cluster.versions import SHAPE, from_server, served_as, to_server
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 WATCH_SECONDS = 240
+PAGE = 500
+"""How many objects a list gets at a time: whole, the answer of a large cluster takes more memory
+than its objects do."""
+EXPIRED = 410
+SCALARS = frozenset({"string", "version", "int", "bool", "value"})
+"""What objects with one value are made of in slices; nobody changes them."""
 SERVICE_ACCOUNT_TRIES = 5
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
@@ -137,6 +145,9 @@ class Stream:
             self._response.close()
 
 
+_Listed = tuple[list[Object], str]
+
+
 class Kube:
     """Requests to one API server, safe to use from several threads.
 
@@ -208,14 +219,31 @@ class Kube:
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
         """All objects of a kind, and the resource version from which a watch goes on."""
-        query = {"labelSelector": labels, "fieldSelector": fields}
-        answer = self._json("GET", self._path(kind, namespace), query)
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
+        try:
+            return self._list(kind, namespace, query)
+        except ApiError as error:
+            if error.status != EXPIRED:
+                raise
+            # The pages took longer than the server keeps what they are of.
+            return self._list(kind, namespace, {**query, "limit": ""})
+
+    def _list(self, kind: Kind, namespace: str | None, query: Mapping[str, str]) -> _Listed:
         api_version = served_as(kind, self.dra_api).api_version
-        items = [
-            from_server({"apiVersion": api_version, "kind": kind.name, **item})
-            for item in answer.get("items") or []
-        ]
-        return items, str(answer["metadata"].get("resourceVersion", ""))
+        hook = _once() if kind == SLICE else None
+        items, more = [], ""
+        while True:
+            path = self._path(kind, namespace)
+            answer = self._json("GET", path, {**query, "continue": more}, hook=hook)
+            for item in answer.get("items") or []:
+                item["metadata"].pop("managedFields", None)
+                items.append(from_server({"apiVersion": api_version, "kind": kind.name, **item}))
+            more = str(answer["metadata"].get("continue") or "")
+            if len(items) > PAGE:
+                # They stay, and have no cycles: the collector need not look at them ever again.
+                gc.freeze()
+            if not more:
+                return items, str(answer["metadata"].get("resourceVersion", ""))
 
     def update(self, obj: Object) -> Object:
         """Replace an object as it was read; `ApiError` with status 409 if it has changed since."""
@@ -337,10 +365,15 @@ class Kube:
         self.writes.append(Write(method, obj))
 
     def _json(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        hook: Callable[[Object], Object] | None = None,
     ) -> Object:
         response = self._request(method, path, query or {}, body=body)
-        answer = json.loads(response.data)
+        answer = json.loads(response.data, object_hook=hook)
         if not isinstance(answer, dict):
             raise ApiError(response.status, f"{path} answered no JSON object")
         return answer
@@ -428,6 +461,22 @@ class Kube:
         if said is not None:
             self._heard = (said, time.monotonic())
         return response
+
+
+def _once() -> Callable[[Object], Object]:
+    """Keep equal values of attributes and capacities once: of very many, few are different."""
+    known: dict[tuple[Any, ...], Object] = {}
+
+    def keep(obj: Object) -> Object:
+        if len(obj) != 1:
+            return obj
+        ((key, value),) = obj.items()
+        # The type, too: 1 and true are equal to Python.
+        if key not in SCALARS or isinstance(value, dict | list):
+            return obj
+        return known.setdefault((key, type(value), value), obj)
+
+    return keep
 
 
 def _date_of(response: urllib3.BaseHTTPResponse) -> float | None:

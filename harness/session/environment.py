@@ -26,6 +26,8 @@ _NODE_INFO = {
     "kubelet": "kubeletVersion",
 }
 """Ours to Node.status.nodeInfo's (``core/v1``)."""
+MOST = 250
+"""How many GPUs, nodes and containers at most are named; the first ones stand for the others."""
 CGROUP2_MARK = Path("/sys/fs/cgroup/cgroup.controllers")
 NVIDIA_MODULE = Path("/proc/driver/nvidia/version")
 
@@ -57,7 +59,14 @@ def cluster(run: Run) -> dict[str, Any]:
     unknown: list[str] = []
     slices = run.observer.objects(SLICE)
     if run.has_subject():
-        found["gpus"] = gpus(slices, run)
+        some = sorted(slices, key=lambda item: str(item["spec"].get("nodeName") or ""))[:MOST]
+        found["gpus"] = gpus(some, run)[:MOST]
+        if len(slices) > MOST:
+            found["gpus_in_all"] = sum(
+                len(item["spec"].get("devices") or ())
+                for item in slices
+                if item["spec"]["driver"] == run.subject.driver
+            )
         try:
             pods, _ = run.kube.list(POD, labels=run.subject.profile.plugin_selector)
             found["driver_containers"] = containers(pods, run.subject.profile.plugin_container)
@@ -69,6 +78,10 @@ def cluster(run: Run) -> dict[str, Any]:
         found["nodes"] = nodes(listed, published)
     except (ApiError, UnreachableError) as error:
         unknown.append(f"the nodes: {error}")
+    for name in ("nodes", "driver_containers"):
+        if len(every := found.get(name, [])) > MOST:
+            found[name] = every[:MOST]
+            found[f"{name}_in_all"] = len(every)
     if run.cluster.own:
         found["machine"] = machine()
     if unknown:

@@ -202,6 +202,8 @@ class Invariants:
         """The run's own: others' pods are not watched."""
         self._pods: set[str] = set()
         self._slices: dict[str, Object] = {}
+        self._of_pool: dict[tuple[str, str], dict[str, Object]] = {}
+        """The slices of each driver's pools, by their UID."""
         self._thread = threading.Thread(target=self._run, name="invariants", daemon=True)
 
     def saw(self, changes: Iterable[tuple[Object, bool]]) -> None:
@@ -294,14 +296,15 @@ class Invariants:
 
     def _take_slice(self, item: Object, *, gone: bool) -> set[tuple[str, str]]:
         before = self._slices.pop(uid_of(item), None)
+        touched = {_pool_of(item)}
+        if before is not None:
+            touched.add(_pool_of(before))
+            self._of_pool[_pool_of(before)].pop(uid_of(item))
         if not gone:
             self._slices[uid_of(item)] = item
+            self._of_pool.setdefault(_pool_of(item), {})[uid_of(item)] = item
             self._books[WHOLE_POOLS.id].judged = True
-        return {
-            (str(known["spec"]["driver"]), str(known["spec"]["pool"]["name"]))
-            for known in (before, item)
-            if known is not None
-        }
+        return touched
 
     # Judging what is there now
 
@@ -341,7 +344,7 @@ class Invariants:
             self._suspect(LIVING_USERS, pair, breach, evidence)
 
     def _judge_pool(self, driver: str, name: str) -> None:
-        pool = _pool(self._slices.values(), driver, name)
+        pool = _pool(self._of_pool.get((driver, name), {}).values(), driver, name)
         slices = (*pool.slices, *pool.older) if pool is not None else ()
         breach = None
         if pool is not None and pool.problem:
@@ -460,6 +463,10 @@ def _dead_user(claim: Object, user: Mapping[str, Any]) -> Breach:
         observed=f"status.reservedFor of {_claim_name(claim)}: {user}",
         mine=True,
     )
+
+
+def _pool_of(item: Object) -> tuple[str, str]:
+    return str(item["spec"]["driver"]), str(item["spec"]["pool"]["name"])
 
 
 def _pool(slices: Iterable[Object], driver: str, name: str) -> Pool | None:
