@@ -55,11 +55,29 @@ SUBJECT_REVIEW = Kind(
     "SelfSubjectReview", "authentication.k8s.io/v1", "selfsubjectreviews", namespaced=False
 )
 
+ACCESS_REVIEW_OF_OTHERS = Kind(
+    "SubjectAccessReview", "authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False
+)
+POLICY = Kind(
+    "ValidatingAdmissionPolicy",
+    "admissionregistration.k8s.io/v1",
+    "validatingadmissionpolicies",
+    namespaced=False,
+)
+POLICY_BINDING = Kind(
+    "ValidatingAdmissionPolicyBinding",
+    "admissionregistration.k8s.io/v1",
+    "validatingadmissionpolicybindings",
+    namespaced=False,
+)
+
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
         *(CLAIM_TEMPLATE, DAEMON_SET, DEPLOYMENT, JOB, ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(CLAIM_TEMPLATE, DAEMON_SET, ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(ACCESS_REVIEW_OF_OTHERS, POLICY, POLICY_BINDING),
     )
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +10,15 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from harness.cluster.budgets import Budget
-from harness.cluster.inventory import Pool, current, devices, pools
+from harness.cluster.inventory import Pool, current, devices, driver_names, pools
 from harness.cluster.kinds import (
+    ACCESS_REVIEW_OF_OTHERS,
     CLAIM,
+    DEVICE_CLASS,
     NODE,
     POD,
+    POLICY,
+    POLICY_BINDING,
     SLICE,
     Kind,
     Object,
@@ -40,6 +44,8 @@ from harness.verdict.finding import (
     UnsupportedError,
 )
 
+ACCOUNT_GROUPS = ("system:serviceaccounts", "system:authenticated")
+"""The groups of every service account."""
 SHOWN = 5
 """How many of the same faults a finding shows in full."""
 
@@ -61,6 +67,11 @@ class Entry:
     def node(self) -> str:
         """The node that it is on; empty: it is on several."""
         return node_of(self.item) or str(self.device.get("nodeName") or "")
+
+    @property
+    def driver(self) -> str:
+        """Whose it is."""
+        return str(self.item["spec"]["driver"])
 
     @property
     def pool(self) -> str:
@@ -109,8 +120,13 @@ class Published(EvidenceBase):
         """By the node that each is on."""
         self.unscheduled: tuple[Object, ...] = ()
         """Pods of the driver that no node has."""
+        self.classes: Observed[Mapping[str, Object]] = Observed("the DeviceClasses")
+        """By name."""
+        self.policies: Observed[Sequence[Object]] = Observed("the admission policies")
+        """Those that are bound to deny."""
         self._look_at_nodes()
         self._look_at_driver()
+        self._look_at_classes_and_policies()
         subject = run.subject
         self.profile = subject.profile
         self.driver = subject.driver
@@ -128,6 +144,39 @@ class Published(EvidenceBase):
             for item in self.slices
             for device in item["spec"].get("devices") or []
         )
+
+    @property
+    def all_devices(self) -> Iterator[Entry]:
+        """The devices of every driver, this one's among them."""
+        every = [*self._of_run()]
+        for driver in driver_names(every):
+            for item in current(every, driver):
+                for device in item["spec"].get("devices") or []:
+                    yield Entry(item, device)
+
+    def may(self, user: str, verb: str, group: str, resource: str) -> bool:
+        """Ask the API server whether somebody has a right in all namespaces; nothing is stored.
+
+        Raises:
+            UnmetError: that may not be asked.
+        """
+        _, _, namespace, _ = user.split(":")
+        groups = [*ACCOUNT_GROUPS, f"{ACCOUNT_GROUPS[0]}:{namespace}"]
+        asked = {"verb": verb, "group": group, "resource": resource}
+        review = {
+            "apiVersion": ACCESS_REVIEW_OF_OTHERS.api_version,
+            "kind": ACCESS_REVIEW_OF_OTHERS.name,
+            "metadata": {},
+            "spec": {"user": user, "groups": groups, "resourceAttributes": asked},
+        }
+        try:
+            return bool(self._run.kube.create(review)["status"].get("allowed"))
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            raise UnmetError(
+                f"create {ACCESS_REVIEW_OF_OTHERS.plural}", SkipKind.NOT_ALLOWED
+            ) from error
 
     @property
     def pools(self) -> list[Pool]:
@@ -254,6 +303,20 @@ class Published(EvidenceBase):
             self.driver_pods.missing(UnmetError(reason))
             return
         self.driver_pods.found({n: pod for n, pod in pods.items() if nodes is None or n in nodes})
+
+    def _look_at_classes_and_policies(self) -> None:
+        classes = self._list(DEVICE_CLASS, self.classes)
+        if classes is not None:
+            self.classes.found({name_of(one): one for one in classes})
+        policies = self._list(POLICY, self.policies)
+        bindings = self._list(POLICY_BINDING, self.policies)
+        if policies is not None and bindings is not None:
+            bound = {
+                one["spec"]["policyName"]
+                for one in bindings
+                if "Deny" in (one["spec"].get("validationActions") or ())
+            }
+            self.policies.found([one for one in policies if name_of(one) in bound])
 
     def _list(self, kind: Kind, into: Observed[Any], labels: str = "") -> list[Object] | None:
         try:

@@ -18,6 +18,7 @@ import jinja2
 
 from harness.cluster.kinds import (
     ACCESS_REVIEW,
+    ACCESS_REVIEW_OF_OTHERS,
     CLAIM,
     CONFIG_MAP,
     DEVICE_CLASS,
@@ -26,6 +27,8 @@ from harness.cluster.kinds import (
     NAMESPACE,
     NODE,
     POD,
+    POLICY,
+    POLICY_BINDING,
     SLICE,
     SUBJECT_REVIEW,
     Rule,
@@ -73,6 +76,19 @@ DRIVER_PODS = Rule(POD, ("list",), "where the driver's pods are", anywhere=True,
 DRIVER_LOGS = Rule(
     *(POD, ("get",), "what the driver's pods say"), anywhere=True, subresource="log", needed=False
 )
+OF_THE_DRIVER = (
+    Rule(
+        ACCESS_REVIEW_OF_OTHERS,
+        ("create",),
+        "what the driver's account may do; a review is answered, not stored",
+        anywhere=True,
+        needed=False,
+    ),
+    *(
+        Rule(kind, ("list",), "what confines the driver's account", anywhere=True, needed=False)
+        for kind in (POLICY, POLICY_BINDING)
+    ),
+)
 
 OBJECTS = (
     Rule(CLAIM, _OF_OWN, "the claims of the checks"),
@@ -114,7 +130,7 @@ def rules(
         used: what the verbs take that its scenarios use.
     """
     nodes = (Rule(NODE, ("list",), "which nodes to use", anywhere=True),) if selects_nodes else ()
-    reading = (*READING, *nodes, NODES)
+    reading = (*READING, *nodes, NODES, *OF_THE_DRIVER)
     if creates and not namespace:
         # Its namespaces have no names yet, so what it may do there it may do everywhere.
         return (*reading, *OBJECTS, *NAMESPACES, *used)

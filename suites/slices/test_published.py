@@ -29,7 +29,7 @@ FORMS = {
 """Attributes that mean the same for every driver, and how a value of theirs looks."""
 
 
-@check(id="SLICE-001", level=0, source="SLICE-1, SLICE-6")
+@check(id="SLICE-001", level=0, source="SLICE-1, SLICE-6", after=("DISC-004",))
 def test_every_node_of_the_driver_has_published_devices(published: Published) -> None:
     """Of each node on which the driver runs, it MUST publish a ResourceSlice with at least one
     device.

@@ -57,6 +57,8 @@ class FakeApi:
         """Asked at each create with path and object; may answer status, reason and message."""
         self.denied: set[tuple[str, str]] = set()
         """Verbs with resources (``pods/log``) that the user has no right to."""
+        self.of_accounts: set[tuple[str, str]] = set()
+        """Verbs with resources that every service account has a right to."""
         self.confined_to = ""
         """Where the user has those rights all the same; empty: nowhere."""
         self.gates_off: set[str] = set()
@@ -292,6 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
         if review["kind"] == "SelfSubjectReview":
             return {"userInfo": {"username": "tester"}}
         asked = review["spec"]["resourceAttributes"]
+        if review["kind"] == "SubjectAccessReview":
+            return {"allowed": (asked["verb"], asked["resource"]) in self.api.of_accounts}
         resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
         return {"allowed": not self.api.denies(asked["verb"], resource, asked.get("namespace", ""))}
 

@@ -84,6 +84,7 @@ class FakeCluster:
                 "apiVersion": "resource.k8s.io/v1",
                 "kind": "DeviceClass",
                 "metadata": {"name": driver},
+                "spec": {"selectors": [{"cel": {"expression": f'device.driver == "{driver}"'}}]},
             }
         )
         self.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})

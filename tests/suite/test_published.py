@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.cluster.kinds import CLAIM, NODE, POD, SLICE, Object
+from harness.cluster.kinds import CLAIM, DEVICE_CLASS, NODE, POD, SLICE, Object
 from suites.__main__ import checks
 from tests.suite.fake_cluster import DRIVER, FakeCluster
 from tests.suite.fake_cluster import NODE as NAME
@@ -35,7 +35,25 @@ def good() -> FakeCluster:
         describe(cluster, number, "resource.kubernetes.io/pcieRoot", {"string": "pci10000:3a"})
         describe(cluster, number, "resource.kubernetes.io/numaNode", {"ints": [0, 1]})
     run_driver_on(cluster, NAME)
+    cluster.api.of_accounts = {("create", "resourceslices"), ("delete", "resourceslices")}
+    confine(cluster, "system:serviceaccount:nvidia:plugin")
     return cluster
+
+
+def confine(cluster: FakeCluster, account: str) -> None:
+    """An admission policy keeps an account to the slices of its node."""
+    node = "authentication.kubernetes.io/node-name"
+    api = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    rule = {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "matchConditions": [{"expression": f'request.userInfo.username == "{account}"'}],
+        "validations": [{"expression": f"request.userInfo.extra['{node}'][0] == object.node"}],
+    }
+    of_slices = {"metadata": {"name": "slices"}}
+    cluster.api.put({**api, "kind": "ValidatingAdmissionPolicy", **of_slices, "spec": spec})
+    bound = {"policyName": "slices", "validationActions": ["Deny"]}
+    cluster.api.put({**api, "kind": "ValidatingAdmissionPolicyBinding", **of_slices, "spec": bound})
 
 
 def change(cluster: FakeCluster, how: Callable[[Object], object]) -> None:
@@ -66,8 +84,15 @@ def run_driver_on(cluster: FakeCluster, node: str, **state: Any) -> None:
                 "namespace": "nvidia",
                 "labels": {"dra-driver-nvidia-gpu-component": "kubelet-plugin"},
             },
-            "spec": {"nodeName": node, "containers": [{"name": "gpus", "image": "driver"}]},
-            "status": {"containerStatuses": [{"name": "gpus", "state": state or {"running": {}}}]},
+            "spec": {
+                "nodeName": node,
+                "serviceAccountName": "plugin",
+                "containers": [{"name": "gpus", "image": "driver"}],
+            },
+            "status": {
+                "conditions": [{"type": "Ready", "status": "False" if state else "True"}],
+                "containerStatuses": [{"name": "gpus", "state": state or {"running": {}}}],
+            },
         }
     )
 
@@ -226,7 +251,7 @@ def take_the_driver_away(cluster: FakeCluster) -> None:
     ],
 )
 def test_a_break_of_what_few_publish_turns_its_check_red(
-    break_it: Callable[[FakeCluster], None], check: str, words: str, tmp_path: Path
+    break_it: Callable[[FakeCluster], object], check: str, words: str, tmp_path: Path
 ) -> None:
     """That one only."""
     cluster = rich()
@@ -255,7 +280,7 @@ def test_what_few_publish_passes(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_unwise_of_what_few_publish_is_advice(
-    break_it: Callable[[FakeCluster], None], check: str, words: str, tmp_path: Path
+    break_it: Callable[[FakeCluster], object], check: str, words: str, tmp_path: Path
 ) -> None:
     """It fails nothing."""
     cluster = rich()
@@ -295,7 +320,7 @@ def test_a_good_driver_passes_everything(tmp_path: Path) -> None:
     assert cluster.left() == before
     assert {method for method, _, _ in cluster.api.requests} <= {"GET", "POST"}
     made = [path for method, path, _ in cluster.api.requests if method == "POST"]
-    assert all("/selfsubject" in path for path in made)
+    assert all(path.endswith("reviews") for path in made)  # answered, not stored
 
 
 def test_junit_is_written_where_pytest_is_told(tmp_path: Path) -> None:
@@ -307,6 +332,131 @@ def test_junit_is_written_where_pytest_is_told(tmp_path: Path) -> None:
     root = ET.parse(tmp_path / "mine.xml").getroot()
     assert {suite.get("name") for suite in root.findall("testsuite")} == {"dra-conformance"}
     assert not list(tmp_path.glob("reports/out/*/junit.xml"))
+
+
+def select(expression: str) -> Callable[[FakeCluster], object]:
+    """The driver's class has another selector."""
+    spec = {"selectors": [{"cel": {"expression": expression}}]}
+    return lambda cluster: cluster.api.edit(DEVICE_CLASS, "", DRIVER, spec=spec)
+
+
+def add_another_driver(cluster: FakeCluster) -> None:
+    """It publishes a network card, which has no attributes."""
+    pool = {"name": "nic", "generation": 1, "resourceSliceCount": 1}
+    spec = {"driver": "nic.example.com", "nodeName": NAME, "pool": pool}
+    cluster.api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceSlice",
+            "metadata": {"name": "nic"},
+            "spec": {**spec, "devices": [{"name": "nic-0"}]},
+        }
+    )
+
+
+def fail_on_others(cluster: FakeCluster) -> None:
+    """The selector asks every device for an attribute of this driver's."""
+    add_another_driver(cluster)
+    select(f"device.attributes['{DRIVER}'].type == 'gpu'")(cluster)
+
+
+def match_others(cluster: FakeCluster) -> None:
+    """The class has no selector."""
+    add_another_driver(cluster)
+    cluster.api.edit(DEVICE_CLASS, "", DRIVER, spec={})
+
+
+def offer_by_device_plugin(cluster: FakeCluster) -> None:
+    """The same GPUs."""
+    cluster.api.edit(NODE, "", NAME, status={"allocatable": {"nvidia.com/gpu": "4"}})
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "words"),
+    [
+        (
+            fail_on_others,
+            "DISC-015",
+            "DeviceClass gpu.nvidia.com has an error on nic-0 of node-1: no such key: type",
+        ),
+        (
+            match_others,
+            "DISC-016",
+            "DeviceClass gpu.nvidia.com also matches nic-0 of node-1, a device of nic.example.com",
+        ),
+        (
+            offer_by_device_plugin,
+            "DISC-012",
+            "a device plugin offers 4 nvidia.com/gpu on node-1, beside the driver",
+        ),
+    ],
+)
+def test_what_the_installation_got_wrong_is_the_clusters(
+    break_it: Callable[[FakeCluster], object], check: str, words: str, tmp_path: Path
+) -> None:
+    """The driver is not to blame."""
+    cluster = good()
+    break_it(cluster)
+    ended = run(cluster, tmp_path, *ONLY, "--dra-driver", DRIVER)
+    assert (ended.code, ended.red()) == (12, {check: "error"}), ended.output
+    assert words in ended.first_lines()[0]
+
+
+def run_two_versions(cluster: FakeCluster) -> None:
+    """One on each node."""
+    cluster.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
+    run_driver_on(cluster, "node-2")
+    pod = cluster.api.get(POD, "nvidia", "kubelet-plugin-node-2")
+    assert pod is not None
+    spec = {**pod["spec"], "containers": [{"name": "gpus", "image": "driver:older"}]}
+    cluster.api.edit(POD, "nvidia", "kubelet-plugin-node-2", spec=spec)
+    item = cluster.api.get(SLICE, "", "slice")
+    node = cluster.api.get(NODE, "", "node-2")
+    assert item is not None
+    assert node is not None
+    owner = {**item["metadata"]["ownerReferences"][0], "name": "node-2"}
+    owner["uid"] = node["metadata"]["uid"]
+    pool = {"name": "node-2", "generation": 1, "resourceSliceCount": 1}
+    (device,) = item["spec"]["devices"][:1]
+    uuid = {"uuid": {"string": "GPU-90000000-0000-0000-0000-000000000000"}}
+    other = {**device, "attributes": {**device["attributes"], **uuid}}
+    spec = {"driver": DRIVER, "nodeName": "node-2", "pool": pool, "devices": [other]}
+    cluster.api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceSlice",
+            "metadata": {"name": "slice-2", "ownerReferences": [owner]},
+            "spec": spec,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("break_it", "check", "words"),
+    [
+        (run_two_versions, "DISC-011", "2 images of the driver run, such as"),
+        (
+            lambda cluster: confine(cluster, "system:serviceaccount:nvidia:other"),
+            "DISC-013",
+            "no policy keeps nvidia/plugin from writing slices of other nodes",
+        ),
+        (
+            lambda cluster: cluster.api.of_accounts.add(("get", "secrets")),
+            "SEC-007",
+            "the driver's nvidia/plugin may read every Secret",
+        ),
+    ],
+)
+def test_what_is_unwise_in_an_installation_is_advice(
+    break_it: Callable[[FakeCluster], object], check: str, words: str, tmp_path: Path
+) -> None:
+    """It fails nothing."""
+    cluster = good()
+    break_it(cluster)
+    ended = run(cluster, tmp_path, *ONLY)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert outcomes(ended)[check] == "advice"
+    assert words in ended.output
 
 
 def run_on_a_second_node(cluster: FakeCluster) -> None:
@@ -376,7 +526,17 @@ def described(name: str, value: dict[str, Any]) -> Callable[[FakeCluster], None]
             "the driver runs on node-2, but no device of it is published",
         ),
         (publish_no_devices_there, "SLICE-001", "runs on node-2, but no device of it"),
-        (crash_on_two_nodes, "SLICE-001", "runs on node-2 and 1 more node, but no device of them"),
+        (crash_on_two_nodes, "DISC-004", "the driver's pod on node-2 is not ready, and 1 more"),
+        (
+            lambda cluster: cluster.api.remove(DEVICE_CLASS, "", DRIVER),
+            "DISC-010",
+            "there is no DeviceClass gpu.nvidia.com, so nobody can ask for the driver's devices",
+        ),
+        (
+            select("device.driver == 'gpu.example.com'"),
+            "DISC-010",
+            "DeviceClass gpu.nvidia.com matches none of the driver's devices",
+        ),
         (remove_the_node, "SLICE-002", "there is no node node-1, and its slice publishes 4 dev"),
         (
             same("uuid"),
@@ -395,7 +555,7 @@ def described(name: str, value: dict[str, Any]) -> Callable[[FakeCluster], None]
     ],
 )
 def test_a_break_turns_its_check_red(
-    break_it: Callable[[FakeCluster], None], check: str, words: str, tmp_path: Path
+    break_it: Callable[[FakeCluster], object], check: str, words: str, tmp_path: Path
 ) -> None:
     """That one only, in words for strangers."""
     cluster = good()
@@ -434,10 +594,10 @@ def test_a_driver_that_never_started_is_not_to_blame(tmp_path: Path) -> None:
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     run_driver_on(cluster, "node-2", waiting=waiting)
     ended = run(cluster, tmp_path, *ONLY, *SHORT)
-    assert (ended.code, ended.red()) == (12, {"SLICE-001": "error"}), ended.output
+    assert (ended.code, ended.red()) == (12, {"DISC-004": "error"}), ended.output
     assert (
-        "none of node-2, where pod nvidia/kubelet-plugin-node-2 is at: container waiting"
-        " ImagePullBackOff no such image" in ended.output
+        "nvidia/kubelet-plugin-node-2: container waiting ImagePullBackOff no such image"
+        in ended.output
     )
 
 
