@@ -106,7 +106,7 @@ class Wrong:
 
 
 class Published(EvidenceBase):
-    """The driver's ResourceSlices as they were when a check first asked for them.
+    """The driver's ResourceSlices as they were before the run changed anything.
 
     Of the nodes that the run is to use (``--dra-node-selector``), if it is not to use all.
     """
@@ -131,7 +131,9 @@ class Published(EvidenceBase):
         self.profile = subject.profile
         self.driver = subject.driver
         self._settle()
-        self.slices = self._current()
+        self.pools = self._pools()
+        """The driver's, with what is left of older generations."""
+        self.slices = [item for pool in self.pools for item in pool.slices]
         """Those of each pool's newest generation."""
         self.gpus = devices(self.slices, subject.driver, subject.profile)
         """Whole GPUs, as far as the driver's profile tells them from others."""
@@ -179,11 +181,6 @@ class Published(EvidenceBase):
             ) from error
 
     @property
-    def pools(self) -> list[Pool]:
-        """The driver's pools as they are now, with what is left of older generations."""
-        return pools(self._of_run(), self.driver)
-
-    @property
     def claims(self) -> list[Object]:
         """The claims of the whole cluster.
 
@@ -205,6 +202,9 @@ class Published(EvidenceBase):
 
     def nodes_with_devices(self) -> set[str]:
         """The nodes that at least one device is published of."""
+        return {node_of(item) for item in self.slices if item["spec"].get("devices")}
+
+    def _nodes_now(self) -> set[str]:
         return {node_of(item) for item in self._current() if item["spec"].get("devices")}
 
     def nodes_without_driver(self) -> set[str]:
@@ -214,7 +214,7 @@ class Published(EvidenceBase):
         """
 
         def left() -> set[str]:
-            there = self.nodes_with_devices() & self.nodes.get().keys()
+            there = self.nodes_with_devices() & self._nodes_now() & self.nodes.get().keys()
             return there - self.driver_pods.get().keys()
 
         if left():
@@ -269,6 +269,9 @@ class Published(EvidenceBase):
             observed="\n".join([*lines, *([f"{len(found)} in all"] if len(found) > SHOWN else [])]),
             blame=blame,
         )
+
+    def _pools(self) -> list[Pool]:
+        return pools(self._of_run(), self.driver)
 
     def _current(self) -> list[Object]:
         return current(self._of_run(), self._run.subject.driver)
@@ -339,8 +342,8 @@ class Published(EvidenceBase):
         wanted = set(self.driver_pods.known() or ())
 
         def settled() -> bool | None:
-            whole = not any(pool.problem for pool in self.pools)
-            return (whole and ("" in (have := self.nodes_with_devices()) or wanted <= have)) or None
+            whole = not any(pool.problem for pool in self._pools())
+            return (whole and ("" in (have := self._nodes_now()) or wanted <= have)) or None
 
         self._wait("whole pools of every node", settled, self._run.budgets.observe)
 

@@ -14,6 +14,7 @@ import pytest
 
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
+from embedded.drivers.reference.kubelet_plugin import DRIVER
 from suites.__main__ import checks
 from tests.drivers.cluster import DriverCluster, running
 
@@ -153,6 +154,52 @@ def test_a_fault_that_breaks_nothing_yet_is_advice(
     code, told = judge()
     assert (code, set(told)) == (0, {check})
     assert words in told[check]["headline"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "check", "outcome", "words"),
+    [
+        (
+            'device.driver == "other"',
+            *("DISC-010", "fail"),
+            f"DeviceClass {DRIVER} matches none of the driver's devices",
+        ),
+        (
+            f'device.attributes["{DRIVER}"].nosuch == "x"',
+            *("DISC-015", "error"),
+            f"DeviceClass {DRIVER} has an error on gpu-0 of node-1: no such key: nosuch",
+        ),
+    ],
+)
+def test_a_wrong_class_is_found(
+    expression: str, check: str, outcome: str, words: str, judge: Any, driver: DriverCluster
+) -> None:
+    """Without a claim of it."""
+    classes = driver.kind("resource.k8s.io/v1", "DeviceClass")
+    good = classes.get(name=DRIVER).to_dict()["spec"]["selectors"]
+    merge = {"content_type": "application/merge-patch+json"}
+    wrong = [{"cel": {"expression": expression}}]
+    try:
+        classes.patch(name=DRIVER, body={"spec": {"selectors": wrong}}, **merge)
+        _, told = judge()
+    finally:
+        classes.patch(name=DRIVER, body={"spec": {"selectors": good}}, **merge)
+    assert {name: entry["outcome"] for name, entry in told.items()} == {check: outcome}
+    assert words in told[check]["headline"]
+
+
+def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCluster) -> None:
+    """It may write slices of every node then."""
+    bindings = driver.kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding")
+    binding = bindings.get(name="dra-reference-driver").to_dict()
+    bindings.delete(name="dra-reference-driver")
+    try:
+        code, told = judge()
+    finally:
+        kept = {key: binding[key] for key in ("apiVersion", "kind", "spec")}
+        bindings.create(body={**kept, "metadata": {"name": "dra-reference-driver"}})
+    assert (code, set(told)) == (0, {"DISC-013"})
+    assert "no policy keeps dra-reference-driver/kubelet-plugin" in told["DISC-013"]["headline"]
 
 
 def test_devices_of_a_node_that_is_gone_are_found(judge: Any, driver: DriverCluster) -> None:
