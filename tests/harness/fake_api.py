@@ -63,6 +63,8 @@ class FakeApi:
         """Where the user has those rights all the same; empty: nowhere."""
         self.gates_off: set[str] = set()
         """Fields of claims' requests that are dropped."""
+        self.pages_expire = False
+        """Whether only the first page of a list is served."""
         self.clock_ahead = 0.0
         """How many seconds its clock is ahead."""
         self.reactions: list[Callable[[str, Object], None]] = []
@@ -209,8 +211,15 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 with self.api.changed:
                     items = [self._out(o) for o in self._items(kind, namespace, query)]
-                    version = str(self.api.version)
-                self._answer(200, {"metadata": {"resourceVersion": version}, "items": items})
+                    metadata = {"resourceVersion": str(self.api.version)}
+                begin = int(query.get("continue") or 0)
+                end = begin + int(query.get("limit") or len(items))
+                if begin and self.api.pages_expire:
+                    self._status(410, "Expired", "the continue parameter is too old")
+                    return
+                if end < len(items):
+                    metadata["continue"] = str(end)
+                self._answer(200, {"metadata": metadata, "items": items[begin:end]})
 
     def do_POST(self) -> None:
         path, query = self._asked()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.cluster.kinds import CLAIM, CONFIG_MAP, POD, Object
+from harness.cluster.kinds import CLAIM, CONFIG_MAP, POD, SLICE, Object
 from harness.cluster.kube import (
     ApiError,
     Kube,
@@ -40,6 +40,28 @@ def test_created_objects_are_strictly_validated_and_signed(api: FakeApi, kube: K
     assert (method, path) == ("POST", "/api/v1/namespaces/here/configmaps")
     assert query == {"fieldValidation": "Strict"}
     assert api.agents == {"dra-conformance/0.1.0 run/test"}
+
+
+@pytest.mark.parametrize("expire", [False, True])
+def test_long_lists_are_read_page_by_page(
+    expire: bool, api: FakeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a whole where the server does not keep what the pages are of."""
+    monkeypatch.setattr("harness.cluster.kube.PAGE", 2)
+    api.pages_expire = expire
+    names = [f"gpu-{number}" for number in range(5)]
+    for name in names:
+        device = {"name": name, "attributes": {"product": {"string": "H200"}}}
+        spec = {"driver": "d", "devices": [device]}
+        metadata = {"name": name, "managedFields": [{"manager": "m"}]}
+        kind = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice"}
+        api.put({**kind, "metadata": metadata, "spec": spec})
+    items, version = kube.list(SLICE)
+    assert sorted(item["metadata"]["name"] for item in items) == names
+    assert version == str(api.version)
+    assert not any("managedFields" in item["metadata"] for item in items)
+    values = [item["spec"]["devices"][0]["attributes"]["product"] for item in items]
+    assert all(value is values[0] for value in values), "equal values are kept once"
 
 
 def test_lists_tell_kind_and_version_of_items(kube: Kube) -> None:
