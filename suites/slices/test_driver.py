@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -135,7 +136,8 @@ def _is_of_slices(policy: Object) -> bool:
 def _confines(policy: Object, user: str) -> bool:
     """Whether a policy is one for slices and this account, as far as its text tells."""
     text = json.dumps(policy["spec"])
-    named = user in text or "system:serviceaccount:" not in text
+    whole = re.escape(user) + r"(?![-.\w])"
+    named = re.search(whole, text) is not None or "system:serviceaccount:" not in text
     return _is_of_slices(policy) and named and "node" in text.lower()
 
 
