@@ -16,12 +16,14 @@ from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of,
 from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.options import Impact
+from harness.scenario.controllers import Controllers
 from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
 from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.needs import Verb, needs_of
 from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_files import READ, File, parse
 from harness.scenario.node_pods import KILL
+from harness.scenario.pod_spec import resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.scenario import scenario
 from harness.scenario.slice_changes import SliceChanges
@@ -35,8 +37,9 @@ from harness.verdict.finding import (
     UnmetError,
     UnsupportedError,
 )
+from tests.harness import possessions
 from tests.harness.fake_api import FakeApi
-from tests.harness.possessions import Controllers, a_run, thing
+from tests.harness.possessions import a_run, thing
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 DRIVER = "gpu.nvidia.com"
@@ -44,7 +47,8 @@ LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
 EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
-    *(Node.watch, Steps.force_delete, Steps.generated_claim),
+    *(Node.watch, Steps.force_delete, Steps.generated_claim, Steps.device_class),
+    *(Controllers.job, Controllers.deployment),
 )
 NODES = ("node-1", "node-2")
 
@@ -57,7 +61,7 @@ class DaemonSets:
         self.comes_back = True
         self.becomes_ready = True
         self.number = 0
-        Controllers(api)
+        possessions.Controllers(api)
         for name in NODES:
             api.put({**thing("Node", name, ""), "status": ready_since("2026-11-23T00:00:00Z")})
             api.put(slice_of(name, 1))
@@ -188,6 +192,9 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         SliceChanges.edit: lambda: steps.slice.edit("node-1"),
         Steps.force_delete: steps.force_delete,
         Steps.generated_claim: steps.generated_claim,
+        Steps.device_class: lambda: steps.device_class("class"),
+        Controllers.job: lambda: steps.controllers.job(resting("job"), a_claim(), 1),
+        Controllers.deployment: lambda: steps.controllers.deployment(resting("d"), a_claim(), 1),
     }
     with pytest.raises(InconclusiveError, match=f"does not say so: uses=.{needs_of(verb).verb}"):
         does[verb]()
