@@ -50,7 +50,9 @@ def main() -> None:
     )
     registry = options.kubelet_root / "plugins_registry"
     plugin = Plugin(folder, registry, claims, [gpu.name for gpu in gpus])
-    publisher = Publisher(api, options.node_name, gpus, faults)
+    publisher = Publisher(
+        api, options.node_name, gpus, faults, held=claims.held, first=claims.first
+    )
     plugin.start()
     publisher.start()
     threading.Thread(target=_watch, args=(faults, publisher, claims), daemon=True).start()

@@ -102,8 +102,15 @@ class Claims:
         self._lock = threading.Lock()
         self._uids: dict[tuple[str, str], str] = {}
         """The UID with which each claim was prepared last, by its namespace and name."""
+        self.first = not checkpoint.exists()
+        """Whether no instance was on the node before, as far as the checkpoint tells."""
         self._claims = self._load()
         self._earlier = frozenset(self._claims)
+        held = {device.name for claim in self._claims.values() for device in claim.devices}
+        self.held = tuple(gpu for name, gpu in self._gpus.items() if name in held)
+        """The GPUs of claims that an earlier instance prepared."""
+        self._before: frozenset[str] = frozenset()
+        """The claims that were prepared for a kubelet before the one there is."""
         for uid, claim in self._claims.items():
             if faults.alter(Point.RESTORE, True):
                 self._write_spec(uid, claim)
@@ -133,8 +140,15 @@ class Claims:
                     self._refuse_devices_in_use(uid, claim)
                 # First on record, then done: a crash in between leaves nothing that nobody knows.
                 self._save({**self._claims, uid: claim})
-            elif not self.faults.alter(Point.RESTORE, True):
-                return claim.devices
+            else:
+                if uid in self._earlier:
+                    self.faults.alter(Point.INHERIT, self._mark(uid))
+                else:
+                    self.faults.alter(Point.REPLAY, claim)
+                whether = self.faults.alter(Point.RESTORE, True)
+                if not self.faults.alter(Point.REWRITE, whether):
+                    return claim.devices
+            self.faults.alter(Point.HALFWAY, self._mark(uid))
             try:
                 self._write_spec(uid, claim)
                 for device in claim.devices:
@@ -155,6 +169,10 @@ class Claims:
         if self.faults.alter(Point.UNPREPARE, ending) is None:
             return
         with self._lock:
+            if uid in self._before:
+                self.faults.alter(Point.OUTLIVE, uid)
+            if self.faults.alter(Point.CUT_OFF, self._mark(uid)) is None:
+                return
             forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)
             if self.faults.alter(Point.ERASE, forgets):
                 self._cdi.remove(uid)
@@ -167,6 +185,10 @@ class Claims:
         """Count the devices that are prepared, for the metrics."""
         devices = sum(len(claim.devices) for claim in self._claims.values())
         return self.faults.alter(Point.COUNT, devices)
+
+    def meet_kubelet(self) -> None:
+        """Note that another kubelet has come in place of the one before."""
+        self._before = frozenset(self._claims)
 
     def collect(self) -> None:
         """Unprepare what a fault takes for garbage."""
@@ -206,12 +228,17 @@ class Claims:
         if device.time_slice and gpu and self.faults.alter(Point.TIME_SLICE, value):
             gpu.set_time_slice(TIME_SLICES.index(value))
 
+    def _mark(self, uid: str) -> Path:
+        """Where a fault notes what it is at with a claim."""
+        return self._checkpoint.with_name(f"half-{uid}")
+
     def _forget(self, uid: str) -> None:
         self._save({key: claim for key, claim in self._claims.items() if key != uid})
 
     def _allocated(self, namespace: str, name: str, uid: str) -> tuple[Device, ...]:
         """What the scheduler allocated: the kubelet says only which claim it is about."""
         claim = self._read(namespace, name)
+        self.faults.alter(Point.READ, claim)
         what = f"ResourceClaim {namespace}/{name}"
         if claim["metadata"]["uid"] != uid:
             found = claim["metadata"]["uid"]

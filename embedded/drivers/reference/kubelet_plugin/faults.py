@@ -18,6 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 OWN_FOLDER = Path("/var/lib/kubelet/plugins") / DRIVER
 """The driver's own on a node."""
+_STARTED = datetime.now(UTC)
+SLOW_SECONDS = 8
+"""Of what takes long: a pod on the node, or a kubelet's restart, comes in between."""
 FILE = "fault"
 """Its name in the driver's folder."""
 
@@ -67,6 +71,16 @@ class Point(enum.Enum):
     RESTORE = enum.auto()
     """Whether the specifications of prepared claims are made true again: at the start, and when
     such a claim is prepared once more."""
+    REWRITE = enum.auto()
+    """Whether the specification of a prepared claim is made true when it is prepared once more."""
+    READ = enum.auto()
+    """The object of a claim that is to be prepared; raising refuses it."""
+    HALFWAY = enum.auto()
+    """The mark of a claim that is on record, and of which the specification is to be written."""
+    REPLAY = enum.auto()
+    """A claim that this instance has prepared and is to prepare once more; raising refuses it."""
+    INHERIT = enum.auto()
+    """The mark of a claim that an earlier instance has on record, and that is to be prepared."""
     FORGET = enum.auto()
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
@@ -86,8 +100,28 @@ class Point(enum.Enum):
     is gone."""
     COUNT = enum.auto()
     """How many devices the metrics tell to be prepared."""
+    CUT_OFF = enum.auto()
+    """The mark of a claim about to be unprepared; None: that is left undone."""
+    OUTLIVE = enum.auto()
+    """The UID of a claim to unprepare that an earlier kubelet had prepared; raising refuses it."""
+    REGISTER = enum.auto()
+    """Whether the kubelet, which asks who we are, has us registered already; raising answers
+    nothing."""
+    REPLACE = enum.auto()
+    """Whether the registration socket that a killed instance left is replaced by an own one."""
     ADOPT = enum.auto()
     """Whether the first look at ResourceSlices takes those of an earlier instance as they are."""
+    RETURN = enum.auto()
+    """The entries of the ResourceSlice of an instance that found prepared claims at its start; with
+    the GPUs that these hold."""
+    CREATE = enum.auto()
+    """Whether an instance that is not the first on its node publishes a slice where none is."""
+    WATCH = enum.auto()
+    """Whether slices are looked at again when somebody has changed them."""
+    COMPARE = enum.auto()
+    """Whether a slice has to say what it should, to be taken for right."""
+    REPEAT = enum.auto()
+    """Whether a slice that is right is written all the same."""
 
 
 class FaultError(Exception):
@@ -101,7 +135,8 @@ class Fault:
     sentence: str
     point: Point
     alter: Callable[[Any, Sequence[Gpu]], Any]
-    """Takes what the driver would do and all GPUs of the node; returns what it does instead."""
+    """Takes what the driver would do and GPUs of the node, all where nothing else is said; returns
+    what it does instead."""
     benign: bool
     """Whether the contract permits it."""
 
@@ -770,11 +805,134 @@ def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool
     return False
 
 
+@fault("cannot-unprepare-after-restart", Point.FORGET)
+def _cannot_unprepare_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Answers with an error when a claim is unprepared that was prepared before a restart."""
+    raise FaultError("this driver has not prepared that claim")
+
+
+@fault("refuses-claims-of-before", Point.INHERIT)
+def _refuses_claims_of_before(_mark: Path, _gpus: Sequence[Gpu]) -> Path:
+    """Refuses to prepare a claim once more that was prepared before a restart."""
+    raise FaultError("that claim was prepared by somebody else")
+
+
+@fault("refuses-older-claims", Point.READ)
+def _refuses_older_claims(claim: dict[str, Any], _gpus: Sequence[Gpu]) -> None:
+    """Takes a claim that is older than itself for stale and refuses to prepare it, so that pods do
+    not start which came while it was away."""
+    made = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
+    if made < _STARTED:
+        raise FaultError("that claim is stale")
+
+
+@fault("prepares-once", Point.REPLAY)
+def _prepares_once(_claim: object, _gpus: Sequence[Gpu]) -> object:
+    """Refuses to prepare a claim once more that it has prepared itself."""
+    raise FaultError("that claim is prepared already")
+
+
+@fault("trusts-its-record", Point.REWRITE)
+def _trusts_its_record(_rewrites: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Preparing a prepared claim once more succeeds without a look at its CDI specification, which
+    may be gone (kubernetes-sigs/dra-example-driver#259)."""
+    return False
+
+
+@fault("prepares-slowly", Point.HALFWAY, benign=True)
+def _prepares_slowly(mark: Path, _gpus: Sequence[Gpu]) -> Path:
+    """Takes seconds to prepare a claim, with a note of it on the disk until that is done."""
+    mark.touch()
+    time.sleep(SLOW_SECONDS)
+    mark.unlink()
+    return mark
+
+
+@fault("refuses-what-was-cut-off", Point.INHERIT)
+def _refuses_what_was_cut_off(mark: Path, _gpus: Sequence[Gpu]) -> Path:
+    """Refuses to prepare a claim that it was preparing when it was killed: it takes it for a claim
+    that is being prepared."""
+    if mark.exists():
+        raise FaultError("that claim is being prepared already")
+    return mark
+
+
+@fault("keeps-what-was-cut-off", Point.CUT_OFF)
+def _keeps_what_was_cut_off(mark: Path, _gpus: Sequence[Gpu]) -> Path | None:
+    """Unpreparing a claim that it was preparing when it was killed succeeds, but its device stays
+    taken."""
+    return None if mark.exists() else mark
+
+
+@fault("serves-one-kubelet", Point.OUTLIVE)
+def _serves_one_kubelet(_uid: str, _gpus: Sequence[Gpu]) -> str:
+    """Answers with an error when a kubelet that has restarted unprepares what was prepared for the
+    one before."""
+    raise FaultError("that claim is of another kubelet")
+
+
+@fault("registers-once", Point.REGISTER)
+def _registers_once(registered: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Answers the kubelet's question who it is only until it is registered: a kubelet that has
+    restarted does not find it."""
+    if registered:
+        raise FaultError("the kubelet knows me")
+    return registered
+
+
+@fault("stumbles-over-sockets", Point.REPLACE)
+def _stumbles_over_sockets(_replaces: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Removes the registration socket that a killed instance left, and has none itself then."""
+    return False
+
+
 @fault("publishes-anew-after-restart", Point.ADOPT)
 def _publishes_anew_after_restart(_adopts: bool, _gpus: Sequence[Gpu]) -> bool:
     """At every start it writes its ResourceSlice anew, with a new generation, though nothing has
     changed."""
     return False
+
+
+@fault("exchanges-names-after-restart", Point.RETURN)
+def _exchanges_names_after_restart(devices: list[Any], used: Sequence[Gpu]) -> list[Any]:
+    """Numbers its GPUs anew when it restarts, those in use last: their names change."""
+    names = [device["name"] for device in devices]
+    busy = {gpu.name for gpu in used}
+    order = sorted(devices, key=lambda device: device["name"] in busy)
+    if order == devices:
+        order = [*devices[1:], *devices[:1]]
+    return [{**device, "name": name} for device, name in zip(order, names, strict=True)]
+
+
+@fault("hides-what-is-used-after-restart", Point.RETURN)
+def _hides_what_is_used_after_restart(devices: list[Any], used: Sequence[Gpu]) -> list[Any]:
+    """When it restarts it takes GPUs that are in use for broken, and does not publish them."""
+    busy = {gpu.name for gpu in used}
+    return [device for device in devices if device["name"] not in busy]
+
+
+@fault("publishes-once", Point.CREATE)
+def _publishes_once(_creates: bool, _gpus: Sequence[Gpu]) -> bool:
+    """After a restart it does not publish what the kubelet has withdrawn meanwhile."""
+    return False
+
+
+@fault("ignores-its-slices", Point.WATCH)
+def _ignores_its_slices(_watches: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Publishes at its start only: what others do to its ResourceSlice stays."""
+    return False
+
+
+@fault("overlooks-edits", Point.COMPARE)
+def _overlooks_edits(_compares: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Publishes its ResourceSlice again where it is missing, but does not look what it says."""
+    return False
+
+
+@fault("writes-all-the-time", Point.REPEAT)
+def _writes_all_the_time(_repeats: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Writes its ResourceSlice again and again, though nothing has changed."""
+    return True
 
 
 # What the contract permits

@@ -65,7 +65,8 @@ class Plugin:
         """
         self.socket = folder / "dra.sock"
         self._registration_socket = registry / f"{DRIVER}-reg.sock"
-        registration = Registration(str(self.socket))
+        self._faults = claims.faults
+        registration = Registration(str(self.socket), claims)
         self.registered = registration.registered
         """Set while the kubelet has us registered."""
         self._server = grpc.server(ThreadPoolExecutor(64, thread_name_prefix="grpc"))
@@ -94,7 +95,11 @@ class Plugin:
         """
         for path in (self.socket, self._registration_socket):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._server.add_insecure_port(f"unix:{path}")
+            left = path == self._registration_socket and path.exists()
+            if left and not self._faults.alter(Point.REPLACE, True):
+                path.unlink()
+            else:
+                self._server.add_insecure_port(f"unix:{path}")
         self._server.start()
 
     def stop(self) -> None:
@@ -117,20 +122,24 @@ class Plugin:
 class Registration:
     """Tells the kubelet's plugin watcher who we are (pluginregistration/v1)."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, claims: Claims) -> None:
         self.registered = threading.Event()
+        self._claims = claims
         self._info = pluginregistration_v1_pb2.PluginInfo(
             type="DRAPlugin", name=DRIVER, endpoint=endpoint, supported_versions=SERVICES
         )
 
     def GetInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's names
         """Also the kubelet's way to see that we live, again and again."""
+        self._claims.faults.alter(Point.REGISTER, self.registered.is_set())
         return self._info
 
     def NotifyRegistrationStatus(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """How the registration went; a refused one is retried by the kubelet."""
         if request.plugin_registered:
             log.info("registered with the kubelet")
+            if self.registered.is_set():
+                self._claims.meet_kubelet()
             self.registered.set()
         else:
             log.error("the kubelet refused to register this driver: %s", request.error)

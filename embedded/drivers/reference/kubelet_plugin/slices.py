@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,11 +29,21 @@ class Publisher:
     """Keeps this driver's slices of one node right, until it is stopped."""
 
     def __init__(
-        self, api: Api, node: str, gpus: Iterable[Gpu], faults: Faults, pause: float = 1
+        self,
+        api: Api,
+        node: str,
+        gpus: Iterable[Gpu],
+        faults: Faults,
+        *,
+        held: Sequence[Gpu] = (),
+        first: bool = True,
+        pause: float = 1,
     ) -> None:
         """Publish ``gpus`` as the pool of ``node``.
 
         Args:
+            held: GPUs of claims that an earlier instance prepared.
+            first: whether no instance was on the node before.
             pause: seconds, at least, after an error and between two writes: whoever undoes them,
                 two that disagree must not keep an API server busy.
         """
@@ -44,6 +54,8 @@ class Publisher:
         self._mine = {"fieldSelector": f"spec.nodeName={node},spec.driver={DRIVER}"}
         self._devices = [gpu.device() for gpu in gpus]
         self._faults = faults
+        self._held = held
+        self._first = first
         self._pause = pause
         self._next_write = 0.0
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -95,6 +107,8 @@ class Publisher:
         listed = self._api.request("GET", f"{where}?{urlencode(self._mine)}")
         slices: list[Object] = listed["items"]
         devices = self._faults.alter(Point.PUBLISH, self._devices)
+        if self._held:
+            devices = self._faults.alter(Point.RETURN, devices, self._held)
         kept = "" if devices is None else self._keep(version, slices, devices)
         for item in slices:
             if item["metadata"]["name"] != kept:
@@ -117,14 +131,18 @@ class Publisher:
         accepted = (spec, stored if wanted == spec else spec)
         newest = max((item["spec"]["pool"]["generation"] for item in slices), default=0)
         adopts = self.published.is_set() or self._faults.alter(Point.ADOPT, True)
+        adopts = adopts and not self._faults.alter(Point.REPEAT, False)
+        compares = self._faults.alter(Point.COMPARE, True)
         for item in slices:
             if (
                 adopts
-                and _without_generation(item["spec"]) in accepted
+                and (_without_generation(item["spec"]) in accepted or not compares)
                 and item["spec"]["pool"]["generation"] == newest
                 and (item["metadata"].get("ownerReferences") or []) == owners
             ):
                 return str(item["metadata"]["name"])
+        if not slices and not self._first and not self._faults.alter(Point.CREATE, True):
+            raise FaultError("no ResourceSlice is created after a restart")
         # Whoever changes a pool raises its generation: readers ignore the older ones.
         new = {**spec, "pool": {**pool, "generation": newest + 1}}
         base = next((one for one in slices if one["spec"]["pool"]["name"] == self._node), None)
@@ -190,6 +208,9 @@ class Publisher:
 
         What we wrote ourselves counts; the next look then finds that all is well.
         """
+        if not self._faults.alter(Point.WATCH, True):
+            self._woken.wait()
+            return
         watch = self._api.watch(_path(version), resourceVersion=seen, **self._mine)
         with self._lock:
             self._watch = watch
