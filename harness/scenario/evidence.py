@@ -223,6 +223,8 @@ class Evidence(EvidenceBase):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self.nodes: dict[str, str] = {}
+        """Nodes by what was done to them."""
         self.containers: dict[str, Container] = {}
         self.claims: dict[str, Claim] = {}
         self.parts: dict[str, Evidence] = {}
@@ -262,6 +264,14 @@ class Evidence(EvidenceBase):
             for c, report in seen.items()
         )
         return fine and self.ended.known() is not None
+
+    def node(self, done: str) -> str:
+        """Find the node to which something was done.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it.
+        """
+        return self._reached(done, self.nodes)
 
     def container(self, role: str) -> Container:
         """Find a container by its role.

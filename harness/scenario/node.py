@@ -14,7 +14,7 @@ from harness.scenario.node_files import File, parse
 from harness.scenario.node_pods import KUBELET_VALUES, files_values, run_on, wipe_values
 from harness.scenario.node_watch import FolderWatch, folder_over_time, watch_values
 from harness.scenario.waiting import Waiting
-from harness.verdict.finding import Blame, UnmetError, UnsupportedError
+from harness.verdict.finding import Blame, UnmetError
 
 
 class Node(Verbs):
@@ -55,22 +55,26 @@ class Node(Verbs):
         " privileged pod",
         {Impact.DISRUPT, Impact.PRIVILEGED},
     )
-    def wipe(self, claim: Claim) -> None:
+    def wipe(self, claim: Claim, called: str) -> None:
         """Remove the CDI files of the node that are called after a claim of the run.
 
         There is nothing to put back: they are the claim's, and go with it.
 
+        Args:
+            claim: whose.
+            called: by which name the evidence has what was removed (`Evidence.files`).
+
         Raises:
-            JudgementError: no file is called so, or the pod that removes does not run.
+            JudgementError: the pod that removes does not run.
         """
         self._declared(Node.wipe)
         uid = uid_of(claim.obj)
         self._run.changes.act(f"CDI files of {claim.name} on {self.name} removed")
         values = wipe_values(self._run.subject, "cdi", uid)
         said = run_on(self._steps, self.name, "node-root", "cdi-removal", values)
-        if not said.strip():
-            raise UnsupportedError("no CDI file of the node is called after the claim's UID")
-        self._steps.step(f"removed on {self.name}: {', '.join(said.split())}")
+        removed = tuple(File(path, "file", 0) for path in said.splitlines())
+        self._evidence.looks[called] = removed
+        self._steps.step(f"CDI files of {claim.name} removed on {self.name}: {len(removed)}")
 
     @needs("", {Impact.PRIVILEGED})
     @contextmanager

@@ -20,6 +20,10 @@ _WRAPPINGS = re.compile(
 )
 """What each layer of the runtime puts before the layer below, which knows what happened."""
 _CREATION_FAILED = {"CreateContainerError", "RunContainerError"}
+_NO_CDI_DEVICE = re.compile(r"unresolvable CDI device")
+"""What runtimes say where a CDI device is not there. They look again at each try."""
+_TRIES = 3
+"""So often a CDI device may be missing; a runtime that is slow to notice a file finds it then."""
 _NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 _CRASHED = "CrashLoopBackOff"
 
@@ -106,7 +110,8 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
     role = container or pod["spec"]["containers"][0]["name"]
     waiting = container_state(pod, role).get("waiting") or {}
     terminated = _end(pod, role) or {}
-    if waiting.get("reason") in NOT_PULLED:
+    not_created = waiting.get("reason") in _CREATION_FAILED and _has_no_cdi_device(events)
+    if waiting.get("reason") in NOT_PULLED or not_created:
         said = f"{waiting['reason']}: {waiting.get('message', '')}"
     elif terminated.get("reason") in _NEVER_STARTED:
         said = f"{terminated['reason']}: {terminated.get('message', '')}"
@@ -126,6 +131,12 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
             next=cause.next if cause else "",
         )
     )
+
+
+def _has_no_cdi_device(events: list[Object]) -> bool:
+    """Whether the runtime has looked for a CDI device in vain, more than once or twice."""
+    missed = (one for one in events if _NO_CDI_DEVICE.search(str(one.get("message"))))
+    return sum(int(one.get("count") or 1) for one in missed) >= _TRIES
 
 
 def describe(pod: Object, container: str = "") -> str:

@@ -10,7 +10,7 @@ from harness.cluster.kinds import SLICE, Object, Rule, name_of
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange
 from harness.scenario.needs import Needs, Verbs, needs
-from harness.scenario.slice_writes import SliceWrites, devices_by_name
+from harness.scenario.slice_writes import devices_by_name, version_of
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError
 
@@ -28,6 +28,8 @@ class SliceChanges(Verbs):
         self._edits: list[FieldsChange] = []
         self._wanted: dict[str, Mapping[str, Object]] = {}
         """What the driver published of a node before, by the node's name."""
+        self._changed: dict[str, Object] = {}
+        """The slice that was changed, as it was, by the node's name."""
 
     @needs(
         "a ResourceSlice of the driver is deleted; the driver publishes it again",
@@ -41,7 +43,7 @@ class SliceChanges(Verbs):
             JudgementError: there is none.
         """
         self._declared(SliceChanges.delete)
-        item = self._slices(node)[0]
+        item = self._slice(node)
         self._run.changes.delete(item, f"for {self._steps.name}; the driver publishes it again")
         self._steps.step(f"ResourceSlice {name_of(item)} of {node} deleted")
 
@@ -57,22 +59,22 @@ class SliceChanges(Verbs):
             JudgementError: there is none.
         """
         self._declared(SliceChanges.edit)
-        item = self._slices(node)[0]
+        item = self._slice(node)
         devices: list[Any] = item["spec"].get("devices") or []
         after = {"spec.devices": devices[:-1]}
         why = f"a device less, for {self._steps.name}; the driver puts it back"
         self._edits.append(self._run.changes.fields(item, after, why, others_may=True))
         self._steps.step(f"ResourceSlice {name_of(item)} of {node} has a device less")
 
-    def await_mended(self, seen: SliceWrites) -> None:
+    def await_mended(self) -> list[str]:
         """Wait until what was deleted or edited is as the driver wants it, or time is up.
 
-        Args:
-            seen: the writes since before the first change.
+        Returns:
+            The nodes of which something is still wrong.
         """
 
         def wrong() -> list[str]:
-            return [node for node in self._wanted if not self._is_mended(node, seen)]
+            return [node for node in self._wanted if not self._is_mended(node)]
 
         self._steps.wait(
             f"the ResourceSlices of {' and '.join(self._wanted)} to be put right",
@@ -82,8 +84,10 @@ class SliceChanges(Verbs):
             Blame.DRIVER,
             optional=True,
         )
-        self._steps.step(f"not put right: {', '.join(wrong()) or 'none'}")
+        left = wrong()
+        self._steps.step(f"not put right: {', '.join(left) or 'none'}")
         self.put_back()
+        return left
 
     def put_back(self) -> None:
         """Undo what the driver has not."""
@@ -94,20 +98,23 @@ class SliceChanges(Verbs):
             self._wanted.clear()
             self._run.judge_invariants().settle()
 
-    def _slices(self, node: str) -> list[Object]:
+    def _slice(self, node: str) -> Object:
+        """The slice to change; what there is now is what the driver wants."""
         found = self._current(node)
-        if not any(item["spec"].get("devices") for item in found):
+        item = next((one for one in found if one["spec"].get("devices")), None)
+        if item is None:
             raise UnmetError(f"the driver has no ResourceSlice with devices of {node}")
         if not self._wanted:
             self._run.judge_invariants().disturb()
-        self._wanted[node] = devices_by_name(found)
-        return [item for item in found if item["spec"].get("devices")]
+        self._wanted[node], self._changed[node] = devices_by_name(found), item
+        return item
 
     def _current(self, node: str) -> list[Object]:
         slices = current(self._run.observer.objects(SLICE), self._run.subject.driver)
         return [item for item in slices if item["spec"].get("nodeName") == node]
 
-    def _is_mended(self, node: str, seen: SliceWrites) -> bool:
-        """Whether somebody has written after the scenario, and all is as it was."""
-        written = len(seen.of_node(node).writes) > 1
-        return written and devices_by_name(self._current(node)) == self._wanted[node]
+    def _is_mended(self, node: str) -> bool:
+        """Whether there is another version of what was changed, and all is as it was."""
+        now = self._current(node)
+        seen = version_of(self._changed[node]) not in map(version_of, now)
+        return seen and devices_by_name(now) == self._wanted[node]

@@ -97,7 +97,7 @@ def slices_over_time(run: Run) -> Iterator[SliceWrites]:
     observer, driver = run.observer, run.subject.driver
     present = [obj for obj in observer.objects(SLICE) if obj["spec"]["driver"] == driver]
     seen = SliceWrites(tuple(current(present, driver)))
-    known = {_version(obj) for obj in present}
+    known = {version_of(obj) for obj in present}
     uids = {uid_of(obj) for obj in present}
 
     def saw(changes: list[tuple[Object, bool]]) -> None:
@@ -107,13 +107,13 @@ def slices_over_time(run: Run) -> Iterator[SliceWrites]:
             if gone and uid_of(obj) in uids:
                 uids.remove(uid_of(obj))
                 seen.writes.append(SliceWrite(DELETED, obj))
-            elif not gone and _version(obj) not in known:
+            elif not gone and version_of(obj) not in known:
                 seen.writes.append(SliceWrite(CHANGED if uid_of(obj) in uids else ADDED, obj))
                 uids.add(uid_of(obj))
-                known.add(_version(obj))
+                known.add(version_of(obj))
 
     def told(listed: list[Object], gone: set[str]) -> bool | None:
-        whole = {_version(obj) for obj in listed} <= known
+        whole = {version_of(obj) for obj in listed} <= known
         return (whole and uids.isdisjoint(gone)) or None
 
     observer.listen(saw)
@@ -134,5 +134,6 @@ def slices_over_time(run: Run) -> Iterator[SliceWrites]:
         observer.stop_listening(saw)
 
 
-def _version(obj: Object) -> tuple[str, str]:
+def version_of(obj: Object) -> tuple[str, str]:
+    """Tell a version of an object from all others, of this and other objects."""
     return uid_of(obj), str(obj["metadata"].get("resourceVersion"))

@@ -21,7 +21,7 @@ from harness.scenario.steps import Steps
 from harness.session.selection import Planned
 from harness.session.session import Session
 from harness.verdict.outcome import HYGIENE_AREA
-from suites.lifecycle import test_restart_unprepares
+from suites.node import test_restart
 
 ROOT = Path(__file__).parents[2]
 VERBS: tuple[Verb, ...] = (Driver.restart, Driver.stop, Driver.logs, Kubelet.restart, Node.files)
@@ -33,9 +33,7 @@ def session(kubeconfig: Path, image: str, folder: Path) -> Iterator[Session]:
     os.environ["KUBECONFIG"] = str(kubeconfig)
     given = {"image": image, "allow": "privileged,disrupt", "output": str(folder)}
     made = Session(resolve(given, {}, folder), root=ROOT, invoked_in=folder, junit=None)
-    check = check_of(
-        test_restart_unprepares.test_a_claim_is_unprepared_after_the_driver_has_restarted
-    )
+    check = check_of(test_restart.test_a_claim_is_unprepared_after_the_driver_has_restarted)
     assert check is not None
     made.settle([Planned(check, None)])
     assert made.start(), made.record.results

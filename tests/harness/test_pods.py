@@ -28,3 +28,13 @@ def test_a_container_that_never_ran_has_not_started() -> None:
     never = pod(BACK_OFF, {"reason": "StartError", "message": "hook #0: exit status 1"})
     assert not has_started(never)
     assert "StartError: hook #0: exit status 1" in str(cannot_start(never, []))
+
+
+def test_a_cdi_device_that_stays_away_keeps_a_container_from_starting() -> None:
+    """Once or twice the runtime may not have noticed its file yet."""
+    said = "CDI device injection failed: unresolvable CDI devices vendor/class=one"
+    waits = pod({"waiting": {"reason": "CreateContainerError", "message": said}}, {})
+    event: Object = {"reason": "Failed", "message": f"Error: {said}", "count": 2}
+    assert cannot_start(waits, [event]) is None
+    never = cannot_start(waits, [event, {**event, "count": 1}])
+    assert "cannot start: CreateContainerError: CDI device injection failed" in str(never)

@@ -352,3 +352,42 @@ NO_GPU: Mapping[str, Any] = {
     "error": Problem("look", "", 100, "CUDA_ERROR_NO_DEVICE"),
 }
 """What a report says where CUDA finds no GPU."""
+
+
+def ended(evidence: Evidence, *roles: str) -> Evidence:
+    """Have the pods of containers gone as they were asked to."""
+    for role in roles:
+        gone(evidence.containers[role].gone, 1)
+    return evidence
+
+
+def does_not_go(role: str, blame: Blame) -> Change:
+    """The container's pod was deleted and is still there."""
+
+    def change(evidence: Evidence) -> None:
+        finding = Finding("the end did not come within 60 s", "an end", "a pod", blame)
+        container = evidence.containers[role]
+        container.gone = lose(container.gone, judge(finding))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """Several things at once."""
+
+    def change(evidence: Evidence) -> None:
+        for one in changes:
+            one(evidence)
+
+    return change
+
+
+def slice_of(node: str, generation: int = 3, name: str = "") -> Object:
+    """A ResourceSlice with two devices of a node."""
+    devices = [{"name": "gpu-0", "attributes": {"uuid": {"string": "GPU-1"}}}, {"name": "gpu-1"}]
+    pool = {"name": node, "generation": generation, "resourceSliceCount": 1}
+    return {
+        "kind": "ResourceSlice",
+        "metadata": {"name": name or node, "resourceVersion": "7"},
+        "spec": {"driver": "gpu.nvidia.com", "nodeName": node, "pool": pool, "devices": devices},
+    }

@@ -10,12 +10,4 @@ CAUGHT = (
         *("first-claim-only", "NODE-006"),
         "the user's container to start did not come within ",
     ),
-    (
-        *("publishes-anew-after-restart", "SLICE-012"),
-        "after a restart of the driver its ResourceSlice has generation ",
-    ),
-    (
-        *("keeps-cdi-files-after-restart", "NODE-021"),
-        "after its restart the driver keeps the CDI file of a claim that it prepared before",
-    ),
 )

@@ -169,6 +169,8 @@ class Claims:
         if self.faults.alter(Point.UNPREPARE, ending) is None:
             return
         with self._lock:
+            if uid in self._earlier and uid in self._claims:
+                self.faults.alter(Point.TAKE_BACK, self._mark(uid))
             if uid in self._before:
                 self.faults.alter(Point.OUTLIVE, uid)
             if self.faults.alter(Point.CUT_OFF, self._mark(uid)) is None:

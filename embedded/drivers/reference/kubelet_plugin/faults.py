@@ -81,6 +81,8 @@ class Point(enum.Enum):
     """A claim that this instance has prepared and is to prepare once more; raising refuses it."""
     INHERIT = enum.auto()
     """The mark of a claim that an earlier instance has on record, and that is to be prepared."""
+    TAKE_BACK = enum.auto()
+    """The mark of a claim to unprepare that an earlier instance prepared; raising refuses it."""
     FORGET = enum.auto()
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
@@ -805,10 +807,15 @@ def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool
     return False
 
 
-@fault("cannot-unprepare-after-restart", Point.FORGET)
-def _cannot_unprepare_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool:
-    """Answers with an error when a claim is unprepared that was prepared before a restart."""
-    raise FaultError("this driver has not prepared that claim")
+@fault("cannot-unprepare-after-restart", Point.TAKE_BACK)
+def _cannot_unprepare_after_restart(mark: Path, _gpus: Sequence[Gpu]) -> None:
+    """Answers with an error when a claim is unprepared that was prepared before a restart; after
+    another restart it is unprepared."""
+    if not mark.exists():
+        mark.write_text(str(_STARTED))
+    if mark.read_text() == str(_STARTED):
+        raise FaultError("this driver has not prepared that claim")
+    mark.unlink()
 
 
 @fault("refuses-claims-of-before", Point.INHERIT)

@@ -55,6 +55,7 @@ class Publisher:
         self._devices = [gpu.device() for gpu in gpus]
         self._faults = faults
         self._held = held
+        self._fault_at_start = faults.active()
         self._first = first
         self._pause = pause
         self._next_write = 0.0
@@ -107,7 +108,7 @@ class Publisher:
         listed = self._api.request("GET", f"{where}?{urlencode(self._mine)}")
         slices: list[Object] = listed["items"]
         devices = self._faults.alter(Point.PUBLISH, self._devices)
-        if self._held:
+        if self._held and self._faults.active() == self._fault_at_start:
             devices = self._faults.alter(Point.RETURN, devices, self._held)
         kept = "" if devices is None else self._keep(version, slices, devices)
         for item in slices:

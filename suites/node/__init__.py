@@ -1,0 +1,1 @@
+"""What a driver does when it, its kubelet or its slices are disturbed on a node."""

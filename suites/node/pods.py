@@ -1,0 +1,168 @@
+"""Pods of one device each, all on one node, that run, start and end while it is disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from harness.scenario.evidence import Claim, Container, Evidence
+from harness.scenario.pod_spec import resting
+from harness.scenario.steps import Steps
+from harness.verdict.finding import JudgementError, UnsupportedError
+from suites.given import WITHOUT, given, see_same
+
+
+class Pods:
+    """The pods of a scenario, each called as its container.
+
+    What does not come in time is noted and ends nothing, so that the rest can be judged.
+    """
+
+    def __init__(self, steps: Steps, roles: tuple[str, ...]) -> None:
+        """Claim a device for each pod, as many as may be claimed; the last ones are left out."""
+        self._steps = steps
+        self.node = steps.roomiest_node()
+        self.claims = {role: steps.claim(1, name=role) for role in roles[: steps.devices]}
+        self.failed = False
+        """Whether something did not come in time."""
+
+    def start(self, *roles: str) -> None:
+        """Create pods and wait until they have reported what they were given.
+
+        Raises:
+            JudgementError: one does not.
+        """
+        self.submit(*roles)
+        for container in self._there((*roles, WITHOUT)):
+            if container.report.known() is None:
+                self._await_report(container)
+
+    def submit(self, *roles: str) -> None:
+        """Create pods and wait until devices are allocated to them."""
+        for role in roles:
+            if role in self.claims:
+                self._submit(role, self.claims[role])
+        for container in self._there(roles):
+            self._steps.await_allocation(container)
+
+    def late(self, role: str, first: str) -> None:
+        """Create a pod that uses the claim of another one; wait for nothing."""
+        if first in self.claims:
+            self._submit(role, self.claims[first])
+
+    def again(self, role: str, first: str) -> None:
+        """Create a pod with a claim for the device of another one; wait for nothing."""
+        if first in self.claims:
+            claim = self._steps.claim(1, name=role, of=self.claims[first].devices)
+            self._submit(role, claim)
+
+    def end(self, *roles: str) -> None:
+        """Delete pods and wait for nothing."""
+        self._steps.delete(*self._there(roles))
+
+    def lose(self, role: str) -> None:
+        """Delete a pod by force, and its claim."""
+        for container in self._there((role,)):
+            self._steps.force_delete(container)
+            self._steps.delete(self.claims[role])
+
+    def await_reports(self, *roles: str) -> None:
+        """Wait until pods have reported what they were given."""
+        for container in self._there(roles):
+            self._try(partial(self._await_report, container), container)
+
+    def await_gone(self, *roles: str) -> None:
+        """Wait until pods that were deleted are gone."""
+        for container in self._there(roles):
+            self._try(partial(self._steps.await_gone, container), container)
+
+    def attempt(self, do: Callable[[], None]) -> None:
+        """Do something else that may not come in time."""
+        self._try(do)
+
+    def see(self) -> None:
+        """Note how the pods are now."""
+        for container in self._steps.evidence.containers.values():
+            if container.pod is not None:
+                container.pod = self._steps.run.observer.last(container.pod).obj
+
+    def _submit(self, role: str, claim: Claim) -> None:
+        specs = [resting(role)]
+        if WITHOUT not in self._steps.evidence.containers:
+            specs.append(resting(WITHOUT, uses_claims=False))
+        self._steps.submit_pod(role, specs, claim, node=self.node)
+
+    def _there(self, roles: tuple[str, ...]) -> list[Container]:
+        containers = self._steps.evidence.containers
+        return [containers[role] for role in roles if role in containers]
+
+    def _await_report(self, container: Container) -> None:
+        self._steps.await_allocation(container)
+        self._steps.await_start(container)
+        self._steps.await_report(container)
+
+    def _try(self, do: Callable[[], None], *containers: Container) -> None:
+        def missing(reason: JudgementError) -> None:
+            self.failed = True
+            for container in containers:
+                for piece in container.all():
+                    piece.missing(reason)
+
+        self._steps.attempt(do, missing)
+
+
+@contextmanager
+def on_one_node(steps: Steps, *roles: str) -> Iterator[Pods]:
+    """Have pods on one node; the more important ones first.
+
+    A driver that failed them is restarted at the end: they could not go, and those who come after
+    would have no driver.
+    """
+    pods = Pods(steps, roles)
+    try:
+        yield pods
+    except JudgementError:
+        pods.failed = True
+        raise
+    finally:
+        pods.see()
+        if pods.failed:
+            steps.attempt(lambda: _restart(steps, pods.node), lambda _: None)
+
+
+def _restart(steps: Steps, node: str) -> None:
+    steps.driver.start_all()
+    steps.driver.restart(node)
+
+
+# What checks ask for
+
+
+def pod(evidence: Evidence, role: str) -> Container:
+    """Find a pod's container.
+
+    Raises:
+        JudgementError: the scenario did not reach it, or the node had too few devices for it.
+    """
+    if role not in evidence.containers:
+        evidence.ended.get()
+        raise UnsupportedError("the node has too few free devices for this")
+    return evidence.containers[role]
+
+
+def see_same_devices(evidence: Evidence, first: str, late: str, when: str) -> None:
+    """See that a pod has the devices of another one that uses the same claim.
+
+    Args:
+        evidence: of the scenario.
+        first: the pod that was there before.
+        late: the one that came later.
+        when: what happened in between.
+
+    Raises:
+        JudgementError: it has not, or that cannot be told.
+    """
+    pod(evidence, late)
+    wanted, found = given(evidence, first), given(evidence, late)
+    see_same(evidence, f"after {when} a pod", wanted, found)

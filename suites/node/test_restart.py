@@ -1,0 +1,141 @@
+"""What a restart of the driver does to what it publishes and to the pods of its node."""
+
+from __future__ import annotations
+
+from harness.checks.check import check
+from harness.scenario.driver import Driver
+from harness.scenario.evidence import Evidence
+from harness.scenario.node import Node
+from harness.scenario.pods import describe, has_started, restarts, termination
+from harness.scenario.scenario import scenario
+from harness.scenario.slice_writes import SliceWrites, devices_by_name
+from harness.scenario.steps import Steps
+from harness.verdict.finding import UnmetError, UnsupportedError, one_line
+from suites.node.pods import on_one_node, pod, see_same_devices
+
+KUBELETS_PATIENCE = 25
+"""Seconds; after 30 the kubelet removes the slices of a driver that is not back."""
+
+
+@scenario(most=3, uses=(Driver.restart, Node.files))
+def driver_restart(steps: Steps) -> None:
+    """The driver of a node restarts while a pod runs there, one starts and one ends."""
+    with on_one_node(steps, "ends", "runs", "starts") as pods:
+        node = steps.node(pods.node)
+        pods.start("ends", "runs")
+        node.files("cdi", "prepared")
+
+        def meanwhile() -> None:
+            pods.submit("starts")
+            pods.end("ends")
+
+        with steps.slices():
+            away = steps.driver.restart(pods.node, meanwhile)
+            pods.late("late", "runs")
+            pods.again("again", "ends")
+            pods.await_gone("ends")
+            node.files("cdi", "unprepared")
+            pods.await_reports("starts", "late", "again")
+            if away > KUBELETS_PATIENCE:
+                raise UnmetError(f"the driver's new pod was ready after {away:.0f} s: too late")
+
+
+def _slices(evidence: Evidence) -> SliceWrites:
+    """Those of the node that the driver restarted on."""
+    every, (device,) = evidence.slices.get(), evidence.claim("ends").devices
+    slices = every.of_node(device.node)
+    if not slices.before:
+        raise UnsupportedError("the driver publishes no ResourceSlice of one node")
+    return slices
+
+
+@check(id="SLICE-036", level=2, source="SLICE-24", scenario=driver_restart)
+def test_devices_stay_published_while_they_are_allocated(evidence: Evidence) -> None:
+    """A device that is allocated when the driver restarts MUST stay published."""
+    slices = _slices(evidence)
+    used = {device.name for claim in evidence.claims.values() for device in claim.devices}
+    if hidden := sorted(used - devices_by_name(slices.after).keys()):
+        evidence.fail(
+            f"after its restart the driver does not publish {one_line(hidden[0], 40)}, which is in"
+            " use",
+            expected="every device that a claim has",
+            observed=", ".join(devices_by_name(slices.after)) or "no device",
+        )
+
+
+@check(id="SLICE-017", level=2, source="SLICE-17", scenario=driver_restart, after=("SLICE-036",))
+def test_devices_keep_their_names_over_a_restart(evidence: Evidence) -> None:
+    """A device MUST have the same name before and after a restart of its driver."""
+    slices = _slices(evidence)
+    before, after = devices_by_name(slices.before), devices_by_name(slices.after)
+    moved = [
+        f"{name} is now {other}"
+        for name, device in before.items()
+        for other in after
+        if other != name
+        and {**after[other], "name": ""}
+        == {**device, "name": ""}
+        != {**after.get(name, {}), "name": ""}
+    ]
+    if moved:
+        evidence.fail(
+            f"a restart of the driver gives devices other names: {one_line(moved[0], 48)}",
+            expected="the same names for the same devices",
+            observed="\n".join(moved),
+        )
+
+
+@check(id="SLICE-012", level=2, source="SLICE-12", scenario=driver_restart, after=("SLICE-017",))
+def test_a_restart_of_the_driver_keeps_its_slices(evidence: Evidence) -> None:
+    """If nothing else has changed, a restart of the driver MUST leave names, generation and devices
+    of its ResourceSlices as they were.
+    """
+    slices = _slices(evidence)
+    if found := slices.differences():
+        evidence.fail(
+            f"after a restart of the driver {one_line(found[0], 70)}",
+            expected="the same ResourceSlices, with the same generation and devices",
+            observed="\n".join([*found, *map(str, slices.writes)]),
+        )
+
+
+@check(id="NODE-021", level=2, source="NODE-21", scenario=driver_restart, after=("SLICE-036",))
+def test_a_claim_is_unprepared_after_the_driver_has_restarted(evidence: Evidence) -> None:
+    """A claim that was prepared before the driver restarted MUST be unprepared when its pod ends:
+    its CDI file is removed, and its device can be used by another claim.
+    """
+    evidence.container("ends").gone.get()
+    uid = str(evidence.claim("ends").obj["metadata"]["uid"])
+    looks = (evidence.files("prepared"), evidence.files("unprepared"))
+    made, left = ([file.path for file in look if file.mentions(uid)] for look in looks)
+    if not made:
+        raise UnsupportedError("no CDI file of the node names the claim by its UID")
+    if left:
+        evidence.fail(
+            "after its restart the driver keeps the CDI file of a claim that it prepared before",
+            expected="no CDI file that names the claim once its pod is gone",
+            observed="\n".join(left),
+        )
+    evidence.container("again").started.get()
+
+
+@check(id="NODE-030", level=2, source="NODE-21", scenario=driver_restart)
+def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -> None:
+    """A pod that runs while the driver restarts MUST run on, and its claim be usable by another pod
+    that starts then.
+    """
+    runs = pod(evidence, "runs")
+    now = runs.the_pod()
+    if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
+        evidence.fail(
+            "a restart of the driver ended a pod that was running with a claim",
+            expected="the container runs on",
+            observed=describe(now, "runs"),
+        )
+    see_same_devices(evidence, "runs", "late", "the driver's restart")
+
+
+@check(id="NODE-031", level=2, source="NODE-1", scenario=driver_restart)
+def test_a_pod_starts_that_came_while_the_driver_restarted(evidence: Evidence) -> None:
+    """A pod that came while the driver restarted MUST start, whatever its first prepare met."""
+    pod(evidence, "starts").started.get()
