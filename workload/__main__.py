@@ -92,6 +92,7 @@ def _prepare(options: Options, result: Result) -> Task:
     """
     log = Log(options.role)
     result.device_nodes = nodes.names()
+    result.forbidden_nodes = nodes.forbidden(result.device_nodes)
     links: Mapping[tuple[str, str], str] = {}
     try:
         shown = nvml.look()

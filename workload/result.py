@@ -416,6 +416,8 @@ class Result:
     """The GPU driver's, as NVML has it: ``580.159.04``."""
     device_nodes: tuple[str, ...] = ()
     """Below ``/dev``, sorted, without those that every container has: ``nvidia0``."""
+    forbidden_nodes: tuple[str, ...] = ()
+    """Those of NVIDIA's that may not be opened to read and write."""
     nvml: tuple[NvmlGpu, ...] | None = None
     nvml_error: str | None = None
     """Why ``nvml`` is None."""

@@ -31,6 +31,8 @@ class Device:
     """Bytes."""
     version: str = ""
     """Of the GPU's own driver, where the profile knows the attribute."""
+    cuda_version: str = ""
+    """The newest CUDA that the GPU's own driver supports, where the profile knows the attribute."""
     entry: Object = field(default_factory=dict, compare=False, repr=False)
     """Its entry in the ResourceSlice."""
 
@@ -138,6 +140,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                     compute_capability=".".join(known.get("compute-capability", "").split(".")[:2]),
                     memory=_capacity(device, driver, names.get("memory", "")),
                     version=known.get("version", ""),
+                    cuda_version=known.get("cuda-version", ""),
                     entry=device,
                 )
             )

@@ -29,10 +29,11 @@ FOLDERS: Mapping[str, tuple[str, ...]] = {
 stands for its name."""
 TYPES = ("string", "int", "bool", "version", "strings", "ints", "bools", "versions", "capacity")
 """What a profile may promise: a type of attributes as slices spell it, or a capacity."""
-ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version")
+ATTRIBUTES = ("uuid", "product", "pci", "compute-capability", "memory", "version", "cuda-version")
 """What a profile may know the names of; memory is a capacity, the others are attributes.
 
-The version is that of the GPUs' own driver (of the kernel), not of the DRA driver.
+The version is that of the GPUs' own driver (of the kernel), not of the DRA driver; the CUDA version
+is the newest that it supports.
 """
 
 

@@ -248,6 +248,9 @@ class Evidence(EvidenceBase):
         """Whether the GPUs are simulated."""
         self.visible_by = UNKNOWN
         """How a container has a device of the driver: see `harness.cluster.profile.VISIBLE_BY`."""
+        self.known: frozenset[str] = frozenset()
+        """What of its devices the driver publishes, as its profile says: some of
+        `harness.cluster.profile.ATTRIBUTES`."""
 
     def pieces(self) -> list[Observed[Any]]:
         """List every piece, those of the parts, too."""

@@ -38,10 +38,17 @@ class ContainerSpec:
     stays."""
     uses_claims: bool = True
     """Whether it gets the devices of the pod's claims."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables beside those of the image."""
 
 
 def resting(
-    role: str, *, uses_claims: bool = True, kind: str = MAIN, killed_after: float = 0
+    role: str,
+    *,
+    uses_claims: bool = True,
+    kind: str = MAIN,
+    killed_after: float = 0,
+    environment: Mapping[str, str] | None = None,
 ) -> ContainerSpec:
     """Describe a container that reports what it was given and then only rests.
 
@@ -50,11 +57,18 @@ def resting(
         uses_claims: whether it gets the devices of the pod's claims.
         kind: `MAIN`, `INIT` (it does not rest, for the others wait for its end) or `SIDECAR`.
         killed_after: seconds after which it ends by SIGKILL; 0: it goes on.
+        environment: variables beside those of the image.
     """
     ends = ["--patience", f"{killed_after:g}", "--end", "kill"]
     rests = ["--patience", SHORT if kind == INIT else LONG]
     args = [REST, "--role", role, *(ends if killed_after else rests)]
-    return ContainerSpec(role, args, waits=False, kind=kind, uses_claims=uses_claims)
+    return ContainerSpec(
+        *(role, args),
+        waits=False,
+        kind=kind,
+        uses_claims=uses_claims,
+        environment=environment or {},
+    )
 
 
 class PodOptions(TypedDict, total=False):
@@ -109,7 +123,9 @@ class PodSpec:
         }
 
     def _container(self, spec: ContainerSpec) -> dict[str, Any]:
-        env: list[dict[str, Any]] = []
+        env: list[dict[str, Any]] = [
+            {"name": name, "value": text} for name, text in spec.environment.items()
+        ]
         if spec.waits and self.claims:
             key = {"name": allocation_name(self.claims[0]), "key": "gpus"}
             env.append({"name": "DRA_GPUS", "valueFrom": {"configMapKeyRef": key}})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import Evidence
@@ -72,49 +75,95 @@ def _some(uuids: list[str], what: str) -> list[str]:
 
 @check(id="CUDA-002", level=4, source="SLICE-7", forms=SIZES, after=("CUDA-001",))
 def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
-    """A GPU's name, memory, compute capability and PCI address MUST be the same in its
-    ResourceSlice, in NVML and in CUDA, as far as the slice tells them.
+    """A GPU's name, memory, compute capability, PCI address and the versions of its driver MUST be
+    the same in its ResourceSlice, in NVML and in CUDA, as far as the slice is to tell them.
     """
     report = evidence.report("inventory")
     by_nvml = {gpu.uuid: gpu for gpu in nvml(report)}
     by_cuda = {gpu.uuid: gpu for gpu in report.gpus}
+    silent: list[str] = []
     for device in evidence.container("inventory").devices:
-        compare(evidence, device, by_nvml[device.uuid], by_cuda[device.uuid])
+        views = _views(device, by_nvml[device.uuid], by_cuda[device.uuid], report)
+        of_slice = {what: views[what] for what in views if what in evidence.known}
+        silent += compare(evidence, device, of_slice)
+        _compare_memory(evidence, device, by_nvml[device.uuid], by_cuda[device.uuid])
+    if silent:
+        raise UnsupportedError(f"all that can be compared is the same, but {silent[0]}")
 
 
-def compare(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
-    """One GPU in three views."""
-    views: dict[str, dict[str, str | None]] = {
-        "name": {
-            "slice": device.product,
-            "NVML": by_nvml.name,
-            "CUDA": by_cuda.name,
-        },
-        "compute capability": {
+View = Mapping[str, str | None]
+"""Who says what: ``slice``, ``NVML``, ``CUDA``; None: nothing."""
+
+
+def _views(device: Device, by_nvml: NvmlGpu, by_cuda: Gpu, report: Report) -> dict[str, View]:
+    """Who says what of one GPU, by what the profile calls it."""
+    cuda_version = report.cuda.driver_version
+    return {
+        "product": {"slice": device.product, "NVML": by_nvml.name, "CUDA": by_cuda.name},
+        "compute-capability": {
             "slice": device.compute_capability,
             "NVML": by_nvml.compute_capability,
             "CUDA": by_cuda.compute_capability,
         },
-        "PCI address": {
+        "pci": {
             "slice": _pci(device.pci),
             "NVML": _pci(by_nvml.pci),
             "CUDA": _pci(by_cuda.pci),
         },
-        # Slices have it in whole MiB; what CUDA has is judged below.
+        # Slices have it in whole MiB; what CUDA has is judged apart.
         "memory": {"slice": _mib(device.memory), "NVML": _mib(by_nvml.memory)},
+        "version": {
+            "slice": _version(device.version),
+            "NVML": _version(report.driver_version),
+        },
+        "cuda-version": {
+            "slice": _version(device.cuda_version),
+            "CUDA": _version(f"{cuda_version // 1000}.{cuda_version % 1000 // 10}.0")
+            if cuda_version
+            else None,
+        },
     }
-    for what, views_of_it in views.items():
+
+
+_CALLED = {
+    "product": "name",
+    "compute-capability": "compute capability",
+    "pci": "PCI address",
+    "version": "driver version",
+    "cuda-version": "CUDA version",
+}
+
+
+def compare(evidence: Evidence, device: Device, views: Mapping[str, View]) -> list[str]:
+    """Compare what is said of one GPU.
+
+    A slice that says nothing of what others say differs from them.
+
+    Returns:
+        A sentence for each other view that says nothing.
+    """
+    silent = []
+    gpu = short_uuid(device.uuid)
+    for what, view in views.items():
+        called = _CALLED.get(what, what)
         who_says: dict[str, list[str]] = {}
-        for view, value in views_of_it.items():
-            if value:
-                who_says.setdefault(value, []).append(view)
+        for who, value in view.items():
+            if value or who == "slice":
+                who_says.setdefault(value or "nothing", []).append(who)
+            else:
+                silent.append(f"{who} does not tell the {called} of {gpu}")
         if len(who_says) > 1:
             differing = ", ".join(f"{' and '.join(who)} {value}" for value, who in who_says.items())
             evidence.fail(
-                f"the {what} of {short_uuid(device.uuid)} differs: {differing}",
-                expected=f"{device.uuid} with one {what}",
+                f"the {called} of {gpu} differs: {differing}",
+                expected=f"{device.uuid} with one {called}",
                 observed=differing,
             )
+    return silent
+
+
+def _compare_memory(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
+    """See that CUDA has nearly all of a GPU's memory."""
     most, has = by_nvml.memory or device.memory, by_cuda.memory or 0
     if most and not most * LEAST_MEMORY_FOR_CUDA <= has <= most:
         evidence.fail(
@@ -125,7 +174,14 @@ def compare(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) 
 
 
 def _mib(memory: int | None) -> str | None:
-    return None if memory is None else f"{memory >> 20} MiB"
+    return f"{memory >> 20} MiB" if memory else None
+
+
+def _version(text: str | None) -> str | None:
+    """A version as numbers, without zeros that say nothing: 580.159.04 as 580.159.4."""
+    if not text or not re.fullmatch(r"\d+(\.\d+)*", text):
+        return text
+    return re.sub(r"(\.0)?$", "", ".".join(str(int(part)) for part in text.split(".")), count=1)
 
 
 def _pci(address: str | None) -> str | None:
@@ -151,6 +207,20 @@ def test_device_nodes_are_those_of_the_allocated_gpus(evidence: Evidence) -> Non
             f" {', '.join(sorted(wanted))}",
             expected=", ".join(sorted(wanted)),
             observed=", ".join(report.device_nodes),
+        )
+
+
+@check(id="CUDA-006", level=4, source="ISO-3", forms=SIZES, after=("CUDA-003",))
+def test_device_nodes_can_be_opened(evidence: Evidence) -> None:
+    """A container MUST be allowed to read and write the device nodes that it was given: its device
+    cgroup agrees with what is below /dev.
+    """
+    report = evidence.report("inventory")
+    if report.forbidden_nodes:
+        evidence.fail(
+            f"the container may not open /dev/{report.forbidden_nodes[0]}, which it was given",
+            expected="the device cgroup allows to read and write each device node of the container",
+            observed=f"forbidden: {', '.join(report.forbidden_nodes)}",
         )
 
 

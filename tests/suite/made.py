@@ -66,6 +66,8 @@ def device(number: int) -> Device:
         compute_capability="9.0",
         memory=MEMORY,
         entry={"name": f"gpu-{number}", "attributes": attributes, "capacity": capacity},
+        version="580.159.4",
+        cuda_version="13.0.0",
     )
 
 

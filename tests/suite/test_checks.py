@@ -217,8 +217,9 @@ def test_a_row_that_was_not_reached_is_not_judged() -> None:
 
 
 def test_what_slices_do_not_tell_is_not_compared() -> None:
-    """Other drivers publish less."""
+    """Other drivers publish less, and their profiles say so."""
     evidence = GOOD["inventory-of-two"]()
+    evidence.known = frozenset({"uuid"})
     container = evidence.container("inventory")
     container.devices = tuple(
         replace(one, product="", pci="", compute_capability="", memory=None)
@@ -228,11 +229,12 @@ def test_what_slices_do_not_tell_is_not_compared() -> None:
 
 
 def test_nvml_may_tell_nothing_but_uuids() -> None:
-    """Then CUDA and the slice are compared."""
+    """Then CUDA and the slice are compared, and what is not compared is said."""
     evidence = GOOD["inventory-of-two"]()
     bare = tuple(NvmlGpu(number, one.uuid) for number, one in enumerate(DEVICES[:2]))
     alter(evidence, "inventory", nvml=bare)
-    judge("CUDA-002", "inventory-of-two", evidence)
+    with pytest.raises(UnmetError, match="the same, but NVML does not tell the name of GPU-1"):
+        judge("CUDA-002", "inventory-of-two", evidence)
 
 
 def test_a_privileged_container_may_see_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,20 @@ def test_device_nodes_are_named(tmp_path: Path) -> None:
         path.touch()
     given = ("dri/renderD128", "nvidia-caps/nvidia-cap1", "nvidia0", "nvidia1")
     assert nodes.names(tmp_path) == given
+
+
+def test_nodes_that_may_not_be_opened_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of NVIDIA's; an error that is not about permission is none."""
+    errors = {"nvidia0": errno.EPERM, "nvidia1": errno.ENXIO, "nvidia-uvm": errno.EACCES}
+
+    def refuse(path: Path, _flags: int) -> int:
+        raise OSError(errors[path.name], "refused")
+
+    monkeypatch.setattr(os, "open", refuse)
+    given = ("nvidia-uvm", "nvidia0", "nvidia1", "watchdog")
+    assert nodes.forbidden(given, tmp_path) == ("nvidia-uvm", "nvidia0")
 
 
 def test_a_process_shows_its_users_and_namespaces(node: Node) -> None:

@@ -360,6 +360,53 @@ OVER_TIME = tuple(
 )
 """Faults of the reference driver that act where a container starts or ends, in NVIDIA's driver."""
 
+
+def _in_a_container(role: str) -> str:
+    """Python by which the workload finds a GPU's device node in the container of this role."""
+    return f"""
+import sys
+from workload import nodes
+names = nodes.names
+if {role!r} in sys.orig_argv:
+    nodes.names = lambda: (*names(), "nvidia9")
+"""
+
+
+ISOLATION = ("ISO-001", "ISO-002", "ISO-005", "ISO-010", "ISO-011", "ISO-012")
+ISOLATION_RUNS = (
+    (
+        Break(
+            "a pod without a claim has a GPU",
+            {"ISO-001": ONCE},
+            r"a pod without a claim has /dev/nvidia9$",
+            workload=_in_a_container("alone"),
+        ),
+    ),
+    (
+        Break(
+            "a container without the claim has a GPU",
+            {"ISO-002": ONCE},
+            r"a container that does not name its pod's claim has /dev/nvidia9$",
+            workload=_in_a_container("other"),
+        ),
+    ),
+    (
+        Break(
+            "an init container without the claim has a GPU",
+            {"ISO-010": ONCE},
+            r"an init container that does not name its pod's claim has /dev/nvidia9$",
+            workload=_in_a_container("init-other"),
+        ),
+        Break(
+            "a variable brings all GPUs",
+            {"ISO-005": ONCE},
+            r"by NVIDIA_VISIBLE_DEVICES=all a container has /dev/nvidia9, too$",
+            workload=_in_a_container("asking-user"),
+        ),
+    ),
+)
+"""One after the other: a GPU in every container is no matter of single ones."""
+
 SEEN = ("CUDA-001", "CUDA-003", "ISO-004", "SHARE-008")
 
 RUNS = (
@@ -404,4 +451,5 @@ RUNS = (
     Run(WORKLOAD_BREAKS, tuple(check for broken in WORKLOAD_BREAKS for check in broken.red)),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *OVER_TIME,
+    *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),
 )

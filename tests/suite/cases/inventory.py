@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from harness.cluster.profile import ATTRIBUTES
 from harness.scenario.evidence import Evidence
 from tests.suite.cases import Case
 from tests.suite.made import (
@@ -24,13 +25,18 @@ from tests.suite.made import (
     says,
     with_claim,
 )
-from workload.result import Verdict
+from workload.result import CudaDriver, Verdict
 
 ONE, OTHER, THIRD, FOURTH = DEVICES
 
 
 def _inventory(number: int) -> Callable[[], Evidence]:
-    return lambda: made("inventory", inventory=report(*DEVICES[:number]))
+    def inventory() -> Evidence:
+        evidence = made("inventory", inventory=report(*DEVICES[:number]))
+        evidence.known = frozenset(ATTRIBUTES)
+        return evidence
+
+    return inventory
 
 
 def _requests_of_their_own() -> Evidence:
@@ -167,7 +173,39 @@ CASES = (
         "CUDA-002",
         "another name by NVML, none in the slice",
         both(first_device(product=""), first_gpu("nvml", name="A100")),
-        r"the name of GPU-10000000… differs: NVML A100, CUDA NVIDIA H100",
+        r"the name of GPU-10000000… differs: slice nothing, NVML A100, CUDA NVIDIA H100",
+    ),
+    Case(
+        "CUDA-002",
+        "no memory in the slice",
+        first_device(memory=0),
+        r"the memory of GPU-10000000… differs: slice nothing, NVML 81559 MiB$",
+    ),
+    Case(
+        "CUDA-002",
+        "a name that NVML does not tell",
+        first_gpu("nvml", name=None),
+        r"unsupported: all that can be compared is the same, but NVML does not tell the name of",
+        blame=None,
+    ),
+    Case(
+        "CUDA-002",
+        "another driver version in the slice",
+        first_device(version="570.0.1"),
+        r"the driver version of GPU-10000000… differs: slice 570.0.1, NVML 580.159.4$",
+    ),
+    Case(
+        "CUDA-002",
+        "another CUDA version in the slice",
+        first_device(cuda_version="12.8.0"),
+        r"the CUDA version of GPU-10000000… differs: slice 12.8, CUDA 13.0$",
+    ),
+    Case(
+        "CUDA-002",
+        "a CUDA version of 0 by CUDA",
+        says("inventory", cuda=CudaDriver(0)),
+        r"unsupported: all that can be compared is the same, but CUDA does not tell the CUDA ver",
+        blame=None,
     ),
     Case(
         "CUDA-002",
@@ -226,6 +264,12 @@ CASES = (
         first_gpu("nvml", minor=None),
         r"unsupported: NVML does not tell the GPUs. minor numbers$",
         blame=None,
+    ),
+    Case(
+        "CUDA-006",
+        "a node that the device cgroup forbids",
+        says("inventory", forbidden_nodes=("nvidia0",)),
+        r"the container may not open /dev/nvidia0, which it was given$",
     ),
     Case(
         "SHARE-008",

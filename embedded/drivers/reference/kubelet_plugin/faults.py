@@ -641,6 +641,30 @@ def _devices_of_others(results: Sequence[Any], gpus: Sequence[Gpu]) -> list[Any]
     ]
 
 
+@fault("names-another-gpu", Point.INJECT)
+def _names_another_gpu(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers the right GPUs with variables that name others, if the node has more."""
+    given = {variable for one in spec["devices"] for variable in one["containerEdits"]["env"]}
+    others = [gpu.variable for gpu in gpus if gpu.variable not in given]
+    devices = [
+        {**device, "containerEdits": {**device["containerEdits"], "env": [other]}}
+        for device, other in zip(spec["devices"], others, strict=False)
+    ]
+    return {**spec, "devices": [*devices, *spec["devices"][len(devices) :]]}
+
+
+@fault("read-only-uvm", Point.INJECT)
+def _read_only_uvm(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers /dev/nvidia-uvm to read only, with which CUDA does not start on real
+    GPUs."""
+    common = spec["containerEdits"]
+    nodes = [
+        {**node, "permissions": "r"} if node["path"] == "/dev/nvidia-uvm" else node
+        for node in common["deviceNodes"]
+    ]
+    return {**spec, "containerEdits": {**common, "deviceNodes": nodes}}
+
+
 @fault("another-gpu-at-restart", Point.INJECT)
 def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives a container that is started again, or after another one with the same claim, another

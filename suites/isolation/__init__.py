@@ -1,0 +1,1 @@
+"""What a container sees of devices that no claim gives it."""
