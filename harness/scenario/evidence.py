@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
+from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
 from harness.scenario.metrics import Metrics
@@ -130,6 +131,10 @@ class Container:
         """How it ended before its last start, as the kubelet has it."""
         self.message: Observed[Termination] = Observed(f"the {role}'s termination message")
         self.gone: Observed[End] = Observed(f"the end of the {role}'s pod")
+        self.told: Observed[str] = Observed(f"the reason why the {role}'s pod waits")
+        """In the words of an event; empty: it runs."""
+        self.waits: Observed[str] = Observed(f"the {role}'s pod as it waits")
+        """What it has got after all, seen later: a node, or claims; empty: nothing."""
 
     @property
     def rests(self) -> bool:
@@ -138,7 +143,8 @@ class Container:
 
     def all(self) -> list[Observed[Any]]:
         """List every piece of evidence."""
-        return [self.admitted, self.started, *self.earlier, self.report, self.message, self.gone]
+        reports: list[Observed[Any]] = [*self.earlier, self.report, self.message]
+        return [self.admitted, self.started, *reports, self.gone, self.told, self.waits]
 
     def the_pod(self) -> Object:
         """Answer its pod.
@@ -235,6 +241,8 @@ class Evidence(EvidenceBase):
         """What was in folders of nodes, by what each look is called."""
         self.changes: dict[str, tuple[Change, ...]] = {}
         """What became of files of nodes, by what each watch is called."""
+        self.answers: dict[str, Observed[ApiError | None]] = {}
+        """What the API server said to requests that it has to refuse; None: it did not refuse."""
         self.slices: Observed[SliceWrites] = Observed("the driver's slices over time")
         self.devices: dict[Device, str] = {}
         """What was published when somebody looked, each with the claim that held it, or nothing."""
@@ -255,6 +263,7 @@ class Evidence(EvidenceBase):
     def pieces(self) -> list[Observed[Any]]:
         """List every piece, those of the parts, too."""
         found: list[Observed[Any]] = [self.ended, self.slices, self.namespace]
+        found += self.answers.values()
         found += [piece for claim in self.claims.values() for piece in claim.all()]
         found += [piece for one in self.containers.values() for piece in one.all()]
         return found + [piece for part in self.parts.values() for piece in part.pieces()]
@@ -299,6 +308,14 @@ class Evidence(EvidenceBase):
             JudgementError: the reason why the scenario did not reach it.
         """
         return self._reached(name, self.parts)
+
+    def answer(self, name: str) -> ApiError | None:
+        """Find what the API server said to a request that it has to refuse; None: it took it.
+
+        Raises:
+            JudgementError: the reason why the scenario did not reach it.
+        """
+        return self._reached(name, self.answers).get()
 
     def files(self, look: str) -> tuple[File, ...]:
         """Find what a look into a folder of a node saw.

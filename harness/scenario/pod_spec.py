@@ -40,6 +40,8 @@ class ContainerSpec:
     """Whether it gets the devices of the pod's claims."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables beside those of the image."""
+    limits: Mapping[str, str] = field(default_factory=dict)
+    """Resources beside those of every container, such as extended ones."""
 
 
 def resting(
@@ -141,6 +143,7 @@ class PodSpec:
             "sidecar": spec.kind == SIDECAR,
             "env": env,
             "claims": used,
+            "limits": {"memory": "4Gi", **spec.limits},
             "security": self.security.of_container(),
         }
 

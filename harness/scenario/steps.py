@@ -56,6 +56,7 @@ from harness.scenario.pods import (
     restarts,
     termination,
 )
+from harness.scenario.refusals import Refusals
 from harness.scenario.report import (
     offer_of,
     parse,
@@ -121,6 +122,7 @@ class Steps(Deleting):
         self.kubelet = Kubelet(self, uses)
         self.controllers = Controllers(self, uses)
         self.slice = SliceChanges(self, uses)
+        self.refusals = Refusals(self, uses, reservation)
 
     # The whole scenario
 
@@ -225,7 +227,7 @@ class Steps(Deleting):
         subject = self.run.subject
         if not requests:
             requests = [
-                Request(f"gpu-{number}", selectors=self._selectors(device))
+                Request(f"gpu-{number}", selectors=self.selectors(device))
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
         named = like.name if like is not None else f"{name}-{self.evidence.name}"
@@ -235,7 +237,7 @@ class Steps(Deleting):
         self.evidence.claims[name] = claim
         return claim
 
-    def _selectors(self, device: Device | None) -> list[str]:
+    def selectors(self, device: Device | None) -> list[str]:
         """Select one device, if there is a way to."""
         found = selector(self._observer.objects(SLICE), device) if device is not None else ""
         return [found] if found else []
@@ -281,23 +283,31 @@ class Steps(Deleting):
             raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
 
     @needs("", (), Rule(CLAIM_TEMPLATE, ("create", "delete", "get"), "the templates of claims"))
-    def generated_claim(self, name: str = "gpus", *, like: Claim | None = None) -> Claim:
+    def generated_claim(
+        self, name: str = "gpus", *, like: Claim | None = None, exists: bool = True
+    ) -> Claim:
         """Have a claim of one device generated for the pod that uses it, once that is created.
 
         Args:
             name: what its pod calls it, but for the scenario's name.
             like: another generated claim, of which it gets the template.
+            exists: whether its template does; else `make_template` makes it later.
         """
         see_declared(Steps.generated_claim, self._uses, self)
-        call, subject = f"{name}-{self.evidence.name}", self.run.subject
-        template = like.template if like is not None else call
-        if like is None:
-            spec = ClaimSpec(template, [Request("gpu-1")])
-            values = spec.values(subject.driver, subject.profile.device_class)
-            self.create("claim-template.yaml.j2", values)
+        call = f"{name}-{self.evidence.name}"
         bare: Object = {"kind": CLAIM.name, "metadata": {"name": call}}
-        claim = self.evidence.claims[name] = Claim(bare, ["gpu-1"], template)
+        claim = Claim(bare, ["gpu-1"], like.template if like is not None else call)
+        self.evidence.claims[name] = claim
+        if like is None and exists:
+            self.make_template(claim)
         return claim
+
+    def make_template(self, claim: Claim) -> None:
+        """Make the template of a claim that is to be generated."""
+        subject = self.run.subject
+        spec = ClaimSpec(claim.template, [Request("gpu-1")])
+        values = spec.values(subject.driver, subject.profile.device_class)
+        self.create("claim-template.yaml.j2", values)
 
     def _await_generation(self, claim: Claim, pod: Object) -> None:
         """Wait until a pod's claim was generated from its template."""
