@@ -19,6 +19,7 @@ ASKING = {
 """Variables by which container runtimes of vendors are asked for devices."""
 NODE = re.compile(r"nvidia\d+|dxg|kfd|dri/(card|renderD)\d+|accel/?(accel)?\d+|davinci\d+|vfio/\d+")
 """A device node below ``/dev`` that is of an accelerator, whoever makes it."""
+OF_ALL_DEVICES = ("/dev/kfd", "/dev/dxg")
 WORD = re.compile(r"[\w.:-]+")
 TELLING = re.compile(r"(?=.*\d)[\w.:-]{4,}")
 """A name or value that nobody uses by chance."""
@@ -37,6 +38,11 @@ def shown(report: Report, published: Collection[Device]) -> set[str]:
     variables = (f"{name}={text}" for name, text in variables_of(report) if names & words(text))
     nodes = (f"/dev/{name}" for name in report.device_nodes if NODE.fullmatch(name))
     return {*variables, *nodes, *(f"{short_uuid(gpu.uuid)} by CUDA" for gpu in report.gpus)}
+
+
+def of_one_device(report: Report, published: Collection[Device]) -> set[str]:
+    """Name what shows single devices in a container, without what is for all of a vendor's."""
+    return {one for one in shown(report, published) if one not in OF_ALL_DEVICES}
 
 
 def named(report: Report, published: Collection[Device]) -> set[Device]:
