@@ -11,6 +11,7 @@ from harness.scenario.pod_spec import LONG, SHORT, ContainerSpec
 from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted
+from suites.isolation.shown import named as by_variables
 
 INVENTORY = "inventory"
 SHOWN = 3
@@ -62,11 +63,13 @@ def seen(evidence: Evidence, role: str) -> set[Device]:
     """
     report, container = evidence.report(role), evidence.container(role)
     by_cuda = container.args[:1] == (INVENTORY,)
-    words = {gpu.uuid for gpu in report.gpus} if by_cuda else set(report.environment.values())
     published = {device for claim in container.claims for device in claim.node_devices}
-    found = {device for device in published if words & {device.uuid, device.name}}
+    uuids = {gpu.uuid for gpu in report.gpus}
+    found = {device for device in published if device.uuid in uuids}
+    if not by_cuda:
+        found = by_variables(report, published)
     if not found and not by_cuda:
-        raise UnsupportedError("no variable of the container names a device by its UUID or name")
+        raise UnsupportedError("no variable of the container names a device")
     return found
 
 
