@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from harness.cluster.profile import NO_POD
 from harness.scenario.driver import driver_log
 from harness.scenario.evidence import EvidenceBase
 from harness.scenario.observed import Observed
-from harness.scenario.pods import describe, has_started
+from harness.scenario.pods import describe, has_started, is_ready
 from harness.scenario.run import Run
 from harness.verdict import causes
 from harness.verdict.finding import (
@@ -46,6 +47,7 @@ from harness.verdict.finding import (
 
 ACCOUNT_GROUPS = ("system:serviceaccounts", "system:authenticated")
 """The groups of every service account."""
+LOOK_SECONDS = 1.0
 SHOWN = 5
 """How many of the same faults a finding shows in full."""
 
@@ -338,7 +340,12 @@ class Published(EvidenceBase):
         return None
 
     def _settle(self) -> None:
-        """Give a driver that has just come up the time to publish."""
+        """Give a driver that has just come up the time to publish, and to be ready."""
+        # Pods of others may be listed, but not watched: so they are looked at again.
+        deadline = time.monotonic() + self._run.budgets.observe.seconds
+        while not self._all_ready() and (left := deadline - time.monotonic()) > 0:
+            self._wait("ready pods", lambda: None, Budget("look", min(LOOK_SECONDS, left)))
+            self._look_at_driver()
         wanted = set(self.driver_pods.known() or ())
 
         def settled() -> bool | None:
@@ -346,6 +353,10 @@ class Published(EvidenceBase):
             return (whole and ("" in (have := self._nodes_now()) or wanted <= have)) or None
 
         self._wait("whole pools of every node", settled, self._run.budgets.observe)
+
+    def _all_ready(self) -> bool:
+        pods = [*(self.driver_pods.known() or {}).values(), *self.unscheduled]
+        return all(is_ready(pod) for pod in pods)
 
     def _wait(self, what: str, ready: Callable[[], bool | None], budget: Budget) -> None:
         """Wait for something; that it does not come, a check says."""

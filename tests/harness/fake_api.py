@@ -70,6 +70,8 @@ class FakeApi:
         self.reactions: list[Callable[[str, Object], None]] = []
         """Called after each change with its type and object."""
         self.closing = False
+        self.asked: Callable[[str, str], None] = lambda *_: None
+        """Called before each request is answered, with its method and path."""
         self.silent = False
         """Whether it answers nothing any more, as one that was killed."""
 
@@ -316,6 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         self.api.requests.append((self.command, parts.path, query))
+        self.api.asked(self.command, parts.path)
         self.api.agents.add(self.headers["User-Agent"])
         return parts.path, query
 

@@ -601,6 +601,28 @@ def test_a_driver_that_never_started_is_not_to_blame(tmp_path: Path) -> None:
     )
 
 
+def test_a_driver_that_has_just_started_has_the_time_to_be_ready(tmp_path: Path) -> None:
+    """Its pod is ready when it is looked at again."""
+    cluster = good()
+    pod = cluster.api.get(POD, "nvidia", f"kubelet-plugin-{NAME}")
+    assert pod is not None
+    ready = pod["status"]
+    status = {**ready, "conditions": [{"type": "Ready", "status": "False"}]}
+    cluster.api.put({**pod, "status": status})
+    looks = 0
+
+    def look(method: str, path: str) -> None:
+        nonlocal looks
+        looks += method == "GET" and path == "/api/v1/pods"
+        if looks == 3:  # the first one is for the report
+            cluster.api.edit(POD, "nvidia", f"kubelet-plugin-{NAME}", status=ready)
+
+    cluster.api.asked = look
+    ended = run(cluster, tmp_path, *ONLY)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert outcomes(ended)["DISC-004"] == "pass"
+
+
 def test_a_driver_whose_pods_are_not_found_is_not_judged_by_them(tmp_path: Path) -> None:
     """Its chart gave them other labels."""
     cluster = good()
