@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from harness.cluster.kinds import NAMESPACE, Object, describe_name, name_of, uid_of
+from harness.cluster.kinds import Object, describe_name, name_of, uid_of
 from harness.options import Impact
 from harness.scenario.evidence import Claim, Container, End, Evidence
 from harness.scenario.needs import Needs, needs, see_declared
 from harness.scenario.observed import Observed
 from harness.scenario.run import Run
 from harness.scenario.waiting import Waiting
-from harness.verdict.finding import Blame, UnmetError
+from harness.verdict.finding import Blame, UnmetError, counted
 
 Doomed = Container | Claim
 """A claim, or a pod by one of its containers."""
@@ -64,8 +64,10 @@ class Deleting(Waiting):
         def there() -> list[Object]:
             return [_object(one) for one in seen.values() if not self._note_end(one)]
 
+        kinds = [_object(one)["kind"] for one in seen.values()]
+        numbers = [counted(kinds.count(kind), kind.lower()) for kind in dict.fromkeys(kinds)]
         self.wait(
-            f"the end of {' and '.join(describe_name(_object(one)) for one in seen.values())}",
+            f"the end of {' and '.join(numbers)}",
             lambda: None if there() else True,
             self.run.budgets.release,
             lambda: "; ".join(self._what_stays(obj) for obj in there()),
@@ -105,9 +107,9 @@ class Deleting(Waiting):
             return "; ".join(self._what_stays(obj) for obj in there) or "it is empty"
 
         self.wait(
-            f"the end of {NAMESPACE.name.lower()} {name_of(own)}",
+            "the end of the namespace",
             lambda: self.run.observer.last(own).gone or None,
-            self.run.budgets.release,
+            self.run.budgets.reclaim,
             stays,
             Blame.CLUSTER,
             *map(_object, inside),

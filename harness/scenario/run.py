@@ -390,8 +390,10 @@ class Run:
 
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
-        now = (self.observer.last(obj) for obj in objects if obj["kind"] == POD.name)
-        if end := next(filter(None, (causes.of_end(s.obj) for s in now if not s.gone)), None):
+        pods = [self.observer.last(obj) for obj in objects if obj["kind"] == POD.name]
+        there = [seen for seen in pods if not seen.gone]
+        ends = (causes.of_end(seen.obj, time.time() - seen.at) for seen in there)
+        if end := next(filter(None, ends), None):
             return end
         found = causes.of_events(self.events_of(*objects))
         if found is causes.TAINTED:

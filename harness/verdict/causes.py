@@ -305,6 +305,8 @@ KUBELET_STOPPED = Cause(
     Blame.KUBELET,
     "check on the node whether the kubelet runs: systemctl status kubelet",
 )
+END_SECONDS = 20
+"""How long a kubelet may take to let a pod go of which no container runs any more."""
 NOT_UNPREPARED = Cause(
     "no container of the pod runs and it stays: the driver does not unprepare its claims",
     Blame.DRIVER,
@@ -405,14 +407,20 @@ def of_text(*texts: str) -> Cause | None:
     return None
 
 
-def of_end(pod: Object) -> Cause | None:
-    """Find the likely cause when a pod that was deleted stays."""
+def of_end(pod: Object, quiet: float) -> Cause | None:
+    """Find the likely cause when a pod that was deleted stays.
+
+    Args:
+        pod: as it is now.
+        quiet: for how many seconds nothing of it has changed.
+    """
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     asked = pod["metadata"].get("deletionTimestamp") and spec.get("nodeName")
     kinds = ("containerStatuses", "initContainerStatuses")
     states = [one.get("state") or {} for kind in kinds for one in status.get(kind) or []]
     running = any("running" in state for state in states)
-    return NOT_UNPREPARED if asked and spec.get("resourceClaims") and not running else None
+    over = not running and quiet >= END_SECONDS
+    return NOT_UNPREPARED if asked and spec.get("resourceClaims") and over else None
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:

@@ -26,8 +26,10 @@ def deleted_while_prepared(steps: Steps) -> None:
         pod,
     )
     steps.hold_off_others()
-    steps.delete(user, claim)
-    steps.await_gone(user, claim)
+    steps.delete(user)
+    steps.await_gone(user)
+    steps.delete(claim)
+    steps.await_gone(claim)
     steps.start_pod("next", [resting("next")], steps.claim(name="next", of=claim.devices))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,32 +109,30 @@ def test_keeps_cdi_files_after_restart(node: Node) -> None:
 
 
 def test_refuses_long_names(node: Node) -> None:
-    """Of 64 characters and more."""
+    """Of 56 characters and more."""
     node.fault("refuses-long-names")
     with node.driver() as driver:
-        driver.prepared(node.allocate("n" * 63, "gpu-0"))
-        assert "too long for a label" in driver.refusal(node.allocate("n" * 64, "gpu-1"))
+        driver.prepared(node.allocate("n" * 55, "gpu-0"))
+        assert "too long for a label" in driver.refusal(node.allocate("n" * 56, "gpu-1"))
 
 
 def test_prepares_too_late(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was unprepared meanwhile is prepared all the same, until the fault is gone."""
-    asleep, awake = threading.Event(), threading.Event()
+    late: list[Callable[[], None]] = []
 
-    def sleep(_seconds: float) -> None:
-        asleep.set()
-        assert awake.wait(SECONDS)
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            late.append(self.function)
 
-    monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.time.sleep", sleep)
+    monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.threading.Timer", Timer)
     node.fault("prepares-too-late")
     with node.driver() as driver:
         claim = node.allocate("one", "gpu-0")
-        preparing = threading.Thread(target=driver.prepare, args=(claim,))
-        preparing.start()
-        assert asleep.wait(SECONDS)
+        assert "still being prepared" in driver.refusal(claim)
         assert not driver.unprepare(claim)[claim[2]].error
-        awake.set()
-        preparing.join()
+        late[0]()
         assert node.specifications()
+        assert driver.prepare(claim)[claim[2]].devices
         node.fault(None)
         del node.api.claims["default/one"]
         driver.claims.tidy()
@@ -211,6 +210,18 @@ def test_unprepare_needs_a_prepare(node: Node) -> None:
         assert not driver.unprepare(claim)[claim[2]].error
 
 
+def test_refuses_two_at_once(node: Node) -> None:
+    """The second one is unprepared later."""
+    node.fault("refuses-two-at-once")
+    with node.driver() as driver:
+        one, other = node.allocate("one", "gpu-0"), node.allocate("other", "gpu-1")
+        driver.prepared(one)
+        driver.prepared(other)
+        answers = driver.unprepare(one, other)
+        assert not answers[one[2]].error
+        assert "another claim is being unprepared" in answers[other[2]].error
+
+
 def test_frees_devices_with_the_claim(node: Node) -> None:
     """As long as the object is there, nobody else gets the device."""
     node.fault("frees-devices-with-the-claim")
@@ -247,7 +258,7 @@ def test_slow_unprepare(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         claim = node.allocate("one", "gpu-0")
         driver.prepared(claim)
         assert not driver.unprepare(claim)[claim[2]].error
-        assert slept == [20]
+        assert slept == [35]
         assert not node.specifications()
 
 

@@ -324,6 +324,31 @@ def test_a_kubelet_that_has_spoken_is_not_silent(found: Object, events: list[Obj
     assert causes.of_silence(found, events, node("True")) is None
 
 
+ENDED = [{"state": {"terminated": {"exitCode": 137}}}]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "claims", "quiet", "expected"),
+    [
+        (ENDED, ["gpus"], 20, causes.NOT_UNPREPARED),
+        ([], ["gpus"], 20, causes.NOT_UNPREPARED),
+        (ENDED, ["gpus"], 19, None),
+        (ENDED, [], 20, None),
+        ([{"state": {"running": {}}}], ["gpus"], 20, None),
+    ],
+)
+def test_a_pod_that_was_deleted_and_stays(
+    statuses: list[Object], claims: list[str], quiet: float, expected: causes.Cause | None
+) -> None:
+    """Its driver is the cause if it has claims, and nothing has happened since its end."""
+    there = pod(containerStatuses=statuses)
+    there["metadata"] = {"deletionTimestamp": "2026-11-23T00:00:00Z"}
+    there["spec"] = {"nodeName": "node", "resourceClaims": [{"name": name} for name in claims]}
+    assert causes.of_end(there, quiet) is expected
+    del there["metadata"]["deletionTimestamp"]
+    assert causes.of_end(there, quiet) is None
+
+
 # In a finding
 
 

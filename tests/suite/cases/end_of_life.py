@@ -111,7 +111,7 @@ def _is_owned_by_nobody(evidence: Evidence) -> None:
 
 
 def _is_slow(evidence: Evidence) -> None:
-    gone(evidence.containers["user"].gone, 22.4)
+    gone(evidence.containers["user"].gone, 30.4)
 
 
 def _goes_before_its_pod(evidence: Evidence) -> None:
@@ -163,7 +163,7 @@ CASES = (
         "LIFE-012",
         "a slow unprepare",
         _is_slow,
-        r"a pod with a claim is gone 22 s after its deletion, one without after 2 s$",
+        r"a pod with a claim is gone 30 s after its deletion, one without after 2 s$",
     ),
     Case(
         "LIFE-007",

@@ -58,6 +58,7 @@ class Claim:
 class Ending:
     """A claim that is about to be unprepared."""
 
+    uid: str
     claim: Claim | None
     """As it was prepared; None: it was not."""
     read: Callable[[], Mapping[str, Any] | None]
@@ -127,7 +128,6 @@ class Claims:
         with self._lock:
             claim = Claim(namespace, name, self._allocated(namespace, name, uid))
             self.faults.alter(Point.PREPARE, claim, tuple(self._gpus.values()))
-            self.faults.alter(Point.SET_UP, self._lock)
             before = self._uids.setdefault((namespace, name), uid)
             if before != uid and not self.faults.alter(Point.RENEW, True):
                 return claim.devices
@@ -136,6 +136,7 @@ class Claims:
                 self._drop_what_is_gone()
             new = self._claims.get(uid) != claim
             if new:
+                self.faults.alter(Point.SET_UP, partial(self._set_up, uid, claim))
                 if self.faults.alter(Point.REFUSE, True):
                     self._refuse_devices_in_use(uid, claim)
                 # First on record, then done: a crash in between leaves nothing that nobody knows.
@@ -165,7 +166,7 @@ class Claims:
         All that is needed is the UID: the claim may be deleted by now.
         """
         known = self._claims.get(uid)
-        ending = Ending(known, partial(self._object, uid, known))
+        ending = Ending(uid, known, partial(self._object, uid, known))
         if self.faults.alter(Point.UNPREPARE, ending) is None:
             return
         with self._lock:
@@ -196,7 +197,7 @@ class Claims:
         """Unprepare what a fault takes for garbage."""
         with self._lock:
             for uid, claim in list(self._claims.items()):
-                ending = Ending(claim, partial(self._object, uid, claim))
+                ending = Ending(uid, claim, partial(self._object, uid, claim))
                 if self.faults.alter(Point.KEEP, ending) is None:
                     self._cdi.remove(uid)
                     self._forget(uid)
@@ -274,6 +275,16 @@ class Claims:
             )
         except ParametersError as error:
             raise PrepareError(self.faults.alter(Point.REFUSAL, f"{what}: {error}")) from error
+
+    def _set_up(self, uid: str, claim: Claim) -> None:
+        """Prepare a claim, for a fault that does so later, whatever has happened meanwhile."""
+        with self._lock:
+            try:
+                self._refuse_devices_in_use(uid, claim)
+            except PrepareError:
+                return
+            self._save({**self._claims, uid: claim})
+            self._write_spec(uid, claim)
 
     def _refuse_devices_in_use(self, uid: str, claim: Claim) -> None:
         """The last line of defence: two claims on one device mean that something went wrong before.

@@ -13,8 +13,10 @@ import ctypes
 import enum
 import itertools
 import json
+import math
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ SLOW_SECONDS = 8
 """Of what takes long: a pod on the node, or a kubelet's restart, comes in between."""
 FILE = "fault"
 """Its name in the driver's folder."""
+
+REFUSAL_SECONDS = 130
+"""How long something is refused that has to be possible in the end."""
 
 Value = TypeVar("Value")
 
@@ -87,7 +92,7 @@ class Point(enum.Enum):
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
     SET_UP = enum.auto()
-    """The lock that is held while a claim is prepared, after it was read."""
+    """What prepares a claim, about to be called; raising refuses it."""
     RENEW = enum.auto()
     """Whether a claim that has the name of one before is prepared by itself."""
     REFUSE = enum.auto()
@@ -410,22 +415,19 @@ def _never_prepares(_claim: object, _gpus: Sequence[Gpu]) -> None:
 
 @fault("refuses-long-names", Point.PREPARE)
 def _refuses_long_names(claim: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Prepares no claim with a name of more than 63 characters, as generated ones can have: it
-    takes the name for the value of a label."""
-    if len(claim.name) > 63:
+    """Prepares no claim with a name of more than 55 characters, as generated ones can have: it
+    makes a label of it, with something at the end, and that may have 63."""
+    if len(claim.name) > 55:
         raise FaultError(f"{claim.name} is too long for a label: {len(claim.name)} characters")
     return claim
 
 
 @fault("prepares-too-late", Point.SET_UP)
-def _prepares_too_late(lock: Any, _gpus: Sequence[Gpu]) -> None:
-    """Takes 8 s to prepare a claim, does not hold its lock meanwhile, and prepares it even if it
-    was unprepared in between (kubernetes-sigs/dra-driver-nvidia-gpu#1162)."""
-    lock.release()
-    try:
-        time.sleep(8)
-    finally:
-        lock.acquire()
+def _prepares_too_late(set_up: Callable[[], None], _gpus: Sequence[Gpu]) -> None:
+    """Answers with an error while it prepares a claim, for 6 s, and brings that to its end even if
+    the claim was unprepared meanwhile (kubernetes-sigs/dra-driver-nvidia-gpu#1162)."""
+    threading.Timer(6, set_up).start()
+    raise FaultError("this claim is still being prepared")
 
 
 @fault("takes-claims-by-name", Point.RENEW)
@@ -444,8 +446,8 @@ def _device_in_two_claims(_refuses: bool, _gpus: Sequence[Gpu]) -> bool:
 
 @fault("slow-unprepare", Point.UNPREPARE)
 def _slow_unprepare(ending: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Takes 20 s to unprepare a claim."""
-    time.sleep(20)
+    """Takes 35 s to unprepare a claim."""
+    time.sleep(35)
     return ending
 
 
@@ -467,9 +469,9 @@ def _unprepare_needs_the_claim(ending: Any, _gpus: Sequence[Gpu]) -> Any:
 
 @fault("unprepare-needs-a-prepare", Point.UNPREPARE)
 def _unprepare_needs_a_prepare(ending: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Answers the unpreparation of a claim that is not prepared with an error."""
+    """Answers the unpreparation of a claim that is not prepared with an error, for 130 s."""
     if ending.claim is None:
-        raise FaultError("this claim is not prepared")
+        _refuse_for_a_while(ending.uid, "this claim is not prepared")
     return ending
 
 
@@ -491,10 +493,20 @@ def _drops_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
 
 @fault("cannot-unprepare-deleted-claims", Point.UNPREPARE)
 def _cannot_unprepare_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Answers the unpreparation of a claim that is being deleted with an error."""
+    """Answers the unpreparation of a claim that is being deleted with an error, for 130 s."""
     claim = ending.read()
     if claim and claim["metadata"].get("deletionTimestamp"):
-        raise FaultError("this claim is being deleted")
+        _refuse_for_a_while(ending.uid, "this claim is being deleted")
+    return ending
+
+
+@fault("refuses-two-at-once", Point.UNPREPARE)
+def _refuses_two_at_once(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Unprepares one claim at a time: another one within 10 s is refused, for 130 s."""
+    last = _unprepared.get("last", -math.inf)
+    if ending.uid in _refused or time.monotonic() < last + 10:
+        _refuse_for_a_while(ending.uid, "another claim is being unprepared")
+    _unprepared["last"] = time.monotonic()
     return ending
 
 
@@ -1069,6 +1081,19 @@ def _keeps_a_file_of_each_gpu(files: dict[str, str], gpus: Sequence[Gpu]) -> dic
     for gpu in gpus:
         (OWN_FOLDER / f"{gpu.name}.state").write_text('{"mode": "plain"}')
     return files
+
+
+_unprepared: dict[str, float] = {}
+"""When a claim was unprepared last."""
+_refused: dict[str, float] = {}
+"""When each claim was refused first, by its UID."""
+
+
+def _refuse_for_a_while(uid: str, why: str) -> None:
+    """Refuse something about a claim until checks have seen it: then a run can be cleaned up."""
+    first = _refused.setdefault(uid, time.monotonic())
+    if time.monotonic() < first + REFUSAL_SECONDS:
+        raise FaultError(why)
 
 
 class Faults:
