@@ -95,7 +95,7 @@ class Deleting(Waiting):
             raise UnmetError("the scenario has no namespace of its own")
         claims = [claim for claim in self.evidence.claims.values() if claim.exists]
         containers = [one for one in self.evidence.containers.values() if one.pod is not None]
-        inside: list[Doomed] = [*claims, *containers]
+        inside: list[Doomed] = [*containers, *claims]  # a claim stays because a pod does
         asked = time.time()
         for one in inside:
             self._asked.setdefault(uid_of(_object(one)), asked)

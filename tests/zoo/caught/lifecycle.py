@@ -17,6 +17,7 @@ CAUGHT = (
     ("frees-devices-with-the-claim", "LIFE-003", "container to start did not come within"),
     ("drops-deleted-claims", "LIFE-007", "the user's container cannot start again"),
     ("slow-unprepare", "LIFE-012", "s after its deletion, one without after"),
+    ("refuses-two-at-once", "LIFE-011", "the end of the namespace did not come within"),
     ("keeps-devices-of-deleted-claims", "LIFE-014", "container to start did not come within"),
     ("unprepare-needs-a-prepare", "NEG-012", "the end of 1 pod did not come within"),
     (
