@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from harness.checks.check import check
+from harness.cluster.inventory import is_allocated
 from harness.scenario.evidence import REST, Evidence
 from harness.scenario.pod_spec import ContainerSpec, resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnsupportedError
+from harness.verdict.finding import Blame, UnsupportedError
 
 SOON = ["--patience", "0.1"]
 
@@ -17,8 +18,16 @@ def completed_pod(steps: Steps) -> None:
     """A pod with a claim completes and stays; another one claims its device."""
     claim = steps.claim(1)
     (user,) = steps.start_pod("user", [ContainerSpec("user", [REST, *SOON], waits=False)], claim)
-    steps.await_end(user)
     steps.hold_off_others()
+    pod, observer = user.the_pod(), steps.run.observer
+    steps.wait(
+        "the release of a completed pod's claim",
+        lambda: None if is_allocated(observer.last(claim.obj).obj) else True,
+        steps.run.budgets.release,
+        lambda: steps.at(pod),
+        Blame.KUBELET,
+        pod,
+    )
     steps.start_pod("next", [resting("next")], steps.claim(name="next", of=claim.devices))
 
 
