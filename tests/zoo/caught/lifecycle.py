@@ -19,6 +19,7 @@ CAUGHT = (
     ("slow-unprepare", "LIFE-012", "s after its deletion, one without after"),
     ("refuses-two-at-once", "LIFE-011", "the end of the namespace did not come within"),
     ("keeps-devices-of-deleted-claims", "LIFE-014", "container to start did not come within"),
+    ("prepares-too-late", "NODE-020", "the next's container to start did not come within"),
     ("unprepare-needs-a-prepare", "NEG-012", "the end of 1 pod did not come within"),
     (
         *("unprepares-what-is-allocated", "NODE-009"),
