@@ -127,8 +127,6 @@ class Container:
         """Of its last start."""
         self.earlier: list[Observed[Report]] = []
         """The reports of the starts before, oldest first."""
-        self.last_state: Object = {}
-        """How it ended before its last start, as the kubelet has it."""
         self.message: Observed[Termination] = Observed(f"the {role}'s termination message")
         self.gone: Observed[End] = Observed(f"the end of the {role}'s pod")
         self.told: Observed[str] = Observed(f"the reason why the {role}'s pod waits")

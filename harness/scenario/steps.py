@@ -52,7 +52,6 @@ from harness.scenario.pods import (
     container_state,
     describe_events,
     has_started,
-    last_termination,
     restarts,
     termination,
 )
@@ -777,7 +776,7 @@ class Steps(Deleting):
             Blame.KUBELET,
             pod,
         )
-        container.pod, container.last_state = seen, last_termination(seen, role) or {}
+        container.pod = seen
         try:
             if not read:
                 before.found(parse(self._kube.log(seen, role, previous=True)))

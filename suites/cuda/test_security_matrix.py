@@ -7,6 +7,8 @@ dashboards tell when one of them begins to behave differently.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import describe
@@ -16,6 +18,7 @@ from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
+    FailedError,
     FindingError,
     InconclusiveError,
     SkipKind,
@@ -39,14 +42,17 @@ def user_namespace(steps: Steps) -> None:
 
 @check(id="SEC-005", level=4, source="SEC-9", scenario=user_namespace)
 def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> None:
-    """A pod with a user namespace of its own (hostUsers: false) SHOULD start and see its GPUs as
-    any other pod with a claim does.
+    """Where a node starts pods with a user namespace of their own (hostUsers: false), one with a
+    claim SHOULD start and see its GPUs as any other pod does.
     """
     container = evidence.container("inventory")
     try:
         container.started.get()
     except InconclusiveError as error:
         raise UnsupportedError(f"the node starts no pod with hostUsers: false ({error})") from error
+    except FailedError as error:
+        head = f"with hostUsers: false {error}"
+        raise FailedError(replace(error.finding, head=head)) from error
     report = evidence.report("inventory")
     wanted = {device.uuid for device in container.devices}
     if {gpu.uuid for gpu in report.gpus} != wanted:

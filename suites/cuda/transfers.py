@@ -30,7 +30,7 @@ def transfer_of(evidence: Evidence, role: str, path: str) -> Transfer:
     transfer = report.transfer(path)
     if transfer is None:
         evidence.fail(
-            f"the {role} did not try to open the memory ({path}): {report.error_text()}",
+            f"the {role} did not try to open the memory {_WHERE[path]}: {report.error_text()}",
             expected=f"a transfer on path {path}",
             observed=report.error_text(),
             cause=causes.of_cuda(report.error),
@@ -138,6 +138,7 @@ def words_of(offer: Offer) -> int:
 
 
 _WHERE = {"same": "on the same GPU", "cross": "on the other GPU"}
+_FROM = {"same": "from the same GPU", "cross": "from the other GPU"}
 
 
 def judge_seen(evidence: Evidence, role: str, path: str) -> None:
@@ -155,7 +156,7 @@ def judge_seen(evidence: Evidence, role: str, path: str) -> None:
             else f"{seen.wrong_words} of {seen.words} words wrong"
         )
         evidence.fail(
-            f"the {role} did not see what was written ({path}): {how}",
+            f"the {role} did not see the write {_FROM[path]}: {how}",
             expected="every word as the importer wrote it",
             observed=how,
         )

@@ -253,13 +253,13 @@ CASES = (
         "IPC-018",
         "its exporter does not see the write",
         says(EXPORTER, seen=(saw("same", wrong_words=6),)),
-        rf"the exporter did not see what was written \(same\): 6 of {WORDS} words wrong$",
+        rf"the exporter did not see the write from the same GPU: 6 of {WORDS} words wrong$",
     ),
     Case(
         "IPC-018",
         "its exporter saw nothing",
         says(EXPORTER, seen=(), verdict=Verdict.PARTNER_NEVER_CAME),
-        r"the exporter did not see what was written \(same\): nothing \(partner-never-came\)$",
+        r"the exporter did not see the write from the same GPU: nothing \(partner-never-came\)$",
     ),
     *(
         Case(
@@ -274,7 +274,7 @@ CASES = (
         "IPC-019",
         "the exporter does not see the other GPU's write",
         says("exporter-2", seen=(saw("cross", wrong_words=1),)),
-        rf"the exporter-2 did not see what was written \(cross\): 1 of {WORDS} words wrong$",
+        rf"the exporter-2 did not see the write from the other GPU: 1 of {WORDS} words wrong$",
     ),
     Case(
         "IPC-019",
@@ -300,6 +300,6 @@ CASES = (
         "IPC-019",
         "one GPU only was tried",
         transfers("importer-1", transfer()),
-        r"the importer-1 did not try to open the memory \(cross\): ok$",
+        r"the importer-1 did not try to open the memory on the other GPU: ok$",
     ),
 )

@@ -100,7 +100,7 @@ CASES = (
         "SEC-005",
         "its hook may not be executed",
         does_not_start("inventory", Blame.DRIVER),
-        r"the start did not come within 120 s$",
+        r"with hostUsers: false the start did not come within 120 s$",
     ),
     Case(
         "SEC-005",

@@ -201,13 +201,6 @@ def not_released(evidence: Evidence) -> None:
     claim.released = lose(claim.released, TAKEN)
 
 
-def still_reserved(evidence: Evidence) -> None:
-    """The claim has no allocation, but a pod that uses it."""
-    claim = evidence.claims[CLAIM]
-    user = {"resource": "pods", "name": "consumer", "uid": "1"}
-    claim.released.found({**claim.obj, "status": {"reservedFor": [user]}})
-
-
 NO_LIBCUDA = Problem(
     "load libcuda", "libcuda.so.1: cannot open shared object file: No such file or directory"
 )
@@ -446,7 +439,7 @@ CASES = (
         "IPC-001",
         "it was not tried",
         says(CONSUMER, transfers=(), verdict=Verdict.STALE_OFFER, error=STALE),
-        r"the consumer did not try to open the memory \(same\): stale$",
+        r"the consumer did not try to open the memory on the same GPU: stale$",
     ),
     Case(
         "IPC-001",
@@ -509,7 +502,7 @@ CASES = (
         "IPC-004",
         "it was not tried",
         transfers(CONSUMER, transfer()),
-        r"the consumer did not try to open the memory \(cross\): ok$",
+        r"the consumer did not try to open the memory on the other GPU: ok$",
     ),
     Case(
         "IPC-012",
@@ -579,7 +572,7 @@ CASES = (
         "IPC-002",
         "it was not tried",
         says(CONSUMER, transfers=(), error=STALE),
-        r"the consumer did not try to open the memory \(same\): stale$",
+        r"the consumer did not try to open the memory on the same GPU: stale$",
     ),
     # The end
     Case(
@@ -588,13 +581,6 @@ CASES = (
         not_released,
         r"the claim is not free$",
         blame=Blame.KUBELET,
-    ),
-    Case(
-        "LIFE-004",
-        "a pod that is gone still has it",
-        still_reserved,
-        r"the claim is still reserved for 1 pod after their end$",
-        blame=Blame.CLUSTER,
     ),
     Case(
         "LIFE-005",
