@@ -69,7 +69,7 @@ class Row:
 
     id: str
     sentence: str
-    cases: tuple[Shown, ...]
+    cases: list[Shown]
 
     @property
     def kinds(self) -> list[str]:
@@ -188,15 +188,17 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
 
 def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
     """Group the checks by area, each with its forms; then preflight, clean-up and baseline."""
-    areas: dict[str, dict[str, list[Shown]]] = {}
+    areas: dict[str, dict[str, Row]] = {}
     for one in shown:
         key = one.result.id or one.result.case
-        areas.setdefault(one.result.area, {}).setdefault(key, []).append(one)
-    last = {PREFLIGHT_AREA: 1, HYGIENE_AREA: 2, BASELINE_AREA: 3}
-    return [
-        (area, [Row(key, cases[0].result.sentence, tuple(cases)) for key, cases in rows.items()])
-        for area, rows in sorted(areas.items(), key=lambda entry: last.get(entry[0], 0))
+        rows = areas.setdefault(one.result.area, {})
+        rows.setdefault(key, Row(key, one.result.sentence, [])).cases.append(one)
+    last = (PREFLIGHT_AREA, HYGIENE_AREA, BASELINE_AREA)
+    names = [
+        *(name for name in areas if name not in last),
+        *(name for name in last if name in areas),
     ]
+    return [(name, list(areas[name].values())) for name in names]
 
 
 def _records(value: object) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def containers(pods: Iterable[Object], container: str) -> list[dict[str, Any]]:
             for spec in pod["spec"].get("containers") or []
             if spec["name"] == container
         ]
-    return sorted(found, key=lambda entry: (entry["node"], entry["pod"]))
+    return sorted(found, key=itemgetter("node", "pod"))
 
 
 def nodes(listed: Iterable[Object], published: set[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ only read; what has to be tried, with namespaces and pods of the run, is when al
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from harness.cluster.kube import ApiError, UnreachableError
@@ -60,14 +60,14 @@ def preflight(context: Context) -> list[Result]:
     results: list[Result] = []
     for step in READING:
         results.append(_made(step, context, _first(results, step.after), results))
-    red = _first(results, [result.id for result in results])
+    red = _first(results)
     if red is None:
         # Before there are namespaces: those are watched only where the whole is not.
         context.run.observe_cluster()
     if context.creates():
         for step in TRYING:
             results.append(_made(step, context, red or _first(results, step.after), results))
-    if all(result.outcome is Outcome.PASS for result in results):
+    if _first(results) is None:
         context.run.subject = context.subject()
     return results
 
@@ -110,7 +110,9 @@ def _failed(result: Result, finding: Finding) -> Result:
     return result.ended(outcome, finding)
 
 
-def _first(results: Iterable[Result], ids: Iterable[str]) -> str | None:
-    """The first of some steps that did not pass."""
-    wanted = set(ids)
-    return next((r.id for r in results if r.id in wanted and r.outcome is not Outcome.PASS), None)
+def _first(results: Iterable[Result], among: Collection[str] | None = None) -> str | None:
+    """The first step that did not pass, of some or of all."""
+    for result in results:
+        if result.outcome is not Outcome.PASS and (among is None or result.id in among):
+            return result.id
+    return None
