@@ -87,7 +87,7 @@ class Subject:
     slots: Mapping[str, int]
     """Free devices of each node at the start."""
     features: Mapping[str, State] = field(default_factory=dict)
-    """Feature gates of the API server (`harness.cluster.features.GATES`)."""
+    """Feature gates of the API server (`harness.cluster.features.gates`)."""
 
 
 class Run:

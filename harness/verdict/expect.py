@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from harness.cluster.features import GATES, State
+from harness.cluster.features import State, gates
 from harness.cluster.inventory import Device
 from harness.cluster.yaml_file import Field, YamlFileError, read
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
@@ -139,7 +139,7 @@ def _expectations(path: Path, document: Field) -> Expectations:
         driver_version=driver["version"].text() if "version" in driver else None,
         nodes=nodes,
         partitions=fields["partitions"].count() if "partitions" in fields else None,
-        features=tuple(item.one_of(GATES) for item in _items(fields, "features")),
+        features=tuple(item.one_of(gates()) for item in _items(fields, "features")),
         known=tuple(_known(item) for item in _items(fields, "known")),
     )
 

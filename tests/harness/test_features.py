@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster.features import GATES, State, find
+from harness.cluster.features import State, find, gates
 from harness.cluster.kube import Kube
 from tests.harness.fake_api import FakeApi
 
@@ -17,7 +17,7 @@ def test_a_field_that_comes_back_is_on_and_one_that_is_gone_is_off(
     """And nothing of it is stored."""
     api.gates_off.add("capacity")
     found = find(kube, "here")
-    assert set(found) == set(GATES)
+    assert set(found) == set(gates())
     assert (found[CONSUMABLE], found[ADMIN]) == (State.OFF, State.ON)
     assert api.objects == {}
     assert {query.get("dryRun") for _, _, query in api.requests} == {"All"}
