@@ -15,13 +15,12 @@ from workload.compute import compute
 from workload.consumer import consume
 from workload.cuda import Cuda
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
-from workload.log import Log
 from workload.measure import measure
 from workload.options import End, Options
 from workload.probe import probe
 from workload.producer import produce
 from workload.result import CudaDriver, Gpu, Problem, Result, Verdict, WorkloadError
-from workload.task import Task
+from workload.task import Log, Task
 
 
 def main(arguments: Sequence[str]) -> int:

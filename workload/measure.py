@@ -20,11 +20,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from workload.buffer import WORD
-from workload.codes import PEER_ACCESS_UNSUPPORTED
 from workload.consumer import accept
 from workload.cuda import ANSWER_BYTES, Context
 from workload.probe import importer, ring_looked
-from workload.result import Bandwidth, Gpu, Offer, OpenTime, handle_of
+from workload.result import PEER_ACCESS_UNSUPPORTED, Bandwidth, Gpu, Offer, OpenTime, handle_of
 from workload.task import Task
 
 _WARM_UP = 2

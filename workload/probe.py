@@ -14,7 +14,6 @@ from workload import attempts
 from workload.buffer import PAGE, WORD, Buffer, Doorbell, small_seed
 from workload.consumer import accept
 from workload.cuda import LAZY_ENABLE_PEER_ACCESS, Context, Cuda, Findings, Opening
-from workload.log import Log
 from workload.reading import read
 from workload.result import (
     CONTEXT_BROKEN,
@@ -26,7 +25,7 @@ from workload.result import (
     WorkloadError,
     with_pid,
 )
-from workload.task import Task
+from workload.task import Log, Task
 
 _DONE = "DRA_PROBE_DONE"
 """What this process found before it became a fresh one: JSON, a list of attempts."""

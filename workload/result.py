@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
-from workload.codes import PEER_ACCESS_UNSUPPORTED
 from workload.reading import ReportError, read
 
 SCHEMA = "dra-conformance/workload/v1"
@@ -26,6 +25,10 @@ OFFER_MARK = "Producer: offer "
 """How the line of the log begins that has an offer's JSON."""
 CONTEXT_BROKEN = "the context is broken since then"
 """In the note of an `Attempt`."""
+INVALID_CONTEXT = 201
+"""``CUDA_ERROR_INVALID_CONTEXT``: also where CUDA takes an importer for the exporter."""
+PEER_ACCESS_UNSUPPORTED = 217
+"""``CUDA_ERROR_PEER_ACCESS_UNSUPPORTED``"""
 
 
 class Verdict(enum.StrEnum):

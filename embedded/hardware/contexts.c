@@ -67,21 +67,6 @@ CUresult CUDAAPI cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice de
 
 SAME(cuCtxCreate, cuCtxCreate_v2);
 
-// Execution affinity (a share of the multiprocessors) needs MPS, which is not simulated.
-CUresult CUDAAPI cuCtxCreate_v3(CUcontext *pctx, CUexecAffinityParam *paramsArray, int numParams,
-                                unsigned int flags, CUdevice dev) {
-  (void)paramsArray;
-  if (numParams) return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
-  return cuCtxCreate_v2(pctx, flags, dev);
-}
-
-CUresult CUDAAPI cuCtxCreate_v4(CUcontext *pctx, CUctxCreateParams *ctxCreateParams,
-                                unsigned int flags, CUdevice dev) {
-  if (ctxCreateParams && ctxCreateParams->numExecAffinityParams)
-    return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
-  return cuCtxCreate_v2(pctx, flags, dev);
-}
-
 CUresult CUDAAPI cuCtxDestroy_v2(CUcontext ctx) {
   REQUIRE_DRIVER();
   struct context *context = context_of(ctx);

@@ -44,11 +44,3 @@ CUresult CUDAAPI cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVer
                             : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
   return CUDA_SUCCESS;
 }
-
-// The form of CUDA 11.3 to 11.8 has no status: a missing function is an error.
-#undef cuGetProcAddress
-EXPORT CUresult CUDAAPI cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion,
-                                         cuuint64_t flags) {
-  CUresult result = cuGetProcAddress_v2(symbol, pfn, cudaVersion, flags, NULL);
-  return result == CUDA_SUCCESS && !*pfn ? CUDA_ERROR_NOT_FOUND : result;
-}

@@ -84,8 +84,6 @@ nvmlReturn_t DECLDIR nvmlInitWithFlags(unsigned int flags) {
 
 nvmlReturn_t DECLDIR nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
-SAME(nvmlInit, nvmlInit_v2);
-
 nvmlReturn_t DECLDIR nvmlShutdown(void) {
   pthread_mutex_lock(&lock);
   bool was = initialised > 0;
@@ -139,8 +137,6 @@ nvmlReturn_t DECLDIR nvmlSystemGetCudaDriverVersion_v2(int *cudaDriverVersion) {
   return NVML_SUCCESS;
 }
 
-SAME(nvmlSystemGetCudaDriverVersion, nvmlSystemGetCudaDriverVersion_v2);
-
 // ---------------------------------------------------------------- Device Queries: handles
 
 nvmlReturn_t DECLDIR nvmlDeviceGetCount_v2(unsigned int *deviceCount) {
@@ -150,15 +146,11 @@ nvmlReturn_t DECLDIR nvmlDeviceGetCount_v2(unsigned int *deviceCount) {
   return NVML_SUCCESS;
 }
 
-SAME(nvmlDeviceGetCount, nvmlDeviceGetCount_v2);
-
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *device) {
   REQUIRE_INIT();
   if (!device || index >= count) return NVML_ERROR_INVALID_ARGUMENT;
   return give_handle(index, device);
 }
-
-SAME(nvmlDeviceGetHandleByIndex, nvmlDeviceGetHandleByIndex_v2);
 
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
   REQUIRE_INIT();
@@ -182,8 +174,6 @@ nvmlReturn_t DECLDIR nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, nvml
       return give_handle(i, device);
   return NVML_ERROR_NOT_FOUND;
 }
-
-SAME(nvmlDeviceGetHandleByPciBusId, nvmlDeviceGetHandleByPciBusId_v2);
 
 // ---------------------------------------------------------------- Device Queries: identity
 
@@ -291,7 +281,6 @@ nvmlReturn_t DECLDIR nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_
   return NVML_SUCCESS;
 }
 
-QUERY(nvmlDeviceGetComputeMode, nvmlComputeMode_t, NVML_COMPUTEMODE_DEFAULT)
 QUERY(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, NVML_FEATURE_ENABLED)
 
 // ---------------------------------------------------------------- Multi Instance GPU: none
@@ -329,15 +318,6 @@ nvmlReturn_t DECLDIR nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1, n
   const struct gpu *other = gpu_of(device2);
   if (!other) return NVML_ERROR_INVALID_ARGUMENT;
   *pathInfo = one == other ? NVML_TOPOLOGY_INTERNAL : NVML_TOPOLOGY_NODE;
-  return NVML_SUCCESS;
-}
-
-nvmlReturn_t DECLDIR nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link,
-                                              nvmlEnableState_t *isActive) {
-  REQUIRE_GPU(gpu, device, isActive);
-  if (strcmp(gpu->link, "nvlink") != 0) return NVML_ERROR_NOT_SUPPORTED;
-  if (link >= NVML_NVLINK_MAX_LINKS) return NVML_ERROR_INVALID_ARGUMENT;
-  *isActive = NVML_FEATURE_ENABLED;
   return NVML_SUCCESS;
 }
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from harness.cluster.kinds import Object
 from harness.verdict.finding import Blame, Finding
-from workload.codes import INVALID_CONTEXT
-from workload.result import Problem
+from workload.result import INVALID_CONTEXT, Problem
 
 
 @dataclass(frozen=True)

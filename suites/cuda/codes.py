@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from workload.codes import INVALID_CONTEXT
+from workload.result import INVALID_CONTEXT
 
 Codes = Mapping[str, frozenset[int]]
 """Answers (0: opened) by the version of the GPU driver they were seen on."""

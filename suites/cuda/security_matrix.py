@@ -31,8 +31,7 @@ from suites.cuda.security_rows import (
 )
 from suites.cuda.tables import SIMULATED, answered
 from suites.cuda.transfers import code_of
-from workload.codes import INVALID_CONTEXT
-from workload.result import Offer, Verdict
+from workload.result import INVALID_CONTEXT, Offer, Verdict
 
 ROWS_AT_A_TIME = 6
 BYTES = 8 << 20

@@ -29,8 +29,7 @@ from harness.verdict.finding import (
 from suites.cuda.security_matrix import FORMS, ROW, restricted_standard
 from suites.cuda.security_rows import EXPORTER, IMPORTER, MatrixRow
 from suites.cuda.transfers import answer, code_of
-from workload.codes import INVALID_CONTEXT
-from workload.result import Process, Transfer
+from workload.result import INVALID_CONTEXT, Process, Transfer
 
 
 @scenario(needs=CUDA)

@@ -6,8 +6,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.report import describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
-from workload.codes import PEER_ACCESS_UNSUPPORTED
-from workload.result import Attempt, Offer, Transfer
+from workload.result import PEER_ACCESS_UNSUPPORTED, Attempt, Offer, Transfer
 
 EXPORTER, IMPORTER = "exporter", "importer"
 WORD_BYTES = 8

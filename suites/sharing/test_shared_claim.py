@@ -38,8 +38,7 @@ from suites.sharing.shared_claim import (
     ROLES,
     SharedClaim,
 )
-from workload.codes import INVALID_CONTEXT
-from workload.result import Verdict
+from workload.result import INVALID_CONTEXT, Verdict
 
 SHARING_TWO = (PRIVILEGED_FORM, HOSTPID_FORM, RESTRICTED_FORM)
 SHARING = (*SHARING_TWO, ONE_GPU_FORM)

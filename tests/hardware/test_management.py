@@ -213,19 +213,11 @@ def test_links(nvml: ctypes.CDLL) -> None:
     one, other = handle(nvml, 0), handle(nvml, 1)
     assert nvml.nvmlDeviceGetP2PStatus(one, other, nvlink, ctypes.byref(status)) == 0
     assert status.value == 0
-    assert number_of_link(nvml, one) == 1
     level = ctypes.c_int(-1)
     assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, other, ctypes.byref(level)) == 0
     assert level.value == 40  # NVML_TOPOLOGY_NODE
     assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, one, ctypes.byref(level)) == 0
     assert level.value == 0  # NVML_TOPOLOGY_INTERNAL
-
-
-def number_of_link(nvml: ctypes.CDLL, device: ctypes.c_void_p) -> int:
-    """State of link 0."""
-    active = ctypes.c_uint()
-    assert nvml.nvmlDeviceGetNvLinkState(device, 0, ctypes.byref(active)) == 0
-    return active.value
 
 
 def test_events_time_out(nvml: ctypes.CDLL) -> None:

@@ -21,8 +21,8 @@ import yaml
 
 from harness.cluster.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
 from tests.harness.fake_api import FakeApi, serving
-from workload.codes import INVALID_CONTEXT
 from workload.result import (
+    INVALID_CONTEXT,
     OFFER_MARK,
     Gpu,
     Offer,

@@ -14,8 +14,9 @@ from harness.scenario.report import Report
 from harness.scenario.security import Security
 from harness.verdict.finding import Blame, Finding, JudgementError, judge
 from suites.cuda.transfers import CONTROL_PAGE_BYTES, WORD_BYTES
-from workload.codes import INVALID_CONTEXT, PEER_ACCESS_UNSUPPORTED
 from workload.result import (
+    INVALID_CONTEXT,
+    PEER_ACCESS_UNSUPPORTED,
     Attempt,
     Computed,
     CudaDriver,
