@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -100,10 +101,12 @@ def pools(slices: Iterable[Object], driver: str) -> list[Pool]:
             by_name.setdefault(str(item["spec"]["pool"]["name"]), []).append(item)
     found = []
     for name, seen in sorted(by_name.items()):
-        newest = max(generation_of(item) for item in seen)
-        slices_now = tuple(item for item in seen if generation_of(item) == newest)
-        older = tuple(item for item in seen if generation_of(item) < newest)
-        found.append(Pool(name, newest, slices_now, older))
+        newest = max(map(generation_of, seen))
+        slices_now: list[Object] = []
+        older: list[Object] = []
+        for item in seen:
+            (slices_now if generation_of(item) == newest else older).append(item)
+        found.append(Pool(name, newest, tuple(slices_now), tuple(older)))
     return found
 
 
@@ -144,7 +147,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                     entry=device,
                 )
             )
-    return sorted(found, key=lambda device: (device.node, device.pool, device.name))
+    return sorted(found, key=attrgetter("node", "pool", "name"))
 
 
 def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:

@@ -544,7 +544,7 @@ def from_kubeconfig(paths: list[Path], context: str, run_id: str) -> Kube:
     Raises:
         NoClusterError: the kubeconfig or its context cannot be used.
     """
-    spelled = os.pathsep.join(str(path) for path in paths)
+    spelled = os.pathsep.join(map(str, paths))
     configuration = Configuration()
     try:
         for path in paths:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.cluster.yaml_file import Field, YamlFileError, read
+from harness.cluster.yaml_file import Field, YamlFileError, items_of, read
 
 SCHEMA = "dra-conformance/profile/v1"
 VISIBLE_BY = ("cuda", "devnode", "env", "unknown")
@@ -128,19 +128,19 @@ def _profile(document: Field) -> Profile:
     return Profile(
         name=fields["name"].text(),
         title=fields["title"].text(),
-        drivers=tuple(item.text() for item in _items(fields, "drivers")),
+        drivers=tuple(map(Field.text, items_of(fields, "drivers"))),
         device_class=fields["class"].text() if "class" in fields else "",
         select_attribute=select.get("attribute", ""),
         select_value=select.get("value", ""),
         attributes=_texts(fields, "attributes", (), ATTRIBUTES),
         partition_value=select.get("partition", ""),
         visible_by=visible_by,
-        tolerations=tuple(item.object() for item in _items(fields, "tolerations")),
+        tolerations=tuple(map(Field.object, items_of(fields, "tolerations"))),
         plugin_selector=plugin.get("selector", NO_POD),
         plugin_container=plugin.get("container", ""),
         metrics=plugin.get("metrics", ""),
         prepared=plugin.get("prepared", ""),
-        configurations=tuple(_configuration(item) for item in _items(fields, "configurations")),
+        configurations=tuple(map(_configuration, items_of(fields, "configurations"))),
         folders={**FOLDERS, **_folders(fields)},
         promises=_promises(fields),
     )
@@ -150,17 +150,13 @@ def _folders(fields: Mapping[str, Field]) -> dict[str, tuple[str, ...]]:
     if "folders" not in fields:
         return {}
     given = fields["folders"].table((), FOLDERS)
-    return {name: tuple(item.text() for item in given[name].items()) for name in given}
+    return {name: tuple(map(Field.text, items_of(given, name))) for name in given}
 
 
 def _promises(fields: Mapping[str, Field]) -> dict[str, str]:
     if "promises" not in fields:
         return {}
     return {name: one.one_of(TYPES) for name, one in fields["promises"].mapping().items()}
-
-
-def _items(fields: Mapping[str, Field], name: str) -> list[Field]:
-    return fields[name].items() if name in fields else []
 
 
 def _texts(
@@ -192,7 +188,7 @@ def _configuration(item: Field) -> Configuration:
 
 def load_all(folder: Path) -> list[Profile]:
     """Every profile of a folder, by file name."""
-    return [load(path) for path in sorted(folder.glob("*.yaml"))]
+    return list(map(load, sorted(folder.glob("*.yaml"))))
 
 
 def named(wanted: str, folder: Path) -> Profile:

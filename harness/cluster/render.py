@@ -135,11 +135,15 @@ def admissible(
     for part, values in SIDECARS_OFF.items():
         changed["metadata"][part] = {**values, **(changed["metadata"].get(part) or {})}
     spec = changed["spec"]
-    known = list(spec.get("tolerations") or [])
-    if {"operator": "Exists"} not in known:
-        known += [dict(item) for item in tolerations if dict(item) not in known]
+    wanted = list(spec.get("tolerations") or [])
+    if {"operator": "Exists"} not in wanted:
+        wanted += map(dict, tolerations)
+    known: list[Mapping[str, str]] = []
+    for item in wanted:
+        if item not in known:
+            known.append(item)
     if known:
-        spec["tolerations"] = [item for n, item in enumerate(known) if item not in known[:n]]
+        spec["tolerations"] = known
     if node_selector and not spec.get("nodeName"):
         spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **node_selector}
     if image_pull_secret:

@@ -100,6 +100,11 @@ class Field:
         return value
 
 
+def items_of(fields: Mapping[str, Field], name: str) -> list[Field]:
+    """The fields of a list that a table may have; none where it has no such list."""
+    return fields[name].items() if name in fields else []
+
+
 def read(what: str, path: Path, parse: Callable[[Field], T]) -> T:
     """Read a file.
 

@@ -98,35 +98,35 @@ class Removal:
             last: what goes after all of it, with the Lease that names it: as long as anything is
                 left, a sweep finds its way to it.
         """
-        kept_back = set() if last is None else {uid_of(last)}
-        rest = [
-            obj for obj in objects if uid_of(obj) not in kept_back and obj["kind"] != LEASE.name
-        ]
-        self.delete(POD, rest)
-        self.delete(CLAIM, rest)
-        inside = [
-            o for o in rest if kind_of(o).namespaced and o["kind"] not in (POD.name, CLAIM.name)
-        ]
-        for obj in inside:
-            self._delete(obj)
-        for obj in rest:
-            if not kind_of(obj).namespaced and obj["kind"] != NAMESPACE.name:
+        inside: list[Object] = []
+        of_cluster: list[Object] = []
+        namespaces: list[Object] = []
+        for obj in objects:
+            if obj["kind"] == NAMESPACE.name:
+                namespaces.append(obj)
+            elif obj["kind"] != LEASE.name:
+                (inside if kind_of(obj).namespaced else of_cluster).append(obj)
+        if last in namespaces:
+            namespaces.remove(last)
+        self.delete(POD, inside)
+        self.delete(CLAIM, inside)
+        for obj in (*inside, *of_cluster):
+            if obj["kind"] not in (POD.name, CLAIM.name):
                 self._delete(obj)
-        namespaces = [obj for obj in rest if obj["kind"] == NAMESPACE.name]
-        if last is not None and not self.left(obj for obj in rest if obj not in namespaces):
+        if last is not None and not self.left((*inside, *of_cluster)):
             # Namespaces with nothing in them go; to wait for that first takes seconds.
             namespaces.append(last)
-        deleted = [obj for obj in namespaces if self._delete(obj)]
+        deleted = list(filter(self._delete, namespaces))
         self._await_gone([obj for obj in deleted if obj["kind"] == NAMESPACE.name])
 
     def delete(self, kind: Kind, objects: Iterable[Object]) -> None:
         """Delete the objects of a kind, which the observer watches, and wait for their end."""
-        deleted = [obj for obj in objects if obj["kind"] == kind.name and self._delete(obj)]
-        self._await_gone(deleted)
+        of_kind = (obj for obj in objects if obj["kind"] == kind.name)
+        self._await_gone(list(filter(self._delete, of_kind)))
 
     def left(self, objects: Iterable[Object]) -> list[str]:
         """Which of them still exist, asked of the API server itself."""
-        return [text for obj in objects if (text := self._still_there(obj))]
+        return list(filter(None, map(self._still_there, objects)))
 
     def _delete(self, obj: Object) -> bool:
         """Ask for an object's end; False when there is nothing to wait for."""

@@ -91,8 +91,11 @@ class PlannedChecks:
 
     def scenarios(self) -> list[Scenario]:
         """What runs for the possible checks, each once, in their order."""
-        found = (planned.scenario for planned in self.possible())
-        return list({one.name: one for one in found if one is not None}.values())
+        found: dict[str, Scenario] = {}
+        for planned in self.possible():
+            if planned.scenario is not None:
+                found.setdefault(planned.scenario.name, planned.scenario)
+        return list(found.values())
 
     def rules(self, options: Options) -> tuple[Rule, ...]:
         """What a run of the possible checks may have to do, as rights."""

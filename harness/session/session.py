@@ -170,7 +170,8 @@ class Session:
         if not cluster.own:
             run.cluster = replace(cluster, hardware=found.hardware or cluster.hardware)
             self.say(f"CLUSTER  {self._first_line()}")
-        self._compare(found.inventory())
+        if self.options.expect is not None or self.options.expect_write is not None:
+            self._compare(found.inventory())
         return True
 
     def _compare(self, found: Inventory) -> None:
@@ -295,8 +296,8 @@ class Session:
     def _leave(self, run: Run) -> str:
         """Clean up, unless asked not to; the command that does it then."""
         keep = self.options.keep
-        red = any(r.red for r in self.record.checks())
-        kept = ""
+        counts, kept = self.record.counts(), ""
+        red = counts[Outcome.FAIL] + counts[Outcome.ERROR] > 0
         has_something = bool(run.created or run.unanswered)
         if self._clusters.death():
             pass  # the cluster ends with the run, and a broken one does not clean up after itself
@@ -311,8 +312,7 @@ class Session:
 
     def _note_what_was_not_made(self) -> None:
         """Every planned check is in the report exactly once."""
-        steps = [r for r in self.record.results if r.area == PREFLIGHT_AREA]
-        red = [r.id for r in steps if r.red]
+        red = [r.id for r in self.record.results if r.area == PREFLIGHT_AREA and r.red]
         why = self.record.interrupted or (f"preflight: {', '.join(red)}" if red else "")
         for planned in self.planned.checks:
             if self.record.of(planned.check.id, planned.form) is not None:

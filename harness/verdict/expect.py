@@ -18,7 +18,7 @@ import yaml
 
 from harness.cluster.features import State, gates
 from harness.cluster.inventory import Device
-from harness.cluster.yaml_file import Field, YamlFileError, read
+from harness.cluster.yaml_file import Field, YamlFileError, items_of, read
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import EXPECTATIONS_AREA, Outcome, Record, Result
 
@@ -139,13 +139,9 @@ def _expectations(path: Path, document: Field) -> Expectations:
         driver_version=driver["version"].text() if "version" in driver else None,
         nodes=nodes,
         partitions=fields["partitions"].count() if "partitions" in fields else None,
-        features=tuple(item.one_of(gates()) for item in _items(fields, "features")),
-        known=tuple(_known(item) for item in _items(fields, "known")),
+        features=tuple(item.one_of(gates()) for item in items_of(fields, "features")),
+        known=tuple(map(_known, items_of(fields, "known"))),
     )
-
-
-def _items(fields: Mapping[str, Field], name: str) -> list[Field]:
-    return fields[name].items() if name in fields else []
 
 
 def _known(item: Field) -> KnownIssue:
