@@ -122,7 +122,7 @@ def _duration(value: Any) -> float:
 
 def _items(value: Any) -> list[str]:
     parts = value if isinstance(value, list) else any_text(value).split(",")
-    items = [any_text(part).strip() for part in parts]
+    items = list(map(str.strip, map(any_text, parts)))
     if not all(items):
         raise ValueError("expected names separated by commas")
     return items

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import junit_xml
 
@@ -40,7 +41,7 @@ def render(record: Record, facts: Facts) -> str:
         raise JUnitError("two cases have the same name")
     suite = junit_xml.TestSuite(
         SUITE,
-        [_case(result, facts) for result in record.results],
+        list(map(partial(_case, facts), record.results)),
         hostname=facts.host,
         timestamp=facts.started.strftime("%Y-%m-%dT%H:%M:%S"),
         properties={key: clean(value) for key, value in facts.shown(record).items() if value},
@@ -66,7 +67,7 @@ def _tidied(text: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _case(result: Result, facts: Facts) -> junit_xml.TestCase:
+def _case(facts: Facts, result: Result) -> junit_xml.TestCase:
     case = junit_xml.TestCase(
         name=result.case,
         classname=f"dra.{result.area}",

@@ -84,7 +84,10 @@ class Check:
 
     def scenario_of(self, form: str | None) -> Scenario | None:
         """What runs for it in one form; None: it only reads."""
-        return next((one.scenario for one in self.forms if one.name == form), self.scenario)
+        for one in self.forms:
+            if one.name == form:
+                return one.scenario
+        return self.scenario
 
     def impacts_of(self, form: str | None) -> frozenset[Impact]:
         """How one form can be noticed by others."""
@@ -133,15 +136,15 @@ def check(
         if not sentence:
             raise ValueError(f"{id}: {name} has no docstring, which is the check's sentence")
         sentence = " ".join(sentence.split())
-        force = next((one for one in Force if f" {one} " in sentence), None)
-        if force is None:
+        said = re.search(r" (MUST|SHOULD) ", sentence)
+        if said is None:
             raise ValueError(f"{id}: the sentence of {name} does not say MUST or SHOULD")
         declared = Check(
             id=id,
             function=name,
             area=area or PurePath(inspect.getfile(function)).parent.name,
             sentence=sentence,
-            force=force,
+            force=Force.MUST if " MUST " in sentence else Force.SHOULD,
             level=level,
             source=source,
             scenario=scenario,

@@ -210,12 +210,12 @@ class Observer:
 
     def take(self, changes: Sequence[tuple[str, Object]]) -> None:
         """Take what was seen at the same time."""
-        foreign = [self._is_foreign(obj) for _, obj in changes]
+        seen = [(obj, change == "DELETED") for change, obj in changes]
+        foreign = [self._is_foreign(obj) for obj, _ in seen]
         with self._changed:
-            for (change, obj), is_foreign in zip(changes, foreign, strict=True):
+            for (obj, gone), is_foreign in zip(seen, foreign, strict=True):
                 obj["metadata"].pop("managedFields", None)
                 key = (str(obj["kind"]), uid_of(obj))
-                gone = change == "DELETED"
                 if is_foreign and gone:
                     self._seen.pop(key, None)
                 else:
@@ -228,12 +228,12 @@ class Observer:
             describe = _extract(obj) if is_foreign else obj
             self._journal.write("object", change=change, object=describe)
         for listener in listeners:
-            listener([(obj, change == "DELETED") for change, obj in changes])
+            listener(seen)
 
     def take_list(self, kind: Kind, namespace: str | None, items: Iterable[Object]) -> None:
         """A fresh list is the truth: what it lacks is gone."""
         listed = list(items)
-        present = {uid_of(item) for item in listed}
+        present = set(map(uid_of, listed))
         changes = [
             ("DELETED", obj) for obj in self.objects(kind, namespace) if uid_of(obj) not in present
         ]

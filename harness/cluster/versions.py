@@ -25,7 +25,10 @@ FLAT = "v1beta1"
 
 def best(served: Collection[str]) -> str | None:
     """The best of the served versions; None when the suite can use none of them."""
-    return next((version for version in VERSIONS if version in served), None)
+    for version in VERSIONS:
+        if version in served:
+            return version
+    return None
 
 
 def served_as(kind: Kind, version: str) -> Kind:

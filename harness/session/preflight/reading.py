@@ -181,25 +181,26 @@ def complete_pools(context: Context) -> None:
     if not context.creates():
         return  # SLICE-010 says so
 
-    def found() -> list[Pool]:
-        return pools(context.run.observer.objects(SLICE), context.driver)
-
-    def complete() -> bool | None:
-        return all(pool.complete for pool in found()) or None
+    def wrong() -> list[Pool]:
+        found = pools(context.run.observer.objects(SLICE), context.driver)
+        return [pool for pool in found if not pool.complete]
 
     try:
         context.run.observer.wait(
-            "the driver's complete pools", complete, context.run.budgets.observe, lambda: ""
+            "the driver's complete pools",
+            lambda: not wrong() or None,
+            context.run.budgets.observe,
+            lambda: "",
         )
     except WaitTimeoutError as error:
-        wrong = [str(pool) for pool in found() if not pool.complete]
+        left = list(map(str, wrong()))
         raise step_failed(
-            wrong[0] if wrong else "the driver's pools change all the time",
+            left[0] if left else "the driver's pools change all the time",
             "all slices of each pool's newest generation, and no older ones, for"
             f" {error.budget.seconds:g} s",
             Blame.DRIVER,
             "kubectl get resourceslices -o yaml; see the log of the driver's pods",
-            "\n".join(wrong),
+            "\n".join(left),
         ) from error
 
 
