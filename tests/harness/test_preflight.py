@@ -16,7 +16,7 @@ from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario
 from harness.scenario.steps import Steps
 from harness.session.preflight.context import Context
-from harness.session.preflight.reading import free_devices
+from harness.session.preflight.read_only import free_devices
 from harness.session.selection import Planned, PlannedChecks
 from harness.verdict.finding import InconclusiveError
 from tests.harness.fake_api import FakeApi

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.options import Impact
-from harness.session.preflight import READING, TRYING
+from harness.session.preflight import CREATING, READ_ONLY
 from harness.session.selection import files_of
 from harness.verdict.invariants import INVARIANTS
 from suites import __main__ as catalogue
@@ -87,7 +87,7 @@ def test_what_is_no_check_is_told_with_its_file(
 def test_checks_and_requirements_fit_together() -> None:
     """Every check judges a requirement; every requirement has a check or says why not."""
     assert requirements.problems(ASKED, KNOWN) == []
-    others = {step.id for step in (*READING, *TRYING)} | {rule.id for rule in INVARIANTS}
+    others = {step.id for step in (*READ_ONLY, *CREATING)} | {rule.id for rule in INVARIANTS}
     assert {id_ for requirement in ASKED.requirements for id_ in requirement.also} <= others
 
 

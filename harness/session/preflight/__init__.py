@@ -1,7 +1,8 @@
 """What must be so before the first check: each step a case of the report.
 
-All steps that can be made are made, so that one run names all that is missing. First comes what is
-only read; what has to be tried, with namespaces and pods of the run, is when all of that is well.
+All steps that can be made are made, so that one run names all that is missing. First come the
+steps that are read-only; those that create namespaces and pods of the run, to try what cannot be
+read, are made when all of that is well.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from harness.cluster.kube import ApiError, UnreachableError
-from harness.session.preflight import reading, trying
+from harness.session.preflight import creating, read_only
 from harness.session.preflight.context import Context
 from harness.verdict import causes
 from harness.verdict.finding import Blame, Finding, FindingError, SkipKind, UnmetError
@@ -31,24 +32,24 @@ class _Step:
     """Steps without which this one says nothing."""
 
 
-READING = (
-    _Step("PF-01", "api_server_answers", reading.api),
-    _Step("PF-14", "clocks_agree", reading.clocks, ("PF-01",)),
-    _Step("PF-02", "resource_api_is_served", reading.resource_api, ("PF-01",)),
-    _Step(RIGHTS, "rights_suffice", reading.permissions, ("PF-01",)),
-    _Step("PF-03", "driver_and_profile_are_known", reading.driver, ("PF-02",)),
-    _Step("PF-04", "device_class_exists", reading.device_class, ("PF-03",)),
-    _Step("PF-05", "pools_are_complete", reading.complete_pools, ("PF-03",)),
-    _Step("PF-06", "driver_publishes_devices", reading.published_devices, ("PF-03",)),
-    _Step("PF-07", "enough_devices_are_free", reading.free_devices, ("PF-06",)),
-    _Step("PF-11", "nothing_is_left_of_earlier_runs", reading.leftovers, ("PF-01",)),
-    _Step("PF-16", "no_other_run_is_at_work", reading.others_at_work, ("PF-01",)),
-    _Step("PF-13", "workload_image_is_named", reading.image),
+READ_ONLY = (
+    _Step("PF-01", "api_server_answers", read_only.api),
+    _Step("PF-14", "clocks_agree", read_only.clocks, ("PF-01",)),
+    _Step("PF-02", "resource_api_is_served", read_only.resource_api, ("PF-01",)),
+    _Step(RIGHTS, "rights_suffice", read_only.permissions, ("PF-01",)),
+    _Step("PF-03", "driver_and_profile_are_known", read_only.driver, ("PF-02",)),
+    _Step("PF-04", "device_class_exists", read_only.device_class, ("PF-03",)),
+    _Step("PF-05", "pools_are_complete", read_only.complete_pools, ("PF-03",)),
+    _Step("PF-06", "driver_publishes_devices", read_only.published_devices, ("PF-03",)),
+    _Step("PF-07", "enough_devices_are_free", read_only.free_devices, ("PF-06",)),
+    _Step("PF-11", "nothing_is_left_of_earlier_runs", read_only.leftovers, ("PF-01",)),
+    _Step("PF-16", "no_other_run_is_at_work", read_only.others_at_work, ("PF-01",)),
+    _Step("PF-13", "workload_image_is_named", read_only.image),
 )
-TRYING = (
-    _Step("PF-10", "namespaces_admit_pods", trying.admission),
-    _Step("PF-08", "device_class_matches_devices", trying.matching_class, ("PF-10",)),
-    _Step("PF-15", "workload_image_can_be_pulled", trying.pulled_image, ("PF-10",)),
+CREATING = (
+    _Step("PF-10", "namespaces_admit_pods", creating.admission),
+    _Step("PF-08", "device_class_matches_devices", creating.matching_class, ("PF-10",)),
+    _Step("PF-15", "workload_image_can_be_pulled", creating.pulled_image, ("PF-10",)),
 )
 
 
@@ -58,14 +59,14 @@ def preflight(context: Context) -> list[Result]:
     A step that needs an earlier one that failed is a skip that names it.
     """
     results: list[Result] = []
-    for step in READING:
+    for step in READ_ONLY:
         results.append(_made(step, context, _first(results, step.after), results))
     red = _first(results)
     if red is None:
         # Before there are namespaces: those are watched only where the whole is not.
         context.run.observe_cluster()
     if context.creates():
-        for step in TRYING:
+        for step in CREATING:
             results.append(_made(step, context, red or _first(results, step.after), results))
     if _first(results) is None:
         context.run.subject = context.subject()

@@ -1,4 +1,4 @@
-"""The steps that try something, once all that can be read is well: namespaces and small pods.
+"""The steps that create something, once all that is only read is well: namespaces and small pods.
 
 What they make belongs to the run and goes with it.
 """
@@ -18,7 +18,7 @@ from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.pods import NOT_PULLED, container_state
 from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, step_failed
-from harness.session.preflight.reading import PUSH
+from harness.session.preflight.read_only import PUSH
 from harness.verdict import causes
 from harness.verdict.finding import Blame, FindingError, judge
 
