@@ -17,7 +17,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
-from reports.before import completed
 from reports.facts import Facts
 
 SCHEMA = "dra-conformance/results/v1"
@@ -150,9 +149,6 @@ class _Document:
     environment: dict[str, Any] = field(default_factory=dict)
 
 
-_DOCUMENT, _FACTS = TypeAdapter(_Document), TypeAdapter(Facts)
-
-
 def parse(content: object, folder: Path) -> tuple[Record, Facts]:
     """Answer the record and the facts of a document.
 
@@ -167,11 +163,13 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
         raise ResultsError(f"these are no results of a run: there is no schema {SCHEMA!r}")
     if content["schema"] != SCHEMA:
         raise ResultsError(f"schema is {content['schema']!r}; this suite reads {SCHEMA!r}")
+    from reports.before import completed  # noqa: PLC0415 - who only writes does not need it
+
     content = completed(content)
     try:
-        found = _DOCUMENT.validate_json(json.dumps(content), strict=True)
+        found = TypeAdapter(_Document).validate_json(json.dumps(content), strict=True)
         files = {"folder": str(folder), "junit": str(folder / "junit.xml")}
-        facts = _FACTS.validate_json(json.dumps({**content, **files}), strict=True)
+        facts = TypeAdapter(Facts).validate_json(json.dumps({**content, **files}), strict=True)
     except ValidationError as error:
         raise ResultsError(_said(error, content)) from error
     record = Record(

@@ -180,8 +180,8 @@ def _configuration(item: Field) -> Configuration:
         name=fields["name"].text(),
         parameters=parameters,
         expect=fields["expect"].one_of(EXPECT),
-        shows=tuple(one.text() for one in _items(fields, "shows")),
-        asks=tuple(one.text() for one in _items(fields, "asks")),
+        shows=tuple(map(Field.text, items_of(fields, "shows"))),
+        asks=tuple(map(Field.text, items_of(fields, "asks"))),
         names=fields["names"].text() if "names" in fields else "",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import cached_property
 from http.client import FORBIDDEN
 
@@ -21,7 +21,7 @@ from harness.cluster.kinds import (
     namespace_of,
     uid_of,
 )
-from harness.cluster.kube import ApiError, UnreachableError
+from harness.cluster.kube import ApiError
 from harness.cluster.profile import NO_POD
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange, value_at
@@ -30,7 +30,6 @@ from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_pods import kill_values, run_on
 from harness.scenario.observed import Observed
 from harness.scenario.pods import (
-    EVIDENCE_LINES,
     describe,
     has_started,
     is_ready,
@@ -368,32 +367,3 @@ def without_node(affinity: Object | None, node: str) -> Object:
         other = {"key": "metadata.name", "operator": "NotIn", "values": [node]}
         term["matchFields"] = [*(term.get("matchFields") or []), other]
     return made
-
-
-def driver_log(
-    run: Run, *, nodes: Collection[str], about: Sequence[str], seconds: int | None = None
-) -> list[str]:
-    """What the driver's pods say that may explain something: the last of its lines.
-
-    Args:
-        run: the run.
-        nodes: the nodes on which it happened; empty: any.
-        about: words that a line of interest has; those that tell of errors have it anyway.
-        seconds: how long ago it began; None: whenever.
-    """
-    profile = run.subject.profile
-    lines: list[str] = []
-    try:
-        pods, _ = run.kube.list(POD, labels=profile.plugin_selector)
-        for pod in pods:
-            if not nodes or pod["spec"].get("nodeName") in nodes:
-                log = run.kube.log(pod, profile.plugin_container, since_seconds=seconds)
-                lines += [line for line in log.splitlines() if _tells(line, about)]
-    except (ApiError, UnreachableError) as error:
-        return [f"(cannot be read: {error})"]
-    return [line[:400] for line in lines[-EVIDENCE_LINES:]]
-
-
-def _tells(line: str, about: Sequence[str]) -> bool:
-    concerned = any(word in line for word in about)
-    return line.startswith(("E", "F")) or concerned or "error" in line.lower()

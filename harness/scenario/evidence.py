@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
-from harness.scenario.metrics import Metrics
-from harness.scenario.node_files import File
 from harness.scenario.observed import Observed
 from harness.scenario.report import Report
-from harness.scenario.slice_writes import SliceWrites
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import Blame, Finding, InconclusiveError, JudgementError, judge
 from workload.result import Termination, Verdict
+
+if TYPE_CHECKING:
+    from harness.scenario.metrics import Metrics
+    from harness.scenario.node_files import File
+    from harness.scenario.slice_writes import SliceWrites
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD
-from harness.scenario.driver import driver_log
+from harness.scenario.driver_log import driver_log
 from harness.scenario.evidence import EvidenceBase
 from harness.scenario.observed import Observed
 from harness.scenario.pods import describe, has_started, is_ready

@@ -9,10 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.inventory import Device, holders, is_allocated, results, selector
 from harness.cluster.kinds import (
@@ -31,10 +31,9 @@ from harness.scenario.changes import FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.controllers import Controllers
 from harness.scenario.deleting import Deleting
-from harness.scenario.driver import Driver, driver_log
+from harness.scenario.driver_log import driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.needs import Needs, needs, see_declared
-from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_folder import node_folder
 from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
@@ -65,8 +64,6 @@ from harness.scenario.report import (
 from harness.scenario.reservation import Reservation
 from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import Security
-from harness.scenario.slice_changes import SliceChanges
-from harness.scenario.slice_writes import SliceWrites, slices_over_time
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
@@ -79,6 +76,12 @@ from harness.verdict.finding import (
     judge,
 )
 from workload.reading import ReportError
+
+if TYPE_CHECKING:
+    from harness.scenario.driver import Driver
+    from harness.scenario.node import Kubelet, Node
+    from harness.scenario.slice_changes import SliceChanges
+    from harness.scenario.slice_writes import SliceWrites
 
 
 class Steps(Deleting):
@@ -117,10 +120,7 @@ class Steps(Deleting):
         self._observer = run.observer
         self._budgets = run.budgets
         self._folder: FolderChange | None = None
-        self.driver = Driver(self, uses)
-        self.kubelet = Kubelet(self, uses)
         self.controllers = Controllers(self, uses)
-        self.slice = SliceChanges(self, uses)
         self.refusals = Refusals(self, uses, reservation)
 
     # The whole scenario
@@ -138,8 +138,11 @@ class Steps(Deleting):
             self._attempt_with(container, self.stop)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
-        self.attempt(self.slice.put_back, lambda _: None)
-        self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
+        # What is used of these is made when it is: most scenarios leave slices and driver alone.
+        if "slice" in vars(self):
+            self.attempt(self.slice.put_back, lambda _: None)
+        if "driver" in vars(self):
+            self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
         self.attempt(self.release, self._not_released)
         for container in evidence.containers.values():
             if container.follower is not None:
@@ -177,13 +180,38 @@ class Steps(Deleting):
         free = self.run.free({})
         return max(sorted(free), key=lambda node: free[node])
 
+    @cached_property
+    def driver(self) -> Driver:
+        """The driver's pods."""
+        from harness.scenario.driver import Driver  # noqa: PLC0415 - for those who use it
+
+        return Driver(self, self._uses)
+
+    @cached_property
+    def kubelet(self) -> Kubelet:
+        """The kubelets of the nodes."""
+        from harness.scenario.node import Kubelet  # noqa: PLC0415 - for those who use it
+
+        return Kubelet(self, self._uses)
+
+    @cached_property
+    def slice(self) -> SliceChanges:
+        """The driver's ResourceSlices."""
+        from harness.scenario.slice_changes import SliceChanges  # noqa: PLC0415 - likewise
+
+        return SliceChanges(self, self._uses)
+
     def node(self, name: str) -> Node:
         """One node."""
+        from harness.scenario.node import Node  # noqa: PLC0415 - for those who use it
+
         return Node(self, self._uses, self.evidence, name)
 
     @contextmanager
     def slices(self) -> Iterator[SliceWrites]:
         """Note every write of the driver's slices while the block runs."""
+        from harness.scenario.slice_writes import slices_over_time  # noqa: PLC0415 - likewise
+
         with slices_over_time(self.run) as seen:
             yield seen
         self.evidence.slices.found(seen)
