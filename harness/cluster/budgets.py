@@ -24,16 +24,13 @@ class Budgets:
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
-        self.observe = self._budget("observe", 15)
-        self.pull = self._budget("pull", 300)
-        self.allocate = self._budget("allocate", 30)
-        self.start = self._budget("start", 120)
-        self.workload = self._budget("workload", 60)
-        self.partner = self._budget("partner", 30)
-        self.release = self._budget("release", 60)
-        self.reclaim = self._budget("reclaim", 120)
-        self.withdraw = self._budget("withdraw", 45)
-        self.clean_up = self._budget("clean-up", 120)
-
-    def _budget(self, name: str, seconds: float) -> Budget:
-        return Budget(name, seconds * self.scale)
+        self.observe = Budget("observe", 15 * scale)
+        self.pull = Budget("pull", 300 * scale)
+        self.allocate = Budget("allocate", 30 * scale)
+        self.start = Budget("start", 120 * scale)
+        self.workload = Budget("workload", 60 * scale)
+        self.partner = Budget("partner", 30 * scale)
+        self.release = Budget("release", 60 * scale)
+        self.reclaim = Budget("reclaim", 120 * scale)
+        self.withdraw = Budget("withdraw", 45 * scale)
+        self.clean_up = Budget("clean-up", 120 * scale)
