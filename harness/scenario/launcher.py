@@ -17,9 +17,9 @@ from harness.cluster.budgets import Budget
 from harness.cluster.observe import StoppedError
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
-from harness.scenario.reservation import Reservation
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario, TableWriter
+from harness.scenario.steps import Reservation
 from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.table import Table
 

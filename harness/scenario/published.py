@@ -30,7 +30,6 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD
-from harness.scenario.driver_log import driver_log
 from harness.scenario.evidence import EvidenceBase
 from harness.scenario.observed import Observed
 from harness.scenario.pods import describe, has_started, is_ready
@@ -254,7 +253,7 @@ class Published(EvidenceBase):
         blame: Blame = Blame.DRIVER,
     ) -> NoReturn:
         """End a check: not so, of these nodes; with what the driver says there."""
-        self.driver_log = driver_log(self._run, nodes={*nodes} - {""}, about=["ResourceSlice"])
+        self.driver_log = self._run.driver_log(nodes={*nodes} - {""}, about=["ResourceSlice"])
         self.fail(head, expected=expected, observed=observed, blame=blame)
 
     def none_of(self, wrong: Iterable[Wrong], expected: str, blame: Blame = Blame.DRIVER) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
@@ -42,6 +42,7 @@ from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Options
 from harness.scenario.changes import Changes, Means
+from harness.scenario.pods import EVIDENCE_LINES
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import SkipKind, UnmetError
@@ -388,6 +389,28 @@ class Run:
         ]
         return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
 
+    def driver_log(
+        self, *, nodes: Collection[str], about: Sequence[str], seconds: int | None = None
+    ) -> list[str]:
+        """What the driver's pods say that may explain something: the last of its lines.
+
+        Args:
+            nodes: the nodes on which it happened; empty: any.
+            about: words that a line of interest has; those that tell of errors have it anyway.
+            seconds: how long ago it began; None: whenever.
+        """
+        profile = self.subject.profile
+        lines: list[str] = []
+        try:
+            pods, _ = self.kube.list(POD, labels=profile.plugin_selector)
+            for pod in pods:
+                if not nodes or pod["spec"].get("nodeName") in nodes:
+                    log = self.kube.log(pod, profile.plugin_container, since_seconds=seconds)
+                    lines += [line for line in log.splitlines() if _tells(line, about)]
+        except (ApiError, UnreachableError) as error:
+            return [f"(cannot be read: {error})"]
+        return [line[:400] for line in lines[-EVIDENCE_LINES:]]
+
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
         pods = [self.observer.last(obj) for obj in objects if obj["kind"] == POD.name]
@@ -407,3 +430,8 @@ class Run:
                 node = nodes.get(str((pod.get("spec") or {}).get("nodeName")))
                 found = causes.of_silence(pod, self.events_of(pod), node)
         return found
+
+
+def _tells(line: str, about: Sequence[str]) -> bool:
+    concerned = any(word in line for word in about)
+    return line.startswith(("E", "F")) or concerned or "error" in line.lower()

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.needs import Needs, Verb, needs_of
-from harness.scenario.reservation import Reservation
 from harness.scenario.run import RESTRICTED, Run
-from harness.scenario.steps import Steps
+from harness.scenario.steps import Reservation, Steps
 from harness.verdict.finding import JudgementError
 from harness.verdict.table import Table
 

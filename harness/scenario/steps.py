@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property, partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
@@ -31,7 +32,6 @@ from harness.scenario.changes import FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.controllers import Controllers
 from harness.scenario.deleting import Deleting
-from harness.scenario.driver_log import driver_log
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.needs import Needs, needs, see_declared
 from harness.scenario.node_folder import node_folder
@@ -61,7 +61,6 @@ from harness.scenario.report import (
     parse_termination,
     result_line,
 )
-from harness.scenario.reservation import Reservation
 from harness.scenario.run import SCENARIO_LABEL, Run
 from harness.scenario.security import Security
 from harness.verdict import causes
@@ -82,6 +81,25 @@ if TYPE_CHECKING:
     from harness.scenario.node import Kubelet, Node
     from harness.scenario.slice_changes import SliceChanges
     from harness.scenario.slice_writes import SliceWrites
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A scenario's permission to use devices of one node."""
+
+    devices: int
+    """How many it may claim."""
+    allocated_on: Callable[[str], None]
+    """Says that the claims are allocated, on this node: now it is known what others can have.
+
+    What was granted stays reserved until the end of the scenario.
+    """
+    hold_off_others: Callable[[], None]
+    """Has no claim of another scenario be allocated until `allocated_on` is called again.
+
+    For a scenario that gives devices back and claims the same ones once more: the number that stays
+    reserved says nothing about which ones the scheduler gives to others in between.
+    """
 
 
 class Steps(Deleting):
@@ -906,8 +924,7 @@ class Steps(Deleting):
         claims = [claim for claim in self.evidence.claims.values() if claim.exists]
         self.keep_events()
         self.evidence.events = self.evidence.events[-EVIDENCE_LINES:]
-        self.evidence.driver_log = driver_log(
-            self.run,
+        self.evidence.driver_log = self.run.driver_log(
             nodes={device.node for claim in claims for device in claim.devices},
             about=[claim.obj["metadata"]["uid"] for claim in claims],
             seconds=int(self.seconds) + 2,

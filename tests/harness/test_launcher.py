@@ -16,10 +16,9 @@ from harness.cluster.observe import Observer, StoppedError
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.launcher import MOST_AT_A_TIME, Launcher
-from harness.scenario.reservation import Reservation
 from harness.scenario.run import Run
 from harness.scenario.scenario import EVERY_DEVICE, Scenario, Script
-from harness.scenario.steps import Steps
+from harness.scenario.steps import Reservation, Steps
 from harness.verdict.table import Table
 
 SECONDS = 10
