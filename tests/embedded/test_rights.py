@@ -19,14 +19,13 @@ from embedded.cluster import Cluster
 from harness.cluster.kube import Kube, UnreachableError, from_kubeconfig
 from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
 from suites.__main__ import checks
-from tests.forms import form_names
 
 pytestmark = pytest.mark.embedded
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "checker"
 SCENARIOS = [
-    one for check in checks() for form in form_names(check) if (one := check.scenario_of(form))
+    one for check in checks() for form in check.form_names() if (one := check.scenario_of(form))
 ]
 RULES = rules(
     creates=True,

@@ -28,7 +28,6 @@ from harness.verdict.finding import (
     headline,
 )
 from suites.sharing.shared_claim import CONSUMER, PRODUCER
-from tests.forms import form_names
 from tests.suite.cases import Case
 from tests.suite.cases.security_matrix import EQUAL
 from tests.suite.made import DEVICES, WORDS, alter, lose, not_opened, saw, transfer
@@ -53,7 +52,7 @@ def _checks() -> Iterator[tuple[Check, Callable[..., None]]]:
 
 
 CHECKS = {check.id: (check, function) for check, function in _checks()}
-FORMS = tuple((check.id, form) for check, _ in CHECKS.values() for form in form_names(check))
+FORMS = tuple((check.id, form) for check, _ in CHECKS.values() for form in check.form_names())
 CASE_MODULES = tuple(_modules("tests/suite/cases", "[!_]*.py"))
 GOOD: Mapping[str, Callable[[], Evidence]] = {
     name: make for module in CASE_MODULES for name, make in module.GOOD.items()
@@ -112,7 +111,7 @@ def judge(check_id: str, form: str | None, evidence: Evidence) -> None:
 
 def first_form(check_id: str) -> str | None:
     """The form for what is the same in every form."""
-    return form_names(CHECKS[check_id][0])[0]
+    return next(iter(CHECKS[check_id][0].form_names()))
 
 
 def comes_after(check_id: str, earlier: str) -> bool:
