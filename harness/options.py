@@ -178,7 +178,7 @@ def _subdomain(what: str) -> Callable[[Any], str]:
 
     def read(value: Any) -> str:
         parts = any_text(value).split(".")
-        if len(value) > 253 or not all(_NAME.fullmatch(part) for part in parts):
+        if len(value) > 253 or not all(map(_NAME.fullmatch, parts)):
             raise ValueError(f"expected the name of {what}: a-z, 0-9, - and . within, at most 253")
         return str(value)
 
@@ -381,9 +381,9 @@ class Options:
         for spec in SPECS:
             value = attrgetter(".".join(_path(spec.name)))(self)
             if spec.name == "node_selector":
-                value = ",".join(f"{key}={text}" for key, text in sorted(value.items()))
+                value = ",".join(map("=".join, sorted(value.items())))
             elif isinstance(value, frozenset | tuple):
-                value = ",".join(sorted(str(item) for item in value))
+                value = ",".join(sorted(map(str, value)))
             origin = self.origins.get(spec.name, "default")
             given.append(Given(flag(spec.name), str(value), origin))
         return tuple(given)
@@ -427,15 +427,15 @@ def resolve(
             (environment.get(variable(spec.name)) or None, "environment", variable(spec.name)),
             (table.get(in_file), CONFIG_FILE, f"{CONFIG_FILE}: {'.'.join(in_file)}"),
         )
-        said = next((source for source in sources if source[0] is not None), None)
-        if said is None:
-            values[spec.name] = spec.default
-            continue
-        raw, origins[spec.name], shown = said
-        try:
-            values[spec.name] = spec.parse(raw)
-        except ValueError as error:
-            raise OptionError(f"{shown}: {raw!r} is wrong: {error}") from error
+        values[spec.name] = spec.default
+        for raw, origin, shown in sources:
+            if raw is None:
+                continue
+            try:
+                values[spec.name], origins[spec.name] = spec.parse(raw), origin
+            except ValueError as error:
+                raise OptionError(f"{shown}: {raw!r} is wrong: {error}") from error
+            break
     values["output"] = folder / values["output"]
     _check_together(values, origins)
     embedded = {
@@ -493,6 +493,6 @@ def _table(path: Path) -> dict[tuple[str, ...], Any]:
         if name_path not in known:
             raise OptionError(
                 f"{path}: unknown key {'.'.join(name_path)}; there are"
-                f" {', '.join('.'.join(name) for name in known)}"
+                f" {', '.join(map('.'.join, known))}"
             )
     return found

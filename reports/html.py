@@ -181,7 +181,8 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     for one in record.results:
         if one.area == HYGIENE_AREA and not one.red:
             notes.append((one.id, one.headline))
-    notes += [("left in the cluster", left) for left in record.leftovers]
+    for left in record.leftovers:
+        notes.append(("left in the cluster", left))
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))
     return [(title, text) for title, text in notes if text]
 
@@ -194,10 +195,7 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
         rows = areas.setdefault(one.result.area, {})
         rows.setdefault(key, Row(key, one.result.sentence, [])).cases.append(one)
     last = (PREFLIGHT_AREA, HYGIENE_AREA, BASELINE_AREA)
-    names = [
-        *(name for name in areas if name not in last),
-        *(name for name in last if name in areas),
-    ]
+    names = sorted(areas, key=lambda name: last.index(name) if name in last else -1)
     return [(name, list(areas[name].values())) for name in names]
 
 

@@ -233,7 +233,7 @@ def candidates(kube: Kube, namespace: str = "") -> list[Candidate]:
         leases, _ = kube.list(LEASE, namespace, labels=RUN_LABEL)
         return [_judged(lease, lease, kube.server_time()) for lease in leases]
     found, _ = kube.list(NAMESPACE, labels=RUN_LABEL)
-    uids = {uid_of(item) for item in found}
+    uids = set(map(uid_of, found))
     judged = []
     for item in found:
         references = item["metadata"].get("ownerReferences") or []

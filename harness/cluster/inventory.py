@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 
 from kubernetes.utils.quantity import parse_quantity
@@ -117,7 +118,7 @@ def generation_of(item: Object) -> int:
 
 def current(slices: Iterable[Object], driver: str) -> list[Object]:
     """The driver's slices that count: those of each pool's newest generation."""
-    return [item for pool in pools(slices, driver) for item in pool.slices]
+    return list(chain.from_iterable(map(attrgetter("slices"), pools(slices, driver))))
 
 
 def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Device]:

@@ -80,7 +80,7 @@ def _converted(
 def _with_each(obj: Any, path: tuple[str, ...], change: Callable[[Object], Object]) -> Any:
     """A copy in which each item of the list at a path, if there is one, is changed."""
     if not path:
-        return [change(item) for item in obj]
+        return list(map(change, obj))
     if not isinstance(obj, Mapping) or not obj.get(path[0]):
         return obj
     return {**obj, path[0]: _with_each(obj[path[0]], path[1:], change)}

@@ -169,7 +169,7 @@ class FolderChange:
     def _nodes_there_are(self, kube: Kube) -> list[str]:
         """The nodes that it is on: with one that is gone, it is gone."""
         try:
-            there = {name_of(node) for node in kube.list(NODE)[0]}
+            there = set(map(name_of, kube.list(NODE)[0]))
         except ApiError:
             return sorted(self.nodes)  # that may not be seen
         return sorted(there & set(self.nodes))
@@ -339,7 +339,7 @@ class Changes:
 
     def _write(self) -> None:
         with self._lock:
-            self._note(json.dumps([_noted(change) for change in self._open]))
+            self._note(json.dumps(list(map(_noted, self._open))))
 
 
 def read(text: str) -> list[Change]:

@@ -264,18 +264,22 @@ class Evidence(EvidenceBase):
         """List every piece, those of the parts, too."""
         found: list[Observed[Any]] = [self.ended, self.slices, self.namespace]
         found += self.answers.values()
-        found += [piece for claim in self.claims.values() for piece in claim.all()]
-        found += [piece for one in self.containers.values() for piece in one.all()]
-        return found + [piece for part in self.parts.values() for piece in part.pieces()]
+        for claim in self.claims.values():
+            found += claim.all()
+        for container in self.containers.values():
+            found += container.all()
+        for part in self.parts.values():
+            found += part.pieces()
+        return found
 
     def went_well(self) -> bool:
         """Whether nothing of it will be of interest to somebody who looks for a fault."""
-        seen = {c: c.report.known() for c in self.containers.values() if not c.rests}
-        fine = all(
-            report and (c.ended_by_suite or report.verdict == c.verdict)
-            for c, report in seen.items()
-        )
-        return fine and self.ended.known() is not None
+        for container in self.containers.values():
+            report = container.report.known()
+            ended_so = container.ended_by_suite or (report and report.verdict == container.verdict)
+            if not container.rests and not (report and ended_so):
+                return False
+        return self.ended.known() is not None
 
     def node(self, done: str) -> str:
         """Find the node to which something was done.

@@ -110,7 +110,7 @@ class PodSpec:
         return {
             "name": self.name,
             "image": subject.image,
-            "tolerations": [dict(item) for item in subject.profile.tolerations],
+            "tolerations": list(map(dict, subject.profile.tolerations)),
             "fields": self.security.of_pod(),
             "claims": list(self.claims),
             "templates": dict(self.templates),

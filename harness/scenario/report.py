@@ -77,7 +77,7 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return " ".join(_value(one) for one in value)
+        return " ".join(map(_value, value))
     return f"({describe(value)})" if is_dataclass(value) else str(value)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ class Run:
         free = dict(self.subject.slots)
         for node, devices_of_node in reserved.values():
             free[node] = free.get(node, 0) - devices_of_node
-        own = {name_of(namespace) for namespace in self.namespaces()}
+        own = set(map(name_of, self.namespaces()))
         left = holders(
             claim
             for claim in self.observer.objects(CLAIM)
@@ -297,12 +298,12 @@ class Run:
         """Whether an object is the run's own: by its namespace, UID, owner, or label."""
         namespace = namespace_of(obj)
         if namespace is not None and not self.confined_to:
-            return namespace in {name_of(own) for own in self.namespaces()}
+            return namespace in set(map(name_of, self.namespaces()))
         if (obj["metadata"].get("labels") or {}).get(RUN_LABEL) == self.id:
             return True
         # What controllers make of the run's objects has no label of the run.
         owners = [owner["uid"] for owner in obj["metadata"].get("ownerReferences") or []]
-        mine = {uid_of(own) for own in self.created}
+        mine = set(map(uid_of, self.created))
         return not mine.isdisjoint([uid_of(obj), *owners])
 
     def render(self, template: str, values: Mapping[str, Any]) -> Object:
@@ -323,7 +324,7 @@ class Run:
         """As far as nodes may be seen; else what the profile says has to do."""
         if not self.has_subject():
             return []
-        used = {device.node for device in self.devices()}
+        used = set(map(attrgetter("node"), self.devices()))
         return [node for node in self.observer.objects(NODE) if name_of(node) in used]
 
     def _is_foreign(self, obj: Object) -> bool:
@@ -421,7 +422,7 @@ class Run:
         found = causes.of_events(self.events_of(*objects))
         if found is causes.TAINTED:
             # The scheduler does not say which; nodes that are not Ready have taints, too.
-            lost = [causes.of_node(node) for node in self._nodes_with_devices()]
+            lost = list(map(causes.of_node, self._nodes_with_devices()))
             return next((cause for cause in lost if cause is not None), found)
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:

@@ -95,8 +95,8 @@ def scenario(
         tables: makes tables for the report of what it left.
     """
 
-    used = tuple(needs_of(verb) for verb in uses)
-    every = {Impact(impact) for impact in impacts}.union(*(one.impacts for one in used))
+    used = tuple(map(needs_of, uses))
+    every = set(map(Impact, impacts)).union(*(one.impacts for one in used))
 
     def made(script: Script) -> Scenario:
         return Scenario(

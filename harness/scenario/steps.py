@@ -54,7 +54,6 @@ from harness.scenario.pods import (
     restarts,
     termination,
 )
-from harness.scenario.refusals import Refusals
 from harness.scenario.report import (
     offer_of,
     parse,
@@ -79,6 +78,7 @@ from workload.reading import ReportError
 if TYPE_CHECKING:
     from harness.scenario.driver import Driver
     from harness.scenario.node import Kubelet, Node
+    from harness.scenario.refusals import Refusals
     from harness.scenario.slice_changes import SliceChanges
     from harness.scenario.slice_writes import SliceWrites
 
@@ -139,7 +139,6 @@ class Steps(Deleting):
         self._budgets = run.budgets
         self._folder: FolderChange | None = None
         self.controllers = Controllers(self, uses)
-        self.refusals = Refusals(self, uses, reservation)
 
     # The whole scenario
 
@@ -211,6 +210,13 @@ class Steps(Deleting):
         from harness.scenario.node import Kubelet  # noqa: PLC0415 - for those who use it
 
         return Kubelet(self, self._uses)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """Claims that the driver has to refuse."""
+        from harness.scenario.refusals import Refusals  # noqa: PLC0415 - for those who use it
+
+        return Refusals(self, self._uses, self._reservation)
 
     @cached_property
     def slice(self) -> SliceChanges:
@@ -951,7 +957,7 @@ class Steps(Deleting):
             changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
         self.controllers.delete_all()
         # A container that has ended does not make the folder again.
-        at_once = folder is not None and all(self.has_ended(c) for c in containers)
+        at_once = folder is not None and all(map(self.has_ended, containers))
         for pod in pods:
             if not self._observer.last(pod).gone and not self.controllers.makes(pod):
                 self._kube.delete(pod)
@@ -973,7 +979,7 @@ class Steps(Deleting):
             "the end of the pods",
             lambda: all(self._observer.last(pod).gone for pod in pods) or None,
             self._budgets.release,
-            lambda: "; ".join(self.at(pod) for pod in pods),
+            lambda: "; ".join(map(self.at, pods)),
             Blame.KUBELET,
             *pods,
         )

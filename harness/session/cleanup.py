@@ -195,8 +195,8 @@ def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float)
 
 def _nothing_foreign(run: Run) -> Result:
     """Every change went through one door, which has noted them all."""
-    mine = {uid_of(obj) for obj in run.created}
-    inside = {name_of(namespace) for namespace in run.namespaces()}
+    mine = set(map(uid_of, run.created))
+    inside = set(map(name_of, run.namespaces()))
 
     def is_known(obj: Object) -> bool:
         # What controllers made of the run's objects counts; a label, which can be copied, does not.
@@ -257,7 +257,7 @@ def _find_unanswered(run: Run) -> None:
             found = run.kube.get(kind_of(obj), name_of(obj), namespace_of(obj))
         except (ApiError, UnreachableError):
             continue
-        known = uid_of(found) in {uid_of(other) for other in run.created}
+        known = uid_of(found) in set(map(uid_of, run.created))
         if run.is_mine(found) and not known:
             run.created.append(found)
             run.journal.possess("created", object=found)

@@ -190,7 +190,7 @@ def user(kube: Kube) -> str:
 
 def named(lacking: list[Right]) -> str:
     """Missing rights in a line."""
-    shown = ", ".join(str(right) for right in lacking[:3])
+    shown = ", ".join(map(str, lacking[:3]))
     return shown + (f" and {counted(len(lacking) - 3, 'more right')}" if len(lacking) > 3 else "")
 
 

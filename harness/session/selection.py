@@ -137,17 +137,20 @@ def files_of(asked: Collection[str], suites: Path) -> frozenset[Path] | None:
     Returns:
         None where every file has to be read: no check is asked for, or one that none has.
     """
-    texts = {path: path.read_text(encoding="utf-8") for path in suites.rglob("test_*.py")}
-    homes = {name: path for path, text in texts.items() for name in _DECLARED.findall(text)}
+    texts: dict[Path, str] = {}
+    homes: dict[str, Path] = {}
+    for path in suites.rglob("test_*.py"):
+        texts[path] = path.read_text(encoding="utf-8")
+        homes |= dict.fromkeys(_DECLARED.findall(texts[path]), path)
     if not asked or not homes.keys() >= set(asked):
         return None
     found: set[Path] = set()
     names = list(asked)
     while names:
-        path = homes.get(names.pop())
-        if path is not None and path not in found:
-            found.add(path)
-            names += _NAMED.findall(texts[path])
+        home = homes.get(names.pop())
+        if home is not None and home not in found:
+            found.add(home)
+            names += _NAMED.findall(texts[home])
     return frozenset(found)
 
 

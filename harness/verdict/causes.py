@@ -437,7 +437,7 @@ def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Ca
     lost = of_node(node)
     if lost is not None:
         return lost
-    heard = status.get("containerStatuses") or any(_is_by_kubelet(event) for event in events)
+    heard = status.get("containerStatuses") or any(map(_is_by_kubelet, events))
     return None if heard else KUBELET_SILENT
 
 

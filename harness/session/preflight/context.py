@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from harness.cluster.anchor import Candidate, candidates
@@ -76,7 +77,7 @@ class Context:
 
     def used_nodes(self) -> list[Object]:
         """The nodes with devices under test, as far as nodes may be seen."""
-        used = {device.node for device in self.devices}
+        used = set(map(attrgetter("node"), self.devices))
         return [node for node in self.nodes if name_of(node) in used]
 
     def subject(self) -> Subject:

@@ -237,7 +237,7 @@ def _pod(context: Context, template: str, standard: str, **values: Any) -> Objec
         "as_large_as_checks": False,
         "privileged": standard == PRIVILEGED,
         "tolerations": [
-            *(dict(item) for item in context.the_profile().tolerations),
+            *map(dict, context.the_profile().tolerations),
             *tolerations_of(context.used_nodes()),
         ],
         **values,

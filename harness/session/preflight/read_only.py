@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 
 from harness.cluster.anchor import LEASE_SECONDS
 from harness.cluster.inventory import (
@@ -153,7 +154,7 @@ def driver(context: Context) -> None:
 def device_class(context: Context) -> None:
     """The driver's DeviceClass MUST exist."""
     classes, _ = context.run.kube.list(DEVICE_CLASS)
-    names = sorted(name_of(item) for item in classes)
+    names = sorted(map(name_of, classes))
     wanted = context.the_profile().device_class
     if not wanted:
         about = [name_of(item) for item in classes if _speaks_of(item, context.driver)]
@@ -267,7 +268,7 @@ def free_devices(context: Context) -> None:
     """
     claims, _ = context.run.kube.list(CLAIM)
     free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
-    needed = min((scenario.devices for scenario in context.checks.scenarios()), default=0)
+    needed = min(map(attrgetter("devices"), context.checks.scenarios()), default=0)
     context.free = free
     context.checks.learn(largest=max(free.values(), default=0))
     if max(free.values(), default=0) >= needed:
@@ -311,7 +312,7 @@ def leftovers(context: Context) -> Finding | None:
 def others_at_work(context: Context) -> Finding | None:
     """No other run SHOULD be at work; in this run's --dra-namespace none MAY be."""
     where = context.run.options.namespace
-    alive = sorted(other.alive for other in context.others if other.alive)
+    alive = sorted(filter(None, map(attrgetter("alive"), context.others)))
     if not alive:
         return None
     finding = Finding(
