@@ -182,15 +182,14 @@ def selector(slices: Iterable[Object], device: Device) -> str:
     Returns:
         The expression; empty where no attribute tells the device from all others.
     """
-    every = {
-        (device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])): {
-            name if "/" in name else f"{device.driver}/{name}": str(value["string"])
-            for name, value in (one.get("attributes") or {}).items()
-            if "string" in value
-        }
-        for item in current(slices, device.driver)
-        for one in item["spec"].get("devices") or []
-    }
+    every: dict[tuple[str, str, str], dict[str, str]] = {}
+    for item in current(slices, device.driver):
+        for one in item["spec"].get("devices") or []:
+            texts = every[device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])] = {}
+            for name, value in (one.get("attributes") or {}).items():
+                if "string" in value:
+                    whole = name if "/" in name else f"{device.driver}/{name}"
+                    texts[whole] = str(value["string"])
     own = every.pop(device.key, {})
     names = sorted(own, key=lambda name: (own[name] != device.uuid, name))
     for name in names:

@@ -132,6 +132,14 @@ class Observer:
         with self._changed:
             return self._seen.get((str(obj["kind"]), uid_of(obj))) or Seen(obj)
 
+    def gone(self, objects: Iterable[Object]) -> bool:
+        """Whether none of some objects is there any more."""
+        with self._changed:
+            for obj in objects:
+                if not self.last(obj).gone:
+                    return False
+        return True
+
     def versions(self, obj: Object) -> list[Object]:
         """Every state in which an object was seen, oldest first."""
         with self._changed:

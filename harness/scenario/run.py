@@ -382,7 +382,7 @@ class Run:
 
     def events_of(self, *objects: Object) -> list[Object]:
         """The events about objects, oldest first."""
-        uids = {obj["metadata"]["uid"] for obj in objects}
+        uids = set(map(uid_of, objects))
         events = [
             event
             for event in self.observer.objects(EVENT)

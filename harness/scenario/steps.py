@@ -25,6 +25,7 @@ from harness.cluster.kinds import (
     Rule,
     name_of,
     namespace_of,
+    uid_of,
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
@@ -476,10 +477,8 @@ class Steps(Deleting):
                 )
             )
         claim.announced = True
-        self.create(
-            "allocation.yaml.j2",
-            {"name": allocation_name(claim.call), "gpus": ",".join(d.uuid for d in claim.devices)},
-        )
+        gpus = ",".join(device.uuid for device in claim.devices)
+        self.create("allocation.yaml.j2", {"name": allocation_name(claim.call), "gpus": gpus})
 
     def devices_of(self, claim: Object) -> dict[str, tuple[Device, ...]]:
         """Find a claim's devices by request, as far as the driver publishes them."""
@@ -494,8 +493,8 @@ class Steps(Deleting):
 
     def await_use(self, claim: Claim, *containers: Container) -> None:
         """Wait until the claim says that the pods of these containers use it, all at once."""
-        pods = [container.the_pod() for container in containers]
-        wanted = {pod["metadata"]["uid"] for pod in pods}
+        pods = list(map(Container.the_pod, containers))
+        wanted = set(map(uid_of, pods))
 
         def reserved() -> Object | None:
             for seen in reversed(self._observer.versions(claim.obj)):
@@ -572,7 +571,8 @@ class Steps(Deleting):
     ) -> list[Container]:
         """Create a pod as `start_pod` does, and wait for nothing."""
         containers = [Container(spec.role, spec.args, claims) for spec in specs]
-        self.evidence.containers |= {container.role: container for container in containers}
+        for container in containers:
+            self.evidence.containers[container.role] = container
         used = [claim.call for claim in claims]
         templates = {claim.call: claim.template for claim in claims if claim.template}
         values = PodSpec(
@@ -662,19 +662,17 @@ class Steps(Deleting):
             pod,
         )
         container.started.found(seen)
-        container.devices = tuple(
-            device
-            for claim in container.claims
-            for of_request in self.devices_of(self._last_allocated(claim)).values()
-            for device in of_request
-        )
+        container.devices = ()
+        for claim in container.claims:
+            for of_request in self.devices_of(self._last_allocated(claim)).values():
+                container.devices += of_request
         self.step(f"{role} started on {seen['spec'].get('nodeName')}")
         container.follower = LogFollower(self._kube, self._observer, seen, role)
 
     def _last_allocated(self, claim: Claim) -> Object:
         """Find a claim as it was when it last was allocated."""
         versions = reversed(self._observer.versions(claim.obj))
-        return next((seen for seen in versions if is_allocated(seen)), claim.obj)
+        return next(filter(is_allocated, versions), claim.obj)
 
     def find_offer(self, container: Container) -> str | None:
         """Wait for the offer in a container's log, as JSON; None if it ended without one."""
@@ -682,7 +680,7 @@ class Steps(Deleting):
 
         def offered() -> tuple[str | None] | None:
             lines = follower.lines()
-            offer = next((found for line in lines if (found := offer_of(line))), None)
+            offer = next(filter(None, map(offer_of, lines)), None)
             if offer is not None:
                 return (offer,)
             finished = termination(self._observer.last(pod).obj, role) is not None
@@ -751,7 +749,7 @@ class Steps(Deleting):
             self._budgets.workload,
             lambda: self._all_at(containers),
             Blame.WORKLOAD,
-            *(one.the_pod() for one in containers),
+            *map(Container.the_pod, containers),
             optional=optional,
         )
 
@@ -977,7 +975,7 @@ class Steps(Deleting):
             return  # with the claims' release
         self.wait(
             "the end of the pods",
-            lambda: all(self._observer.last(pod).gone for pod in pods) or None,
+            lambda: self._observer.gone(pods) or None,
             self._budgets.release,
             lambda: "; ".join(map(self.at, pods)),
             Blame.KUBELET,
@@ -994,7 +992,7 @@ class Steps(Deleting):
         """Wait until pods are gone and their claim is free."""
 
         def released() -> Object | None:
-            if not all(self._observer.last(pod).gone for pod in pods):
+            if not self._observer.gone(pods):
                 return None
             seen = self._observer.last(claim.obj).obj
             return None if is_allocated(seen) else seen

@@ -141,13 +141,15 @@ class Removal:
         return False
 
     def _await_gone(self, objects: list[Object]) -> None:
-        def gone() -> bool | None:
-            return all(self.observer.last(obj).gone for obj in objects) or None
-
         left = Budget(self.budget.name, max(0.0, self.budget.seconds - self._waited))
         began = time.monotonic()
         try:
-            self.observer.wait("the end of the run's objects", gone, left, lambda: "")
+            self.observer.wait(
+                "the end of the run's objects",
+                lambda: self.observer.gone(objects) or None,
+                left,
+                lambda: "",
+            )
         except (WaitTimeoutError, StoppedError):
             return  # the audit names what is left
         finally:

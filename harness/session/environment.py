@@ -92,11 +92,11 @@ def cluster(run: Run) -> dict[str, Any]:
 
 def gpus(slices: Iterable[Object], run: Run) -> list[dict[str, Any]]:
     """The driver's GPUs as it publishes them, attributes and capacity included."""
-    published = {
-        (item["spec"]["driver"], item["spec"]["pool"]["name"], device["name"]): device
-        for item in slices
-        for device in item["spec"].get("devices") or []
-    }
+    published: dict[tuple[str, str, str], Object] = {}
+    for item in slices:
+        spec = item["spec"]
+        for device in spec.get("devices") or []:
+            published[spec["driver"], spec["pool"]["name"], device["name"]] = device
     found = []
     for gpu in devices(slices, run.subject.driver, run.subject.profile):
         device = published[gpu.key]

@@ -193,12 +193,12 @@ class Selection:
         """
         self._look_for_driver()
         known = {check.id: check for check in checks}
-        unknown = [name for name in self._options.check if name not in known]
-        if unknown:
-            raise OptionError(
-                f"{flag('check')} {unknown[0]}: there is no such check; there are"
-                f" {', '.join(sorted(known))}"
-            )
+        for name in self._options.check:
+            if name not in known:
+                raise OptionError(
+                    f"{flag('check')} {name}: there is no such check; there are"
+                    f" {', '.join(sorted(known))}"
+                )
         asked = list(self._options.check) or list(known)
         chosen: set[str] = set()
         while asked:

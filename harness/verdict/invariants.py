@@ -358,7 +358,7 @@ class Invariants:
                 ),
                 mine=driver == self._driver,
             )
-        evidence = frozenset(_version(item) for item in slices)
+        evidence = frozenset(map(_version, slices))
         self._suspect(WHOLE_POOLS, (driver, name), breach, evidence)
 
     # Suspicions
