@@ -15,7 +15,7 @@ from harness.scenario.evidence import Container
 from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.observed import Observed
 from harness.scenario.pods import has_started
-from harness.scenario.reservation import Reservation
+from harness.scenario.steps import Reservation
 from harness.verdict.finding import Blame, JudgementError, SkipKind, UnmetError
 
 NOT_SCHEDULED = "FailedScheduling"
