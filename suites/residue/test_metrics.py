@@ -39,7 +39,7 @@ def test_no_preparation_has_to_be_asked_for_again(evidence: Evidence) -> None:
     if failed:
         evidence.fail(
             "claims were prepared only when the kubelet asked again:"
-            f" {one_line(failed[0].rpartition(CALL)[2].lstrip(': '), 60)}",
+            f" {one_line(failed[0].rpartition(': ')[2], 60)}",
             expected="no failed call: all claims could be prepared",
             observed="\n".join(failed),
         )

@@ -128,7 +128,7 @@ def test_the_driver_keeps_no_record_of_a_claim_that_is_gone(evidence: Evidence) 
     }
     if found:
         evidence.fail(
-            f"{one_line(min(found), 60)} still has claims on record that are gone",
+            f"{_name(min(found))} in the driver's folder still has claims on record that are gone",
             expected="no file of the driver that has one of the claims on record",
             observed="\n".join(sorted(found)),
         )
@@ -142,8 +142,8 @@ def test_folders_do_not_grow_with_each_claim(evidence: Evidence) -> None:
     more = sorted({one.path for one in left.often} - {one.path for one in left.once} - named)
     if len(more) >= left.rounds:
         evidence.fail(
-            f"{counted(len(more), 'file')} more after {counted(len(left.claims), 'claim')}, such as"
-            f" {one_line(more[0], 60)}",
+            f"{counted(len(more), 'file')} more in the driver's folders after"
+            f" {counted(len(left.claims), 'claim')}, such as {_name(more[0])}",
             expected="as many files as before, or a few that do not depend on the claims",
             observed="\n".join(more),
         )
@@ -194,6 +194,11 @@ def _definitions(files: Iterable[File]) -> Iterator[tuple[str, list[str]]]:
         for name in cdi_files.devices(file):
             found[str(PurePosixPath(file.path).parent), name].append(file.path)
     return ((name, paths) for (_, name), paths in found.items())
+
+
+def _name(path: str) -> str:
+    """A file's name, short enough for a first line."""
+    return one_line(PurePosixPath(path).name, 36)
 
 
 def _is_record(file: File) -> bool:

@@ -4,7 +4,7 @@ CAUGHT = (
     ("tells-the-time", "STRESS-010", "gpu-3 of pool node-1 is published differently"),
     ("keeps-cdi-files", "LIFE-009", "the driver does not remove them when it unprepares"),
     ("keeps-records", "LIFE-020", " still has claims on record that are gone"),
-    ("leaves-a-file-each-time", "LIFE-021", " such as /var/lib/kubelet/plugins/"),
+    ("leaves-a-file-each-time", "LIFE-021", ", such as attempt-"),
     ("half-a-cdi-file", "NODE-027", "cannot be used: it is neither JSON nor YAML"),
     ("devices-of-one-name", "NODE-040", "=all is defined in 4 files"),
     (
