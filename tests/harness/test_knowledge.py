@@ -169,7 +169,7 @@ def test_what_is_no_profile_is_refused(wanted: str, drivers: list[str], words: s
         (
             "visible-by: cuda",
             "visible-by: magic",
-            "17: 'magic' is wrong: expected one of cuda, dev",
+            "18: 'magic' is wrong: expected one of cuda, dev",
         ),
         ("title: NVIDIA DRA driver for GPUs", "", "2: title is missing"),
         ("name: nvidia", "name: nvidia\nsize: full", "4: unknown key size; there are schema, name"),
