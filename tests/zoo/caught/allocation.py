@@ -28,5 +28,6 @@ CAUGHT = (
     ("refuses-generated-claims", "ALLOC-033", "container to start did not come within"),
     ("refuses-generated-claims", "ALLOC-037", "container to start did not come within"),
     ("refuses-long-names", "ALLOC-035", "container to start did not come within"),
+    ("refuses-long-names", "ALLOC-037", "container to start did not come within"),
     ("keeps-time-slices", "ALLOC-029", "parameters long-time-slices stay when their claim is gone"),
 )
