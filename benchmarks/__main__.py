@@ -61,11 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(output: Path, options: Sequence[str]) -> tuple[int, Path]:
     """One main job as a user starts it; its exit code and its folder."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-q"),
-            *("-m", "dra", "--dra-cluster", "embedded", f"--dra-output={output}", *options),
-            str(ROOT / "suites"),
-        ],
+        [ROOT / "run", "dra", "-q", f"--dra-output={output}", *options],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -130,17 +130,18 @@ def _items(value: Any) -> list[str]:
 
 def _allow(value: Any) -> frozenset[Impact]:
     items = _items(value)
-    wrong = [item for item in items if item not in ("none", *ALLOWABLE)]
-    if wrong or ("none" in items and len(items) > 1):
+    if items == ["none"]:
+        return frozenset()
+    if not set(items) <= set(ALLOWABLE):
         raise ValueError(f"expected none, or some of {', '.join(ALLOWABLE)} separated by commas")
-    return frozenset(Impact(item) for item in items if item != "none")
+    return frozenset(map(Impact, items))
 
 
 def _checks(value: Any) -> tuple[str, ...]:
     items = _items(value)
-    wrong = [item for item in items if not re.fullmatch(r"[A-Z]{2,8}-[0-9]{3}", item)]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no check ID; expected IDs such as IPC-001")
+    for item in items:
+        if not re.fullmatch(r"[A-Z]{2,8}-[0-9]{3}", item):
+            raise ValueError(f"{item!r} is no check ID; expected IDs such as IPC-001")
     return tuple(dict.fromkeys(items))
 
 

@@ -192,33 +192,25 @@ def index(into: Path) -> str:
     runs = sorted((path for path in into.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
     if not runs:
         return "None yet.\n"
-    rows = [
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-        *(_index_row(path) for path in runs),
-    ]
-    return "\n".join(rows) + "\n"
+    rows = list(map(_index_row, runs))
+    head = f"| {' | '.join(rows[0])} |\n" + "|---" * len(rows[0]) + "|\n"
+    return head + "".join(f"| {' | '.join(row.values())} |\n" for row in rows)
 
 
-COLUMNS = (
-    *("run", "hardware", "GPUs", "driver", "GPU driver", "Kubernetes", "verdict"),
-    *("cases that judge the driver", "cases that judge CUDA and this suite"),
-)
-
-
-def _index_row(path: Path) -> str:
+def _index_row(path: Path) -> dict[str, str]:
+    """Make the cells of a run, by column."""
     record, facts = results.read(path)
     known = dict(html.highlights(record, facts))
     of_driver, others = record.by_subject()
-    cells = [
-        f"[{path.name}]({path.name}/report.html)",
-        facts.hardware,
-        known.get("GPUs", "-"),
-        known.get("image", facts.driver).rsplit("/", 1)[-1] or "-",
-        known.get("GPU driver", "-"),
-        facts.kubernetes or "-",
-        record.verdict().value,
-        counts(of_driver),
-        counts(others),
-    ]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    cells = {
+        "run": f"[{path.name}]({path.name}/report.html)",
+        "hardware": facts.hardware,
+        "GPUs": known.get("GPUs", "-"),
+        "driver": known.get("image", facts.driver).rsplit("/", 1)[-1] or "-",
+        "GPU driver": known.get("GPU driver", "-"),
+        "Kubernetes": facts.kubernetes or "-",
+        "verdict": record.verdict().value,
+        "cases that judge the driver": counts(of_driver),
+        "cases that judge CUDA and this suite": counts(others),
+    }
+    return {column: cell.replace("|", "\\|") for column, cell in cells.items()}

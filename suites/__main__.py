@@ -10,12 +10,11 @@ import importlib.util
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
 from harness.checks.check import Check, check_of
 from harness.cluster.yaml_file import YamlFileError
-from harness.options import Impact
+from harness.session.plan import named_impacts
 from suites import requirements
 from suites.pages import written
 
@@ -50,11 +49,6 @@ def checks() -> list[Check]:
     return sorted(found, key=lambda check: (check.area, check.id))
 
 
-def impacts(known: Collection[Impact]) -> str:
-    """Name impacts in a sentence; ``none`` where there is none."""
-    return " and ".join(sorted(known)) or "none"
-
-
 def lock(known: list[Check]) -> str:
     """The lock file's content."""
     lines = sorted(f"{check.id} {check.name}\n" for check in known)
@@ -80,7 +74,7 @@ def lock_problems(known: list[Check], released: str) -> list[str]:
 
 def page(known: list[Check]) -> str:
     """The page for people."""
-    return written("checks.md.j2", known=known, impacts=impacts, sources=requirements.sources)
+    return written("checks.md.j2", known=known, impacts=named_impacts, sources=requirements.sources)
 
 
 def main() -> None:

@@ -114,7 +114,10 @@ class Observer:
     def observes(self, kind: Kind, namespace: str | None = None) -> bool:
         """Whether a kind is watched in a namespace, or (None) in the whole cluster."""
         with self._changed:
-            return any(watcher.covers(kind, namespace) for watcher in self._watchers)
+            for watcher in self._watchers:
+                if watcher.covers(kind, namespace):
+                    return True
+        return False
 
     def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
         """What exists now of a kind, as far as it is watched."""

@@ -36,31 +36,24 @@ class Manifests:
             autoescape=False,
         )
 
-    def render(self, template: str, values: Mapping[str, Any]) -> list[Object]:
-        """The objects of a template.
+    def one(self, template: str, values: Mapping[str, Any]) -> Object:
+        """The object of a template.
 
         Raises:
             RenderError: a value is missing, or what comes out is no object that the suite knows.
         """
         try:
-            text = self._environment.get_template(template).render(values)
-            documents = [document for document in yaml.safe_load_all(text) if document is not None]
+            document: Object = yaml.safe_load(
+                self._environment.get_template(template).render(values)
+            )
         except (jinja2.TemplateError, yaml.YAMLError, TypeError) as error:
             raise RenderError(f"{template}: {error}") from error
-        for document in documents:
-            try:
-                kind_of(document)
-                name_of(document)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise RenderError(f"{template}: not an object of the API: {error}") from error
-        return documents
-
-    def one(self, template: str, values: Mapping[str, Any]) -> Object:
-        """The only object of a template."""
-        objects = self.render(template, values)
-        if len(objects) != 1:
-            raise RenderError(f"{template}: {len(objects)} objects, expected one")
-        return objects[0]
+        try:
+            kind_of(document)
+            name_of(document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RenderError(f"{template}: not an object of the API: {error}") from error
+        return document
 
 
 def _as_json(value: Any) -> str:

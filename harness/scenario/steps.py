@@ -31,7 +31,6 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
 from harness.scenario.changes import FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
-from harness.scenario.controllers import Controllers
 from harness.scenario.deleting import Deleting
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.needs import Needs, needs, see_declared
@@ -77,6 +76,7 @@ from harness.verdict.finding import (
 from workload.reading import ReportError
 
 if TYPE_CHECKING:
+    from harness.scenario.controllers import Controllers
     from harness.scenario.driver import Driver
     from harness.scenario.node import Kubelet, Node
     from harness.scenario.refusals import Refusals
@@ -139,7 +139,6 @@ class Steps(Deleting):
         self._observer = run.observer
         self._budgets = run.budgets
         self._folder: FolderChange | None = None
-        self.controllers = Controllers(self, uses)
 
     # The whole scenario
 
@@ -211,6 +210,13 @@ class Steps(Deleting):
         from harness.scenario.node import Kubelet  # noqa: PLC0415 - for those who use it
 
         return Kubelet(self, self._uses)
+
+    @cached_property
+    def controllers(self) -> Controllers:
+        """What makes pods of the run."""
+        from harness.scenario.controllers import Controllers  # noqa: PLC0415 - likewise
+
+        return Controllers(self, self._uses)
 
     @cached_property
     def refusals(self) -> Refusals:
@@ -953,11 +959,13 @@ class Steps(Deleting):
         folder, changes = self._folder, self.run.changes
         if folder is not None:
             changes.settle(folder, [self._observer.last(pod).obj for pod in pods])
-        self.controllers.delete_all()
+        made = self.controllers if "controllers" in vars(self) else None
+        if made is not None:
+            made.delete_all()
         # A container that has ended does not make the folder again.
         at_once = folder is not None and all(map(self.has_ended, containers))
         for pod in pods:
-            if not self._observer.last(pod).gone and not self.controllers.makes(pod):
+            if not self._observer.last(pod).gone and not (made and made.makes(pod)):
                 self._kube.delete(pod)
         removals = folder.begin(changes.means) if folder is not None and at_once else []
         self._await_gone(pods)

@@ -53,8 +53,9 @@ def clean_up(run: Run) -> list[Result]:
     pods = [run.observer.last(obj).obj for obj in run.created if obj["kind"] == POD.name]
     run.changes.put_back_all(pods, after_pods=True)
     # As long as a change stays, a sweep has to find its note, and a namespace to work in.
-    stays = run.changes.stays()
-    gone = [obj for obj in run.created if not (stays and obj["kind"] == NAMESPACE.name)]
+    stays, gone = run.changes.stays(), run.created
+    if stays:
+        gone = [obj for obj in run.created if obj["kind"] != NAMESPACE.name]
     removal.delete_all(gone, last=None if stays else run.anchor)
     run.stop_renewing()
     left = removal.left(sorted(run.created, key=_causes_first))

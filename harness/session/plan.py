@@ -106,14 +106,15 @@ def _named(check: Check, forms: Sequence[str | None]) -> str:
 
 
 def _impact(check: Check, forms: Sequence[str | None]) -> str:
-    impacts = dict.fromkeys(_named_impacts(check.impacts_of(form)) for form in forms)
+    impacts = dict.fromkeys(named_impacts(check.impacts_of(form)) for form in forms)
     scenarios = [one.name for form in forms if (one := check.scenario_of(form)) is not None]
     names = [name for name in dict.fromkeys(scenarios) if name not in forms]
     judges = f", judges {', '.join(names)}" if names else ""
     return f"impact {', '.join(impacts)}{judges}"
 
 
-def _named_impacts(impacts: Collection[Impact]) -> str:
+def named_impacts(impacts: Collection[Impact]) -> str:
+    """Name impacts in a sentence; ``none`` where there is none."""
     return " and ".join(sorted(impacts)) or "none"
 
 
@@ -124,4 +125,4 @@ def _scenario(scenario: Scenario) -> str:
     elif scenario.most > scenario.devices:
         takes = f"{scenario.devices} to {scenario.most} devices of one node"
     alone = ", nothing else at the same time" if scenario.alone else ""
-    return f"{scenario.name}: impact {_named_impacts(scenario.impacts)}, {takes}{alone}"
+    return f"{scenario.name}: impact {named_impacts(scenario.impacts)}, {takes}{alone}"

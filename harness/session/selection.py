@@ -218,9 +218,8 @@ class Selection:
         )
         lock = self._suites / CATALOGUE
         if lock.exists():
-            lines = lock.read_text(encoding="utf-8").splitlines()
-            catalogue = {line.split()[0] for line in lines if line and not line.startswith("#")}
-            missing = sorted(catalogue - self.planned.ids())
+            catalogue = re.findall(r"^([A-Z]\S*) ", lock.read_text(encoding="utf-8"), re.MULTILINE)
+            missing = sorted({*catalogue} - self.planned.ids())
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
 

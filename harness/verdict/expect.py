@@ -201,7 +201,7 @@ def judged(expected: Expectations, found: Inventory) -> Iterator[Result]:
         ("EXP-006", "features_are_on_as_expected", expected.features or None, _features),
     ):
         if wanted is not None:
-            yield _result(f"{case_id}_{name}", case_id, sentence, find(expected, found))
+            yield _result(case_id, name, sentence, find(expected, found))
 
 
 def _kubernetes(expected: Expectations, found: Inventory) -> Finding | None:
@@ -300,21 +300,14 @@ def judge_known(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]
                 next=f"remove {issue.name} from the known issues",
             )
         form = issue.check + (f"-{issue.form}" if issue.form else "")
-        case = f"EXP-007_known_issue_is_still_there[{form}]"
+        name = f"known_issue_is_still_there[{form}]"
         sentence = "A check with a known issue MUST still fail, or its entry MUST be removed."
-        yield _result(case, "EXP-007", sentence, finding, form)
+        yield _result("EXP-007", name, sentence, finding, form)
 
 
 def _result(
-    case: str, case_id: str, sentence: str, finding: Finding | None, variant: str | None = None
+    case_id: str, name: str, sentence: str, finding: Finding | None, variant: str | None = None
 ) -> Result:
-    result = Result(
-        case=case,
-        id=case_id,
-        area=EXPECTATIONS_AREA,
-        outcome=Outcome.PASS,
-        sentence=sentence,
-        variant=variant,
-        judges_driver=False,
-    )
+    passed = Result.passed(case_id, name, EXPECTATIONS_AREA, sentence)
+    result = replace(passed, variant=variant, judges_driver=False)
     return result if finding is None else result.ended(Outcome.FAIL, finding)

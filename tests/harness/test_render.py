@@ -32,14 +32,14 @@ def test_values_are_written_as_data(tmp_path: Path) -> None:
 def test_a_missing_value_is_named(tmp_path: Path) -> None:
     """Nothing is rendered with holes."""
     with pytest.raises(RenderError, match=r"it\.yaml\.j2: 'data' is undefined"):
-        manifests(tmp_path).render("it.yaml.j2", {"name": "c"})
+        manifests(tmp_path).one("it.yaml.j2", {"name": "c"})
 
 
 @pytest.mark.parametrize("text", ["kind: Secret\napiVersion: v1\n", "just text", "a: [", "{{ a"])
 def test_what_is_no_object_is_refused(text: str, tmp_path: Path) -> None:
     """And the template is named."""
     with pytest.raises(RenderError, match=r"it\.yaml\.j2: "):
-        manifests(tmp_path, text).render("it.yaml.j2", {})
+        manifests(tmp_path, text).one("it.yaml.j2", {})
 
 
 @pytest.mark.parametrize(

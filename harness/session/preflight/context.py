@@ -72,8 +72,10 @@ class Context:
 
     def standards(self) -> list[str]:
         """The Pod Security Standards of the namespaces that the checks need."""
-        privileged = any(Impact.PRIVILEGED in one.impacts for one in self.checks.scenarios())
-        return [RESTRICTED, PRIVILEGED] if privileged else [RESTRICTED]
+        for scenario in self.checks.scenarios():
+            if Impact.PRIVILEGED in scenario.impacts:
+                return [RESTRICTED, PRIVILEGED]
+        return [RESTRICTED]
 
     def used_nodes(self) -> list[Object]:
         """The nodes with devices under test, as far as nodes may be seen."""
