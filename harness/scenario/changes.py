@@ -13,6 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from http.client import CONFLICT, NOT_FOUND
 from typing import Any, ClassVar
 
@@ -143,7 +144,7 @@ class FolderChange:
 
     def end(self, means: Means, pods: Iterable[Object]) -> None:
         """Wait for the removal, and delete the pods that did it."""
-        stays = [text for pod in pods if (text := self._stays(means, pod))]
+        stays = list(filter(None, map(partial(self._stays, means), pods)))
         if stays:
             raise NotPutBackError("; ".join(stays))
 

@@ -33,11 +33,14 @@ class Launcher:
 
     def __init__(self, run: Run, scenarios: Iterable[Scenario]) -> None:
         self._run = run
-        self._scenarios = {scenario.name: scenario for scenario in scenarios}
+        self._scenarios: dict[str, Scenario] = {}
+        self._evidence: dict[str, Future[Evidence]] = {}
+        for scenario in scenarios:
+            self._scenarios[scenario.name] = scenario
+            self._evidence[scenario.name] = Future()
         self._pending = sorted(
             self._scenarios.values(), key=lambda one: (Impact.DISRUPT in one.impacts, one.alone)
         )
-        self._evidence: dict[str, Future[Evidence]] = {name: Future() for name in self._scenarios}
         self._running: set[str] = set()
         self._unplaced: set[str] = set()
         self._reserved: dict[str, tuple[str, int]] = {}

@@ -185,7 +185,7 @@ class Selection:
         """Whether a file can have a check that was asked for; other files need no import."""
         return self._files is None or path in self._files or self._suites not in path.parents
 
-    def choose(self, checks: list[Check]) -> set[str]:
+    def choose(self, checks: Iterable[Check]) -> set[str]:
         """The IDs of the checks to make: those asked for, and those that they build on.
 
         Raises:

@@ -33,12 +33,12 @@ def admission(context: Context) -> None:
     for standard in context.standards():
         namespace = context.run.open_namespace(standard)
         # One that was there before may enforce what it likes: the pod below tells whether it fits.
-        made = [item for item in context.run.namespaces() if name_of(item) == namespace]
-        enforced = [(item["metadata"].get("labels") or {}).get(ENFORCE, "gone") for item in made]
-        if enforced not in ([], [standard]):
+        made = {name_of(item): item for item in context.run.namespaces()}
+        labels = made[namespace]["metadata"].get("labels") or {} if namespace in made else None
+        if labels is not None and labels.get(ENFORCE) != standard:
             raise step_failed(
                 f"namespace {namespace} was made to enforce Pod Security {standard}, and does not:"
-                f" {ENFORCE} is {enforced[0]}",
+                f" {ENFORCE} is {labels.get(ENFORCE, 'gone')}",
                 f"{ENFORCE}: {standard}",
                 Blame.CLUSTER,
                 "a policy of the cluster changes the labels of new namespaces: exempt those that"
