@@ -15,7 +15,7 @@ from harness.verdict.finding import Blame
 ROOT = "/node"
 """Where the pod that reads sees the node's files."""
 RESTART = """\
-import os
+import os, warnings  # which os.execvp imports: below another root there is none
 os.chroot("/proc/1/root")
 os.execvp("systemctl", ["systemctl", "restart", "kubelet"])
 """

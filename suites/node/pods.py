@@ -77,9 +77,9 @@ class Pods:
         for container in self._there(roles):
             self._try(partial(self._steps.await_gone, container), container)
 
-    def attempt(self, do: Callable[[], None]) -> None:
-        """Do something else that may not come in time."""
-        self._try(do)
+    def attempt(self, do: Callable[[], None], *roles: str) -> None:
+        """Do something else that may not come in time: then that is why these pods do not start."""
+        self._try(do, *self._there(roles))
 
     def see(self) -> None:
         """Note how the pods are now."""

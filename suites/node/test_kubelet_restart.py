@@ -26,11 +26,11 @@ def kubelet_restart(steps: Steps) -> None:
     """
     with on_one_node(steps, "repeated", "ends", "kept", "wiped") as pods:
         pods.start("repeated", "ends", "kept", "wiped")
-        pods.end("ends")
         if "wiped" in pods.claims:
             steps.node(pods.node).wipe(pods.claims["wiped"], "wiped")
 
         def meanwhile() -> None:
+            pods.end("ends")
             pods.late("repeats", "repeated")
             pods.late("restored", "wiped")
             pods.await_gone("ends")
@@ -71,8 +71,8 @@ def test_a_claim_that_is_prepared_once_more_gets_its_cdi_file_again(evidence: Ev
 
 @check(id="NODE-012", level=2, source="NODE-12", scenario=kubelet_restart, after=("DISC-006",))
 def test_a_kubelet_that_has_restarted_ends_what_it_began(evidence: Evidence) -> None:
-    """A claim that was being unprepared when the kubelet restarted MUST be unprepared by the next
-    one: its pod goes.
+    """A claim that was prepared when the kubelet restarted MUST be unprepared when its pod ends
+    after that: the pod goes.
     """
     pod(evidence, "ends").gone.get()
 

@@ -35,7 +35,7 @@ def driver_away(steps: Steps) -> None:
         steps.evidence.nodes["stopped"] = pods.node
         pods.again("waits", "ends")
         pods.again("next", "lost")
-        pods.attempt(lambda: steps.driver.start(pods.node))
+        pods.attempt(lambda: steps.driver.start(pods.node), "waits")
         pods.await_gone("ends")
         pods.await_reports("starts", "next", "waits")
 
@@ -67,7 +67,13 @@ def test_a_pod_that_came_while_the_driver_was_away_starts(evidence: Evidence) ->
     pod(evidence, "starts").started.get()
 
 
-@check(id="NODE-033", level=2, source="NODE-17", scenario=driver_away)
+@check(id="DISC-008", level=2, source="DISC-8", scenario=driver_away, after=("NODE-022",))
+def test_a_pod_that_waits_for_the_driver_starts(evidence: Evidence) -> None:
+    """A pod that waits for a device of a driver that is not there MUST start once it is."""
+    evidence.container("waits").started.get()
+
+
+@check(id="NODE-033", level=2, source="NODE-17", scenario=driver_away, after=("DISC-008",))
 def test_a_device_of_a_claim_that_went_while_the_driver_was_away_is_free(
     evidence: Evidence,
 ) -> None:
@@ -75,9 +81,3 @@ def test_a_device_of_a_claim_that_went_while_the_driver_was_away_is_free(
     there for another claim once the driver is back.
     """
     pod(evidence, "next").started.get()
-
-
-@check(id="DISC-008", level=2, source="DISC-8", scenario=driver_away, after=("NODE-022",))
-def test_a_pod_that_waits_for_the_driver_starts(evidence: Evidence) -> None:
-    """A pod that waits for a device of a driver that is not there MUST start once it is."""
-    evidence.container("waits").started.get()

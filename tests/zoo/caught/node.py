@@ -1,5 +1,10 @@
 """What a driver does when it, its kubelet or its slices are disturbed on a node."""
 
+_STALE = "refuses-older-claims"
+_REFUSED = "'s container to start did not come within 120 s"
+_KEPT = "cannot-unprepare-after-restart"
+_STAYS = "the end of pod/"
+
 CAUGHT = (
     (
         *("publishes-anew-after-restart", "SLICE-012"),
@@ -9,4 +14,23 @@ CAUGHT = (
         *("keeps-cdi-files-after-restart", "NODE-021"),
         "after its restart the driver keeps the CDI file of a claim that it prepared before",
     ),
+    ("trusts-its-record", "NODE-005", "the restored's container cannot start: "),
+    ("refuses-claims-of-before", "NODE-004", "the inherits" + _REFUSED),
+    (
+        *("hides-what-is-used-after-restart", "SLICE-036"),
+        "after its restart the driver does not publish gpu-",
+    ),
+    (_KEPT, "NODE-021", _STAYS + "ends-driver-restart did not come within 60 s"),
+    (_KEPT, "NODE-011", _STAYS + "ends-driver-killed did not come within 60 s"),
+    (_KEPT, "NODE-015", _STAYS + "dropped-driver-killed did not come within 60 s"),
+    ("forgets-after-restart", "NODE-030", "the late's container cannot start: "),
+    (_STALE, "NODE-031", "the starts" + _REFUSED),
+    (_STALE, "NODE-032", "the starts" + _REFUSED),
+    (_STALE, "DISC-008", "the waits" + _REFUSED),
+    (
+        *("stumbles-over-sockets", "DISC-007"),
+        "the driver on node-1, which was restarted, to be ready with its devices published did not",
+    ),
+    ("prepares-slowly,refuses-what-was-cut-off", "NODE-001", "the cut" + _REFUSED),
+    ("unprepare-needs-the-claim", "NODE-033", "the next" + _REFUSED),
 )

@@ -149,7 +149,7 @@ class Claims:
                 whether = self.faults.alter(Point.RESTORE, True)
                 if not self.faults.alter(Point.REWRITE, whether):
                     return claim.devices
-            self.faults.alter(Point.HALFWAY, self._mark(uid))
+            self.faults.alter(Point.HALFWAY, (self._mark(uid), self._lock))
             try:
                 self._write_spec(uid, claim)
                 for device in claim.devices:
@@ -174,8 +174,6 @@ class Claims:
                 self.faults.alter(Point.TAKE_BACK, self._mark(uid))
             if uid in self._before:
                 self.faults.alter(Point.OUTLIVE, uid)
-            if self.faults.alter(Point.CUT_OFF, self._mark(uid)) is None:
-                return
             forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)
             if self.faults.alter(Point.ERASE, forgets):
                 self._cdi.remove(uid)

@@ -81,7 +81,8 @@ class Point(enum.Enum):
     READ = enum.auto()
     """The object of a claim that is to be prepared; raising refuses it."""
     HALFWAY = enum.auto()
-    """The mark of a claim that is on record, and of which the specification is to be written."""
+    """The mark of a claim that is on record, and of which the specification is to be written; with
+    the lock that is held meanwhile."""
     REPLAY = enum.auto()
     """A claim that this instance has prepared and is to prepare once more; raising refuses it."""
     INHERIT = enum.auto()
@@ -107,8 +108,6 @@ class Point(enum.Enum):
     is gone."""
     COUNT = enum.auto()
     """How many devices the metrics tell to be prepared."""
-    CUT_OFF = enum.auto()
-    """The mark of a claim about to be unprepared; None: that is left undone."""
     OUTLIVE = enum.auto()
     """The UID of a claim to unprepare that an earlier kubelet had prepared; raising refuses it."""
     REGISTER = enum.auto()
@@ -882,13 +881,18 @@ def _trusts_its_record(_rewrites: bool, _gpus: Sequence[Gpu]) -> bool:
     return False
 
 
-@fault("prepares-slowly", Point.HALFWAY, benign=True)
-def _prepares_slowly(mark: Path, _gpus: Sequence[Gpu]) -> Path:
-    """Takes seconds to prepare a claim, with a note of it on the disk until that is done."""
+@fault("prepares-slowly", Point.HALFWAY)
+def _prepares_slowly(claim: tuple[Path, Any], _gpus: Sequence[Gpu]) -> None:
+    """Takes seconds to prepare a claim, with a note of it on the disk until that is done, and
+    prepares others meanwhile."""
+    mark, lock = claim
     mark.touch()
-    time.sleep(SLOW_SECONDS)
-    mark.unlink()
-    return mark
+    lock.release()
+    try:
+        time.sleep(SLOW_SECONDS)
+    finally:
+        lock.acquire()
+        mark.unlink(missing_ok=True)
 
 
 @fault("refuses-what-was-cut-off", Point.INHERIT)
@@ -898,13 +902,6 @@ def _refuses_what_was_cut_off(mark: Path, _gpus: Sequence[Gpu]) -> Path:
     if mark.exists():
         raise FaultError("that claim is being prepared already")
     return mark
-
-
-@fault("keeps-what-was-cut-off", Point.CUT_OFF)
-def _keeps_what_was_cut_off(mark: Path, _gpus: Sequence[Gpu]) -> Path | None:
-    """Unpreparing a claim that it was preparing when it was killed succeeds, but its device stays
-    taken."""
-    return None if mark.exists() else mark
 
 
 @fault("serves-one-kubelet", Point.OUTLIVE)
