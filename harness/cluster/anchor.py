@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import CONFLICT
+from socket import gethostname
 from typing import Any
 
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import LEASE, NAMESPACE, Kind, Object, name_of, namespace_of, uid_of
-from harness.cluster.kube import ApiError, Kube, UnreachableError, host_name
+from harness.cluster.kinds import LEASE, NAMESPACE, Object, name_of, namespace_of, uid_of
+from harness.cluster.kube import ApiError, Kube, UnreachableError
 
 DOMAIN = "dra-conformance.io"
 RUN_LABEL = f"{DOMAIN}/run"
@@ -74,12 +75,12 @@ def lease_values(run_id: str, namespace: str, anchor: Object | None, now: float)
     return {
         "name": anchor_name(run_id),
         "namespace": namespace,
-        "holder": f"{host_name()}/{os.getpid()}",
+        "holder": f"{gethostname()}/{os.getpid()}",
         "seconds": LEASE_SECONDS,
         "now": moment(now),
         "annotations": {
             _RUN: run_id,
-            _HOST: host_name(),
+            _HOST: gethostname(),
             _STARTED: moment(now),
             **(naming(anchor) if anchor is not None else {}),
         },
@@ -211,11 +212,6 @@ class Candidate:
     """Whose run it is that goes on; empty when none does."""
     changes: str = ""
     """What its Lease says that it has changed and not put back (`Claimant.changes`)."""
-
-    @property
-    def kind(self) -> Kind:
-        """Of the anchor."""
-        return NAMESPACE if self.anchor["kind"] == NAMESPACE.name else LEASE
 
 
 def candidates(kube: Kube, namespace: str = "") -> list[Candidate]:

@@ -12,7 +12,6 @@ import gc
 import json
 import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -588,13 +587,5 @@ def from_pod(run_id: str) -> Kube:
         raise NoClusterError(
             f"no cluster: the in-cluster credentials cannot be used: {error}"
         ) from error
-
-    def reload() -> Any:
-        return from_pod(run_id)._configuration
-
-    return Kube(configuration, Server(str(configuration.host), "in-cluster"), run_id, reload)
-
-
-def host_name() -> str:
-    """This machine, for reports."""
-    return socket.gethostname()
+    server = Server(str(configuration.host), "in-cluster")
+    return Kube(configuration, server, run_id, lambda: from_pod(run_id)._configuration)

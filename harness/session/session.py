@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Protocol
 
 from harness import __version__
 from harness.cluster.budgets import Budgets
-from harness.cluster.kube import ApiError, NoClusterError, UnreachableError, host_name
+from harness.cluster.kube import ApiError, NoClusterError, UnreachableError
 from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
 from harness.scenario.run import Run, new_run_id
@@ -351,7 +352,7 @@ class Session:
             options=self.options.given(),
             folder=self.folder,
             junit=self.junit,
-            host=host_name(),
+            host=gethostname(),
             suite=__version__,
             kept=kept,
             properties={

@@ -136,7 +136,7 @@ def _put_back(means: Means, changes: Sequence[Change], pods: Sequence[Object]) -
 def _owned(kube: Kube, observer: Observer, candidate: Candidate) -> list[Object]:
     """What hangs on an anchor, and is watched from now on where its end has to be awaited."""
     anchor, mine = candidate.anchor, f"{RUN_LABEL}={candidate.run_id}"
-    if candidate.kind is LEASE:
+    if anchor["kind"] == LEASE.name:
         where = namespace_of(anchor)
         for kind in _SWEPT_INSIDE:
             observer.observe(kind, where)
