@@ -78,7 +78,7 @@ class FolderWatch:
         self._steps.wait(
             "the removal of CDI files",
             lambda: not states(self.changes(), words)[-1] or None,
-            self._steps.run.budgets.partner,
+            self._steps.run.budgets.release,
             lambda: "some are left",
             Blame.DRIVER,
             optional=True,

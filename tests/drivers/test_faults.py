@@ -250,14 +250,15 @@ def test_drops_deleted_claims(node: Node) -> None:
 
 
 def test_slow_unprepare(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is all."""
+    """Once for all claims of a call."""
     slept: list[float] = []
     monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.time.sleep", slept.append)
     node.fault("slow-unprepare")
     with node.driver() as driver:
-        claim = node.allocate("one", "gpu-0")
-        driver.prepared(claim)
-        assert not driver.unprepare(claim)[claim[2]].error
+        claims = node.allocate("one", "gpu-0"), node.allocate("other", "gpu-1")
+        for claim in claims:
+            driver.prepared(claim)
+        assert not any(answer.error for answer in driver.unprepare(*claims).values())
         assert slept == [35]
         assert not node.specifications()
 
