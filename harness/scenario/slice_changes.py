@@ -70,7 +70,7 @@ class SliceChanges(Verbs):
         """Wait until what was deleted or edited is as the driver wants it, or time is up.
 
         Returns:
-            The nodes of which something is still wrong.
+            The nodes of which something is still wrong, until it is put back.
         """
 
         def wrong() -> list[str]:
@@ -86,7 +86,6 @@ class SliceChanges(Verbs):
         )
         left = wrong()
         self._steps.step(f"not put right: {', '.join(left) or 'none'}")
-        self.put_back()
         return left
 
     def put_back(self) -> None:

@@ -103,7 +103,13 @@ def test_slices_come_back_after_a_restart_of_the_kubelet(evidence: Evidence) -> 
         )
 
 
-@check(id="NODE-004", level=2, source="NODE-4", scenario=kubelet_restart, after=("SLICE-014",))
+@check(
+    id="NODE-004",
+    level=2,
+    source="NODE-4",
+    scenario=kubelet_restart,
+    after=("DISC-006", "SLICE-014"),
+)
 def test_a_driver_prepares_what_its_predecessor_prepared(evidence: Evidence) -> None:
     """A driver that has restarted MUST prepare a claim that its predecessor prepared with the same
     answer.

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from harness.checks.check import check
+from harness.cluster.kinds import name_of
 from harness.scenario.deleting import Deleting
 from harness.scenario.driver import Driver, pools_of_node, published
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame
+from harness.verdict.finding import Blame, UnsupportedError
 from suites.node.pods import on_one_node, pod
+
+MOST = 2
+"""As often a slice may be written in half a minute though nothing has changed: once is a mishap."""
 
 
 @scenario(most=3, uses=(Driver.stop, Driver.restart, Deleting.force_delete))
 def driver_away(steps: Steps) -> None:
     """While the driver is away one pod is to end, one is gone by force with its claim, one is to
-    start. It stays away until its slices are withdrawn; then another pod waits for a device.
+    start. It stays away until its slices are withdrawn; then another pod waits for a device. On
+    other nodes nothing changes meanwhile.
     """
     with on_one_node(steps, "ends", "lost", "starts") as pods:
         pods.start("ends", "lost")
@@ -55,6 +62,27 @@ def test_slices_of_a_driver_that_is_away_are_withdrawn(evidence: Evidence) -> No
         )
 
 
+@check(id="SLICE-023", level=2, source="SLICE-23", scenario=driver_away)
+def test_slices_are_not_written_while_nothing_changes(evidence: Evidence) -> None:
+    """A driver MUST NOT write its ResourceSlices again and again while nothing changes."""
+    slices, stopped = evidence.slices.get(), evidence.node("stopped")
+    if all(item["spec"].get("nodeName") == stopped for item in slices.before):
+        raise UnsupportedError("the driver publishes on no other node")
+    last = {name_of(item): _content(item) for item in slices.before}
+    idle: Counter[str] = Counter()
+    for write in slices.writes:
+        name, content = name_of(write.obj), _content(write.obj)
+        idle[name] += last.get(name) == content
+        last[name] = content
+    name, times = max(idle.items(), key=lambda item: item[1], default=("", 0))
+    if times > MOST:
+        evidence.fail(
+            f"ResourceSlice {name} was written {times} times though nothing had changed",
+            expected="a slice is written when it has to say something else",
+            observed="\n".join(map(str, slices.writes)),
+        )
+
+
 @check(id="NODE-022", level=2, source="NODE-22", scenario=driver_away)
 def test_a_pod_that_could_not_end_goes_when_the_driver_is_back(evidence: Evidence) -> None:
     """A pod that is deleted while the driver is away MUST go when it is back."""
@@ -81,3 +109,10 @@ def test_a_device_of_a_claim_that_went_while_the_driver_was_away_is_free(
     there for another claim once the driver is back.
     """
     pod(evidence, "next").started.get()
+
+
+def _content(item: dict[str, object]) -> object:
+    spec = item["spec"]
+    assert isinstance(spec, dict)
+    pool = {key: value for key, value in spec["pool"].items() if key != "generation"}
+    return {**spec, "pool": pool}

@@ -371,7 +371,8 @@ def test_slices_are_put_right_by_the_driver(steps: Steps, run: Run, api: FakeApi
     with steps.slices() as seen:
         steps.slice.delete("node-1")
         steps.slice.edit("node-2")
-        steps.slice.await_mended()
+        assert steps.slice.await_mended() == []
+    steps.slice.put_back()
     assert seen.of_node("node-1").after[0]["spec"]["devices"] == [{"name": "gpu-0"}]
     assert seen.of_node("node-2").after[0]["spec"] == slice_of("node-2", 3)["spec"]
     assert steps.evidence.steps[-1].endswith("not put right: none")
@@ -386,6 +387,7 @@ def test_an_edit_that_the_driver_leaves_is_put_back(steps: Steps, run: Run, api:
     """When time is up; what is missing then is in the evidence."""
     steps.slice.edit("node-2")
     assert steps.slice.await_mended() == ["node-2"]
+    steps.slice.put_back()
     now = api.get(SLICE, "", "slice-node-2")
     assert now is not None
     assert now["spec"] == slice_of("node-2", 1)["spec"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.scenario.evidence import Evidence
-from harness.scenario.slice_writes import DELETED, SliceWrite, SliceWrites
+from harness.scenario.slice_writes import CHANGED, DELETED, SliceWrite, SliceWrites
 from harness.verdict.finding import Blame
 from tests.suite.cases import Case
 from tests.suite.made import NODE, does_not_go, does_not_start, ended, made, report, slice_of
@@ -25,6 +25,16 @@ def _not_withdrawn(evidence: Evidence) -> None:
     slices.after = slices.before
 
 
+def _written_again_and_again(evidence: Evidence) -> None:
+    again = [SliceWrite(CHANGED, slice_of("node-2", number)) for number in range(5, 8)]
+    evidence.slices.get().writes.extend(again)
+
+
+def _one_node(evidence: Evidence) -> None:
+    slices = evidence.slices.get()
+    slices.before = slices.before[:1]
+
+
 GOOD: Mapping[str, Callable[[], Evidence]] = {"driver-away": _driver_away}
 
 CASES = (
@@ -34,6 +44,19 @@ CASES = (
         _not_withdrawn,
         r"a minute after the driver left the node its ResourceSlices are still there$",
         blame=Blame.KUBELET,
+    ),
+    Case(
+        "SLICE-023",
+        "written again and again",
+        _written_again_and_again,
+        r"ResourceSlice node-2 was written 3 times though nothing had changed$",
+    ),
+    Case(
+        "SLICE-023",
+        "a driver on one node",
+        _one_node,
+        r"unsupported: the driver publishes on no other node$",
+        blame=None,
     ),
     Case(
         "NODE-022",

@@ -38,11 +38,6 @@ def _stays_edited(evidence: Evidence) -> None:
     evidence.slices.get().after[1]["spec"]["devices"].pop()
 
 
-def _written_again_and_again(evidence: Evidence) -> None:
-    again = [SliceWrite(CHANGED, slice_of(TWO, number)) for number in range(5, 8)]
-    evidence.slices.get().writes.extend(again)
-
-
 GOOD: Mapping[str, Callable[[], Evidence]] = {"mended-slices": _mended_slices}
 
 CASES = (
@@ -57,11 +52,5 @@ CASES = (
         "it stays edited",
         _stays_edited,
         r"the driver does not publish again what a ResourceSlice of node-2 said that lost ",
-    ),
-    Case(
-        "SLICE-023",
-        "written again and again",
-        _written_again_and_again,
-        r"ResourceSlice node-2 was written 3 times though nothing had changed$",
     ),
 )

@@ -4,6 +4,7 @@ _STALE = "refuses-older-claims"
 _REFUSED = "'s container to start did not come within 120 s"
 _KEPT = "cannot-unprepare-after-restart"
 _STAYS = "the end of pod/"
+_MISSED = "the driver does not publish again what a ResourceSlice of "
 
 CAUGHT = (
     (
@@ -13,6 +14,14 @@ CAUGHT = (
     (
         *("keeps-cdi-files-after-restart", "NODE-021"),
         "after its restart the driver keeps the CDI file of a claim that it prepared before",
+    ),
+    ("registers-once", "DISC-006", "the repeats" + _REFUSED),
+    ("prepares-once", "NODE-003", "the repeats" + _REFUSED),
+    ("ignores-its-slices", "SLICE-015", _MISSED),
+    ("ignores-its-slices", "SLICE-037", _MISSED),
+    (
+        *("exchanges-names-after-restart", "SLICE-017"),
+        "a restart of the driver gives devices other names: gpu-",
     ),
     ("trusts-its-record", "NODE-005", "the restored's container cannot start: "),
     ("refuses-claims-of-before", "NODE-004", "the inherits" + _REFUSED),
