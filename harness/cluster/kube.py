@@ -315,7 +315,6 @@ class Kube:
         container: str,
         *,
         since_seconds: int | None = None,
-        previous: bool = False,
     ) -> str:
         """Read a container's log as far as it is written.
 
@@ -323,10 +322,9 @@ class Kube:
             pod: the pod.
             container: which of its containers.
             since_seconds: only what is not older; None: all of it.
-            previous: of the container's last start but one.
         """
         path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
-        query = {"container": container, "previous": "true" if previous else ""}
+        query = {"container": container}
         if since_seconds is not None:
             query["sinceSeconds"] = str(since_seconds)
         response = self._request("GET", path, query)

@@ -798,7 +798,7 @@ class Steps(Deleting):
             self._collect(container)
 
     def await_restart(self, container: Container, *, anew: bool = False) -> None:
-        """Wait until a container was started once more, and read what it reported before.
+        """Read what a container reports, and wait until it was started once more.
 
         Its pod's restartPolicy has to allow it, and something has to end it (`resting`).
 
@@ -817,10 +817,9 @@ class Steps(Deleting):
             again = restarts(seen.obj, role) >= number and has_started(seen.obj, role)
             return seen.obj if again else None
 
-        before, read = container.report, container.report.known() is not None
-        if not read:
-            before = Observed(f"the {role}'s report before restart {number}")
-        container.earlier.append(before)
+        if container.report.known() is None:
+            self.await_report(container)  # before the kubelet removes its log
+        container.earlier.append(container.report)
         container.report = Observed(f"the {role}'s report after restart {number}")
         container.the_follower().close()
         container.follower = None  # until it runs again, its log is of what it was before
@@ -833,11 +832,6 @@ class Steps(Deleting):
             pod,
         )
         container.pod = seen
-        try:
-            if not read:
-                before.found(parse(self._kube.log(seen, role, previous=True)))
-        except ReportError as error:
-            before.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
         container.follower = LogFollower(self._kube, self._observer, seen, role)
         self.step(f"{role} started again")
 
