@@ -24,6 +24,7 @@ CAUGHT = (
         "a restart of the driver gives devices other names: gpu-",
     ),
     ("trusts-its-record", "NODE-005", "the restored's container cannot start: "),
+    ("serves-one-kubelet", "NODE-012", _STAYS + "ends-kubelet-restart did not come within 60 s"),
     ("refuses-claims-of-before", "NODE-004", "the inherits" + _REFUSED),
     (
         *("hides-what-is-used-after-restart", "SLICE-036"),

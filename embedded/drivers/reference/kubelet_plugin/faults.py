@@ -88,7 +88,7 @@ class Point(enum.Enum):
     INHERIT = enum.auto()
     """The mark of a claim that an earlier instance has on record, and that is to be prepared."""
     TAKE_BACK = enum.auto()
-    """The mark of a claim to unprepare that an earlier instance prepared; raising refuses it."""
+    """The UID of a claim to unprepare that an earlier instance prepared; raising refuses it."""
     FORGET = enum.auto()
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
@@ -845,14 +845,10 @@ def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool
 
 
 @fault("cannot-unprepare-after-restart", Point.TAKE_BACK)
-def _cannot_unprepare_after_restart(mark: Path, _gpus: Sequence[Gpu]) -> None:
-    """Answers with an error when a claim is unprepared that was prepared before a restart; after
-    another restart it is unprepared."""
-    if not mark.exists():
-        mark.write_text(str(_STARTED))
-    if mark.read_text() == str(_STARTED):
-        raise FaultError("this driver has not prepared that claim")
-    mark.unlink()
+def _cannot_unprepare_after_restart(uid: str, _gpus: Sequence[Gpu]) -> None:
+    """Answers with an error, for 130 s, when a claim is unprepared that was prepared before a
+    restart."""
+    _refuse_for_a_while(uid, "this driver has not prepared that claim")
 
 
 @fault("refuses-claims-of-before", Point.INHERIT)
