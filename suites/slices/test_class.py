@@ -102,7 +102,7 @@ def test_the_class_of_the_driver_matches_no_others_devices(published: Published)
         (
             Wrong(
                 entry.node,
-                f"DeviceClass {name} also matches {entry.where}, a device of {entry.driver}",
+                f"DeviceClass {name} also matches a device of {entry.driver}",
                 f"{entry.driver}: {entry.where}",
             )
             for entry in found.matched

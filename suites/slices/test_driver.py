@@ -119,7 +119,7 @@ def test_the_driver_may_write_slices_of_its_node_only(published: Published) -> N
         may_write = may_write or bool(verbs)
         policies = published.policies.get()
         if verbs and not any(_confines(policy, user) for policy in policies):
-            head = f"no policy keeps {namespace}/{account} from writing slices of other nodes"
+            head = "no policy keeps the driver's account from writing slices of other nodes"
             names = ", ".join(name_of(policy) for policy in policies if _is_of_slices(policy))
             text = f"{user} may {', '.join(verbs)} all; policies for slices: {names or 'none'}"
             wrong.append(Wrong(node, head, text))

@@ -382,7 +382,7 @@ def offer_by_device_plugin(cluster: FakeCluster) -> None:
         (
             match_others,
             "DISC-016",
-            "DeviceClass gpu.nvidia.com also matches nic-0 of node-1, a device of nic.example.com",
+            "DeviceClass gpu.nvidia.com also matches a device of nic.example.com",
         ),
         (
             offer_by_device_plugin,
@@ -438,7 +438,7 @@ def run_two_versions(cluster: FakeCluster) -> None:
         (
             lambda cluster: confine(cluster, "system:serviceaccount:nvidia:other"),
             "DISC-013",
-            "no policy keeps nvidia/plugin from writing slices of other nodes",
+            "no policy keeps the driver's account from writing slices of other nodes",
         ),
         (
             lambda cluster: cluster.api.of_accounts.add(("get", "secrets")),

@@ -199,7 +199,7 @@ def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCl
         kept = {key: binding[key] for key in ("apiVersion", "kind", "spec")}
         bindings.create(body={**kept, "metadata": {"name": "dra-reference-driver"}})
     assert (code, set(told)) == (0, {"DISC-013"})
-    assert "no policy keeps dra-reference-driver/kubelet-plugin" in told["DISC-013"]["headline"]
+    assert "no policy keeps the driver's account" in told["DISC-013"]["headline"]
 
 
 def test_devices_of_a_node_that_is_gone_are_found(judge: Any, driver: DriverCluster) -> None:
