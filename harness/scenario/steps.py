@@ -471,7 +471,7 @@ class Steps(Deleting):
         if claim.devices and self._reservation is not None:
             self._reservation.allocated_on(claim.devices[0].node)
 
-    def _tell_allocation(self, claim: Claim) -> None:
+    def tell_allocation(self, claim: Claim) -> None:
         """Tell the pods which GPUs their claim was allocated: now their containers start."""
         if not claim.devices:
             raise FailedError(
@@ -569,7 +569,7 @@ class Steps(Deleting):
             if claim.allocated.known() is None:
                 self._await_allocation(claim, created)
             if any(spec.waits for spec in specs) and not claim.announced:
-                self._tell_allocation(claim)
+                self.tell_allocation(claim)
         return containers
 
     def submit_pod(

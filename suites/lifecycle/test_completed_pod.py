@@ -17,13 +17,15 @@ SOON = ["--patience", "0.1"]
 def completed_pod(steps: Steps) -> None:
     """A pod with a claim completes and stays; another one claims its device."""
     claim = steps.claim(1)
-    (user,) = steps.start_pod("user", [ContainerSpec("user", [REST, *SOON], waits=False)], claim)
+    (user,) = steps.submit_pod("user", [ContainerSpec("user", [REST, *SOON])], claim)
+    steps.await_allocation(user)
     steps.hold_off_others()
+    steps.tell_allocation(claim)  # now the container starts, and ends
     pod, observer = user.the_pod(), steps.run.observer
     steps.wait(
         "the release of a completed pod's claim",
         lambda: None if is_allocated(observer.last(claim.obj).obj) else True,
-        steps.run.budgets.release,
+        steps.run.budgets.start,
         lambda: steps.at(pod),
         Blame.KUBELET,
         pod,
