@@ -84,6 +84,8 @@ nvmlReturn_t DECLDIR nvmlInitWithFlags(unsigned int flags) {
 
 nvmlReturn_t DECLDIR nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 
+SAME(nvmlInit, nvmlInit_v2);
+
 nvmlReturn_t DECLDIR nvmlShutdown(void) {
   pthread_mutex_lock(&lock);
   bool was = initialised > 0;
@@ -137,6 +139,9 @@ nvmlReturn_t DECLDIR nvmlSystemGetCudaDriverVersion_v2(int *cudaDriverVersion) {
   return NVML_SUCCESS;
 }
 
+// What go-nvml calls.
+SAME(nvmlSystemGetCudaDriverVersion, nvmlSystemGetCudaDriverVersion_v2);
+
 // ---------------------------------------------------------------- Device Queries: handles
 
 nvmlReturn_t DECLDIR nvmlDeviceGetCount_v2(unsigned int *deviceCount) {
@@ -146,11 +151,15 @@ nvmlReturn_t DECLDIR nvmlDeviceGetCount_v2(unsigned int *deviceCount) {
   return NVML_SUCCESS;
 }
 
+SAME(nvmlDeviceGetCount, nvmlDeviceGetCount_v2);
+
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *device) {
   REQUIRE_INIT();
   if (!device || index >= count) return NVML_ERROR_INVALID_ARGUMENT;
   return give_handle(index, device);
 }
+
+SAME(nvmlDeviceGetHandleByIndex, nvmlDeviceGetHandleByIndex_v2);
 
 nvmlReturn_t DECLDIR nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device) {
   REQUIRE_INIT();
@@ -174,6 +183,8 @@ nvmlReturn_t DECLDIR nvmlDeviceGetHandleByPciBusId_v2(const char *pciBusId, nvml
       return give_handle(i, device);
   return NVML_ERROR_NOT_FOUND;
 }
+
+SAME(nvmlDeviceGetHandleByPciBusId, nvmlDeviceGetHandleByPciBusId_v2);
 
 // ---------------------------------------------------------------- Device Queries: identity
 
