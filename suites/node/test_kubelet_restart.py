@@ -64,6 +64,7 @@ def test_a_claim_that_is_prepared_once_more_gets_its_cdi_file_again(evidence: Ev
     """A claim that is prepared once more MUST have its CDI devices then, even if its file was lost
     with the node's ``/run``.
     """
+    pod(evidence, "restored")
     if not evidence.files("wiped"):
         raise UnsupportedError("no CDI file of the node is called after the claim's UID")
     see_same_devices(evidence, "wiped", "restored", "the loss of its CDI file")

@@ -65,7 +65,9 @@ def _not_by_its_name(evidence: Evidence) -> None:
 
 
 def _too_few_devices(evidence: Evidence) -> None:
-    del evidence.containers["inherits"]
+    for role in ("inherits", "restored"):
+        del evidence.containers[role]
+    del evidence.looks["wiped"]
 
 
 GOOD: Mapping[str, Callable[[], Evidence]] = {"kubelet-restart": _kubelet_restart}
@@ -107,6 +109,13 @@ CASES = (
         "a driver that calls its files otherwise",
         _not_by_its_name,
         r"unsupported: no CDI file of the node is called after the claim's UID$",
+        blame=None,
+    ),
+    Case(
+        "NODE-005",
+        "a small node",
+        _too_few_devices,
+        r"unsupported: the node has too few free devices for this$",
         blame=None,
     ),
     Case(
