@@ -101,7 +101,7 @@ def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
     for end in ("crt", "key"):
         _bind(plan.pki / f"{node.name}-server.{end}", root / "cluster" / f"server.{end}")
     _write_etc(root / "etc", node)
-    _take_systemd(root, plan.node_state(node) / "systemctl")
+    _take_systemd(root, plan.node_state(node) / "sbin")
     run("mount", "-t", "proc", "proc", root / "proc")
     run("mount", "-t", "sysfs", "sysfs", root / "sys")
     _bind(Path("/sys/fs/cgroup"), root / "sys/fs/cgroup")
@@ -180,14 +180,17 @@ def _cni(node: NodePlan) -> dict[str, object]:
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
 
 
-def _take_systemd(root: Path, stand_in: Path) -> None:
-    """Put something in the place of the host's systemctl that restarts this node's kubelet."""
-    systemctl = root / "usr/bin/systemctl"
-    if systemctl.exists():
-        kubelet = f"[ \"$*\" = 'restart kubelet' ] && exec kill -{int(RESTART_KUBELET)} 1"
-        stand_in.write_text(f"#!/bin/sh\n{kubelet}\necho no systemd >&2; exit 1\n")
-        stand_in.chmod(0o755)
-        run("mount", "--bind", stand_in, systemctl)
+def _take_systemd(root: Path, folder: Path) -> None:
+    """Have a systemctl that restarts this node's kubelet where it is looked for first.
+
+    The host's would reach the host's systemd, and a host need not have one.
+    """
+    folder.mkdir()
+    kubelet = f"[ \"$*\" = 'restart kubelet' ] && exec kill -{int(RESTART_KUBELET)} 1"
+    stand_in = folder / "systemctl"
+    stand_in.write_text(f"#!/bin/sh\n{kubelet}\necho no systemd >&2; exit 1\n")
+    stand_in.chmod(0o755)
+    run("mount", "--bind", folder, root / "usr/local/sbin")
 
 
 def _borrow(source: Path, target: Path) -> None:

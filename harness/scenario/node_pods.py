@@ -17,6 +17,7 @@ ROOT = "/node"
 RESTART = """\
 import os, warnings  # which os.execvp imports: below another root there is none
 os.chroot("/proc/1/root")
+os.environ["PATH"] = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"  # the node's, not the image's
 os.execvp("systemctl", ["systemctl", "restart", "kubelet"])
 """
 """A program: with the node's PIDs and privileged, it has the node's systemd restart the kubelet."""
