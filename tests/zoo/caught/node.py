@@ -3,7 +3,7 @@
 _STALE = "refuses-older-claims"
 _REFUSED = "'s container to start did not come within 120 s"
 _KEPT = "cannot-unprepare-after-restart"
-_STAYS = "the end of pod/"
+_STAYS = "the end of 1 pod did not come within 60 s: pod/"
 _MISSED = "the driver does not publish again what a ResourceSlice of "
 
 CAUGHT = (
@@ -17,22 +17,27 @@ CAUGHT = (
     ),
     ("registers-once", "DISC-006", "the repeats" + _REFUSED),
     ("prepares-once", "NODE-003", "the repeats" + _REFUSED),
+    (
+        *("ignores-its-slices", "SLICE-014"),
+        "the driver to publish devices of node-1 again, after a restart of the kubelet did not ",
+    ),
     ("ignores-its-slices", "SLICE-015", _MISSED),
     ("ignores-its-slices", "SLICE-037", _MISSED),
+    ("overlooks-edits", "SLICE-037", _MISSED),
     (
         *("exchanges-names-after-restart", "SLICE-017"),
         "a restart of the driver gives devices other names: gpu-",
     ),
     ("trusts-its-record", "NODE-005", "the restored's container cannot start: "),
-    ("serves-one-kubelet", "NODE-012", _STAYS + "ends-kubelet-restart did not come within 60 s"),
+    ("serves-one-kubelet", "NODE-012", _STAYS + "ends-kubelet-restart is still there"),
     ("refuses-claims-of-before", "NODE-004", "the inherits" + _REFUSED),
     (
         *("hides-what-is-used-after-restart", "SLICE-036"),
         "after its restart the driver does not publish gpu-",
     ),
-    (_KEPT, "NODE-021", _STAYS + "ends-driver-restart did not come within 60 s"),
-    (_KEPT, "NODE-011", _STAYS + "ends-driver-killed did not come within 60 s"),
-    (_KEPT, "NODE-015", _STAYS + "dropped-driver-killed did not come within 60 s"),
+    (_KEPT, "NODE-021", _STAYS + "ends-driver-restart is still there"),
+    (_KEPT, "NODE-011", _STAYS + "ends-driver-killed is still there"),
+    (_KEPT, "NODE-015", _STAYS + "dropped-driver-killed is still there"),
     ("forgets-after-restart", "NODE-030", "the late's container cannot start: "),
     (_STALE, "NODE-031", "the starts" + _REFUSED),
     (_STALE, "NODE-032", "the starts" + _REFUSED),
@@ -43,4 +48,8 @@ CAUGHT = (
     ),
     ("prepares-slowly,refuses-what-was-cut-off", "NODE-001", "the cut" + _REFUSED),
     ("unprepare-needs-the-claim", "NODE-033", "the next" + _REFUSED),
+    (
+        *("publishes-once", "DISC-008"),
+        "the driver on node-1, which was restarted, to be ready with its devices published did not",
+    ),
 )
