@@ -27,8 +27,8 @@ pytestmark = pytest.mark.embedded
 
 ROOT = Path(__file__).parents[2]
 NODES = 2
-SAMPLE = {fault for rows in AREAS.values() for fault in list(dict.fromkeys(r[0] for r in rows))[:2]}
-"""The faults that are tried each time: the first two of each area."""
+SAMPLE = {rows[0][0] for rows in AREAS.values()}
+"""The faults that are tried each time: the first of each area."""
 BENIGN = [name for name, one in FAULTS.items() if one.benign]
 """What the contract permits, each at points where it is not in the way of the others."""
 
