@@ -17,6 +17,7 @@ from embedded import cluster
 from embedded.drivers.driver import Driver
 from embedded.drivers.example import EXAMPLE
 from embedded.drivers.nvidia import NVIDIA
+from suites.__main__ import checks
 from tests import footprint
 from tests.known_findings import differences, load
 
@@ -27,6 +28,8 @@ FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
 STOPPED_SECONDS = 60
 CALM = ("--dra-allow", "privileged")
 """Leaves out what restarts drivers and kubelets, or takes all devices: that is tried once."""
+OF_GPUS = ",".join(check.id for check in checks() if check.area in ("cuda", "sharing"))
+"""The checks that depend on how many GPUs there are, and on their model."""
 NOWHERE = (
     r"no other driver publishes devices and has a class of its name",
     r"\S+ has no (int|bool) in its slice",
@@ -134,7 +137,7 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
 ) -> None:
     """One GPU, and two that are no peers: nothing is red, what needs more is a named skip."""
     done = subprocess.run(
-        [RUN, "dra", "--embedded-nodes", "1", "--embedded-gpus", gpus, *CALM],
+        [RUN, "dra", "--embedded-nodes", "1", "--embedded-gpus", gpus, "--dra-check", OF_GPUS],
         cwd=tmp_path,
         capture_output=True,
         text=True,
