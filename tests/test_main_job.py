@@ -17,6 +17,7 @@ from embedded import cluster
 from embedded.drivers.driver import Driver
 from embedded.drivers.example import EXAMPLE
 from embedded.drivers.nvidia import NVIDIA
+from harness.options import Impact
 from suites.__main__ import checks
 from tests import footprint
 from tests.known_findings import differences, load
@@ -26,8 +27,12 @@ pytestmark = pytest.mark.embedded
 RUN = Path(__file__).parents[1] / "run"
 FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
 STOPPED_SECONDS = 60
-CALM = ("--dra-allow", "privileged")
-"""Leaves out what restarts drivers and kubelets, or takes all devices: that is tried once."""
+CALM = ",".join(
+    check.id
+    for check in checks()
+    if check.impacts_of(None).isdisjoint((Impact.DISRUPT, Impact.EXHAUST))
+)
+"""The checks that neither disturb a node nor take all devices: those are made once."""
 OF_GPUS = ",".join(check.id for check in checks() if check.area in ("cuda", "sharing"))
 """The checks that depend on how many GPUs there are, and on their model."""
 NOWHERE = (
@@ -96,8 +101,7 @@ def unexplained(cases: dict[str, str], *patterns: str) -> set[str]:
     """
     expected = re.compile("unsupported: (" + "|".join(patterns) + ")")
     why = {reason for reason in cases.values() if reason and PID_ON_HOST not in reason}
-    why = {one for one in why if not one.startswith(("blocked by ", "not allowed: "))}
-    return {one for one in why if not expected.fullmatch(one)}
+    return {one for one in why if not one.startswith("blocked by ") and not expected.fullmatch(one)}
 
 
 def blocked_by(cases: dict[str, str]) -> set[str]:
@@ -157,7 +161,7 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
 def test_a_driver_without_hardware_is_judged_as_far_as_that_goes(tmp_path: Path) -> None:
     """dra-example-driver: what takes no GPU passes, the rest is a named skip."""
     done = subprocess.run(
-        [RUN, "dra", "--embedded-nodes", "1", "--embedded-driver", "example", *CALM],
+        [RUN, "dra", "--embedded-nodes", "1", "--embedded-driver", "example", "--dra-check", CALM],
         cwd=tmp_path,
         capture_output=True,
         text=True,
