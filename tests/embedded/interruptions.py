@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import secrets
 import signal
@@ -40,9 +39,9 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import Kube, from_kubeconfig
 from harness.options import Impact
 from suites.__main__ import checks
+from tests.admin import ROOT, command, environment
 from tests.drivers.cluster import SLEEP, DriverCluster, running
 
-ROOT = Path(__file__).parents[2]
 DISRUPTING = [check.id for check in checks() if Impact.DISRUPT in check.impacts_of(None)]
 LONGEST_SECONDS = 180
 """How long a run may take to end that is asked to, and the cluster to be as it was."""
@@ -116,14 +115,14 @@ class Interruptions:
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Start the suite."""
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
+            command(
+                self._folder,
                 *("-p", "no:cacheprovider", "--dra-check", ",".join(DISRUPTING)),
-                *("--dra-image", self._cluster.workload_image, f"--dra-output={self._folder}"),
+                *("--dra-image", self._cluster.workload_image),
                 *("--dra-allow", "privileged,disrupt", *options, str(ROOT / "suites")),
-            ],
+            ),
             cwd=self._folder,
-            env={**os.environ, "KUBECONFIG": str(self._cluster.kubeconfig)},
+            env=environment(self._cluster.kubeconfig),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

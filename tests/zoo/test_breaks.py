@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,13 +19,13 @@ from embedded.layout import SIMULATED_GPUS, Plan, states
 from images import oci
 from images.cpython import SITE_PACKAGES
 from images.workload import PYTHON, WORKLOAD_IMAGE
+from tests.admin import ROOT, Finished, run_suite
 from tests.images import archives
 from tests.zoo.breaks import RUNS, Run
 from tests.zoo.relay import relay
 
 pytestmark = pytest.mark.embedded
 
-ROOT = Path(__file__).parents[2]
 SHARED_CLAIM = "suites/sharing/test_shared_claim.py"
 LONGEST_HEAD = 120
 
@@ -77,27 +73,16 @@ def keeping_memory(node: Path) -> Iterator[None]:
                 left.unlink()
 
 
-def run_suite(
+def judge(
     cluster: embedded_cluster.Cluster, image: str, checks: Sequence[str], out: Path
-) -> tuple[int, list[dict[str, Any]]]:
-    """Run checks as an admin does against a cluster; returns exit code and results."""
+) -> Finished:
+    """Run checks against a cluster, or the shared claim's where none are named."""
     which: list[str | Path] = ["--dra-allow", "privileged", ROOT / SHARED_CLAIM]
     if checks:
         which = ["--dra-check", ",".join(checks), ROOT / "suites"]
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
-            *("--dra-cluster", "kubeconfig", "--dra-image", image, "--dra-output", out, *which),
-        ],
-        cwd=out.parent,
-        env={**os.environ, "KUBECONFIG": str(cluster.kubeconfig)},
-        capture_output=True,
-        text=True,
-    )
-    (results,) = out.rglob("results.json")
-    found: list[dict[str, Any]] = json.loads(results.read_text())["results"]
-    assert "Traceback" not in run.stdout, run.stdout[-4000:]
-    return run.returncode, found
+    done = run_suite(cluster.kubeconfig, out, "--dra-image", image, *which)
+    assert "Traceback" not in done.printed, done.printed[-4000:]
+    return done
 
 
 @pytest.mark.parametrize("broken", RUNS, ids=lambda broken: broken.name.replace(" ", "-"))
@@ -116,8 +101,8 @@ def test_breaks_turn_exactly_their_checks_red(
                 stack.enter_context(keeping_memory(node))
         if broken.workload:
             image = broken_image(broken, cluster, tmp_path)
-        code, results = run_suite(cluster, image, broken.checks, tmp_path / "out")
-    red = [result for result in results if result["outcome"] in ("fail", "error")]
+        done = judge(cluster, image, broken.checks, tmp_path / "out")
+    red = [result for result in done.results if result["outcome"] in ("fail", "error")]
     assert {(result["id"], result["variant"]) for result in red} == broken.red, "\n".join(
         result["headline"] for result in red
     )
@@ -127,4 +112,4 @@ def test_breaks_turn_exactly_their_checks_red(
         assert re.search(by.head, result["headline"]), result["headline"]
         assert len(result["headline"]) <= LONGEST_HEAD
     blamed = any("fail" in one.outcomes for one in broken.breaks)
-    assert code == (1 if blamed else 12)
+    assert done.code == (1 if blamed else 12)

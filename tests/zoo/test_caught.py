@@ -7,10 +7,6 @@ else.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +16,12 @@ import pytest
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
+from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.caught import AREAS, ROWS
 
 pytestmark = pytest.mark.embedded
 
-ROOT = Path(__file__).parents[2]
 NODES = 2
 SAMPLE = {rows[0][0] for rows in AREAS.values()}
 """The faults that are tried each time: the first of each area."""
@@ -54,29 +50,20 @@ def judge(
     roots = [embedded_cluster.node_root(driver.name, number + 1) for number in range(NODES)]
     for root in roots:
         set_fault(root, fault)
+    chosen = ("--dra-check", ",".join(checks)) if checks else ()
     try:
-        run = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
-                *("--dra-cluster", "kubeconfig", "--dra-image", driver.workload_image),
-                *("--dra-allow", "privileged,disrupt,exhaust", "--dra-output", out),
-                *(("--dra-check", ",".join(checks)) if checks else ()),
-                ROOT / "suites",
-            ],
-            cwd=out.parent,
-            env={**os.environ, "KUBECONFIG": str(driver.kubeconfig)},
-            capture_output=True,
-            text=True,
+        run = run_suite(
+            driver.kubeconfig,
+            out,
+            *("--dra-image", driver.workload_image, "--dra-allow", "privileged,disrupt,exhaust"),
+            *(*chosen, ROOT / "suites"),
         )
     finally:
         for root in roots:
             set_fault(root, None)
-    found = list(out.glob("*/results.json"))
-    assert found, run.stdout + run.stderr
-    results = json.loads(found[0].read_text())["results"]
-    skipped = [e["id"] for e in results if e["outcome"] == "skip" and e["id"] in checks]
-    assert not skipped, run.stdout
-    return list(results)
+    skipped = [e["id"] for e in run.results if e["outcome"] == "skip" and e["id"] in checks]
+    assert not skipped, run.printed
+    return run.results
 
 
 def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +12,11 @@ from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from suites.__main__ import checks
+from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
 
 pytestmark = pytest.mark.embedded
 
-ROOT = Path(__file__).parents[2]
 CHECKS = sorted(check.id for check in checks() if check.area == "slices")
 FAULTY = 2
 """The node on which the driver misbehaves."""
@@ -39,25 +35,17 @@ def judge(driver: DriverCluster, tmp_path: Path) -> Callable[[], tuple[int, dict
     """Run the checks as an admin does; answers exit code and results that are not bare passes."""
 
     def run() -> tuple[int, dict[str, Any]]:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml", "-m", "dra"),
-                *("--dra-cluster", "kubeconfig", "--dra-check", ",".join(CHECKS)),
-                *("--dra-output", tmp_path / "out", ROOT / "suites" / "slices"),
-            ],
-            cwd=tmp_path,
-            env={**os.environ, "KUBECONFIG": str(driver.kubeconfig)},
-            capture_output=True,
-            text=True,
+        done = run_suite(
+            driver.kubeconfig,
+            tmp_path / "out",
+            *("--dra-check", ",".join(CHECKS), ROOT / "suites" / "slices"),
         )
-        (path,) = (tmp_path / "out").glob("*/results.json")
-        results = json.loads(path.read_text())["results"]
-        judged = [entry for entry in results if entry["area"] == "slices"]
-        assert {entry["id"] for entry in judged} == set(CHECKS), done.stdout
+        judged = [entry for entry in done.results if entry["area"] == "slices"]
+        assert {entry["id"] for entry in judged} == set(CHECKS), done.printed
         told = [
             entry for entry in judged if entry["outcome"] not in ("pass", "skip") or entry["advice"]
         ]
-        return done.returncode, {entry["id"]: entry for entry in told}
+        return done.code, {entry["id"]: entry for entry in told}
 
     return run
 
