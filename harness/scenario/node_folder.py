@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
+from harness.cluster.anchor import anchor_name
 from harness.scenario.changes import FolderChange
 from harness.scenario.run import SCENARIO_LABEL, Run
 
@@ -23,7 +24,7 @@ def node_folder(run: Run, scenario: str, namespace: str) -> FolderChange:
         scenario: the scenario's name.
         namespace: where the pod that removes it runs.
     """
-    path = PARENT / f"dra-conformance-{run.id}-{scenario}"
+    path = PARENT / f"{anchor_name(run.id)}-{scenario}"
     values = {
         "name": f"folder-removal-{scenario}",
         "namespace": namespace,

@@ -15,6 +15,7 @@ from http.client import FORBIDDEN
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
+from harness.cluster.anchor import anchor_name
 from harness.cluster.inventory import Device, holders, is_allocated, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -223,7 +224,7 @@ class Steps(Deleting):
         """Claims that the driver has to refuse."""
         from harness.scenario.refusals import Refusals  # noqa: PLC0415 - for those who use it
 
-        return Refusals(self, self._uses, self._reservation)
+        return Refusals(self)
 
     @cached_property
     def slice(self) -> SliceChanges:
@@ -304,17 +305,17 @@ class Steps(Deleting):
         "",
         (),
         Rule(
-            *(DEVICE_CLASS, ("create", "get", "delete"), "a class with parameters"),
+            *(DEVICE_CLASS, ("create", "get", "delete"), "a DeviceClass of the run's own"),
             anywhere=True,
             needed=False,
         ),
     )
     def device_class(self, name: str, *parameters: Parameters) -> str:
-        """Make a DeviceClass with the devices of the driver's own class.
+        """Make a DeviceClass with the devices of the driver's own class, and what that tells it.
 
         Args:
             name: of the class, but for the run's name.
-            parameters: what the class tells the driver.
+            parameters: what else the class tells the driver.
 
         Returns:
             Its whole name.
@@ -324,21 +325,25 @@ class Steps(Deleting):
         """
         see_declared(Steps.device_class, self._uses, self)
         subject = self.run.subject
-        classes, _ = self._kube.list(DEVICE_CLASS)
-        own = next(one for one in classes if name_of(one) == subject.profile.device_class)
         config = [{"opaque": one.values(subject.driver)["opaque"]} for one in parameters]
-        values = {
-            "name": f"dra-conformance-{self.run.id}-{name}",
-            "selectors": own["spec"].get("selectors") or [],
-            "config": config,
-        }
         try:
-            return name_of(self.create("device-class.yaml.j2", values))
+            own = self._kube.get(DEVICE_CLASS, subject.profile.device_class)["spec"]
+            spec = {"selectors": own.get("selectors") or []}
+            if config := [*(own.get("config") or []), *config]:
+                spec["config"] = config
+            values = {"name": self.class_name(name), "spec": spec}
+            made = name_of(self.create("device-class.yaml.j2", values))
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
             reason = "it creates a DeviceClass, which the run may not do"
             raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
+        self.step(f"DeviceClass {made} created")
+        return made
+
+    def class_name(self, name: str) -> str:
+        """Name the DeviceClass that `device_class` makes of this name, or will make."""
+        return f"{anchor_name(self.run.id)}-{name}"
 
     @needs("", (), Rule(CLAIM_TEMPLATE, ("create", "delete", "get"), "the templates of claims"))
     def generated_claim(
@@ -417,8 +422,7 @@ class Steps(Deleting):
             claim: which.
             users: a container of each of the pods.
         """
-        if self._reservation is not None:
-            self._reservation.hold_off_others()
+        self.hold_off_others()
         self.delete(*users)
         self.await_gone(*users)
         self._await_freed(claim, [user.the_pod() for user in users])

@@ -80,8 +80,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
     claim = {**namespace, **two.values(subject.driver, profile.device_class)}
     device_class = {
         "name": "dra-conformance-RUN-parameters",
-        "selectors": [{"cel": {"expression": f'device.driver == "{subject.driver}"'}}],
-        "config": [],
+        "spec": {"selectors": [{"cel": {"expression": f'device.driver == "{subject.driver}"'}}]},
     }
     allocation = {**namespace, "name": allocation_name(CLAIM), "gpus": "GPU-1,GPU-2"}
     shared = [

@@ -11,7 +11,7 @@ from harness.checks.check import check
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import HOLDER, Claim, Container, Evidence
 from harness.scenario.pod_spec import ContainerSpec, resting
-from harness.scenario.refusals import NOT_GENERATED, NOT_SCHEDULED, Refusals
+from harness.scenario.refusals import NOT_GENERATED, NOT_SCHEDULED
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError, one_line
@@ -35,7 +35,7 @@ MOST_OF_A_CLAIM = 32
 """Devices, by the API."""
 
 
-@scenario(uses=(Steps.generated_claim, Refusals.make_class))
+@scenario(uses=(Steps.generated_claim, Steps.device_class))
 def impossible_for_now(steps: Steps) -> None:
     """Pods wait for what there is not, beside one that runs; then there is some of it."""
     refusals = steps.refusals
@@ -56,12 +56,14 @@ def impossible_for_now(steps: Steps) -> None:
     refusals.ask(RESOURCE, lambda: steps.submit_pod("invalid", [named]))
     now_possible: Mapping[str, Callable[[], object]] = {
         TAKEN: lambda: None,
-        CLASSLESS: refusals.make_class,
+        CLASSLESS: lambda: steps.device_class(steps.name),
         UNTEMPLATED: lambda: steps.make_template(claims[UNTEMPLATED]),
     }
     for role, make_possible in now_possible.items():
         if role in pods:
-            refusals.give_back(running)
+            steps.hold_off_others()
+            steps.delete(running)
+            steps.await_gone(running)
             running = pods[role]
             run = partial(_run_after, steps, make_possible, running)
             steps.attempt(run, running.started.missing)
@@ -76,7 +78,7 @@ def _claims(steps: Steps, held: Claim) -> dict[str, Claim]:
         UNMATCHED: Request("gpu-1", selectors=['device.driver == "nobody.example.com"']),
         MANY: Request("gpu-1", count=every + 1),
         FAILING: Request("gpu-1", selectors=[f'device.attributes["{driver}"].nobodyHasIt == "x"']),
-        CLASSLESS: Request("gpu-1", device_class=steps.refusals.class_name, selectors=this),
+        CLASSLESS: Request("gpu-1", device_class=steps.class_name(steps.name), selectors=this),
         TAKEN: Request("gpu-1", selectors=this),
     }
     if not this:

@@ -12,7 +12,7 @@ from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import named
 from harness.scenario.evidence import Container, Evidence
 from harness.scenario.needs import needs_of
-from harness.scenario.refusals import NOT_SCHEDULED, Refusals
+from harness.scenario.refusals import NOT_SCHEDULED
 from harness.scenario.run import RESTRICTED, Subject
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, InconclusiveError
@@ -29,7 +29,7 @@ def steps(kube: Kube, tmp_path: Path) -> Iterator[Steps]:
     nvidia = named("nvidia", PROFILES)
     run.subject = Subject("gpu.nvidia.com", nvidia, "resource.k8s.io/v1", "image", {})
     run.open_namespace(RESTRICTED)
-    uses = [needs_of(Refusals.make_class)]
+    uses = [needs_of(Steps.device_class)]
     yield Steps(run, Evidence("scenario"), None, RESTRICTED, uses=uses)
     run.close()
 
@@ -91,7 +91,7 @@ def test_a_class_is_made_like_the_drivers(steps: Steps, api: FakeApi) -> None:
     a_class = thing("DeviceClass", wanted, "")
     del a_class["metadata"]["namespace"]
     api.put({**a_class, "spec": spec})
-    steps.refusals.make_class()
-    made = next(o for o in api.objects.values() if name_of(o) == steps.refusals.class_name)
+    steps.device_class(steps.name)
+    made = next(o for o in api.objects.values() if name_of(o) == steps.class_name(steps.name))
     assert made["spec"] == spec
     assert made["metadata"]["ownerReferences"]
