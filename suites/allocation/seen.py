@@ -11,7 +11,7 @@ from harness.scenario.pod_spec import LONG, SHORT, ContainerSpec
 from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted
-from suites.isolation.shown import named as by_variables
+from suites.shown import named as by_variables
 
 INVENTORY = "inventory"
 SHOWN = 3

@@ -8,7 +8,7 @@ from harness.scenario.pod_spec import ContainerSpec, resting
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
-from suites.isolation.shown import of_one_device
+from suites.shown import of_one_device
 
 ONE, OTHER = "one", "other"
 

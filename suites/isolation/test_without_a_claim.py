@@ -8,7 +8,7 @@ from harness.scenario.pod_spec import INIT, ContainerSpec, resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
-from suites.isolation.shown import ASKING, named, shown
+from suites.shown import ASKING, named, shown
 from workload.result import Verdict
 
 USER, ASKING_USER, OTHER, INIT_OTHER = "user", "asking-user", "other", "init-other"

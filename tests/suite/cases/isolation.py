@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.scenario.evidence import Evidence
-from suites.isolation.shown import ASKING
+from suites.shown import ASKING
 from tests.suite.cases import Case
 from tests.suite.made import (
     DEVICES,
