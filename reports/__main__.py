@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ from reports import diff, folder, publish, results, summary
 from reports.junit import JUnitError
 from reports.publish import PublishError
 from reports.results import ResultsError
+from reports.words import as_text
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,9 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = given.do(given)
     except (ResultsError, JUnitError, PublishError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(as_text(f"error: {error}"), file=sys.stderr)
         return Exit.USAGE
     return code
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(as_text(line, "\t"))
 
 
 def _rebuild(given: argparse.Namespace) -> int:
@@ -57,20 +63,20 @@ def _rebuild(given: argparse.Namespace) -> int:
     if not given.run.is_dir():
         raise ResultsError(f"{given.run}: expected the folder of a run, not one of its files")
     folder.write(record, facts)
-    print("\n".join(summary.lines(record, facts)))
+    _print(summary.lines(record, facts))
     return Exit.OK
 
 
 def _diff(given: argparse.Namespace) -> int:
     (old, old_facts), (new, new_facts) = results.read(given.old), results.read(given.new)
     found = diff.compare(old, new)
-    print("\n".join(diff.lines(old_facts, new_facts, found)))
+    _print(diff.lines(old_facts, new_facts, found))
     return Exit.REGRESSION if found.regressions else Exit.OK
 
 
 def _publish(given: argparse.Namespace) -> int:
     place = publish.publish(given.run, given.name, publish.RESULTS)
-    print("\n".join(summary.lines(*results.read(place))))
+    _print(summary.lines(*results.read(place)))
     return Exit.OK
 
 

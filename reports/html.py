@@ -23,7 +23,7 @@ from harness.verdict.outcome import (
 )
 from harness.verdict.table import Table
 from reports.facts import Facts
-from reports.words import WORDS, clean, counts, judged, meaning, skips, untested
+from reports.words import WORDS, as_text, counts, judged, meaning, skips, untested
 
 NAME = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -126,7 +126,7 @@ def render(record: Record, facts: Facts) -> str:
         gpus=list(map(_brief, _records(record.environment.get("gpus")))),
         suite=record.environment.get("suite") or {},
     )
-    return clean(page)
+    return as_text(page)
 
 
 def _shown(record: Record) -> list[Shown]:

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reports import folder, html, junit, results
-from reports.words import counts
+from reports.words import as_text, counts
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE = "README.md"
@@ -34,6 +34,8 @@ _ADDRESSES = re.compile(
 """Of IPv4, a port behind it or not, and what may be one of IPv6."""
 _HOMES = re.compile(r"(?<![\w.~-])/(?:root|(?:home|Users)/[^/\s'\"]+)(?=[/\s'\",;:)\]}]|$)")
 _PATHS = re.compile(r"(?<![\w.~)>-])/((?:[\w.@+-]+/)+)([\w.@+-]+)")
+_MARKUP = re.compile(r"[\\`*\[\]<>|&~]")
+"""What could be more than text in a cell of Markdown."""
 _OF_NODES = (
     *("api", "apis", "bin", "dev", "etc", "lib", "lib64", "opt", "proc", "run", "sbin", "shared"),
     *("sys", "tmp", "usr", "var", "workload"),
@@ -203,7 +205,6 @@ def _index_row(path: Path) -> dict[str, str]:
     known = dict(html.highlights(record, facts))
     of_driver, others = record.by_subject()
     cells = {
-        "run": f"[{path.name}]({path.name}/report.html)",
         "hardware": facts.hardware,
         "GPUs": known.get("GPUs", "-"),
         "driver": known.get("image", facts.driver).rsplit("/", 1)[-1] or "-",
@@ -213,4 +214,5 @@ def _index_row(path: Path) -> dict[str, str]:
         "cases that judge the driver": counts(of_driver),
         "cases that judge CUDA and this suite": counts(others),
     }
-    return {column: cell.replace("|", "\\|") for column, cell in cells.items()}
+    texts = {name: _MARKUP.sub(r"\\\g<0>", as_text(cell, "")) for name, cell in cells.items()}
+    return {"run": f"[{path.name}]({path.name}/report.html)", **texts}

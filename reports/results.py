@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
 from reports.facts import Facts
+from reports.words import as_text
 
 SCHEMA = "dra-conformance/results/v1"
 NAME = "results.json"
@@ -30,7 +31,7 @@ class ResultsError(Exception):
 def dumped(content: Mapping[str, Any]) -> str:
     """Write a document as JSON; lone surrogates, which no file takes, are replaced."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return as_text(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def document(record: Record, facts: Facts) -> dict[str, Any]:

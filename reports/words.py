@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -17,15 +18,33 @@ WORDS = {
     Outcome.SKIP: "skipped",
 }
 """The outcomes, the worst first."""
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_WITHOUT_INK = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef"
+)
+"""Of the characters that Unicode counts among the printable ones."""
+_MAYBE_UNSEEN = re.compile(rf"([{_WITHOUT_INK}])|[^\w !-~]")
 _CANNOT_BE_JUDGED = (SkipKind.UNSUPPORTED, SkipKind.BLOCKED)
 """In a run in which nothing failed, what blocks a check is something that cannot be judged."""
 
 
-def clean(text: str) -> str:
-    """Remove terminal codes and control characters, which XML and HTML do not take."""
-    return _NOT_TEXT.sub("", _TERMINAL_CODES.sub("", text))
+def as_text(text: str, kept: str = "\n\t") -> str:
+    """Make every character visible: whatever shows what comes from a cluster asks this.
+
+    Control characters (those for terminals, too), marks of direction or without width, and what is
+    no character become the escapes of JSON, such as ``\\u001b``: a JSON document means the same.
+
+    Args:
+        text: what is to be shown.
+        kept: what stays as it is; no newline where the text is to be one line.
+    """
+
+    def visible(match: re.Match[str]) -> str:
+        one = match[0]
+        seen = one in kept or (one.isprintable() and match[1] is None)
+        return one if seen else json.dumps(one)[1:-1]
+
+    return _MAYBE_UNSEEN.sub(visible, text)
 
 
 def counts(results: Iterable[Result]) -> str:

@@ -20,6 +20,7 @@ from harness.cluster.versions import GROUP, best
 from harness.options import Options
 from harness.scenario.run import ClusterInfo
 from harness.verdict.finding import Blame, Finding
+from reports.words import as_text
 
 
 class Clusters:
@@ -110,7 +111,7 @@ class Clusters:
     def _component_died(self, text: str) -> None:
         """Say so at once; called by a thread of the embedded cluster's."""
         self._deaths.append(text)
-        os.write(self._terminal, f"\nDIED     {text}\n".encode())
+        os.write(self._terminal, as_text(f"\nDIED     {text}\n").encode())
         self._on_death()
 
     def death(self) -> Finding | None:

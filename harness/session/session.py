@@ -28,6 +28,7 @@ from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import folder, summary
 from reports.facts import Facts
+from reports.words import as_text
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
 SERVER_ANSWERS = Result.passed(
@@ -135,14 +136,15 @@ class Session:
         """
         from harness.session import manifests  # noqa: PLC0415 - no other run needs it
 
-        self.say(manifests.shown(MANIFESTS, self.options, self.selection.profile))
+        for line in manifests.shown(MANIFESTS, self.options, self.selection.profile).splitlines():
+            self.say(line)
 
     # Start
 
     def say(self, line: str) -> None:
         """Write a line to the terminal, if there is one."""
         if self.terminal is not None:
-            self.terminal.write_line(line)
+            self.terminal.write_line(as_text(line, "\t"))
             self.terminal.flush()  # into a pipe, too, and before an end at once
 
     def start(self) -> bool:
@@ -161,7 +163,8 @@ class Session:
             cluster=cluster,
             record=self.record,
         )
-        self.say(f"\nCLUSTER  {self._first_line()}")
+        self.say("")
+        self.say(f"CLUSTER  {self._first_line()}")
         self._found = found = Context(run, self.planned, self._root / PROFILES)
         self.record.add(*preflight(found))
         self.record.environment.update(environment.cluster(run))
@@ -211,7 +214,8 @@ class Session:
 
         try:
             kube, cluster = self._clusters.connect()
-            self.say(f"\nCLUSTER  {cluster.description}")
+            self.say("")
+            self.say(f"CLUSTER  {cluster.description}")
             found = sweep(kube, Budgets(self.options.timeout_scale), self.options.namespace)
         except (ApiError, NoClusterError, UnreachableError) as error:
             self.say(f"ERROR    {error}")

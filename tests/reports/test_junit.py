@@ -91,7 +91,7 @@ def test_what_containers_log_does_not_break_the_file(tmp_path: Path) -> None:
     root = written(made, tmp_path)
     failure = root.find(".//failure")
     assert failure is not None
-    assert failure.get("message") == "red <&>"
+    assert failure.get("message") == r"\u001b[31mred\u001b[0m \u0000<&>\ud800"
 
 
 @pytest.mark.parametrize("name", ["ISO-001", "ISO-001_a b", "ISO-001_a.b", "ISO-001_a[x/y]", "x_y"])
@@ -100,14 +100,6 @@ def test_names_that_some_dashboard_would_spoil_are_refused(name: str, tmp_path: 
     made = Record()
     made.add(result(name, Outcome.PASS))
     with pytest.raises(JUnitError, match="not a name"):
-        written(made, tmp_path)
-
-
-def test_a_failure_whose_text_vanishes_is_refused(tmp_path: Path) -> None:
-    """junit-xml would write it as a pass."""
-    made = Record()
-    made.add(result("ISO-002_b", Outcome.FAIL, headline="\x00"))
-    with pytest.raises(JUnitError, match="without a text"):
         written(made, tmp_path)
 
 

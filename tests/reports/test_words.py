@@ -10,7 +10,7 @@ import pytest
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
 from reports import summary
-from reports.words import alike, counts, judged, meaning
+from reports.words import alike, as_text, counts, judged, meaning
 from tests.reports import samples
 
 PASS, FAIL, ERROR, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.SKIP
@@ -118,3 +118,25 @@ def test_skips_for_one_reason_share_a_line(tmp_path: Path) -> None:
         "UNTESTED no check in sharing gave a result",
     ):
         assert line in told
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("plain … ünïcode ✓ 日本", "plain … ünïcode ✓ 日本"),
+        ("\x1b[31mred\x1b]8;;http://x\x07", r"\u001b[31mred\u001b]8;;http://x\u0007"),
+        ("a\u202eb\u2066c\u200bd\ufeffe\u00adf", r"a\u202eb\u2066c\u200bd\ufeffe\u00adf"),
+        ("\x9b31m\x7f\x85\u2028", r"\u009b31m\u007f\u0085\u2028"),
+        ("\u3164\ufe0f\U000e0041", r"\u3164\ufe0f\udb40\udc41"),
+        ("\ud800\uffff", r"\ud800\uffff"),
+        ("one\n\ttwo\rthree", "one\n\ttwo\\rthree"),
+    ],
+)
+def test_what_a_cluster_says_is_shown_as_text(text: str, seen: str) -> None:
+    """Control characters, marks of direction and without width, and what is no character."""
+    assert as_text(text) == seen
+
+
+def test_one_line_stays_one_line() -> None:
+    """Nobody adds a line of his own to a report."""
+    assert as_text("v1\nVERDICT  conformant", "\t") == r"v1\nVERDICT  conformant"
