@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.cluster.yaml_file import Field, read
 
@@ -71,3 +72,22 @@ def differences(
         yield f"{check} fails on {driver} {version}, and {FILE.name} does not list it"
     for check in sorted((listed & set(made)) - set(failed)):
         yield f"{check} passes on {driver} {version}, and {FILE.name} lists it"
+
+
+def surprises(results: Mapping[str, Any], version: str) -> list[str]:
+    """Say what in a run is not known of its driver, a line each: errors, and other failures.
+
+    Args:
+        results: the run's ``results.json``.
+        version: of the driver.
+    """
+    ended = {
+        outcome: {case["id"] for case in results["results"] if case["outcome"] == outcome}
+        for outcome in ("pass", "fail", "error")
+    }
+    made, failed = ended["pass"] | ended["fail"], ended["fail"]
+    name = results["driver"]["name"]
+    return [
+        *(f"{check} ended as an error" for check in sorted(ended["error"])),
+        *differences(load(), name, version, failed=failed, made=made),
+    ]

@@ -125,6 +125,7 @@ def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -
     that starts then.
     """
     runs = pod(evidence, "runs")
+    runs.started.get()
     now = runs.the_pod()
     if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
         evidence.fail(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of,
 from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.options import Impact
+from harness.scenario import slice_changes
 from harness.scenario.controllers import Controllers
 from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
 from harness.scenario.evidence import Claim, Evidence
@@ -365,11 +367,18 @@ def mending(api: FakeApi) -> None:
     api.reactions.append(react)
 
 
-def test_slices_are_put_right_by_the_driver(steps: Steps, run: Run, api: FakeApi) -> None:
-    """What was deleted and what was edited; the audit names both."""
+def test_slices_are_put_right_by_the_driver(
+    steps: Steps, run: Run, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was deleted, once nobody had written it for a while, and what was edited; the audit
+    names both.
+    """
+    monkeypatch.setattr(slice_changes, "REST_SECONDS", 0.3)
     mending(api)
     with steps.slices() as seen:
+        written = steps.slice.written("node-1")
         steps.slice.delete("node-1")
+        assert time.time() - written >= 0.3
         steps.slice.edit("node-2")
         assert steps.slice.await_mended() == []
     steps.slice.put_back()
