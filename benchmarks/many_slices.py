@@ -43,7 +43,7 @@ READY_SECONDS = 120.0
 LIST = f"""
 import sys
 from pathlib import Path
-from harness.cluster.kube import from_kubeconfig
+from harness.cluster.kubeconfig import from_kubeconfig
 kube = from_kubeconfig([Path(sys.argv[1])], "", "bench")
 kept = []
 for path in ("/apis/{API}/resourceslices", "/apis/{API}/resourceclaims"):
@@ -309,7 +309,8 @@ def _wait(url: str, words: str, log: Path) -> None:
 
 
 def _wait_for_api(kubeconfig: Path, log: Path) -> None:
-    from harness.cluster.kube import ApiError, UnreachableError, from_kubeconfig  # noqa: PLC0415
+    from harness.cluster.kube import ApiError, UnreachableError  # noqa: PLC0415
+    from harness.cluster.kubeconfig import from_kubeconfig  # noqa: PLC0415
 
     kube = from_kubeconfig([kubeconfig], "", "bench")
     deadline = time.monotonic() + READY_SECONDS

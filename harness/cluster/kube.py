@@ -10,25 +10,17 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.config import (
-    ConfigException,
-    list_kube_config_contexts,
-    load_incluster_config,
-    load_kube_config,
-)
+from kubernetes.client import ApiClient
 
 from harness import __version__
 from harness.cluster.kinds import (
@@ -53,7 +45,6 @@ EXPIRED = 410
 SCALARS = frozenset({"string", "version", "int", "bool", "value"})
 """What objects with one value are made of in slices; nobody changes them."""
 SERVICE_ACCOUNT_TRIES = 5
-IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
 class NoClusterError(Exception):
@@ -92,6 +83,10 @@ class Server:
     source: str
     """Where the credentials come from: a kubeconfig's path, or ``in-cluster``."""
     context: str = ""
+
+    def __str__(self) -> str:
+        context = f", context {self.context}" if self.context else ""
+        return f"{self.address} ({self.source}{context})"
 
 
 @dataclass(frozen=True)
@@ -173,6 +168,8 @@ class Kube:
         self._pool = _pool(configuration)
         self._reload = reload
         self._credentials = threading.Lock()
+        self._not_renewed = ""
+        """Why credentials could not be read anew, when that was tried last."""
         self._heard: tuple[float, float] | None = None
         self.writes: list[Write] = []
         """Every change that was made through this door, oldest first."""
@@ -396,6 +393,10 @@ class Kube:
         if response.status == 401 and self._renewed_credentials(used):
             response.drain_conn()
             response = self._send(method, url, payload, read_seconds, preload=not stream)
+        if response.status == 401:
+            why = self._not_renewed or f"it answers: {_refusal(response)}"
+            said = f"the run's credentials are expired or unknown to {self.server}; {why}"
+            raise ApiError(401, said)
         if response.status >= 400:
             raise _refusal(response)
         return response
@@ -407,9 +408,11 @@ class Kube:
                 return True
             if self._reload is None:
                 return False
+            self._not_renewed = ""
             try:
                 self._configuration = self._reload()
-            except NoClusterError:
+            except NoClusterError as error:
+                self._not_renewed = str(error)
                 return False
             self._pool = _pool(self._configuration)
             return True
@@ -504,86 +507,3 @@ def _cause(error: BaseException) -> str:
     text = str(reason if reason is not None else error)
     # urllib3 puts its connection object before the sentence.
     return re.sub(r"^(<.*>|\w+\(.*\)): ", "", text)
-
-
-# Connecting
-
-
-def connect(source: str, context: str, run_id: str) -> Kube:
-    """The cluster that the user means.
-
-    Args:
-        source: ``kubeconfig``, or ``auto``: a kubeconfig, else in-cluster credentials.
-        context: a context of the kubeconfig; empty for its current one.
-        run_id: named in the User-Agent of every request.
-
-    Raises:
-        NoClusterError: there is none, or what was named cannot be used. A kubeconfig that is set
-            but unusable is an error, never a reason to try another source.
-    """
-    named = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    default = Path.home() / ".kube" / "config"
-    if named or default.exists() or context:
-        return from_kubeconfig(named or [default], context, run_id)
-    if source == "auto" and IN_CLUSTER_TOKEN.exists() and os.environ.get("KUBERNETES_SERVICE_HOST"):
-        return from_pod(run_id)
-    tried = "KUBECONFIG is not set, there is no ~/.kube/config"
-    if source == "auto":
-        tried += ", and this is not a pod with a service account"
-    raise NoClusterError(
-        "no cluster is configured; `./run dra` starts one of its own on this machine", tried
-    )
-
-
-def from_kubeconfig(paths: list[Path], context: str, run_id: str) -> Kube:
-    """The cluster of a kubeconfig's context.
-
-    Raises:
-        NoClusterError: the kubeconfig or its context cannot be used.
-    """
-    spelled = os.pathsep.join(map(str, paths))
-    configuration = Configuration()
-    try:
-        for path in paths:
-            if not path.exists():
-                raise NoClusterError(f"no cluster: the kubeconfig {path} does not exist")
-        contexts, current = list_kube_config_contexts(config_file=spelled)
-        names = sorted(str(entry["name"]) for entry in contexts)
-        if context and context not in names:
-            raise NoClusterError(
-                f"--dra-context {context}: no such context in {spelled}; there are"
-                f" {', '.join(names)}"
-            )
-        load_kube_config(
-            config_file=spelled,
-            context=context or None,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise NoClusterError(
-            f"no cluster: the kubeconfig {spelled} cannot be used: {error}"
-        ) from error
-    name = context or str((current or {}).get("name", ""))
-
-    def reload() -> Any:
-        # The same context and server as before, whatever is the current one by now.
-        again = from_kubeconfig(paths, name, run_id)._configuration
-        if again.host != configuration.host:
-            raise NoClusterError(f"context {name} of {spelled} is now at {again.host}")
-        return again
-
-    return Kube(configuration, Server(str(configuration.host), spelled, name), run_id, reload)
-
-
-def from_pod(run_id: str) -> Kube:
-    """The cluster that this process runs in, by its pod's service account."""
-    configuration = Configuration()
-    try:
-        load_incluster_config(client_configuration=configuration)
-    except (ConfigException, OSError) as error:
-        raise NoClusterError(
-            f"no cluster: the in-cluster credentials cannot be used: {error}"
-        ) from error
-    server = Server(str(configuration.host), "in-cluster")
-    return Kube(configuration, server, run_id, lambda: from_pod(run_id)._configuration)

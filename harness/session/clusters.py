@@ -8,14 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from harness.cluster.kube import (
-    ApiError,
-    Kube,
-    NoClusterError,
-    UnreachableError,
-    connect,
-    from_kubeconfig,
-)
+from harness.cluster.kube import ApiError, Kube, NoClusterError, UnreachableError
+from harness.cluster.kubeconfig import connect, from_kubeconfig
 from harness.cluster.versions import GROUP, best
 from harness.options import Options
 from harness.scenario.run import ClusterInfo
@@ -53,10 +47,8 @@ class Clusters:
         if self._options.cluster == "embedded":
             return self._start_embedded()
         kube = connect(self._options.cluster, self._options.context, self._run_id)
-        server = kube.server
-        context = f", context {server.context}" if server.context else ""
         return kube, ClusterInfo(
-            description=f"cluster {server.address} ({server.source}{context})",
+            description=f"cluster {kube.server}",
             hardware="the cluster's",
             own=False,
         )

@@ -102,6 +102,20 @@ TAINTED = Cause(
 )
 
 _EVENTS = (
+    # Who the run is.
+    Cause(
+        "the run's credentials have expired, or the API server does not know them",
+        Blame.CLUSTER,
+        "log in again, or put the user of the kubeconfig's context right; what a run could not"
+        " delete, --dra-sweep deletes",
+        when=r"the run's credentials are expired or unknown",
+    ),
+    Cause(
+        "the API server takes the run for nobody: it was sent no credentials",
+        Blame.CLUSTER,
+        "give the user of the kubeconfig's context a token, a certificate or a credential plugin",
+        when=r"User \W*system:anonymous",
+    ),
     # What refuses an object: the API server's own words.
     Cause(
         "a quota of the namespace refuses the object",

@@ -36,7 +36,8 @@ from harness.cluster.kinds import (
     name_of,
     namespace_of,
 )
-from harness.cluster.kube import Kube, from_kubeconfig
+from harness.cluster.kube import Kube
+from harness.cluster.kubeconfig import from_kubeconfig
 from harness.options import Impact
 from suites.__main__ import checks
 from tests.admin import ROOT, command, environment

@@ -17,7 +17,8 @@ import pytest
 from embedded.cluster import Cluster, deaths, restart_kubelet
 from harness.cluster.anchor import PREFIX, RUN_LABEL, moment
 from harness.cluster.kinds import DAEMON_SET, LEASE, NAMESPACE, POD, Object, name_of
-from harness.cluster.kube import Kube, from_kubeconfig
+from harness.cluster.kube import Kube
+from harness.cluster.kubeconfig import from_kubeconfig
 from harness.scenario.node_pods import run_on
 from harness.scenario.pod_spec import resting
 from harness.scenario.pods import is_ready, restarts

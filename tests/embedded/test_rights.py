@@ -17,7 +17,8 @@ from kubernetes import config, dynamic
 
 from embedded.cluster import Cluster
 from embedded.drivers.nvidia import NVIDIA
-from harness.cluster.kube import Kube, UnreachableError, from_kubeconfig
+from harness.cluster.kube import Kube, UnreachableError
+from harness.cluster.kubeconfig import from_kubeconfig
 from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
 from harness.verdict.finding import SkipKind
 from suites.__main__ import checks

@@ -16,7 +16,8 @@ import pytest
 from embedded.cluster import Cluster, node_root
 from harness.cluster.anchor import PREFIX, RUN_LABEL, moment
 from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, Object, name_of, namespace_of
-from harness.cluster.kube import Kube, from_kubeconfig
+from harness.cluster.kube import Kube
+from harness.cluster.kubeconfig import from_kubeconfig
 
 pytestmark = pytest.mark.embedded
 

@@ -185,14 +185,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             super().handle_one_request()
 
+    def parse_request(self) -> bool:
+        """Let nobody in without the token, if there is one."""
+        if not super().parse_request():
+            return False
+        known = not self.api.token or self.headers["Authorization"] == f"Bearer {self.api.token}"
+        if not known:
+            self._status(401, "Unauthorized", "Unauthorized")
+            self.close_connection = True
+        return known
+
     def do_GET(self) -> None:
         path, query = self._asked()
         if self.api.silent:
             self.close_connection = True
             return
-        if self.api.token and self.headers["Authorization"] != f"Bearer {self.api.token}":
-            self._status(401, "Unauthorized", "Unauthorized")
-        elif path in self.api.forbidden or self._denied("GET", path, query):
+        if path in self.api.forbidden or self._denied("GET", path, query):
             self._status(403, "Forbidden", f"{path} is forbidden")
         elif path in self.api.documents:
             self._answer(200, self.api.documents[path])

@@ -5,21 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
-import yaml
 
 from harness.cluster.kinds import CLAIM, CONFIG_MAP, POD, SLICE, Object
-from harness.cluster.kube import (
-    ApiError,
-    Kube,
-    NoClusterError,
-    UnreachableError,
-    connect,
-    from_kubeconfig,
-)
-from tests.harness.fake_api import FakeApi, client, serving
+from harness.cluster.kube import ApiError, Kube, UnreachableError
+from tests.harness.fake_api import FakeApi, client
 
 
 def config_map(name: str = "it", namespace: str = "here") -> Object:
@@ -145,44 +136,6 @@ def test_an_api_server_that_is_not_there_is_named() -> None:
     assert "object at" not in str(error.value)
 
 
-# Connecting
-
-
-def kubeconfig(folder: Path, server: str = "https://10.0.0.1:6443") -> Path:
-    """A kubeconfig with one context."""
-    path = folder / "kubeconfig"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "staging",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "secret"}}],
-        "contexts": [{"name": "staging", "context": {"cluster": "c", "user": "u"}}],
-    }
-    path.write_text(yaml.safe_dump(document))
-    return path
-
-
-def test_the_current_context_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As kubectl does."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path)))
-    server = connect("auto", "", "r").server
-    assert (server.address, server.context) == ("https://10.0.0.1:6443", "staging")
-
-
-def test_the_proxy_of_the_kubeconfig_is_used(api: FakeApi, tmp_path: Path) -> None:
-    """What has no address for this machine is reached through it."""
-    path = kubeconfig(tmp_path, "http://cluster.invalid:6443")
-    document = yaml.safe_load(path.read_text())
-    api.documents["/version"] = {"gitVersion": "v1.37.2"}
-    with serving(api) as proxy:
-        document["clusters"][0]["cluster"]["proxy-url"] = proxy
-        path.write_text(yaml.safe_dump(document))
-        kube = from_kubeconfig([path], "", "r")
-        assert kube.document("/version") == {"gitVersion": "v1.37.2"}
-    assert api.requests == [("GET", "/version", {})]
-
-
 def test_the_servers_clock_is_that_of_its_answers(api: FakeApi, kube: Kube) -> None:
     """To the second, which is all that the header tells."""
     api.documents["/version"] = {}
@@ -190,82 +143,6 @@ def test_the_servers_clock_is_that_of_its_answers(api: FakeApi, kube: Kube) -> N
     told, unsure = kube.clock()
     assert abs(told - time.time() - 500.0) <= unsure + 1
     assert 0.5 <= unsure < 5
-
-
-def test_no_configuration_names_the_way_to_a_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Never a silent fall-back to simulation."""
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(NoClusterError, match=r"`\./run dra`"):
-        connect("auto", "", "r")
-
-
-def test_a_kubeconfig_that_is_set_but_missing_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Never a reason to try another source."""
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(NoClusterError, match="none does not exist"):
-        connect("auto", "", "r")
-
-
-def test_a_kubeconfig_that_is_no_kubeconfig_is_an_error(tmp_path: Path) -> None:
-    """And says which one."""
-    path = tmp_path / "broken"
-    path.write_text("{}")
-    with pytest.raises(NoClusterError, match="broken cannot be used"):
-        from_kubeconfig([path], "", "r")
-
-
-def test_an_unknown_context_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    """Names option and value."""
-    with pytest.raises(NoClusterError, match=r"--dra-context prod: .* there are staging"):
-        from_kubeconfig([kubeconfig(tmp_path)], "prod", "r")
-
-
-# Credentials that expire
-
-
-def write_token(path: Path, token: str, server: str, current: str = "staging") -> None:
-    """Write the token of a kubeconfig, as a login tool does."""
-    document = yaml.safe_load(kubeconfig(path.parent, server).read_text())
-    document["users"][0]["user"]["token"] = token
-    document["current-context"] = current
-    document["contexts"].append({"name": "prod", "context": {"cluster": "c", "user": "u"}})
-    path.write_text(yaml.safe_dump(document))
-
-
-def test_an_expired_token_is_read_anew(tmp_path: Path, api: FakeApi) -> None:
-    """From the same context, whatever is the current one by now."""
-    path = tmp_path / "kubeconfig"
-    api.token = "first"
-    api.documents["/version"] = {"gitVersion": "v1"}
-    with serving(api) as address:
-        write_token(path, "first", address)
-        kube = from_kubeconfig([path], "", "r")
-        assert kube.document("/version")
-        api.token = "second"
-        with pytest.raises(ApiError) as error:
-            kube.document("/version")
-        assert error.value.status == 401
-        write_token(path, "second", address, current="prod")
-        assert kube.document("/version")
-        assert kube.server.context == "staging"
-
-
-def test_new_credentials_are_not_sent_to_another_server(tmp_path: Path, api: FakeApi) -> None:
-    """The kubeconfig's context has been pointed elsewhere meanwhile."""
-    path = tmp_path / "kubeconfig"
-    api.token = "first"
-    with serving(api) as address, serving(FakeApi()) as elsewhere:
-        write_token(path, "stale", address)
-        kube = from_kubeconfig([path], "", "r")
-        write_token(path, "first", elsewhere)
-        with pytest.raises(ApiError) as error:
-            kube.document("/version")
-        assert error.value.status == 401
 
 
 def test_the_servers_clock_is_told_by_its_answers(kube: Kube) -> None:
