@@ -45,7 +45,7 @@ def of_one_device(report: Report, published: Collection[Device]) -> set[str]:
     return {one for one in shown(report, published) if one not in OF_ALL_DEVICES}
 
 
-def named(report: Report, published: Collection[Device]) -> set[Device]:
+def in_variables(report: Report, published: Collection[Device]) -> set[Device]:
     """Find the devices that a container's variables name."""
     found = {word for _, text in variables_of(report) for word in words(text)}
     return {device for device in published if names_of(device, published) & found}

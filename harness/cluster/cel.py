@@ -16,8 +16,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
+from harness.cluster.inventory import quantity
 from harness.cluster.kinds import Object
 
 Scope = Mapping[str, Any]
@@ -105,10 +104,9 @@ def _value(entry: Mapping[str, Any]) -> Any:
     return [Version(one) for one in value] if kind == "versions" else value
 
 
-@cache
 def _quantity(text: str) -> Decimal:
     try:
-        return Decimal(parse_quantity(text))
+        return quantity(text)
     except ValueError as error:
         raise CelError(f"no quantity: {text}") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
 from itertools import chain
 from operator import attrgetter
 
@@ -13,6 +15,9 @@ from kubernetes.utils.quantity import parse_quantity
 
 from harness.cluster.kinds import Object
 from harness.cluster.profile import Profile
+
+quantity: Callable[[str], Decimal] = cache(parse_quantity)
+"""What a quantity's text amounts to, as ``80Gi``; a ValueError where it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ def _capacity(device: Object, driver: str, name: str) -> int | None:
     """A capacity in its unit; None where it is not published."""
     capacities = device.get("capacity") or {}
     value = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
-    return None if value is None else int(parse_quantity(value))
+    return None if value is None else int(quantity(value))
 
 
 def selector(slices: Iterable[Object], device: Device) -> str:

@@ -11,7 +11,7 @@ from harness.scenario.pod_spec import LONG, SHORT, ContainerSpec
 from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted
-from suites.shown import named as by_variables
+from suites.shown import in_variables
 
 INVENTORY = "inventory"
 SHOWN = 3
@@ -67,7 +67,7 @@ def seen(evidence: Evidence, role: str) -> set[Device]:
     uuids = {gpu.uuid for gpu in report.gpus}
     found = {device for device in published if device.uuid in uuids}
     if not by_cuda:
-        found = by_variables(report, published)
+        found = in_variables(report, published)
     if not found and not by_cuda:
         raise UnsupportedError("no variable of the container names a device")
     return found

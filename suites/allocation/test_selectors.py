@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 from harness.checks.check import Part, check
-from harness.cluster.inventory import Device
+from harness.cluster.inventory import Device, quantity
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
@@ -66,7 +64,7 @@ VERSION = Kind(
 )
 QUANTITY = Kind(
     *("quantity", CAPACITY, "memory", "{A}.compareTo(quantity({V})) >= 0", "is at least"),
-    _at_least(parse_quantity),
+    _at_least(quantity),
 )
 
 

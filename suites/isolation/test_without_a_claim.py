@@ -8,7 +8,7 @@ from harness.scenario.pod_spec import INIT, ContainerSpec, resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
-from suites.shown import ASKING, named, shown
+from suites.shown import ASKING, in_variables, shown
 from workload.result import Verdict
 
 USER, ASKING_USER, OTHER, INIT_OTHER = "user", "asking-user", "other", "init-other"
@@ -54,7 +54,7 @@ def test_a_container_is_shown_the_devices_of_its_claim(evidence: Evidence) -> No
     nodes or variables; where variables name devices, they MUST be those of the claim.
     """
     claim, report = evidence.claim("gpus"), evidence.report(USER)
-    seen, wanted = named(report, claim.node_devices), set(claim.devices)
+    seen, wanted = in_variables(report, claim.node_devices), set(claim.devices)
     if seen - wanted or (evidence.visible_by == "env" and seen != wanted):
         names = [", ".join(sorted(one.name for one in some)) for some in (seen, wanted)]
         evidence.fail(

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from harness.checks.check import check
+from harness.cluster.inventory import quantity
 from harness.cluster.kinds import Object, name_of, namespace_of
 from harness.scenario.pods import describe, has_started, is_ready
 from harness.scenario.published import Published, Wrong
 from harness.verdict.finding import Blame, UnsupportedError
-from suites.slices.test_values import quantity
 
 WRITES = ("create", "update", "patch", "delete")
 TOO_MUCH = (

@@ -8,11 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from harness.checks.check import check
-from harness.cluster.inventory import Device, attribute
+from harness.cluster.inventory import Device, attribute, quantity
 from harness.cluster.kinds import Object, name_of
 from harness.scenario.published import Entry, Published, Wrong, node_of
 from harness.verdict.finding import UnsupportedError
-from suites.slices.test_values import quantity
 
 Counters = Mapping[tuple[str, str], Decimal]
 """Amounts by counter set and counter."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
-
-from kubernetes.utils.quantity import parse_quantity
 
 from harness.checks.check import check
+from harness.cluster.inventory import quantity
 from harness.scenario.published import Entry, Published, Wrong
 from harness.verdict.finding import UnsupportedError
 
 CAPACITY = "capacity"
 """The type of a capacity, as a profile spells it."""
-quantity = cache(parse_quantity)
 
 
 def _types(entry: Entry, published: Published) -> dict[str, str]:
