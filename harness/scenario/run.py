@@ -419,7 +419,8 @@ class Run:
         ends = (causes.of_end(seen.obj, time.time() - seen.at) for seen in there)
         if end := next(filter(None, ends), None):
             return end
-        found = causes.of_events(self.events_of(*objects))
+        now = [self.observer.last(obj).obj for obj in objects]
+        found = causes.of_events(causes.since_deletion(self.events_of(*objects), now))
         if found is causes.TAINTED:
             # The scheduler does not say which; nodes that are not Ready have taints, too.
             lost = list(map(causes.of_node, self._nodes_with_devices()))

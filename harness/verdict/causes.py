@@ -7,12 +7,14 @@ the exporting process is gone.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from harness.cluster.kinds import Object
+from harness.cluster.kinds import Object, uid_of
 from harness.verdict.finding import Blame, Finding
 from workload.result import INVALID_CONTEXT, Problem
 
@@ -381,6 +383,32 @@ def of_events(events: Iterable[Object]) -> Cause | None:
         if event.get("reason") != _NOT_SCHEDULED or _about(event) not in scheduled
     ]
     return of_text(*lines)
+
+
+def since_deletion(events: Iterable[Object], objects: Iterable[Object]) -> list[Object]:
+    """Leave out what was said of objects before they were deleted: that is not why they stay.
+
+    What was said in the second of the deletion is left out, too; what still is so is said again.
+    """
+    asked = {uid_of(obj): _deleted(obj) for obj in objects}
+    return [event for event in events if _said(event) > asked.get(_about(event), 0.0)]
+
+
+def _deleted(obj: Object) -> float:
+    """When the deletion of an object was asked for, in seconds since 1970; 0 if it was not."""
+    metadata = obj["metadata"]
+    if not (ends := metadata.get("deletionTimestamp")):
+        return 0.0
+    grace = float(metadata.get("deletionGracePeriodSeconds") or 0)
+    return datetime.fromisoformat(str(ends)).timestamp() - grace
+
+
+def _said(event: Object) -> float:
+    """When an event was said last, in seconds since 1970; for ever if it does not tell."""
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), event.get("eventTime"), series.get("lastObservedTime"))
+    known = [datetime.fromisoformat(str(one)).timestamp() for one in times if one]
+    return max(known, default=math.inf)
 
 
 def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> Finding:
