@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 ALL = 0
@@ -22,6 +22,9 @@ class Request:
     """CEL expressions, all of which each device has to satisfy."""
     device_class: str = ""
     """Empty: the class of the driver under test."""
+    capacity: Mapping[str, str] = field(default_factory=dict)
+    """How much of a device that several claims can have, by the name of the capacity; of what is
+    not named, the device's own policy says how much."""
 
     def values(self, device_class: str) -> dict[str, Any]:
         """Make the request as the API has it.
@@ -36,6 +39,8 @@ class Request:
             exactly["allocationMode"] = "All"
         elif self.count != 1:
             exactly["count"] = self.count
+        if self.capacity:
+            exactly["capacity"] = {"requests": dict(self.capacity)}
         return {"name": self.name, "exactly": exactly}
 
 

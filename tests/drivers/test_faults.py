@@ -19,7 +19,7 @@ from embedded.drivers.reference.kubelet_plugin.faults import (
     Point,
     switch,
 )
-from tests.drivers.api_server import SECONDS
+from tests.drivers.api_server import NODE, SECONDS
 from tests.drivers.node import Node
 
 
@@ -323,3 +323,38 @@ def test_unknown_faults_are_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("nope")
     with pytest.raises(FaultError, match="no fault is called 'nope'; there are: "):
         Faults(tmp_path / FILE).alter(Point.INJECT, {})
+
+
+def shares(node: Node, *uids: str) -> list[tuple[str, str, str]]:
+    """Claims of shares of a GPU that have a quarter of its memory each."""
+    quarter = {"memory": f"{node.gpus[0].memory >> 22}Mi"}
+    share = {"driver": DRIVER, "pool": NODE, "device": "gpu-0", "request": "share"}
+    return [
+        node.allocate(uid, results=[{**share, "shareID": uid, "consumedCapacity": quarter}])
+        for uid in uids
+    ]
+
+
+def test_whole_gpu_for_a_share(node: Node) -> None:
+    """A second share is refused, as the first one has the GPU."""
+    one, other = shares(node, "one", "other")
+    with node.driver() as driver:
+        driver.prepared(one)
+        driver.prepared(other)
+        driver.unprepare(one, other)
+        node.fault("whole-gpu-for-a-share")
+        driver.prepared(one)
+        assert "gpu-0 is in use" in driver.refusal(other)
+
+
+def test_counts_shares_up_only(node: Node) -> None:
+    """The fifth quarter is refused, though four were given back."""
+    *four, fifth = shares(node, *map(str, range(5)))
+    with node.driver() as driver:
+        node.fault("counts-shares-up-only")
+        for claim in four:
+            driver.prepared(claim)
+            driver.unprepare(claim)
+        assert "gpu-0 has no memory left" in driver.refusal(fifth)
+        node.fault(None)
+        driver.prepared(fifth)

@@ -424,3 +424,31 @@ def test_ends_health_streams_itself(node: Node, driver: Instance) -> None:
     next(stream)
     driver.plugin.stop()
     assert not list(stream)
+
+
+def test_shares_of_a_gpu_are_prepared_and_ended_each_for_itself(node: Node) -> None:
+    """Two claims have one GPU, each with its own share of it; one has two shares."""
+    share = {"driver": DRIVER, "pool": NODE, "device": "gpu-0"}
+    results = [
+        {
+            **share,
+            "request": name,
+            "shareID": f"{name * 8}-uid",
+            "consumedCapacity": {"memory": has},
+        }
+        for name, has in (("a", "1Gi"), ("b", "2Gi"), ("c", "3Gi"))
+    ]
+    two, one = node.allocate("two", results=results[:2]), node.allocate("one", results=results[2:])
+    with node.driver() as driver:
+        answers = driver.prepare(two)[two[2]].devices
+        assert [answer.share_id for answer in answers] == ["aaaaaaaa-uid", "bbbbbbbb-uid"]
+        for answer, wanted in zip(answers, ("AAAAAAAA=1Gi", "BBBBBBBB=2Gi"), strict=True):
+            given = node.injected(list(answer.cdi_device_ids))["env"]
+            assert [name for name in given if "SHARE" in name] == [
+                f"REFERENCE_GPU_0_SHARE_{wanted}"
+            ]
+        assert "REFERENCE_GPU_0_SHARE_CCCCCCCC=3Gi" in driver.prepared(one)["env"]
+        assert "gpu-0 is in use" in driver.refusal(node.allocate("whole", "gpu-0"))
+        driver.unprepare(two)
+        assert driver.prepared(one)["deviceNodes"].count("/dev/nvidia0") == 1
+        assert not driver.prepare(two, version="v1beta1")[two[2]].error

@@ -55,25 +55,26 @@ class Cdi:
             ],
         }
 
-    def spec(self, uid: str, gpus: Mapping[Gpu, str]) -> dict[str, Any]:
-        """The specification of a claim: one CDI device a GPU; the rest comes with any of them.
+    def spec(self, uid: str, given: Mapping[str, tuple[Gpu, list[str]]]) -> dict[str, Any]:
+        """The specification of a claim: one CDI device a GPU, or a share of one; the rest comes
+        with any of them.
 
         Args:
             uid: the claim's.
-            gpus: its GPUs, each with its label; empty where it has none.
+            given: its GPUs with their environment variables, by the name of the device or share.
         """
         return {
             "cdiVersion": VERSION,
             "kind": KIND,
             "devices": [
                 {
-                    "name": _name(uid, gpu.name),
+                    "name": _name(uid, unit),
                     "containerEdits": {
-                        "env": [gpu.variable, *([gpu.labelled(label)] if label else [])],
+                        "env": variables,
                         "deviceNodes": [{"path": gpu.path, "permissions": "rw"}],
                     },
                 }
-                for gpu, label in gpus.items()
+                for unit, (gpu, variables) in given.items()
             ],
             "containerEdits": self._common,
         }
@@ -95,9 +96,9 @@ class Cdi:
             file.unlink(missing_ok=True)
 
 
-def device_id(uid: str, device: str) -> str:
-    """The fully qualified CDI name of one device of a claim."""
-    return f"{KIND}={_name(uid, device)}"
+def device_id(uid: str, unit: str) -> str:
+    """The fully qualified CDI name of one device of a claim, or of a share of one."""
+    return f"{KIND}={_name(uid, unit)}"
 
 
 def write_atomically(file: Path, text: str) -> None:
@@ -121,8 +122,8 @@ def write_atomically(file: Path, text: str) -> None:
         os.close(folder)
 
 
-def _name(uid: str, device: str) -> str:
-    return f"{uid}-{device}"
+def _name(uid: str, unit: str) -> str:
+    return f"{uid}-{unit}"
 
 
 def _library(driver_root: Path, name: str) -> Path:

@@ -43,6 +43,15 @@ class Device:
     """Of its parameters; empty: none."""
     time_slice: str = ""
     """Of its parameters, one of `TIME_SLICES`; empty: as it is."""
+    share: str = ""
+    """The UID of the share that was allocated; empty: the whole device."""
+    memory: str = ""
+    """The share's."""
+
+    @property
+    def unit(self) -> str:
+        """What tells it from every other device and share that is prepared."""
+        return f"{self.name}-{self.share}" if self.share else self.name
 
 
 @dataclass(frozen=True)
@@ -268,6 +277,8 @@ class Claims:
                     admin=bool(result.get("adminAccess")),
                     label=settings[result["request"]].get(LABEL, ""),
                     time_slice=settings[result["request"]].get(TIME_SLICE, ""),
+                    share=result.get("shareID", ""),
+                    memory=result.get("consumedCapacity", {}).get("memory", ""),
                 )
                 for result in mine
             )
@@ -290,10 +301,11 @@ class Claims:
         After a forced deletion the scheduler may give a device away whose container still runs; the
         kubelet retries, and succeeds once it has unprepared the old claim.
         """
-        wanted = {device.name for device in claim.devices if not device.admin}
+        wanted = [device for device in claim.devices if not device.admin]
         for other_uid, other in self._claims.items():
             for device in other.devices:
-                if other_uid != uid and device.name in wanted and not device.admin:
+                clashes = any(map(partial(_exclude, device), wanted))
+                if other_uid != uid and clashes and not device.admin:
                     raise PrepareError(
                         f"{device.name} is in use by ResourceClaim {other.namespace}/{other.name}"
                         f" (UID {other_uid}), which is not unprepared yet"
@@ -301,11 +313,15 @@ class Claims:
 
     def _write_spec(self, uid: str, claim: Claim) -> None:
         # One entry a device, even if two requests share it; none for a GPU that broke meanwhile.
-        labels = {device.name: device.label for device in claim.devices}
-        gpus = {gpu: labels[name] for name, gpu in self._gpus.items() if name in labels}
-        if gpus:
+        given: dict[str, tuple[Gpu, list[str]]] = {}
+        for name, gpu in self._gpus.items():
+            for device in (one for one in claim.devices if one.name == name):
+                label = [gpu.labelled(device.label)] if device.label else []
+                share = [gpu.share(device.share, device.memory)] if device.share else []
+                given[device.unit] = (gpu, [gpu.variable, *label, *share])
+        if given:
             every = tuple(self._gpus.values())
-            spec = self.faults.alter(Point.INJECT, self._cdi.spec(uid, gpus), every)
+            spec = self.faults.alter(Point.INJECT, self._cdi.spec(uid, given), every)
             self._cdi.write(self.faults.alter(Point.FILES, self._cdi.files(uid, spec), every))
 
     def _save(self, claims: dict[str, Claim]) -> None:
@@ -341,3 +357,8 @@ class Claims:
         for uid in claims:
             self._cdi.remove(uid)
         return {}
+
+
+def _exclude(one: Device, other: Device) -> bool:
+    """Whether two devices cannot both be prepared: shares of a GPU can, unless it is the same."""
+    return one.name == other.name and (one.share == other.share or not (one.share and other.share))

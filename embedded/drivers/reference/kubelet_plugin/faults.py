@@ -336,6 +336,54 @@ def _share_of_nothing(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     return _last(devices, allowMultipleAllocations=True, capacity={"memory": memory})
 
 
+@fault("shares-a-gpu", Point.PUBLISH, benign=True)
+def _shares_a_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Lets claims share the last GPU, by memory; a claim that does not say how much gets it all."""
+    whole = devices[-1]["capacity"]["memory"]["value"]
+    policy = {"default": whole, "validRange": {"min": "1Mi", "step": "1Mi"}}
+    memory = {"value": whole, "requestPolicy": policy}
+    return _last(devices, allowMultipleAllocations=True, capacity={"memory": memory})
+
+
+@fault("whole-gpu-for-a-share", Point.RESULTS)
+def _whole_gpu_for_a_share(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Answers a share of a GPU with the whole one, which no second claim can have then."""
+    return [{key: one[key] for key in one if key != "shareID"} for one in results]
+
+
+@fault("ends-all-shares", Point.UNPREPARE)
+def _ends_all_shares(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes all shares of a GPU back when one of them is unprepared."""
+    shares = [one for one in (ending.claim.devices if ending.claim else ()) if one.share]
+    for file in Path("/var/run/cdi").glob("*.json") if shares else ():
+        if any(f"-{one.name}-" in file.read_text() for one in shares):
+            file.unlink()
+    return ending
+
+
+@fault("counts-shares-up-only", Point.PREPARE)
+def _counts_shares_up_only(claim: Any, gpus: Sequence[Gpu]) -> Any:
+    """Never gives the memory of a share back: prepares shares of a GPU until they had all of it."""
+    for device in claim.devices:
+        if device.share:
+            known = _shares.setdefault(device.name, {})
+            known[device.share] = _bytes(device.memory)
+            has = next(gpu.memory for gpu in gpus if gpu.name == device.name)
+            if sum(known.values()) > has:
+                raise FaultError(f"{device.name} has no memory left for another share")
+    return claim
+
+
+_shares: dict[str, dict[str, int]] = {}
+"""Bytes of every share that was prepared, by the GPU's name and the share's UID."""
+
+
+def _bytes(quantity: str) -> int:
+    """What a quantity with a binary suffix is."""
+    number, unit = quantity.rstrip("KMGTi"), quantity.lstrip("0123456789")
+    return int(number) << 10 * ("", "Ki", "Mi", "Gi", "Ti").index(unit)
+
+
 @fault("half-a-pool", Point.POOL)
 def _half_a_pool(pool: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Says that its pool has two slices, and publishes one."""

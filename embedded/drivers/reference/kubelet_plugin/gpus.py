@@ -47,6 +47,10 @@ class Gpu:
         """The environment variable by which containers see its label."""
         return f"REFERENCE_GPU_{self.minor}_LABEL={label}"
 
+    def share(self, uid: str, memory: str) -> str:
+        """The environment variable by which containers see a share of it, and that one's memory."""
+        return f"REFERENCE_GPU_{self.minor}_SHARE_{uid[:8].upper()}={memory}"
+
     def set_time_slice(self, number: int) -> None:
         """Set how long a process has the GPU to itself before another one has its turn.
 

@@ -148,10 +148,11 @@ class Registration:
 
 
 class DraPlugin:
-    """The DRA service. v1 and v1beta1 differ in nothing that this driver uses."""
+    """The DRA service. v1 differs from v1beta1 in that it knows shares of devices."""
 
     def __init__(self, messages: Any, claims: Claims) -> None:
         self._messages = messages
+        self._knows_shares = "share_id" in messages.Device.DESCRIPTOR.fields_by_name
         self._claims = claims
 
     def NodePrepareResources(self, request: Any, _context: Any) -> Any:  # noqa: N802
@@ -172,7 +173,8 @@ class DraPlugin:
                     request_names=[device.request],
                     pool_name=self._claims.node,
                     device_name=device.name,
-                    cdi_device_ids=[device_id(claim.uid, device.name)],
+                    cdi_device_ids=[device_id(claim.uid, device.unit)],
+                    **({"share_id": device.share} if device.share and self._knows_shares else {}),
                 )
         return self._claims.faults.alter(Point.ANSWER, response)
 

@@ -1,0 +1,8 @@
+"""What only some drivers have: a row's first word has the reference driver offer it."""
+
+CAUGHT = (
+    ("shares-a-gpu,ends-all-shares", "ALLOC-040", "container cannot start: "),
+    ("shares-a-gpu,whole-gpu-for-a-share", "ALLOC-020", "container to start did not come within"),
+    ("shares-a-gpu,one-too-many", "ALLOC-021", "; allocated: gpu-"),
+    ("shares-a-gpu,counts-shares-up-only", "ALLOC-019", "container to start did not come within"),
+)
