@@ -108,6 +108,21 @@ def test_keeps_cdi_files_after_restart(node: Node) -> None:
         assert list(node.specifications()) == [left]
 
 
+def test_unprepare_after_restart_needs_the_claim(node: Node) -> None:
+    """Of a claim that this instance has prepared itself it needs nothing."""
+    node.fault("unprepare-after-restart-needs-the-claim")
+    earlier, later = (node.allocate(name, gpu) for name, gpu in (("a", "gpu-0"), ("b", "gpu-1")))
+    with node.driver() as driver:
+        driver.prepared(earlier)
+    with node.driver() as driver:
+        driver.prepared(later)
+        node.api.claims.clear()
+        assert not driver.unprepare(later)[later[2]].error
+        assert "not found" in driver.unprepare(earlier)[earlier[2]].error
+        node.fault(None)
+        assert not driver.unprepare(earlier)[earlier[2]].error
+
+
 def test_refuses_long_names(node: Node) -> None:
     """Of 56 characters and more."""
     node.fault("refuses-long-names")

@@ -33,5 +33,5 @@ CAUGHT = (
         *("device-in-two-claims", "NODE-016"),
         "a device is prepared for a claim before it is unprepared for the one before",
     ),
-    ("takes-claims-by-name", "NODE-010", "the second's container to start did not come within"),
+    ("takes-claims-by-name", "NODE-010", "the second's container cannot start: "),
 )

@@ -47,7 +47,7 @@ CAUGHT = (
         "the driver on node-1, which was restarted, to be ready with its devices published did not",
     ),
     ("prepares-slowly,refuses-what-was-cut-off", "NODE-001", "the cut" + _REFUSED),
-    ("unprepare-needs-the-claim", "NODE-033", "the next" + _REFUSED),
+    ("unprepare-after-restart-needs-the-claim", "NODE-033", "the next" + _REFUSED),
     (
         *("publishes-once", "DISC-008"),
         "the driver on node-1, which was restarted, to be ready with its devices published did not",

@@ -180,7 +180,7 @@ class Claims:
             return
         with self._lock:
             if uid in self._earlier and uid in self._claims:
-                self.faults.alter(Point.TAKE_BACK, uid)
+                self.faults.alter(Point.TAKE_BACK, ending)
             if uid in self._before:
                 self.faults.alter(Point.OUTLIVE, uid)
             forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)

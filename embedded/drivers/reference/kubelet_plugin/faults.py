@@ -88,7 +88,7 @@ class Point(enum.Enum):
     INHERIT = enum.auto()
     """The mark of a claim that an earlier instance has on record, and that is to be prepared."""
     TAKE_BACK = enum.auto()
-    """The UID of a claim to unprepare that an earlier instance prepared; raising refuses it."""
+    """A claim to unprepare that an earlier instance prepared; raising refuses it."""
     FORGET = enum.auto()
     """Whether the specification of a claim that an earlier instance prepared is removed when the
     claim is unprepared."""
@@ -893,10 +893,16 @@ def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool
 
 
 @fault("cannot-unprepare-after-restart", Point.TAKE_BACK)
-def _cannot_unprepare_after_restart(uid: str, _gpus: Sequence[Gpu]) -> None:
+def _cannot_unprepare_after_restart(ending: Any, _gpus: Sequence[Gpu]) -> None:
     """Answers with an error, for 130 s, when a claim is unprepared that was prepared before a
     restart."""
-    _refuse_for_a_while(uid, "this driver has not prepared that claim")
+    _refuse_for_a_while(ending.uid, "this driver has not prepared that claim")
+
+
+@fault("unprepare-after-restart-needs-the-claim", Point.TAKE_BACK)
+def _unprepare_after_restart_needs_the_claim(ending: Any, gpus: Sequence[Gpu]) -> None:
+    """Cannot unprepare a claim that was prepared before a restart if its object is gone."""
+    _unprepare_needs_the_claim(ending, gpus)
 
 
 @fault("refuses-claims-of-before", Point.INHERIT)
