@@ -39,7 +39,8 @@ def kubelet_restart(steps: Steps) -> None:
         with steps.slices():
             steps.kubelet.restart(pods.node, meanwhile)
         steps.evidence.nodes["restarted"] = pods.node
-        steps.driver.restart(pods.node, lambda: pods.late("inherits", "kept"))
+        steps.driver.restart(pods.node)
+        pods.late("inherits", "kept")  # before that, the driver's predecessor could prepare it
         pods.await_reports("inherits")
 
 
