@@ -73,7 +73,7 @@ def _some(uuids: list[str], what: str) -> list[str]:
     return [f"{short_uuid(uuid)} {what}" for uuid in uuids]
 
 
-@check(id="CUDA-002", level=4, source="SLICE-7", forms=SIZES, after=("CUDA-001",))
+@check(id="CUDA-002", level=4, source="SLICE-7, SLICE-18", forms=SIZES, after=("CUDA-001",))
 def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
     """A GPU's name, memory, compute capability, PCI address and the versions of its driver MUST be
     the same in its ResourceSlice, in NVML and in CUDA, as far as the slice is to tell them.

@@ -41,7 +41,7 @@ def failed_prepare(steps: Steps) -> None:
     steps.await_gone(user)
 
 
-@check(id="NEG-012", level=2, source="NEG-12", scenario=failed_prepare)
+@check(id="NEG-012", level=2, source="NEG-12, NODE-18", scenario=failed_prepare)
 def test_a_pod_with_a_claim_that_cannot_be_prepared_can_be_deleted(evidence: Evidence) -> None:
     """A pod of which a claim could not be prepared MUST be gone soon after its deletion, and its
     claim MUST be deallocated.

@@ -31,7 +31,7 @@ def test_prepared_devices_are_counted_up_and_down(evidence: Evidence) -> None:
         )
 
 
-@check(id="MET-003", level=2, source="MET-3", scenario=claims_leave_files)
+@check(id="MET-003", level=2, source="MET-3", scenario=claims_leave_files, after=("DISC-017",))
 def test_no_preparation_has_to_be_asked_for_again(evidence: Evidence) -> None:
     """While claims come and go, no call of the kubelet to prepare one MUST fail."""
     evidence.ended.get()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 from harness.checks.check import check
@@ -14,7 +15,9 @@ from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.node import Node
 from harness.scenario.node_files import File
+from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import resting
+from harness.scenario.pods import restarts
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted, one_line
@@ -28,10 +31,37 @@ FEWEST = 4
 """Rounds that it takes to tell a file of each from what comes now and then."""
 
 
-@scenario(most=AT_A_TIME, impacts=("exhaust",), uses=(Node.files, Driver.metrics))
+@scenario(most=AT_A_TIME, impacts=("exhaust",), uses=(Node.files, Driver.metrics, Driver.pods))
 def claims_leave_files(steps: Steps) -> None:
     """Claims of a node come and go, several with each pod; its folders are read in between."""
     devices = _round(steps, 0, [None] * min(steps.devices, AT_A_TIME))
+    with _starts_noted(steps, devices[0].node):
+        _come_and_go(steps, devices)
+
+
+@contextmanager
+def _starts_noted(steps: Steps, node: str) -> Iterator[None]:
+    """Note how often the driver of a node was started again, before and after."""
+    container = steps.run.subject.profile.plugin_container
+
+    def note(when: str) -> None:
+        seen: Observed[dict[str, int]] = Observed("the driver's pods")
+        steps.evidence.noted[when] = seen
+
+        def look() -> None:
+            pods = steps.driver.pods(node)
+            seen.found({uid_of(pod): restarts(pod, container) for pod in pods})
+
+        steps.attempt(look, seen.missing)
+
+    note(HELD)
+    try:
+        yield
+    finally:
+        note(OFTEN)
+
+
+def _come_and_go(steps: Steps, devices: Sequence[Device]) -> None:
     node = steps.node(devices[0].node)
     node.files("cdi", HELD)
     metrics = steps.evidence.metrics

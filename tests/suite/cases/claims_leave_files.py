@@ -10,6 +10,7 @@ from functools import partial
 from harness.scenario.evidence import Container, Evidence
 from harness.scenario.metrics import asked
 from harness.scenario.node_files import File
+from harness.scenario.observed import Observed
 from suites.residue.test_metrics import CALL, FAILED
 from suites.residue.test_node_files import HELD, OFTEN, ONCE
 from tests.suite.cases import Case
@@ -56,6 +57,7 @@ def _claims_leave_files() -> Evidence:
     for name in list(evidence.claims)[:2]:  # of the first round
         evidence.claims[name].obj["metadata"]["name"] = f"0-{name}-claims-leave-files"
     _counts(evidence, **{HELD: "devices 3", ONCE: "devices 1"})
+    _started(evidence, **{HELD: {"pod": 1}, OFTEN: {"pod": 1}})
     # The kubelet was faster than the rights that its API server gives it for each claim.
     evidence.events = [f"kubelet {FAILED} round-1: fetch ResourceClaim 1-0: forbidden"]
     return evidence
@@ -64,6 +66,16 @@ def _claims_leave_files() -> Evidence:
 def _counts(evidence: Evidence, **texts: str) -> None:
     for called, text in texts.items():
         evidence.metrics[called] = asked(called, partial(str, text), "devices")
+
+
+def _started(evidence: Evidence, **times: dict[str, int]) -> None:
+    for when, of_pods in times.items():
+        evidence.noted[when] = Observed("the driver's pods")
+        evidence.noted[when].found(of_pods)
+
+
+def _starts(**times: int) -> Change:
+    return lambda evidence: _started(evidence, **{OFTEN: times})
 
 
 def _count(called: str, text: str) -> Change:
@@ -104,6 +116,19 @@ TEMPORARY = [File(f"{PLUGIN}/tmp-{number}", "file", 0, "05", "") for number in r
 GOOD: Mapping[str, Callable[[], Evidence]] = {"claims-leave-files": _claims_leave_files}
 
 CASES = (
+    Case(
+        "DISC-017",
+        "it was started again",
+        _starts(pod=2),
+        r"the driver ended 1 time while 2 claims came and went$",
+    ),
+    Case(
+        "DISC-017",
+        "somebody else's pod",
+        _starts(other=0),
+        r"the driver's pod was replaced meanwhile, or none was on the node$",
+        blame=None,
+    ),
     Case(
         "LIFE-009",
         "a file is left",

@@ -602,6 +602,17 @@ def _refuses_generated_claims(claim: Claim, _gpus: Sequence[Gpu]) -> None:
         raise FaultError(f"there is no claim {claim.name} (fault refuses-generated-claims)")
 
 
+_prepares = itertools.count(1)
+"""For `ends-now-and-then`: how often a claim was to be prepared."""
+
+
+@fault("ends-now-and-then", Point.PREPARE)
+def _ends_now_and_then(_claim: Claim, _gpus: Sequence[Gpu]) -> None:
+    """Ends without a word when it is to prepare its twelfth claim; the kubelet starts it again."""
+    if next(_prepares) == 12:
+        os._exit(1)
+
+
 _asked = itertools.count(1)
 """For `fails-now-and-then`: how often a claim was to be prepared."""
 
