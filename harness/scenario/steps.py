@@ -310,12 +310,15 @@ class Steps(Deleting):
             needed=False,
         ),
     )
-    def device_class(self, name: str, *parameters: Parameters) -> str:
+    def device_class(
+        self, name: str, *parameters: Parameters, selectors: Sequence[str] = ()
+    ) -> str:
         """Make a DeviceClass with the devices of the driver's own class, and what that tells it.
 
         Args:
             name: of the class, but for the run's name.
             parameters: what else the class tells the driver.
+            selectors: CEL expressions for other devices than those.
 
         Returns:
             Its whole name.
@@ -328,7 +331,8 @@ class Steps(Deleting):
         config = [{"opaque": one.values(subject.driver)["opaque"]} for one in parameters]
         try:
             own = self._kube.get(DEVICE_CLASS, subject.profile.device_class)["spec"]
-            spec = {"selectors": own.get("selectors") or []}
+            other = [{"cel": {"expression": text}} for text in selectors]
+            spec = {"selectors": other or own.get("selectors") or []}
             if config := [*(own.get("config") or []), *config]:
                 spec["config"] = config
             values = {"name": self.class_name(name), "spec": spec}

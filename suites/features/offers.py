@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from harness.cluster.features import State
 from harness.cluster.inventory import Device, holders
@@ -13,6 +14,9 @@ from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import showing
 
+T = TypeVar("T")
+Held = Mapping[tuple[str, str, str], str]
+"""Devices that somebody holds, each with the claim that has it."""
 TAKEN = "cannot allocate all claims"
 """What the scheduler says where no device is left for a claim (a regular expression)."""
 
@@ -46,21 +50,34 @@ def one_of(steps: Steps, gate: str, what: str, offered: Callable[[Device], bool]
     usable = [one for one in kind if one.node in steps.run.subject.slots and steps.selectors(one)]
     if not usable:
         raise UnsupportedError(f"no attribute tells a device {what} from all others")
+    return await_free(
+        steps,
+        f"a device {what}",
+        lambda held: next((one for one in usable if one.key not in held), None),
+    )
 
-    def free() -> Device | None:
-        held = holders(steps.run.observer.objects(CLAIM))
-        return next((one for one in usable if one.key not in held), None)
 
-    found: Device | None = steps.wait(
-        f"a device {what} and nobody holds",
-        free,
+def await_free(steps: Steps, what: str, find: Callable[[Held], T | None]) -> T:
+    """Find devices that nobody holds; wait while other scenarios hold them.
+
+    Args:
+        steps: of the scenario.
+        what: what is looked for.
+        find: finds it, knowing which devices somebody holds.
+
+    Raises:
+        UnsupportedError: others do not give it back.
+    """
+    found: T | None = steps.wait(
+        f"{what} that nobody holds",
+        lambda: find(holders(steps.run.observer.objects(CLAIM))),
         steps.run.budgets.allocate,
         lambda: "others hold them all",
         Blame.CLUSTER,
         optional=True,
     )
     if found is None:
-        raise UnsupportedError(f"others hold every device {what}")
+        raise UnsupportedError(f"others hold {what}, wherever there is one")
     return found
 
 

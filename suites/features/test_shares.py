@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from kubernetes.utils.quantity import parse_quantity
-
 from harness.checks.check import check
-from harness.cluster.inventory import Device, results
+from harness.cluster.inventory import Device, quantity, results
 from harness.cluster.kinds import Object
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Claim, Container, Evidence
@@ -48,7 +46,7 @@ def amounts(capacity: Object) -> Amounts | None:
     gets what a claim gets that does not ask, if that is too much beside them; else as much as it
     can.
     """
-    has = int(parse_quantity(capacity["value"]))
+    has = _whole(capacity["value"])
     policy: Object = capacity.get("requestPolicy") or {}
     valid, span = policy.get("validValues") or [], policy.get("validRange") or {}
     quarter = max(has // 4, 1)
@@ -73,8 +71,8 @@ def amounts(capacity: Object) -> Amounts | None:
     return Amounts(has, asked, given, most, most)
 
 
-def _whole(quantity: str) -> int:
-    return int(parse_quantity(quantity))
+def _whole(text: str) -> int:
+    return int(quantity(text))
 
 
 @scenario()

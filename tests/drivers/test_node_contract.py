@@ -452,3 +452,18 @@ def test_shares_of_a_gpu_are_prepared_and_ended_each_for_itself(node: Node) -> N
         driver.unprepare(two)
         assert driver.prepared(one)["deviceNodes"].count("/dev/nvidia0") == 1
         assert not driver.prepare(two, version="v1beta1")[two[2]].error
+
+
+def test_a_gpu_is_not_prepared_beside_its_parts(node: Node) -> None:
+    """Its parts are, beside each other."""
+    whole, one, other = (
+        node.allocate(name, name) for name in ("gpu-1", "gpu-1-part-0", "gpu-1-part-1")
+    )
+    with node.driver() as driver:
+        (variable,) = driver.prepared(one)["env"]
+        assert variable.startswith("REFERENCE_GPU_1_PART_0=MIG-")
+        driver.prepared(other)
+        assert "gpu-1-part-0 is in use" in driver.refusal(whole)
+        driver.unprepare(one, other)
+        driver.prepared(whole)
+        assert "gpu-1 is in use" in driver.refusal(other)

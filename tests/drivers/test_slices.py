@@ -244,3 +244,26 @@ def test_faults_of_what_is_published(api: ApiServer, publisher: Publisher, root:
         switched(fault, lambda item, pci=pci: addresses(item) == pci)  # type: ignore[misc]
     switched("owned-by-nobody", lambda item: not item["metadata"]["ownerReferences"])
     switched(None, lambda item: bool(item["metadata"]["ownerReferences"]))
+
+
+def test_counters_are_a_slice_of_their_own(api: ApiServer, root: Path) -> None:
+    """Where a GPU has parts: both slices are of one pool, and without parts there is one again."""
+    switch(root, "parts-of-a-gpu")
+    with publishing(api, root) as publisher:
+        by_kind = {"devices" in item["spec"]: item["spec"] for item in api.slices.values()}
+        assert [spec["pool"]["resourceSliceCount"] for spec in by_kind.values()] == [2, 2]
+        assert len({spec["pool"]["generation"] for spec in by_kind.values()}) == 1
+        (counters,) = by_kind[False]["sharedCounters"]
+        draws = {
+            device["name"]: draw["counters"]["memory"]["value"]
+            for device in by_kind[True]["devices"]
+            for draw in device.get("consumesCounters", ())
+        }
+        assert draws["gpu-0"] == counters["counters"]["memory"]["value"] == "81559Mi"
+        assert draws["gpu-0-part-0"] == draws["gpu-0-part-1"] == "41758208Ki"
+        before = list(api.writes)
+        look_again(api, publisher)
+        assert api.writes == before
+        switch(root, None)
+        publisher.wake()
+        api.wait(lambda: len(api.slices) == 1)

@@ -20,7 +20,7 @@ from . import DRIVER
 from .api import ApiError
 from .cdi import Cdi, write_atomically
 from .faults import Faults, Point
-from .gpus import Gpu
+from .gpus import Gpu, Part
 from .parameters import LABEL, TIME_SLICE, TIME_SLICES, ParametersError, settings_of
 
 SCHEMA = 1
@@ -104,6 +104,9 @@ class Claims:
         """
         self.node = node
         self._gpus = {gpu.name: gpu for gpu in gpus}
+        parts = {part.name: part for gpu in self._gpus.values() for part in gpu.parts()}
+        self._devices: dict[str, Gpu] = {**self._gpus, **parts}
+        """Also those that are not published, as they are only on request."""
         self._read = read
         self._cdi = cdi
         self._checkpoint = checkpoint
@@ -264,7 +267,7 @@ class Claims:
         results = self.faults.alter(Point.RESULTS, results, tuple(self._gpus.values()))
         mine = [one for one in results if one["driver"] == DRIVER]
         for result in mine:
-            if result["pool"] != self.node or result["device"] not in self._gpus:
+            if result["pool"] != self.node or result["device"] not in self._devices:
                 device = f"{result['pool']}/{result['device']}"
                 raise PrepareError(f"{what} has {device}, which is not on node {self.node}")
         try:
@@ -304,17 +307,27 @@ class Claims:
         wanted = [device for device in claim.devices if not device.admin]
         for other_uid, other in self._claims.items():
             for device in other.devices:
-                clashes = any(map(partial(_exclude, device), wanted))
+                clashes = any(map(partial(self._exclude, device), wanted))
                 if other_uid != uid and clashes and not device.admin:
                     raise PrepareError(
                         f"{device.name} is in use by ResourceClaim {other.namespace}/{other.name}"
                         f" (UID {other_uid}), which is not unprepared yet"
                     )
 
+    def _exclude(self, one: Device, other: Device) -> bool:
+        """Whether two devices cannot both be prepared, as they are one, or one is a part of the
+        other; different shares of one can."""
+        if one.name == other.name:
+            return one.share == other.share or not (one.share and other.share)
+        first, second = self._devices.get(one.name), self._devices.get(other.name)
+        if first is None or second is None or first.minor != second.minor:
+            return False
+        return not (isinstance(first, Part) and isinstance(second, Part))
+
     def _write_spec(self, uid: str, claim: Claim) -> None:
         # One entry a device, even if two requests share it; none for a GPU that broke meanwhile.
         given: dict[str, tuple[Gpu, list[str]]] = {}
-        for name, gpu in self._gpus.items():
+        for name, gpu in self._devices.items():
             for device in (one for one in claim.devices if one.name == name):
                 label = [gpu.labelled(device.label)] if device.label else []
                 share = [gpu.share(device.share, device.memory)] if device.share else []
@@ -357,8 +370,3 @@ class Claims:
         for uid in claims:
             self._cdi.remove(uid)
         return {}
-
-
-def _exclude(one: Device, other: Device) -> bool:
-    """Whether two devices cannot both be prepared: shares of a GPU can, unless it is the same."""
-    return one.name == other.name and (one.share == other.share or not (one.share and other.share))

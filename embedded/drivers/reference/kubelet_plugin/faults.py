@@ -384,6 +384,41 @@ def _bytes(quantity: str) -> int:
     return int(number) << 10 * ("", "Ki", "Mi", "Gi", "Ti").index(unit)
 
 
+@fault("parts-of-a-gpu", Point.PUBLISH, benign=True)
+def _parts_of_a_gpu(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU but one in two halves, too, which draw on counters as the whole
+    does."""
+    gpu = gpus[-2:][0]
+    drawing = [one.drawing(gpu) for one in (gpu, *gpu.parts())]
+    return [new for one in devices for new in (drawing if one["name"] == gpu.name else [one])]
+
+
+@fault("whole-gpu-for-a-part", Point.INJECT)
+def _whole_gpu_for_a_part(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Sets up containers with a part of a GPU as if they had the whole one."""
+    text = json.dumps(spec)
+    for gpu in gpus:
+        for part in gpu.parts():
+            text = text.replace(part.variable, gpu.variable)
+    return dict(json.loads(text))
+
+
+@fault("in-parts-for-ever", Point.PREPARE)
+def _in_parts_for_ever(claim: Any, gpus: Sequence[Gpu]) -> Any:
+    """Refuses to prepare a GPU of which a part was prepared once."""
+    names = {device.name for device in claim.devices}
+    for gpu in gpus:
+        if names.intersection(part.name for part in gpu.parts()):
+            _in_parts.add(gpu.name)
+    for name in names & _in_parts:
+        raise FaultError(f"{name} is in parts")
+    return claim
+
+
+_in_parts: set[str] = set()
+"""Names of GPUs of which a part was prepared."""
+
+
 @fault("half-a-pool", Point.POOL)
 def _half_a_pool(pool: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Says that its pool has two slices, and publishes one."""

@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+PARTS = 2
+"""How many parts a GPU has where it has some."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,59 @@ class Gpu:
             },
             "capacity": {"memory": {"value": _quantity(self.memory)}},
         }
+
+    def parts(self) -> tuple[Part, ...]:
+        """Its halves, which are devices of their own when the driver publishes them.
+
+        A driver of real GPUs would make MIG devices of them.
+        """
+        return tuple(
+            Part(
+                minor=self.minor,
+                uuid=f"MIG-{uuid5(NAMESPACE_OID, f'{self.uuid}/{number}')}",
+                product=self.product,
+                pci=self.pci,
+                memory=self.memory // PARTS,
+                driver_version=self.driver_version,
+                folder=self.folder,
+                number=number,
+            )
+            for number in range(PARTS)
+        )
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """The set of counters on which it and its parts draw, so that nothing is given twice."""
+        return {"name": self.name, "counters": {"memory": {"value": _quantity(self.memory)}}}
+
+    def drawing(self, whole: Gpu) -> dict[str, Any]:
+        """Its entry in a ResourceSlice, as one that draws on a GPU's counters: its own, or that of
+        which it is a part."""
+        amount = {"memory": {"value": _quantity(self.memory)}}
+        draws = [{"counterSet": whole.name, "counters": amount}]
+        return {**self.device(), "consumesCounters": draws}
+
+
+@dataclass(frozen=True)
+class Part(Gpu):
+    """A part of a GPU that is a device of its own."""
+
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """That of its GPU, and its number."""
+        return f"{super().name}-part-{self.number}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable by which containers see that they have it."""
+        return f"REFERENCE_GPU_{self.minor}_PART_{self.number}={self.uuid}"
+
+    def device(self) -> dict[str, Any]:
+        """Its entry in a ResourceSlice: as its GPU's, but for its type."""
+        entry = super().device()
+        return {**entry, "attributes": {**entry["attributes"], "type": {"string": "mig"}}}
 
 
 def discover(description: Path) -> tuple[Gpu, ...]:

@@ -1,7 +1,9 @@
 """Publishes the node's GPUs as a ResourceSlice and keeps it as it should be.
 
-A pool is what a driver has on one node; ours is a single slice, as 128 devices fit into one. Level
-triggered, as controllers are: look at all there is, put it right, wait until something changes.
+A pool is what a driver has on one node; ours is a single slice, as 128 devices fit into one, and
+another one for the counters where devices draw on some (from Kubernetes 1.35 on, they stand apart
+from devices). Level triggered, as controllers are: look at all there is, put it right, wait until
+something changes.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class Publisher:
         self._api = api
         self._node = node
         self._mine = {"fieldSelector": f"spec.nodeName={node},spec.driver={DRIVER}"}
-        self._devices = [gpu.device() for gpu in gpus]
+        self._gpus = tuple(gpus)
         self._faults = faults
         self._held = held
         self._fault_at_start = faults.active()
@@ -64,7 +66,7 @@ class Publisher:
         self._woken = threading.Event()
         self._lock = threading.Lock()
         self._watch: Watch | None = None
-        self._written: tuple[Object, Object] = ({}, {})
+        self._written: list[tuple[Object, Object]] = []
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -103,53 +105,72 @@ class Publisher:
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _put_right(self, version: str) -> str:
-        """Make the server have exactly the slice that should be; returns what version was seen."""
+        """Make the server have exactly the slices that should be; returns what version was seen."""
         where = _path(version)
         listed = self._api.request("GET", f"{where}?{urlencode(self._mine)}")
         slices: list[Object] = listed["items"]
-        devices = self._faults.alter(Point.PUBLISH, self._devices)
+        entries = [gpu.device() for gpu in self._gpus]
+        devices = self._faults.alter(Point.PUBLISH, entries, self._gpus)
         if self._held and self._faults.active() == self._fault_at_start:
             devices = self._faults.alter(Point.RETURN, devices, self._held)
-        kept = "" if devices is None else self._keep(version, slices, devices)
+        kept = [] if devices is None else self._keep(version, slices, devices)
         for item in slices:
-            if item["metadata"]["name"] != kept:
+            if item["metadata"]["name"] not in kept:
                 self._delete(where, item["metadata"]["name"])
         return str(listed["metadata"]["resourceVersion"])
 
-    def _keep(self, version: str, slices: list[Object], devices: list[Object]) -> str:
-        """Find the slice that is as it should be, or make it so; returns its name."""
+    def _keep(self, version: str, slices: list[Object], devices: list[Object]) -> list[str]:
+        """Find the slices that are as they should be, or make them so; returns their names."""
         owners = self._faults.alter(Point.OWN, [self._owner()])
-        pool = self._faults.alter(Point.POOL, {"name": self._node, "resourceSliceCount": 1})
-        spec: Object = {
-            "driver": DRIVER,
-            "nodeName": self._node,
-            "pool": pool,
-            "devices": [_as(version, device) for device in devices],
-        }
-        # What the server made of it the last time counts as right, too: one that drops or adds a
-        # field would otherwise be written to for ever.
-        wanted, stored = self._written
-        accepted = (spec, stored if wanted == spec else spec)
+        specs = self._specs(version, devices)
         newest = max((item["spec"]["pool"]["generation"] for item in slices), default=0)
         adopts = self.published.is_set() or self._faults.alter(Point.ADOPT, True)
         adopts = adopts and not self._faults.alter(Point.REPEAT, False)
         compares = self._faults.alter(Point.COMPARE, True)
-        for item in slices:
-            if (
-                adopts
-                and (_without_generation(item["spec"]) in accepted or not compares)
-                and item["spec"]["pool"]["generation"] == newest
-                and (item["metadata"].get("ownerReferences") or []) == owners
-            ):
-                return str(item["metadata"]["name"])
+        right = []
+        for spec in specs:
+            # What the server made of it the last time counts as right, too: one that drops or adds
+            # a field would otherwise be written to for ever.
+            accepted = [spec, *(stored for wanted, stored in self._written if wanted == spec)]
+            for item in slices:
+                if (
+                    adopts
+                    and _is_of_counters(item["spec"]) == _is_of_counters(spec)
+                    and (_without_generation(item["spec"]) in accepted or not compares)
+                    and item["spec"]["pool"]["generation"] == newest
+                    and (item["metadata"].get("ownerReferences") or []) == owners
+                ):
+                    right.append(str(item["metadata"]["name"]))
+                    break
+        if len(right) == len(specs):
+            return right
         if not slices and not self._first and not self._faults.alter(Point.CREATE, True):
             raise FaultError("no ResourceSlice is created after a restart")
-        # Whoever changes a pool raises its generation: readers ignore the older ones.
-        new = {**spec, "pool": {**pool, "generation": newest + 1}}
-        base = next((one for one in slices if one["spec"]["pool"]["name"] == self._node), None)
-        item = self._write(version, base, owners, new)
-        self._written = (spec, _without_generation(item["spec"]))
-        return str(item["metadata"]["name"])
+        written = []
+        self._written = []
+        for spec in specs:
+            # Whoever changes a pool raises its generation: readers ignore the older ones.
+            new = {**spec, "pool": {**spec["pool"], "generation": newest + 1}}
+            own = (one for one in slices if one["spec"]["pool"]["name"] == self._node)
+            alike = (one for one in own if _is_of_counters(one["spec"]) == _is_of_counters(spec))
+            item = self._write(version, next(alike, None), owners, new)
+            self._written.append((spec, _without_generation(item["spec"])))
+            written.append(str(item["metadata"]["name"]))
+        return written
+
+    def _specs(self, version: str, devices: list[Object]) -> list[Object]:
+        """What the slices should say: that of the devices, and that of counters if there are."""
+        draws = [draw for device in devices for draw in device.get("consumesCounters", ())]
+        sets = {draw["counterSet"] for draw in draws}
+        counters = [gpu.counters for gpu in self._gpus if gpu.name in sets]
+        pool = {"name": self._node, "resourceSliceCount": 2 if counters else 1}
+        common: Object = {
+            "driver": DRIVER,
+            "nodeName": self._node,
+            "pool": self._faults.alter(Point.POOL, pool),
+        }
+        specs = [{**common, "devices": [_as(version, device) for device in devices]}]
+        return [*specs, {**common, "sharedCounters": counters}] if counters else specs
 
     def _write(
         self, version: str, base: Object | None, owners: list[Object], spec: Object
@@ -164,7 +185,7 @@ class Publisher:
             return self._api.request(
                 "PUT", f"{where}/{quote(name)}", {**base, "metadata": metadata, "spec": spec}
             )
-        log.info("creating a ResourceSlice with %d devices", len(spec["devices"]))
+        log.info("creating a ResourceSlice with %d devices", len(spec.get("devices", ())))
         # Room for the five random characters in the 253 that a name can have.
         name = f"{self._node}-{DRIVER}"[:247] + "-"
         return self._api.request(
@@ -231,6 +252,10 @@ def _as(version: str, device: Object) -> Object:
     if version != "v1beta1":
         return device
     return {"name": device["name"], "basic": {k: v for k, v in device.items() if k != "name"}}
+
+
+def _is_of_counters(spec: Object) -> bool:
+    return "sharedCounters" in spec
 
 
 def _without_generation(spec: Object) -> Object:
