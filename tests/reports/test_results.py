@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.options import Given
-from harness.verdict.finding import Blame, Finding, SkipKind
+from harness.verdict.finding import Blame, Finding
 from harness.verdict.outcome import Outcome, Record, Verdict
 from harness.verdict.table import Table
 from reports import folder, results
@@ -90,44 +90,6 @@ def test_a_verdict_by_other_rules_stands(tmp_path: Path) -> None:
     record, facts = results.parse(document, tmp_path)
     assert record.verdict() is Verdict.INCONCLUSIVE
     assert results.document(record, facts) == {**document, "rules": 1}
-
-
-@pytest.mark.parametrize(
-    ("headline", "kind", "blocker"),
-    [
-        ("not allowed: impact exhaust", SkipKind.NOT_ALLOWED, ""),
-        ("unsupported: one GPU", SkipKind.UNSUPPORTED, ""),
-        ("blocked by IPC-004", SkipKind.BLOCKED, "IPC-004"),
-        ("not run: preflight: PF-03", SkipKind.NOT_RUN, ""),
-        ("known issue until 2027-01-31 (u): x", SkipKind.KNOWN_ISSUE, ""),
-        ("the producer offered nothing", SkipKind.UNMET, ""),
-    ],
-)
-def test_skips_of_before_get_their_kind(
-    headline: str, kind: SkipKind, blocker: str, tmp_path: Path
-) -> None:
-    """Files that were written before the kind was a field are read as they were meant."""
-    record = Record([samples.result("ISO-004_d", Outcome.SKIP, headline=headline)])
-    document = results.document(record, samples.facts(tmp_path))
-    for entry in document["results"]:
-        del entry["skip"], entry["blocked_by"], entry["judges_driver"]
-    (read,) = results.parse(document, tmp_path)[0].results
-    assert (read.skip, read.blocked_by) == (kind, blocker)
-
-
-def test_other_fields_of_before_are_read_as_they_were_meant(tmp_path: Path) -> None:
-    """What a check judges follows from its ID, and options were text."""
-    record = Record([samples.result("SEC-001_d[x]", Outcome.PASS, headline="")])
-    record.add(samples.result("ISO-003_d", Outcome.PASS, headline=""))
-    facts = replace(samples.facts(tmp_path), options=GIVEN)
-    document = results.document(record, facts)
-    assert document["run"]["options"] == {"--x": "1 (2) (command line)", "--y": " (default)"}
-    del document["run"]["given"]
-    for entry in document["results"]:
-        del entry["skip"], entry["judges_driver"]
-    read, read_facts = results.parse(document, tmp_path)
-    assert [result.judges_driver for result in read.results] == [False, True]
-    assert read_facts.options == GIVEN
 
 
 def _without(*path: Any) -> Callable[[Any], None]:
