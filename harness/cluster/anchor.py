@@ -235,17 +235,9 @@ def candidates(kube: Kube, namespace: str = "") -> list[Candidate]:
         references = item["metadata"].get("ownerReferences") or []
         if any(reference.get("uid") in uids for reference in references):
             continue  # it goes, or stays, with its owner
-        judged.append(_judged(item, _lease_in(kube, item), kube.server_time()))
+        lease = kube.find(LEASE, name_of(item), name_of(item))
+        judged.append(_judged(item, lease, kube.server_time()))
     return judged
-
-
-def _lease_in(kube: Kube, namespace: Object) -> Object | None:
-    try:
-        return kube.get(LEASE, name_of(namespace), name_of(namespace))
-    except ApiError as error:
-        if error.status == 404:
-            return None
-        raise
 
 
 def _judged(anchor: Object, lease: Object | None, now: float) -> Candidate:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import NOT_FOUND
 from typing import Any
 from urllib.parse import urlencode
 
@@ -211,6 +212,22 @@ class Kube:
         """One object; `ApiError` with status 404 when there is none."""
         return from_server(self._json("GET", self._path(kind, namespace, name)))
 
+    def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
+        """One object; None when there is none."""
+        try:
+            return self.get(kind, name, namespace)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    def review(self, kind: Kind, spec: Object) -> Object:
+        """What the server says to a review, which it answers and does not store."""
+        review = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {}}
+        if spec:
+            review["spec"] = spec
+        return dict(self.create(review)["status"])
+
     def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> tuple[list[Object], str]:
@@ -268,7 +285,7 @@ class Kube:
         except ApiError as error:
             # Another object has the name by now.
             replaced = error.status == 409 and "precondition" in str(error)
-            if error.status == 404 or replaced:
+            if error.status == NOT_FOUND or replaced:
                 return False
             raise
         self._note_write("delete", obj)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from http.client import CONFLICT, NOT_FOUND
+from http.client import CONFLICT
 from typing import Any, ClassVar
 
 from harness.cluster.budgets import Budget
@@ -78,14 +78,11 @@ class FieldsChange:
     def put_back(self, means: Means, pods: Iterable[Object] = ()) -> None:  # noqa: ARG002
         """Give the fields the values that they had, unless somebody else has changed them."""
         for _ in range(TRIES):
-            try:
-                found = means.kube.get(KINDS[self.kind], self.name, self.namespace)
-            except ApiError as error:
-                if error.status == NOT_FOUND:
-                    return
-                raise
+            found = means.kube.find(KINDS[self.kind], self.name, self.namespace)
+            if found is None or uid_of(found) != self.uid:
+                return
             now = {path: value_at(found, path) for path in self.before}
-            if uid_of(found) != self.uid or now == self.before:
+            if now == self.before:
                 return
             if now != self.after and self.others_may:
                 return

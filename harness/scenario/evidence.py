@@ -213,14 +213,7 @@ class EvidenceBase:
             cause: the likely cause, which also says who is to blame.
             blame: who is to blame where no cause says it.
         """
-        finding = Finding(
-            head=head,
-            expected=expected,
-            observed=observed,
-            blame=cause.blame if cause else blame,
-            likely=cause.text if cause else "",
-            next=cause.next if cause else "",
-        )
+        finding = causes.because(cause, Finding(head, expected, observed, blame))
         raise judge(self.explained(finding))
 
 

@@ -93,16 +93,9 @@ def cannot_restart(pod: Object, container: str) -> JudgementError | None:
     cause = causes.of_text(said) if waiting.get("reason") in _CREATION_FAILED else None
     if cause is None:
         return None
-    return judge(
-        Finding(
-            head=f"the {container}'s container cannot start again: {_WRAPPINGS.sub('', said)}",
-            expected="the container starts again with the same devices",
-            observed=said,
-            blame=cause.blame,
-            likely=cause.text,
-            next=cause.next,
-        )
-    )
+    head = f"the {container}'s container cannot start again: {_WRAPPINGS.sub('', said)}"
+    expected = "the container starts again with the same devices"
+    return judge(causes.because(cause, Finding(head, expected, said, cause.blame)))
 
 
 def cannot_start(pod: Object, events: list[Object], container: str = "") -> JudgementError | None:
@@ -121,16 +114,9 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
     else:
         return None
     cause = causes.of_text(said) or causes.of_events(events)
-    return judge(
-        Finding(
-            head=f"the {role}'s container cannot start: {_WRAPPINGS.sub('', said)}",
-            expected="the container starts",
-            observed=said,
-            blame=cause.blame if cause else Blame.KUBELET,
-            likely=cause.text if cause else "",
-            next=cause.next if cause else "",
-        )
-    )
+    head = f"the {role}'s container cannot start: {_WRAPPINGS.sub('', said)}"
+    finding = Finding(head, "the container starts", said, Blame.KUBELET)
+    return judge(causes.because(cause, finding))
 
 
 def _has_no_cdi_device(events: list[Object]) -> bool:

@@ -166,14 +166,9 @@ class Published(EvidenceBase):
         _, _, namespace, _ = user.split(":")
         groups = [*ACCOUNT_GROUPS, f"{ACCOUNT_GROUPS[0]}:{namespace}"]
         asked = {"verb": verb, "group": group, "resource": resource}
-        review = {
-            "apiVersion": ACCESS_REVIEW_OF_OTHERS.api_version,
-            "kind": ACCESS_REVIEW_OF_OTHERS.name,
-            "metadata": {},
-            "spec": {"user": user, "groups": groups, "resourceAttributes": asked},
-        }
+        spec = {"user": user, "groups": groups, "resourceAttributes": asked}
         try:
-            return bool(self._run.kube.create(review)["status"].get("allowed"))
+            return bool(self._run.kube.review(ACCESS_REVIEW_OF_OTHERS, spec).get("allowed"))
         except ApiError as error:
             if error.status != 403:
                 raise

@@ -80,16 +80,10 @@ class Waiting:
                 self.step(str(error))
                 return None
             cause = self.run.cause_of(*about)
-            raise judge(
-                Finding(
-                    head=f"{what} did not come within {budget.seconds:g} s: {error.seen}",
-                    expected=f"{what} within {budget.seconds:g} s (budget {budget.name})",
-                    observed=error.seen,
-                    blame=cause.blame if cause else blame,
-                    likely=cause.text if cause else "",
-                    next=cause.next if cause else "",
-                )
-            ) from error
+            head = f"{what} did not come within {budget.seconds:g} s: {error.seen}"
+            expected = f"{what} within {budget.seconds:g} s (budget {budget.name})"
+            finding = Finding(head, expected, error.seen, blame)
+            raise judge(causes.because(cause, finding)) from error
 
     def attempt(self, part: Callable[[], None], missing: Callable[[JudgementError], None]) -> None:
         """Do a part; whatever ends it is the reason for what it did not bring.

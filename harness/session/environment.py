@@ -92,32 +92,23 @@ def cluster(run: Run) -> dict[str, Any]:
 
 def gpus(slices: Iterable[Object], run: Run) -> list[dict[str, Any]]:
     """The driver's GPUs as it publishes them, attributes and capacity included."""
-    published: dict[tuple[str, str, str], Object] = {}
-    for item in slices:
-        spec = item["spec"]
-        for device in spec.get("devices") or []:
-            published[spec["driver"], spec["pool"]["name"], device["name"]] = device
-    found = []
-    for gpu in devices(slices, run.subject.driver, run.subject.profile):
-        device = published[gpu.key]
-        attributes = device.get("attributes") or {}
-        found.append(
-            {
-                "node": gpu.node,
-                "device": gpu.name,
-                "uuid": gpu.uuid,
-                "product": gpu.product,
-                "capacity": {
-                    name: str(value.get("value") if isinstance(value, dict) else value)
-                    for name, value in sorted((device.get("capacity") or {}).items())
-                },
-                "attributes": {
-                    name: next(iter(value.values()), None)
-                    for name, value in sorted(attributes.items())
-                },
-            }
-        )
-    return found
+    return [
+        {
+            "node": gpu.node,
+            "device": gpu.name,
+            "uuid": gpu.uuid,
+            "product": gpu.product,
+            "capacity": {
+                name: str(value.get("value") if isinstance(value, dict) else value)
+                for name, value in sorted((gpu.entry.get("capacity") or {}).items())
+            },
+            "attributes": {
+                name: next(iter(value.values()), None)
+                for name, value in sorted((gpu.entry.get("attributes") or {}).items())
+            },
+        }
+        for gpu in devices(slices, run.subject.driver, run.subject.profile)
+    ]
 
 
 def containers(pods: Iterable[Object], container: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -429,6 +429,13 @@ def refusal(head: str, expected: str, error: Exception, otherwise: str = "") -> 
         likely=cause.text if cause else "",
         next=cause.next if cause else otherwise,
     )
+
+
+def because(cause: Cause | None, finding: Finding) -> Finding:
+    """Put a likely cause into a finding, if one is known: what it is, who must act, what next."""
+    if cause is None:
+        return finding
+    return replace(finding, blame=cause.blame, likely=cause.text, next=cause.next)
 
 
 def of_scheduler(message: str) -> Cause | None:

@@ -403,12 +403,11 @@ class Invariants:
             claim = self._claims.get(claim_uid)
         if claim is None:
             return False
-        seen = self._get_or_none(claim)
+        seen = self._kube.find(CLAIM, name_of(claim), namespace_of(claim))
         user = next((u for u in _users(seen or {}) if u["uid"] == pod_uid), None)
         if seen is None or uid_of(seen) != claim_uid or user is None:
             return False
-        where = {"namespace": namespace_of(claim), "name": user["name"]}
-        pod = self._get_or_none({"kind": POD.name, "metadata": where})
+        pod = self._kube.find(POD, user["name"], namespace_of(claim))
         return pod is None or uid_of(pod) != pod_uid
 
     def _still_clashes(self, key: DeviceKey) -> bool:
@@ -418,19 +417,10 @@ class Invariants:
             return False
         fresh = Allocations()
         for claim in {uid_of(s.claim): s.claim for s in clash}.values():
-            seen = self._get_or_none(claim)
+            seen = self._kube.find(CLAIM, name_of(claim), namespace_of(claim))
             if seen is not None and uid_of(seen) == uid_of(claim):
                 fresh.take(seen, gone=False)
         return fresh.clash(key) is not None
-
-    def _get_or_none(self, obj: Object) -> Object | None:
-        kind = CLAIM if obj["kind"] == CLAIM.name else POD
-        try:
-            return self._kube.get(kind, name_of(obj), namespace_of(obj))
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
 
     def _run(self) -> None:
         while True:
