@@ -7,4 +7,5 @@ CAUGHT = (
     ("shares-a-gpu,counts-shares-up-only", "ALLOC-019", "container to start did not come within"),
     ("parts-of-a-gpu,whole-gpu-for-a-part", "ALLOC-041", "; allocated: gpu-2-part-0"),
     ("parts-of-a-gpu,in-parts-for-ever", "ALLOC-023", "container to start did not come within"),
+    ("attaches-a-gpu,never-attached", "ALLOC-032", "binding conditions to be met did not come"),
 )

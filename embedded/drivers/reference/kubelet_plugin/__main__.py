@@ -14,6 +14,7 @@ from pathlib import Path
 
 from . import DRIVER
 from .api import Api
+from .bindings import Binder
 from .cdi import Cdi
 from .claims import Claims
 from .faults import FILE, FaultError, Faults
@@ -55,6 +56,8 @@ def main() -> None:
     )
     plugin.start()
     publisher.start()
+    binder = Binder(api, options.node_name, faults, publisher.binding)
+    threading.Thread(target=binder.run, daemon=True).start()
     threading.Thread(target=_watch, args=(faults, publisher, claims), daemon=True).start()
     probes = {
         "/healthz": plugin.answers,

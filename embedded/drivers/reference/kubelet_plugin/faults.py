@@ -53,6 +53,8 @@ class Point(enum.Enum):
     """What the ResourceSlice says of its pool, without the generation."""
     OWN = enum.auto()
     """The owners of the ResourceSlice."""
+    BIND = enum.auto()
+    """The binding conditions of a device that are about to be said to be met."""
     RESULTS = enum.auto()
     """What was allocated to a claim about to be prepared, of all drivers."""
     PARAMETERS = enum.auto()
@@ -417,6 +419,25 @@ def _in_parts_for_ever(claim: Any, gpus: Sequence[Gpu]) -> Any:
 
 _in_parts: set[str] = set()
 """Names of GPUs of which a part was prepared."""
+
+
+@fault("attaches-a-gpu", Point.PUBLISH, benign=True)
+def _attaches_a_gpu(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
+    """Attaches the last GPU but two to its node only when it is allocated; no pod is bound
+    before."""
+    conditions = {
+        "bindsToNode": True,
+        "bindingConditions": [f"{DRIVER}/attached"],
+        "bindingFailureConditions": [f"{DRIVER}/attaching-failed"],
+    }
+    name = gpus[-3:][0].name
+    return [{**one, **conditions} if one["name"] == name else one for one in devices]
+
+
+@fault("never-attached", Point.BIND)
+def _never_attached(_conditions: list[str], _gpus: Sequence[Gpu]) -> list[str]:
+    """Never says that a GPU is attached for which a pod waits."""
+    return []
 
 
 @fault("half-a-pool", Point.POOL)

@@ -51,6 +51,8 @@ class Publisher:
         """
         self.published = threading.Event()
         """Set once the slices have been right."""
+        self.binding = threading.Event()
+        """Set while a device is published that has binding conditions."""
         self._api = api
         self._node = node
         self._mine = {"fieldSelector": f"spec.nodeName={node},spec.driver={DRIVER}"}
@@ -113,6 +115,10 @@ class Publisher:
         devices = self._faults.alter(Point.PUBLISH, entries, self._gpus)
         if self._held and self._faults.active() == self._fault_at_start:
             devices = self._faults.alter(Point.RETURN, devices, self._held)
+        if any("bindingConditions" in device for device in devices or ()):
+            self.binding.set()
+        else:
+            self.binding.clear()
         kept = [] if devices is None else self._keep(version, slices, devices)
         for item in slices:
             if item["metadata"]["name"] not in kept:
