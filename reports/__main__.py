@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.verdict.outcome import Exit
-from reports import diff, folder, publish, results, summary
+from reports import diff, features, folder, publish, results, summary
 from reports.junit import JUnitError
 from reports.publish import PublishError
 from reports.results import ResultsError
@@ -36,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("old", metavar="OLD", type=Path, help="a run's folder or results.json")
     verb.add_argument("new", metavar="NEW", type=Path, help="another's")
     verb.set_defaults(do=_diff)
+    verb = verbs.add_parser(
+        "features", help="which features of DRA work with which driver: a table of several runs"
+    )
+    verb.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder")
+    verb.add_argument("--json", action="store_true", help="for programs, instead of Markdown")
+    verb.set_defaults(do=_features)
     verb = verbs.add_parser(
         "publish", help="copy a run's files to docs/results/NAME, without host names and addresses"
     )
@@ -72,6 +78,16 @@ def _diff(given: argparse.Namespace) -> int:
     found = diff.compare(old, new)
     _print(diff.lines(old_facts, new_facts, found))
     return Exit.REGRESSION if found.regressions else Exit.OK
+
+
+def _features(given: argparse.Namespace) -> int:
+    known = features.load()
+    cells = features.matrix(known, map(results.read, given.runs))
+    if given.json:
+        print(results.dumped(features.document(known, cells)), end="")
+    else:
+        _print(features.markdown(known, cells))
+    return Exit.OK
 
 
 def _publish(given: argparse.Namespace) -> int:

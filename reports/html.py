@@ -122,8 +122,8 @@ def render(record: Record, facts: Facts) -> str:
         areas=_areas(shown),
         options=facts.given(),
         environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
-        nodes=_records(record.environment.get("nodes")),
-        gpus=list(map(_brief, _records(record.environment.get("gpus")))),
+        nodes=records(record.environment.get("nodes")),
+        gpus=list(map(_brief, records(record.environment.get("gpus")))),
         suite=record.environment.get("suite") or {},
     )
     return as_text(page)
@@ -141,7 +141,7 @@ def _shown(record: Record) -> list[Shown]:
 
 def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
     """List the names and values that interest of every run, as far as they are known."""
-    gpus = _records(record.environment.get("gpus"))
+    gpus = records(record.environment.get("gpus"))
     counted = Counter(str(gpu.get("product")) for gpu in gpus)
     more = int(record.environment.get("gpus_in_all") or len(gpus)) - len(gpus)
     products = [f"{n} x {name}" for name, n in counted.items()]
@@ -159,7 +159,7 @@ def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
 
 
 def _images(environment: Mapping[str, Any]) -> list[str]:
-    found = _records(environment.get("driver_containers"))
+    found = records(environment.get("driver_containers"))
     return sorted({str(entry.get("image")) for entry in found if entry.get("image")})
 
 
@@ -199,7 +199,7 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
     return [(name, list(areas[name].values())) for name in names]
 
 
-def _records(value: object) -> list[Mapping[str, Any]]:
+def records(value: object) -> list[Mapping[str, Any]]:
     """Answer a list of objects; an empty one where the environment holds something else."""
     if not isinstance(value, list):
         return []
@@ -232,7 +232,7 @@ def _kind_of(value: object) -> str:
     if isinstance(value, Mapping):
         return "object"
     if isinstance(value, list):
-        return "records" if value and len(_records(value)) == len(value) else "list"
+        return "records" if value and len(records(value)) == len(value) else "list"
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.verdict.finding import SkipKind, counted, without_uuids
+from harness.verdict.finding import CONCLUSIVE, SkipKind, counted, without_uuids
 from harness.verdict.outcome import Outcome, Record, Result, Verdict
 from reports.facts import Facts
 
@@ -24,7 +24,7 @@ _WITHOUT_INK = (
 )
 """Of the characters that Unicode counts among the printable ones."""
 _MAYBE_UNSEEN = re.compile(rf"([{_WITHOUT_INK}])|[^\w !-~]")
-_CANNOT_BE_JUDGED = (SkipKind.UNSUPPORTED, SkipKind.BLOCKED)
+_CANNOT_BE_JUDGED = (*CONCLUSIVE, SkipKind.BLOCKED)
 """In a run in which nothing failed, what blocks a check is something that cannot be judged."""
 
 

@@ -104,6 +104,8 @@ class SkipKind(enum.StrEnum):
     """An option or the run's rights forbid what it needs."""
     UNSUPPORTED = "unsupported"
     """The cluster cannot show what the check judges; that alone leaves a run conclusive."""
+    REFUSED = "refused"
+    """The driver says that it does not do what the check is about, as it may; so does this."""
     BLOCKED = "blocked"
     """A check that it builds on did not pass."""
     UNMET = "unmet"
@@ -114,9 +116,12 @@ class SkipKind(enum.StrEnum):
     """It ended as an accepted issue says that it does."""
 
 
+CONCLUSIVE = (SkipKind.UNSUPPORTED, SkipKind.REFUSED)
+"""The skips that leave a run conclusive."""
 _WORDS_BEFORE = {
     SkipKind.NOT_ALLOWED: "not allowed: ",
     SkipKind.UNSUPPORTED: "unsupported: ",
+    SkipKind.REFUSED: "refused: ",
     SkipKind.BLOCKED: "blocked by ",
     SkipKind.NOT_RUN: "not run: ",
 }
@@ -141,6 +146,13 @@ class UnsupportedError(UnmetError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, SkipKind.UNSUPPORTED)
+
+
+class RefusedError(UnmetError):
+    """The driver says that it does not do what the check is about, as it may."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, SkipKind.REFUSED)
 
 
 def judge(finding: Finding) -> FindingError:

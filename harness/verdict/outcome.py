@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.verdict.finding import Finding, SkipKind, UnmetError, headline, one_line, text_of
+from harness.verdict.finding import (
+    CONCLUSIVE,
+    Finding,
+    SkipKind,
+    UnmetError,
+    headline,
+    one_line,
+    text_of,
+)
 from harness.verdict.table import Table
 
 PREFLIGHT_AREA = "preflight"
@@ -256,6 +264,6 @@ def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
     for result in checks:
         if result.outcome in (Outcome.PASS, Outcome.FAIL):
             decided.add(result.area)
-        elif result.skip is not SkipKind.UNSUPPORTED:
+        elif result.skip not in CONCLUSIVE:
             open_ones.add(result.area)
     return sorted(open_ones - decided)

@@ -12,7 +12,7 @@ from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.pod_spec import ContainerSpec
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError, one_line
+from harness.verdict.finding import Blame, RefusedError, UnsupportedError, one_line
 from suites.allocation.answers import answer
 
 BEFORE, DURING, AFTER = "before", "during", "after"
@@ -63,7 +63,9 @@ def test_settings_of_a_device_come_and_go_with_the_claim(evidence: Evidence) -> 
     evidence.ended.get()
     wanted, refusal = evidence.noted["wanted"], evidence.noted.get(REFUSAL)
     if refusal and wanted.expect == OPTIONAL:
-        raise UnsupportedError(f"the driver, as it is installed, refuses parameters {wanted.name}")
+        raise RefusedError(
+            f"the driver, as it is installed, does not take parameters {wanted.name}"
+        )
     if refusal:
         evidence.fail(
             f"a claim with parameters {wanted.name} was refused",

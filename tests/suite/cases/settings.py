@@ -58,7 +58,7 @@ CASES = (
         "ALLOC-029",
         "switched off",
         noted(refusal="not enabled", wanted=replace(WANTED, expect=OPTIONAL)),
-        r"unsupported: the driver, as it is installed, refuses parameters long$",
+        r"refused: the driver, as it is installed, does not take parameters long$",
         blame=None,
     ),
     Case(
