@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,23 @@ def write(record: Record, facts: Facts, into: Path | None = None) -> None:
         into: where they are written to; None: there, too.
 
     Raises:
-        JUnitError: see `reports.junit.render`; the other files are there then.
+        JUnitError: see `reports.junit.render`.
+        OSError: a file cannot be written. Whatever is raised, the other files are there.
     """
     place = into or facts.folder
-    write_whole(place / results.NAME, results.dumped(results.document(record, facts)))
-    write_whole(place / ENVIRONMENT, results.dumped(environment(record, facts)))
-    write_whole(place / html.NAME, html.render(record, facts))
-    write_whole(into / junit.NAME if into else facts.junit, junit.render(record, facts))
+    files: dict[Path, Callable[[], str]] = {
+        place / results.NAME: lambda: results.dumped(results.document(record, facts)),
+        place / ENVIRONMENT: lambda: results.dumped(environment(record, facts)),
+        place / html.NAME: lambda: html.render(record, facts),
+        into / junit.NAME if into else facts.junit: lambda: junit.render(record, facts),
+    }
+    with ExitStack() as all_files:  # what one raises does not keep the others from being made
+        for path, render in reversed(files.items()):
+            all_files.callback(_render_to, path, render)
+
+
+def _render_to(path: Path, render: Callable[[], str]) -> None:
+    write_whole(path, render())
 
 
 def environment(record: Record, facts: Facts) -> dict[str, Any]:

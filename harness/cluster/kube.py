@@ -384,9 +384,15 @@ class Kube:
         hook: Callable[[Object], Object] | None = None,
     ) -> Object:
         response = self._request(method, path, query or {}, body=body)
-        answer = json.loads(response.data, object_hook=hook)
+        try:
+            answer = json.loads(response.data, object_hook=hook)
+        except (ValueError, RecursionError):
+            answer = None
         if not isinstance(answer, dict):
-            raise ApiError(response.status, f"{path} answered no JSON object")
+            host = self._configuration.host
+            raise ApiError(
+                response.status, f"{host}{path} answered no JSON object; is it an API server?"
+            )
         return answer
 
     def _stream(self, path: str, query: Mapping[str, str], read_seconds: float | None) -> Stream:

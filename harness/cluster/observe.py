@@ -313,15 +313,16 @@ class _Watcher(threading.Thread):
                 retry = FIRST_RETRY_SECONDS
                 if time.monotonic() - began < FIRST_RETRY_SECONDS:
                     self._ended.wait(FIRST_RETRY_SECONDS)
-            except (ApiError, UnreachableError) as error:
+            except Exception as error:  # noqa: BLE001 - an odd object must not end the watch
                 if self._ended.is_set():
                     return
-                if isinstance(error, ApiError) and error.status in (404, 410):
+                known = isinstance(error, (ApiError, UnreachableError))
+                if not known or (isinstance(error, ApiError) and error.status in (404, 410)):
                     # 404: the namespace is gone; then the list says that all in it are.
                     self._version = ""
                 self._observer.note_trouble(
                     self._where,
-                    f"the watch of {self._where} failed: {error}",
+                    f"the watch of {self._where} failed: {error if known else repr(error)}",
                     silent=isinstance(error, UnreachableError),
                 )
                 self._ended.wait(retry)
@@ -401,7 +402,7 @@ class LogFollower:
                 with self._lock:
                     self._lines.append(line.decode("utf-8", "replace"))
                 self._observer.poke()
-        except (ApiError, UnreachableError) as error:
+        except Exception as error:  # noqa: BLE001 - it is told to whoever reads the log
             self.trouble = str(error)
         finally:
             self._observer.poke()

@@ -101,6 +101,13 @@ class Launcher:
         )
 
     def _direct(self) -> None:
+        try:
+            self._run_all()
+        except Exception as error:  # noqa: BLE001 - whoever asks for the evidence gets it
+            for scenario in self._pending:
+                self._evidence[scenario.name].set_exception(error)
+
+    def _run_all(self) -> None:
         while self._pending:
             try:
                 scenario, possible = self._run.observer.wait(

@@ -12,6 +12,7 @@ from harness.verdict.finding import (
     Finding,
     InconclusiveError,
     UnmetError,
+    broken,
     one_line,
 )
 from harness.verdict.outcome import Outcome, Result
@@ -96,10 +97,4 @@ def _inconclusive(error: BaseException, ending: Ending) -> Finding:
             blame=Blame.SUITE,
             likely="a fault of this suite: something waits without a limit",
         )
-    return Finding(
-        head=f"the check itself broke: {one_line(str(error)) or 'no message'}",
-        expected="a judgement",
-        observed=ending.traceback or repr(error),
-        blame=Blame.SUITE,
-        likely="a fault of this suite",
-    )
+    return broken("the check", error, ending.traceback)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
@@ -24,10 +26,11 @@ from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
 from harness.verdict.expect import Inventory, accept_known, judge_known, written
 from harness.verdict.expect import judged as judged_inventory
-from harness.verdict.finding import SkipKind, UnmetError
+from harness.verdict.finding import SkipKind, UnmetError, broken
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import folder, summary
 from reports.facts import Facts
+from reports.junit import JUnitError
 from reports.words import as_text
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
@@ -42,6 +45,12 @@ COMPONENTS_LIVE = replace(
         "cluster",
         "The embedded cluster's components MUST live as long as the run does.",
     ),
+    judges_driver=False,
+)
+
+
+SUITE_WORKS = replace(
+    Result.passed("SUITE-001", "suite_works", "suite", "The suite itself MUST NOT break."),
     judges_driver=False,
 )
 
@@ -91,8 +100,8 @@ class Session:
         """What the terminal shows at the end: each finding in full."""
         self.summary: list[str] = []
         """What stands below the findings: verdict and files."""
-        self.swept: Exit | None = None
-        """How a run ended that was only to sweep."""
+        self.ended: Exit | None = None
+        """How it ended, if it was only to sweep, or cannot write reports: none are made."""
         self._baseline = None
         if options.baseline is not None:
             from reports import baseline  # noqa: PLC0415 - no other run needs it
@@ -147,8 +156,35 @@ class Session:
             self.terminal.write_line(as_text(line, "\t"))
             self.terminal.flush()  # into a pipe, too, and before an end at once
 
+    def unwritable(self) -> str:
+        """Say why reports cannot be written where they are to be; empty when they can."""
+        for option, place in {flag("output"): self.folder, "--junitxml": self.junit.parent}.items():
+            try:
+                place.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=place).close()
+            except OSError as error:
+                return f"{option}: {place} cannot be written: {error.strerror}; name another place"
+        return ""
+
     def start(self) -> bool:
-        """Find the cluster and ask whether a run makes sense; False when it makes none."""
+        """Find the cluster and ask whether a run makes sense; False when it makes none.
+
+        Whatever a cluster shows, this does not raise.
+        """
+        try:
+            return self._start()
+        except Exception as error:  # noqa: BLE001 - a run does not end without report
+            self._note_broken(error)
+            return False
+
+    def _note_broken(self, error: Exception) -> None:
+        """Say that something broke for which no check and no step stands."""
+        if self.record.of(SUITE_WORKS.id, None) is None:
+            self.record.add(SUITE_WORKS.ended(Outcome.ERROR, broken("the suite", error)))
+            ended = (self.record.interrupted, "the suite itself broke")
+            self.record.interrupted = "; ".join(filter(None, ended))
+
+    def _start(self) -> bool:
         try:
             kube, cluster = self._clusters.connect()
         except NoClusterError as error:
@@ -219,11 +255,11 @@ class Session:
             found = sweep(kube, Budgets(self.options.timeout_scale), self.options.namespace)
         except (ApiError, NoClusterError, UnreachableError) as error:
             self.say(f"ERROR    {error}")
-            self.swept = Exit.PREFLIGHT
+            self.ended = Exit.PREFLIGHT
             return
         for line in found.lines():
             self.say(line)
-        self.swept = Exit.LEFTOVERS if found.left else Exit.OK
+        self.ended = Exit.LEFTOVERS if found.left else Exit.OK
 
     # Checks
 
@@ -268,10 +304,6 @@ class Session:
             self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
         self._note_what_was_not_made()
         self._note_death()
-        for table in self._launcher.tables() if self._launcher is not None else ():
-            self.record.add_table(table)
-        if self.options.expect is not None:
-            self.record.add(*judge_known(self.record, self.options.expect.known))
         kept = ""
         run = self._run
         try:
@@ -282,15 +314,44 @@ class Session:
             ended = (self.record.interrupted, "the clean-up was ended before its end")
             self.record.interrupted = "; ".join(filter(None, ended))
             self.record.leftovers.append(self.possessions())
-        if self._baseline is not None and not self.record.interrupted:
-            ids = self.planned.ids()
-            self.record.add(self._baseline.judge(self.record, self.folder, ids))
+        except Exception as error:  # noqa: BLE001 - a run does not end without report
+            self._note_broken(error)
+            self.record.leftovers.append(self.possessions())
+        try:
+            self._conclude_run()
+        except Exception as error:  # noqa: BLE001 - nor does this end one
+            self._note_broken(error)
+        if run is not None and run.journal.trouble:
+            self.say(f"ERROR    {run.journal.trouble}")
         code = self.record.exit_code(pytest_code)
         facts = self._facts(code, kept)
-        folder.write(self.record, facts)
+        try:
+            folder.write(self.record, facts)
+        except (OSError, JUnitError) as error:
+            facts = self._written_elsewhere(facts, error)
         self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
         return code
+
+    def _conclude_run(self) -> None:
+        """Add what follows from all results, and end the cluster if it is the run's own."""
+        self._clusters.close()
+        for table in self._launcher.tables() if self._launcher is not None else ():
+            self.record.add_table(table)
+        if self.options.expect is not None:
+            self.record.add(*judge_known(self.record, self.options.expect.known))
+        if self._baseline is not None and not self.record.interrupted:
+            ids = self.planned.ids()
+            self.record.add(self._baseline.judge(self.record, self.folder, ids))
+
+    def _written_elsewhere(self, facts: Facts, why: Exception) -> Facts:
+        """Write the reports where there is room, if there is, and say so; answer where they are."""
+        self.say(f"ERROR    not every report could be written to {facts.folder}: {why}")
+        with suppress(OSError, JUnitError):
+            place = Path(tempfile.mkdtemp(prefix=f"dra-conformance-{self.run_id}-"))
+            facts = replace(facts, folder=place, junit=place / self.junit.name)
+            folder.write(self.record, facts)
+        return facts
 
     def possessions(self) -> str:
         """What the run has in the cluster, with the command that removes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -153,6 +154,29 @@ class RefusedError(UnmetError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, SkipKind.REFUSED)
+
+
+def broken(what: str, error: BaseException, shown: str = "") -> Finding:
+    """Say that a part of the suite itself broke.
+
+    Args:
+        what: the part, as the subject of a sentence.
+        error: what it raised.
+        shown: the traceback, if somebody has made one already.
+    """
+    said = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return Finding(
+        head=f"{what} itself broke: {one_line(said)}",
+        expected="a judgement",
+        observed=shown
+        or "\n".join([said, *map(_place, traceback.extract_tb(error.__traceback__))]),
+        blame=Blame.SUITE,
+        likely="a fault of this suite",
+    )
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"in {frame.name}, {frame.filename}:{frame.lineno}"
 
 
 def judge(finding: Finding) -> FindingError:

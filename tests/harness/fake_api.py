@@ -44,7 +44,7 @@ class FakeApi:
         self.oldest = 0
         """Watches from before this version are answered with 410."""
         self.logs: dict[tuple[str, str], Log] = {}
-        self.documents: dict[str, Object] = {}
+        self.documents: dict[str, Object | bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.agents: set[str] = set()
         self.forbidden: set[str] = set()
@@ -428,7 +428,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(code, {"kind": "Status", "code": code, "reason": reason, "message": message})
 
     def _answer(self, code: int, document: Any) -> None:
-        self._answer_bytes(code, json.dumps(document).encode(), "application/json")
+        data = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self._answer_bytes(code, data, "application/json")
 
     def _answer_bytes(self, code: int, data: bytes, content: str) -> None:
         self.send_response(code)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from harness.cluster.kinds import SLICE, Object
+from tests.harness import fake_api
 from tests.suite.fake_cluster import FakeCluster
 from tests.suite.test_preflight import ONE
-from tests.suite.test_shared_claim import run
+from tests.suite.test_shared_claim import end, run, start
 
 HOSTILE = (
     "H\x1b[31m\x1b]8;;http://x\x07\u202e\u2066\u200b\x9b1m\rVERDICT\n\x00</td><b>|`%s{{1}}\ud800"
@@ -55,10 +64,132 @@ def test_credentials_that_end_in_mid_run_end_it(tmp_path: Path) -> None:
             cluster.api.token = "another"
 
     cluster.api.reactions.append(expire)
-    ended = run(cluster, tmp_path, "--dra-timeout-scale", "0.02")
+    ended = run(cluster, tmp_path, "--dra-check", "ISO-003", "--dra-timeout-scale", "0.02")
     assert ended.code == 12, ended.output
     assert set(ended.red().values()) == {"error"}
     assert any("pod/producer-" in left for left in ended.results["leftovers"])
     refused = [line for line in ended.first_lines() if "refuse" in line]
     assert refused, ended.output
     assert all("the run's credentials are expired or unknown" in line for line in refused)
+
+
+def _without(obj: Object, *path: str) -> Object:
+    """Take away a field; the rest stays."""
+    shown: Object = json.loads(json.dumps(obj))
+    inner = shown
+    for name in path[:-1]:
+        inner = inner[name] if isinstance(inner, dict) else inner[0]
+    inner[path[-1]] = None
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "code", "words"),
+    [
+        ("ResourceSlice", ("spec",), 10, "PF-03 the step itself broke"),
+        ("Pod", ("apiVersion",), 10, "SUITE-001 the suite itself broke"),
+        ("ResourceClaim", ("metadata", "labels"), 12, "the check itself broke"),
+    ],
+)
+def test_an_object_that_is_none_does_not_end_a_run_without_report(
+    kind: str,
+    path: tuple[str, ...],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody but the suite is blamed for it, and all files are there."""
+    served = fake_api.served_form
+
+    def spoilt(obj: Object, version: str) -> Object:
+        shown = served(obj, version)
+        return _without(shown, *path) if obj.get("kind") == kind else shown
+
+    monkeypatch.setattr(fake_api, "served_form", spoilt)
+    ended = run(FakeCluster(), tmp_path, *ONE, "--dra-timeout-scale", "0.02")
+    assert ended.code == code, ended.output
+    assert words in ended.output, ended.output
+    for word in ("INTERNALERROR", "Traceback", "Exception in thread"):
+        assert word not in ended.output
+    assert "fail" not in ended.red().values()
+
+
+@pytest.mark.parametrize("answer", [b"<html>Log in</html>", b"[" * 100_000])
+def test_what_answers_no_api_is_named(answer: bytes, tmp_path: Path) -> None:
+    """A proxy's page, for one."""
+    cluster = FakeCluster()
+    cluster.api.documents["/version"] = answer
+    ended = run(cluster, tmp_path, *ONE)
+    assert (ended.code, ended.red()) == (10, {"PF-01": "error"}), ended.output
+    assert "/version answered no JSON object; is it an API server?" in ended.output
+
+
+def test_reports_that_cannot_be_written_are_refused_at_once(tmp_path: Path) -> None:
+    """Nothing is asked of the cluster; exit code 4, in one sentence."""
+    (tmp_path / "file").write_text("")
+    cluster = FakeCluster()
+    for options in (("--dra-output=file/out",), ("--junitxml", "file/junit.xml")):
+        with cluster.up(tmp_path) as kubeconfig:
+            process = start(kubeconfig, tmp_path, *ONE, *options)
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 4, output
+        assert f"{options[0].partition('=')[0]}: {tmp_path}/file" in output
+        assert "cannot be written: " in output
+    assert cluster.api.requests == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_becomes_full_costs_no_report(tmp_path: Path) -> None:
+    """They are written where there is room, and it is said where."""
+    small = tmp_path / "small"
+    small.mkdir()
+    cluster = FakeCluster()
+    with mounted(small), cluster.up(tmp_path) as kubeconfig:
+        process = start(kubeconfig, tmp_path, *ONE, f"--dra-output={small}")
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "ERROR    not every report could be written to " in output
+    place = Path(output.rpartition("REPORT")[2].split()[0]).parent
+    try:
+        assert json.loads((place / "results.json").read_text())["verdict"] == "partial"
+        assert (place / "junit.xml").exists()
+    finally:
+        shutil.rmtree(place)
+
+
+@contextmanager
+def mounted(place: Path) -> Iterator[None]:
+    """A file system that is too small for a run's files."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_log_of_binary_bytes_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the workload said cannot be read; that is not the driver's fault."""
+
+    def say(cluster: FakeCluster, pod: Object, _: str) -> None:
+        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        cluster.api.write_log(*key, "\n")
+        cluster.api.logs[key].pieces[-1] = bytes(range(256)) * 20 + b"\n"
+
+    monkeypatch.setattr(FakeCluster, "_say", say)
+    ended = run(FakeCluster(), tmp_path, "--dra-check", "ISO-003", "--dra-timeout-scale", "0.05")
+    assert ended.code == 12, ended.output
+    assert set(ended.red().values()) == {"error"}
+    assert "Traceback" not in ended.output
+
+
+def test_a_path_that_is_no_text_is_shown(tmp_path: Path) -> None:
+    """A byte that is not UTF-8 in the kubeconfig's folder; the verdict stands, JUnit is there."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xfc\x1b[31m"))
+    folder.mkdir()
+    with FakeCluster().up(folder) as kubeconfig:
+        ended = end(start(kubeconfig, tmp_path, *ONE), tmp_path)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert r"/k\udcfc\u001b[31m/kubeconfig" in ended.output

@@ -15,7 +15,7 @@ from harness.cluster.kube import ApiError, UnreachableError
 from harness.session.preflight import creating, read_only
 from harness.session.preflight.context import Context
 from harness.verdict import causes
-from harness.verdict.finding import Blame, Finding, FindingError, SkipKind, UnmetError
+from harness.verdict.finding import Blame, Finding, FindingError, SkipKind, UnmetError, broken
 from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Result
 
 RIGHTS = "PF-09"
@@ -103,6 +103,8 @@ def _made(step: _Step, context: Context, blocker: str | None, earlier: list[Resu
             "see what the message names; --dra-plan prints the rights that a run takes",
         )
         result = _failed(result, finding)
+    except Exception as error:  # noqa: BLE001 - no object of a cluster ends a run without report
+        result = _failed(result, broken("the step", error))
     return replace(result, seconds=time.monotonic() - began)
 
 
