@@ -140,6 +140,15 @@ _EVENTS = (
         when=r"failed calling webhook|failed to call webhook",
     ),
     Cause(
+        "OpenShift lets pods of the namespace run only as users of the namespace's own range, and"
+        " the checks' pods name theirs",
+        Blame.CLUSTER,
+        "let the service accounts of the run's namespace use an SCC that takes any user:"
+        " oc adm policy add-scc-to-group nonroot-v2 system:serviceaccounts:NAMESPACE, with"
+        " --dra-namespace NAMESPACE",
+        when=r"unable to validate against any security context constraint",
+    ),
+    Cause(
         "an admission policy of the cluster refuses the object",
         Blame.CLUSTER,
         "the message says what the policy wants; --dra-pod-patch can change pods, or exempt the"
@@ -154,11 +163,35 @@ _EVENTS = (
     ),
     # What the node's part of DRA says.
     Cause(
-        "the driver is not registered with the node's kubelet: its pod does not run there, or its"
-        " registration failed",
+        "the driver is not registered with the node's kubelet: its pod does not run there, its"
+        " registration failed, or it looks for the kubelet in another folder",
         Blame.DRIVER,
-        "see the driver's pod on the node, and the kubelet's folder plugins_registry",
+        "see the driver's pod on the node; compare its folders for plugins with the kubelet's"
+        " --root-dir, in which plugins_registry is",
         when=r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+    ),
+    Cause(
+        "the claim is not reserved for the pod: something put the pod on its node without the"
+        " scheduler, or the claim is still reserved for a pod of that name that is gone; the driver"
+        " was not asked",
+        Blame.CLUSTER,
+        "kubectl get resourceclaim NAME -o yaml: compare status.reservedFor with the pod's UID",
+        when=r"FailedPrepareDynamicResources.*is not allowed to use ResourceClaim",
+    ),
+    Cause(
+        "the claim was deleted and made again under its name while the node had the old one"
+        " prepared, as for a pod that is deleted by force; the driver was not asked",
+        Blame.CLUSTER,
+        "give the new claim another name, or wait until the old pod has ended on its node",
+        when=r"FailedPrepareDynamicResources.*old ResourceClaim with same name",
+    ),
+    Cause(
+        "the driver is registered with the node's kubelet, but its socket is gone, or nobody"
+        " answers at it",
+        Blame.DRIVER,
+        "see whether the driver's pod runs on the node, and has a liveness probe that asks the"
+        " socket that the message names",
+        when=r"FailedPrepareDynamicResources.*dial unix .*(no such file|connection refused)",
     ),
     Cause(
         "the driver did not answer the kubelet's request to prepare the claim in time",
@@ -188,6 +221,13 @@ _EVENTS = (
     ),
     # The image.
     Cause(
+        "the workload image is not for the node's architecture",
+        Blame.CLUSTER,
+        "kubectl get nodes -L kubernetes.io/arch tells it; ./run push --arch amd64,arm64 makes an"
+        " image for both",
+        when=r"no match for platform in manifest|exec format error",
+    ),
+    Cause(
         "the image pull secret is not in the pod's namespace",
         Blame.CLUSTER,
         "create the secret that --dra-image-pull-secret names in the namespace of --dra-namespace",
@@ -215,8 +255,15 @@ _EVENTS = (
     ),
     # What the scheduler says.
     Cause(
-        "a selector of the claim or its DeviceClass asks for an attribute that a device does not"
-        " have",
+        "a selector of the DeviceClass that the message names cannot be evaluated for a device that"
+        " it names, so nothing of that class is allocated",
+        Blame.CLUSTER,
+        "let whoever wrote the class guard the expression with has(), or install the driver's chart"
+        " again",
+        when=rf"{_NOT_SCHEDULED}.*class \S+: selector #\d+.*CEL (runtime|compile) error",
+    ),
+    Cause(
+        "a selector of the claim asks for an attribute that a device does not have",
         Blame.SUITE,
         "compare the expression in the message with kubectl get resourceslices -o yaml; the profile"
         " names the attributes",

@@ -46,6 +46,14 @@ EVENTS = {
         ),
         (Blame.SUITE, "asks for an attribute that a device does not have"),
     ),
+    "attribute of the class missing": (  # source
+        "FailedScheduling",
+        (
+            'running "DynamicResources" filter plugin: class gpu.nvidia.com: selector #0 on device'
+            " gpu.nvidia.com/node-1/gpu-0: CEL runtime error: no such key: nosuch"
+        ),
+        (Blame.CLUSTER, "a selector of the DeviceClass"),
+    ),
     "taint": (
         "FailedScheduling",
         GPU_NODE_MESSAGE,
@@ -95,6 +103,45 @@ EVENTS = {
         "FailedPrepareDynamicResources",
         f"{PREPARE}DRA driver gpu.nvidia.com is not registered",
         (Blame.DRIVER, "not registered with the node's kubelet"),
+    ),
+    "reserved for another pod": (  # source
+        "FailedPrepareDynamicResources",
+        f"{PREPARE}pod a (u-1) is not allowed to use ResourceClaim b (u-2)",
+        (Blame.CLUSTER, "not reserved for the pod"),
+    ),
+    "claim made again": (  # source
+        "FailedPrepareDynamicResources",
+        (
+            f"{PREPARE}old ResourceClaim with same name b and different UID u-2 still exists"
+            " (previous pod force-deleted?!)"
+        ),
+        (Blame.CLUSTER, "made again under its name"),
+    ),
+    "socket gone": (  # source: gRPC
+        "FailedPrepareDynamicResources",
+        (
+            f"{PREPARE}NodePrepareResources: rpc error: code = Unavailable desc = connection error:"
+            ' desc = "transport: Error while dialing: dial unix'
+            ' /var/lib/kubelet/plugins/gpu.nvidia.com/dra.sock: connect: no such file or directory"'
+        ),
+        (Blame.DRIVER, "its socket is gone"),
+    ),
+    "no image for the architecture": (  # source: containerd
+        "Failed",
+        (
+            'Failed to pull image "r/w:1": failed to pull and unpack image "r/w:1": no match for'
+            " platform in manifest: not found"
+        ),
+        (Blame.CLUSTER, "not for the node's architecture"),
+    ),
+    "image of another architecture": (  # source: runc
+        "Failed",
+        (
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: exec"
+            " /usr/bin/workload: exec format error"
+        ),
+        (Blame.CLUSTER, "not for the node's architecture"),
     ),
     "CDI unresolved": (  # source: containerd
         "Failed",
@@ -207,6 +254,14 @@ REFUSALS = {
             " connection refused"
         ),
         "webhook of the cluster cannot be reached",
+    ),
+    "OpenShift's range of users": (  # source: OpenShift
+        (
+            'pods "x" is forbidden: unable to validate against any security context constraint:'
+            " [provider restricted-v2: .containers[0].runAsUser: Invalid value: 1000: must be in"
+            " the ranges: [1000700000, 1000709999]]"
+        ),
+        "users of the namespace's own range",
     ),
     "LimitRange": (  # source
         'pods "x" is forbidden: maximum memory usage per Container is 1Mi, but limit is 4Gi',
