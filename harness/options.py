@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,8 +21,9 @@ from embedded.options import Options as EmbeddedOptions
 from embedded.options import any_text, one_of, whole_number
 from harness.cluster.profile import UNKNOWN, VISIBLE_BY
 from harness.cluster.versions import VERSIONS
-from harness.verdict.expect import Expectations, ExpectationsError
-from harness.verdict.expect import load as load_expectations
+
+if TYPE_CHECKING:
+    from harness.verdict.expect import Expectations
 
 DEEPEST_LEVEL = 5
 
@@ -187,9 +188,11 @@ def _subdomain(what: str) -> Callable[[Any], str]:
 
 
 def _expectations(value: Any) -> Expectations:
+    from harness.verdict import expect  # noqa: PLC0415 - few runs are told what to expect
+
     try:
-        return load_expectations(Path(any_text(value)))
-    except ExpectationsError as error:
+        return expect.load(Path(any_text(value)))
+    except expect.ExpectationsError as error:
         raise ValueError(str(error)) from error
 
 

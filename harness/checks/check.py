@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
@@ -93,10 +93,6 @@ class Check:
         """How one form can be noticed by others."""
         scenario = self.scenario_of(form)
         return scenario.impacts if scenario is not None else frozenset()
-
-    def form_names(self) -> Iterable[str | None]:
-        """The names of its forms; one None where it has none."""
-        return [form.name for form in self.forms] or [None]
 
 
 def check(

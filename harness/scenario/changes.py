@@ -35,6 +35,12 @@ from harness.scenario.pods import describe, termination
 
 TRIES = 5
 """To update an object that its controllers update, too."""
+REMOVE = """\
+import os, shutil, sys
+if os.path.exists(sys.argv[1]):
+    shutil.rmtree(sys.argv[1])
+"""
+"""A program: it removes a folder, if that is there."""
 
 
 class NotPutBackError(Exception):

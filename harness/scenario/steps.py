@@ -30,12 +30,11 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
-from harness.scenario.changes import FolderChange
+from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.deleting import Deleting
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
 from harness.scenario.needs import Needs, needs, see_declared
-from harness.scenario.node_folder import node_folder
 from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
@@ -83,6 +82,9 @@ if TYPE_CHECKING:
     from harness.scenario.refusals import Refusals
     from harness.scenario.slice_changes import SliceChanges
     from harness.scenario.slice_writes import SliceWrites
+
+NODE_FOLDERS = PurePosixPath("/tmp")
+"""Where on a node the folders are that pods share."""
 
 
 @dataclass(frozen=True)
@@ -621,16 +623,29 @@ class Steps(Deleting):
             self._refused(container, error)
 
     def node_folder(self) -> PurePosixPath:
-        """Name a folder of the node for pods to share; it is removed at the end."""
+        """Name a folder of the node for pods to share; at the end it is removed."""
         if self._folder is None:
-            self._folder = node_folder(self.run, self._scenario, self.namespace)
+            path = NODE_FOLDERS / f"{anchor_name(self.run.id)}-{self._scenario}"
+            values = {
+                "name": f"folder-removal-{self._scenario}",
+                "node": "",
+                "image": self.run.subject.image,
+                "parent": str(NODE_FOLDERS),
+                "command": ["python", "-c", REMOVE, f"/parent/{path.name}"],
+            }
+            removal = self._rendered("folder-removal.yaml.j2", values)
+            self.run.mark(removal)
+            self._folder = self.run.changes.folder(str(path), removal)
         return PurePosixPath(self._folder.path)
 
     def create(self, template: str, values: Mapping[str, Any]) -> Object:
         """Create an object in the scenario's namespace."""
+        return self.run.create(self._rendered(template, values))
+
+    def _rendered(self, template: str, values: Mapping[str, Any]) -> Object:
         obj = self.run.render(template, {"namespace": self.namespace, **values})
         obj["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = self._scenario
-        return self.run.create(obj)
+        return obj
 
     def _refused(self, container: Container, error: ApiError) -> JudgementError:
         """Note that the API server did not take a pod."""

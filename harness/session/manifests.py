@@ -16,11 +16,11 @@ from harness.cluster.render import Manifests, admissible, merge_patch
 from harness.options import OptionError, Options, flag
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.evidence import REST
-from harness.scenario.node_folder import PARENT
 from harness.scenario.node_pods import KUBELET_VALUES, files_values
 from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSpec, allocation_name
 from harness.scenario.run import RESTRICTED, Subject
 from harness.scenario.security import EXAMPLE
+from harness.scenario.steps import NODE_FOLDERS
 
 CLAIM = "shared-dual-gpus"
 IMAGE = "IMAGE"
@@ -101,7 +101,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
     on_node = {**namespace, "name": "on-a-node", "node": "NODE", "image": subject.image}
     removal = {
         **on_node,
-        "parent": str(PARENT),
+        "parent": str(NODE_FOLDERS),
         "command": ["rm", "-rf", "/parent/dra-conformance-RUN"],
     }
     lease = lease_values("RUN", namespace["namespace"], None, time.time())
@@ -127,6 +127,6 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
 def _sharing(role: str, command: str) -> PodSpec:
     """One of the two pods of the original example."""
     args = [command, "--nonce", "NONCE", "--folder", FOLDER]
-    folder = PARENT / "dra-conformance-RUN"
+    folder = NODE_FOLDERS / "dra-conformance-RUN"
     spec = ContainerSpec(role, args)
     return PodSpec(role, [spec], [CLAIM], security=EXAMPLE, host_folder=folder)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness import __version__
 from harness.cluster.budgets import Budgets
@@ -24,14 +24,15 @@ from harness.session.judgement import Ending, interrupted, judged, passed
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
-from harness.verdict.expect import Inventory, accept_known, judge_known, written
-from harness.verdict.expect import judged as judged_inventory
 from harness.verdict.finding import SkipKind, UnmetError, broken
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from reports import folder, summary
 from reports.facts import Facts
 from reports.junit import JUnitError
 from reports.words import as_text
+
+if TYPE_CHECKING:
+    from harness.verdict.expect import Inventory
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
 SERVER_ANSWERS = Result.passed(
@@ -218,9 +219,9 @@ class Session:
         """Judge what is there by what must be, or write it down, as asked."""
         expected, path = self.options.expect, self.options.expect_write
         if expected is not None:
-            self.record.add(*judged_inventory(expected, found))
+            self.record.add(*expected.judge(found))
         if path is not None:
-            path.write_text(written(found, expected.known if expected else ()), encoding="utf-8")
+            path.write_text(found.written(expected.known if expected else ()), encoding="utf-8")
             self.say(
                 f"WRITTEN  {path}: what is there now; {flag('expect')}={path} compares with it"
             )
@@ -291,7 +292,7 @@ class Session:
         result = judged(planned, ending, self._clusters.death(), self.spent)
         if self.options.expect is not None:
             today = dt.datetime.now(dt.UTC).date()
-            result = accept_known(result, self.options.expect.known, today)
+            result = self.options.expect.accept_known(result, today)
         self.spent = 0.0
         self.record.add(result)
         return result
@@ -339,7 +340,7 @@ class Session:
         for table in self._launcher.tables() if self._launcher is not None else ():
             self.record.add_table(table)
         if self.options.expect is not None:
-            self.record.add(*judge_known(self.record, self.options.expect.known))
+            self.record.add(*self.options.expect.judge_known(self.record))
         if self._baseline is not None and not self.record.interrupted:
             ids = self.planned.ids()
             self.record.add(self._baseline.judge(self.record, self.folder, ids))

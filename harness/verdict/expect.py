@@ -77,6 +77,55 @@ class Expectations:
     def __str__(self) -> str:
         return str(self.path)
 
+    def judge(self, found: Inventory) -> Iterator[Result]:
+        """Yield a case for everything that the file expects."""
+        sentence = f"The cluster MUST be as {self} says."
+        for case_id, name, wanted, find in (
+            ("EXP-001", "kubernetes_is_as_expected", self.kubernetes, _kubernetes),
+            ("EXP-002", "driver_is_as_expected", self.driver, _driver),
+            ("EXP-003", "gpus_driver_is_as_expected", self.driver_version, _driver_version),
+            ("EXP-004", "gpus_are_as_expected", self.nodes, _gpus),
+            ("EXP-005", "partitions_are_as_expected", self.partitions, _partitions),
+            ("EXP-006", "features_are_on_as_expected", self.features or None, _features),
+        ):
+            if wanted is not None:
+                yield _result(case_id, name, sentence, find(self, found))
+
+    def accept_known(self, result: Result, today: dt.date) -> Result:
+        """Turn a result that a known issue accepts into a skip that keeps its finding."""
+        for issue in self.known:
+            if issue.accepts(result, today):
+                reason = f"known issue until {issue.until} ({issue.url}): {result.headline}"
+                return result.skipped(UnmetError(reason, SkipKind.KNOWN_ISSUE))
+            if issue.is_about(result) and result.outcome is issue.outcome and result.finding:
+                late = f"known issue {issue.url}, accepted until {issue.until} only"
+                likely = "; ".join(filter(None, (result.finding.likely, late)))
+                return replace(result, finding=replace(result.finding, likely=likely))
+        return result
+
+    def judge_known(self, record: Record) -> Iterator[Result]:
+        """Yield a case for each known issue that this run can judge: red if its check passes."""
+        for issue in self.known:
+            about = [result for result in record.results if issue.is_about(result)]
+            there = any(result.skip is SkipKind.KNOWN_ISSUE or result.red for result in about)
+            passed = any(result.outcome is Outcome.PASS for result in about)
+            if not there and not passed:
+                continue  # not selected, or blocked: the check's own skip says so
+            finding = None
+            if not there:
+                finding = Finding(
+                    f"{issue.name} passes, though {issue.url} is a known issue of it",
+                    "the check fails as the known issue says",
+                    "it passes",
+                    Blame.CLUSTER,
+                    likely="the issue is solved",
+                    next=f"remove {issue.name} from the known issues",
+                )
+            form = issue.check + (f"-{issue.form}" if issue.form else "")
+            name = f"known_issue_is_still_there[{form}]"
+            sentence = "A check with a known issue MUST still fail, or its entry MUST be removed."
+            yield _result("EXP-007", name, sentence, finding, form)
+
 
 @dataclass(frozen=True)
 class Inventory:
@@ -102,6 +151,32 @@ class Inventory:
         products = Counter(device.product or "unknown product" for device in self.devices)
         shown = ", ".join(f"{number} x {product}" for product, number in sorted(products.items()))
         return f"{counted(len(self.nodes()), 'node')} with {shown}"
+
+    def written(self, known: Iterable[KnownIssue] = ()) -> str:
+        """Write a file that expects what is there now, with the known issues of an older file."""
+        driver = {"name": self.driver}
+        if len(self.driver_versions) == 1:
+            driver["version"] = self.driver_versions[0]
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            # Not the patch release: that is for somebody to narrow down who means it.
+            "kubernetes": ".".join(self.kubernetes.split(".")[:2]),
+            "driver": driver,
+            "nodes": self.nodes(),
+            "partitions": self.partitions,
+            "features": [name for name, state in self.features.items() if state is State.ON],
+            "known": [
+                {
+                    "check": issue.name,
+                    "url": issue.url,
+                    "until": issue.until,
+                    "outcome": issue.outcome.value,
+                }
+                for issue in known
+            ],
+        }
+        head = "# What is expected of the cluster. Remove what may change; see docs/running.md.\n"
+        return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
 # Files
@@ -159,49 +234,7 @@ def _known(item: Field) -> KnownIssue:
     )
 
 
-def written(inventory: Inventory, known: Iterable[KnownIssue] = ()) -> str:
-    """Write a file that expects what is there now, with the known issues of an older file."""
-    driver = {"name": inventory.driver}
-    if len(inventory.driver_versions) == 1:
-        driver["version"] = inventory.driver_versions[0]
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        # Not the patch release: that is for somebody to narrow down who means it.
-        "kubernetes": ".".join(inventory.kubernetes.split(".")[:2]),
-        "driver": driver,
-        "nodes": inventory.nodes(),
-        "partitions": inventory.partitions,
-        "features": [name for name, state in inventory.features.items() if state is State.ON],
-        "known": [
-            {
-                "check": issue.name,
-                "url": issue.url,
-                "until": issue.until,
-                "outcome": issue.outcome.value,
-            }
-            for issue in known
-        ],
-    }
-    head = "# What is expected of the cluster. Remove what may change; see docs/running.md.\n"
-    return head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-
-
 # Judging what is there
-
-
-def judged(expected: Expectations, found: Inventory) -> Iterator[Result]:
-    """Yield a case for everything that the file expects."""
-    sentence = f"The cluster MUST be as {expected} says."
-    for case_id, name, wanted, find in (
-        ("EXP-001", "kubernetes_is_as_expected", expected.kubernetes, _kubernetes),
-        ("EXP-002", "driver_is_as_expected", expected.driver, _driver),
-        ("EXP-003", "gpus_driver_is_as_expected", expected.driver_version, _driver_version),
-        ("EXP-004", "gpus_are_as_expected", expected.nodes, _gpus),
-        ("EXP-005", "partitions_are_as_expected", expected.partitions, _partitions),
-        ("EXP-006", "features_are_on_as_expected", expected.features or None, _features),
-    ):
-        if wanted is not None:
-            yield _result(case_id, name, sentence, find(expected, found))
 
 
 def _kubernetes(expected: Expectations, found: Inventory) -> Finding | None:
@@ -263,46 +296,6 @@ def _products(counts: Mapping[str, int]) -> str:
 
 def _missing(head: str, expected: str, observed: str) -> Finding:
     return Finding(head, expected, observed or "nothing", Blame.CLUSTER, next=NEXT)
-
-
-# Known issues
-
-
-def accept_known(result: Result, known: Iterable[KnownIssue], today: dt.date) -> Result:
-    """Turn a result that a known issue accepts into a skip that keeps its finding."""
-    for issue in known:
-        if issue.accepts(result, today):
-            reason = f"known issue until {issue.until} ({issue.url}): {result.headline}"
-            return result.skipped(UnmetError(reason, SkipKind.KNOWN_ISSUE))
-        if issue.is_about(result) and result.outcome is issue.outcome and result.finding:
-            late = f"known issue {issue.url}, accepted until {issue.until} only"
-            likely = "; ".join(filter(None, (result.finding.likely, late)))
-            return replace(result, finding=replace(result.finding, likely=likely))
-    return result
-
-
-def judge_known(record: Record, known: Iterable[KnownIssue]) -> Iterator[Result]:
-    """Yield a case for each known issue that this run can judge; it fails when its check passes."""
-    for issue in known:
-        about = [result for result in record.results if issue.is_about(result)]
-        there = any(result.skip is SkipKind.KNOWN_ISSUE or result.red for result in about)
-        passed = any(result.outcome is Outcome.PASS for result in about)
-        if not there and not passed:
-            continue  # not selected, or blocked: the check's own skip says so
-        finding = None
-        if not there:
-            finding = Finding(
-                f"{issue.name} passes, though {issue.url} is a known issue of it",
-                "the check fails as the known issue says",
-                "it passes",
-                Blame.CLUSTER,
-                likely="the issue is solved",
-                next=f"remove {issue.name} from the known issues",
-            )
-        form = issue.check + (f"-{issue.form}" if issue.form else "")
-        name = f"known_issue_is_still_there[{form}]"
-        sentence = "A check with a known issue MUST still fail, or its entry MUST be removed."
-        yield _result("EXP-007", name, sentence, finding, form)
 
 
 def _result(

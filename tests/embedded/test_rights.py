@@ -22,6 +22,7 @@ from harness.cluster.kubeconfig import from_kubeconfig
 from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
 from harness.verdict.finding import SkipKind
 from suites.__main__ import checks
+from tests.forms import form_names
 from tests.known_findings import surprises
 
 pytestmark = pytest.mark.embedded
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.embedded
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "checker"
 SCENARIOS = [
-    one for check in checks() for form in check.form_names() if (one := check.scenario_of(form))
+    one for check in checks() for form in form_names(check) if (one := check.scenario_of(form))
 ]
 RULES = rules(
     creates=True,

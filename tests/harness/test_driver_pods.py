@@ -47,11 +47,11 @@ def context(kube: Kube, tmp_path: Path) -> Iterator[Context]:
     run.close()
 
 
-def found(context: Context, api: FakeApi, *pods: Object, profile: str = "default") -> Profile:
+def found(context: Context, api: FakeApi, *pods: Object) -> Profile:
     """What the profile is where there are these pods."""
     for one in pods:
         api.put(one)
-    return with_driver_pods(context, named(profile, PROFILES))
+    return with_driver_pods(context, named("default", PROFILES))
 
 
 @pytest.mark.parametrize("folders", [OWN, EVERY])
@@ -85,9 +85,3 @@ def test_where_it_is_not_clear_none_is_the_drivers(
 ) -> None:
     """It might be restarted."""
     assert found(context, api, *pods).plugin_selector == NO_POD
-
-
-def test_what_a_profile_says_stays(context: Context, api: FakeApi) -> None:
-    """And nobody is asked for pods."""
-    profile = found(context, api, pod("gpu", *OWN), profile="nvidia")
-    assert profile == named("nvidia", PROFILES)

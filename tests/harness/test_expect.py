@@ -15,11 +15,7 @@ from harness.verdict.expect import (
     ExpectationsError,
     Inventory,
     KnownIssue,
-    accept_known,
-    judge_known,
-    judged,
     load,
-    written,
 )
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError
 from harness.verdict.outcome import Outcome, Record, Result, Verdict
@@ -48,9 +44,14 @@ def file(folder: Path, text: str) -> Path:
     return path
 
 
+def expecting(issue: KnownIssue) -> Expectations:
+    """Nothing but one known issue."""
+    return Expectations(Path("expect.yaml"), known=(issue,))
+
+
 def reds(expected: Expectations, found: Inventory = FOUND) -> dict[str, str]:
     """What is not as expected."""
-    results = list(judged(expected, found))
+    results = list(expected.judge(found))
     assert {result.area for result in results} <= {"expectations"}
     return {result.id: result.headline for result in results if result.outcome is Outcome.FAIL}
 
@@ -58,10 +59,10 @@ def reds(expected: Expectations, found: Inventory = FOUND) -> dict[str, str]:
 def test_what_is_written_down_is_what_is_expected_then(tmp_path: Path) -> None:
     """Nothing is red, and everything that can be judged is."""
     path = tmp_path / "expect.yaml"
-    path.write_text(written(FOUND, [ISSUE]))
+    path.write_text(FOUND.written([ISSUE]))
     expected = load(path)
     assert reds(expected) == {}
-    assert len(list(judged(expected, FOUND))) == 6
+    assert len(list(expected.judge(FOUND))) == 6
     assert expected.known == (ISSUE,)
     assert str(expected) == str(path)
 
@@ -69,7 +70,7 @@ def test_what_is_written_down_is_what_is_expected_then(tmp_path: Path) -> None:
 def test_what_is_missing_fails(tmp_path: Path) -> None:
     """It is no skip: somebody has said that it must be there."""
     path = tmp_path / "expect.yaml"
-    path.write_text(written(FOUND))
+    path.write_text(FOUND.written())
     expected = load(path)
     less = replace(FOUND, devices=FOUND.devices[:3], driver_versions=("570.1.0",), partitions=2)
     assert reds(expected, replace(less, kubernetes="v1.3.7", features={})) == {
@@ -89,7 +90,7 @@ def test_what_the_file_does_not_speak_of_is_not_judged(tmp_path: Path) -> None:
     assert reds(expected) == {
         "EXP-002": "EXP-002 the driver is gpu.nvidia.com, not gpu.example.com"
     }
-    assert [result.id for result in judged(expected, FOUND)] == ["EXP-002"]
+    assert [result.id for result in expected.judge(FOUND)] == ["EXP-002"]
 
 
 @pytest.mark.parametrize(
@@ -129,14 +130,14 @@ def result(outcome: Outcome, form: str = "restricted") -> Result:
 
 def test_a_known_issue_takes_the_red_off_until_its_day() -> None:
     """It stays visible, and the verdict is partial at most."""
-    seen = accept_known(result(Outcome.FAIL), [ISSUE], ISSUE.until)
+    seen = expecting(ISSUE).accept_known(result(Outcome.FAIL), ISSUE.until)
     assert (seen.outcome, seen.skip) == (Outcome.SKIP, SkipKind.KNOWN_ISSUE)
     assert seen.headline == (
         "known issue until 2027-01-31 (https://issues/1): ISO-003 saw too much"
     )
     other = replace(result(Outcome.PASS), case="A-001_a", id="A-001")
     assert Record([seen, other]).verdict() is Verdict.PARTIAL
-    late = accept_known(result(Outcome.FAIL), [ISSUE], ISSUE.until + dt.timedelta(days=1))
+    late = expecting(ISSUE).accept_known(result(Outcome.FAIL), ISSUE.until + dt.timedelta(days=1))
     assert late.outcome is Outcome.FAIL
     assert late.finding is not None
     assert late.finding.likely == "known issue https://issues/1, accepted until 2027-01-31 only"
@@ -149,12 +150,12 @@ def test_a_known_issue_takes_the_red_off_until_its_day() -> None:
 )
 def test_a_known_issue_excuses_nothing_else(other: Result) -> None:
     """What is unknown about the check stays red."""
-    assert accept_known(other, [ISSUE], TODAY).outcome is other.outcome
+    assert expecting(ISSUE).accept_known(other, TODAY).outcome is other.outcome
 
 
 def test_a_known_issue_that_is_solved_is_red() -> None:
     """Or the entry would hide the next fault."""
-    (case,) = judge_known(Record([result(Outcome.PASS)]), [ISSUE])
+    (case,) = expecting(ISSUE).judge_known(Record([result(Outcome.PASS)]))
     assert (case.outcome, case.case) == (
         Outcome.FAIL,
         "EXP-007_known_issue_is_still_there[ISO-003-restricted]",
@@ -165,13 +166,13 @@ def test_a_known_issue_that_is_solved_is_red() -> None:
 def test_a_known_issue_is_still_there_while_one_of_its_forms_fails() -> None:
     """An entry without a form speaks of all of them."""
     issue = replace(ISSUE, form=None)
-    failed = accept_known(result(Outcome.FAIL), [issue], TODAY)
-    (case,) = judge_known(Record([failed, result(Outcome.PASS, "hostpid")]), [issue])
+    failed = expecting(issue).accept_known(result(Outcome.FAIL), TODAY)
+    (case,) = expecting(issue).judge_known(Record([failed, result(Outcome.PASS, "hostpid")]))
     assert case.outcome is Outcome.PASS
 
 
 def test_a_known_issue_of_a_check_that_was_not_made_is_not_judged() -> None:
     """Its own skip says why."""
     blocked = result(Outcome.PASS).skipped(UnmetError("ALLOC-003", SkipKind.BLOCKED))
-    assert list(judge_known(Record([blocked]), [ISSUE])) == []
-    assert list(judge_known(Record(), [ISSUE])) == []
+    assert list(expecting(ISSUE).judge_known(Record([blocked]))) == []
+    assert list(expecting(ISSUE).judge_known(Record())) == []

@@ -18,6 +18,7 @@ from harness.scenario.steps import Steps
 from harness.session import plan
 from harness.session.permissions import rights, rules
 from harness.session.selection import Planned, PlannedChecks
+from tests.forms import form_names
 
 
 def profile(visible_by: str) -> Profile:
@@ -87,7 +88,7 @@ def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], wo
 
 def lines(check: Check, folder: Path, **given: str) -> list[str]:
     """A plan of all forms of a check."""
-    checks = PlannedChecks(Planned(check, form) for form in check.form_names())
+    checks = PlannedChecks(Planned(check, form) for form in form_names(check))
     checks.learn(allowed=list(Impact))
     return list(plan.lines(resolve(given, {}, folder), "here", "driver", checks))
 

@@ -28,6 +28,7 @@ from harness.verdict.finding import (
     headline,
 )
 from suites.sharing.shared_claim import CONSUMER, PRODUCER
+from tests.forms import form_names
 from tests.suite.cases import Case
 from tests.suite.cases.security_matrix import EQUAL
 from tests.suite.made import DEVICES, WORDS, alter, lose, not_opened, saw, transfer
@@ -52,7 +53,7 @@ def _checks() -> Iterator[tuple[Check, Callable[..., None]]]:
 
 
 CHECKS = {check.id: (check, function) for check, function in _checks()}
-FORMS = tuple((check.id, form) for check, _ in CHECKS.values() for form in check.form_names())
+FORMS = tuple((check.id, form) for check, _ in CHECKS.values() for form in form_names(check))
 CASE_MODULES = tuple(_modules("tests/suite/cases", "[!_]*.py"))
 GOOD: Mapping[str, Callable[[], Evidence]] = {
     name: make for module in CASE_MODULES for name, make in module.GOOD.items()
@@ -111,7 +112,7 @@ def judge(check_id: str, form: str | None, evidence: Evidence) -> None:
 
 def first_form(check_id: str) -> str | None:
     """The form for what is the same in every form."""
-    return next(iter(CHECKS[check_id][0].form_names()))
+    return form_names(CHECKS[check_id][0])[0]
 
 
 def comes_after(check_id: str, earlier: str) -> bool:

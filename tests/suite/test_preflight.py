@@ -17,6 +17,7 @@ from harness.cluster.anchor import RUN_LABEL, anchor_name, lease_values, naming
 from harness.cluster.kinds import DEVICE_CLASS, SLICE, Object
 from harness.cluster.render import Manifests
 from suites.__main__ import checks
+from tests.forms import form_names
 from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
 from tests.suite.test_shared_claim import CASES, ROOT, end, run, start
 
@@ -358,7 +359,7 @@ def test_the_plan_needs_no_cluster(tmp_path: Path) -> None:
     ready = {
         scenario.name
         for check in checks()
-        for form in check.form_names()
+        for form in form_names(check)
         if (scenario := check.scenario_of(form)) and not scenario.needs and not scenario.impacts
     }
     assert f"RUN      {len(ready)} scenarios" in done.stdout

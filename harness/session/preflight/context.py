@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.cluster.anchor import Candidate, candidates
 from harness.cluster.features import State
@@ -17,8 +18,10 @@ from harness.cluster.profile import Profile
 from harness.options import Impact
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run, Subject
 from harness.session.selection import PlannedChecks
-from harness.verdict.expect import Inventory
 from harness.verdict.finding import Blame, Finding, FindingError, judge
+
+if TYPE_CHECKING:
+    from harness.verdict.expect import Inventory
 
 
 def step_failed(
@@ -96,6 +99,8 @@ class Context:
 
     def inventory(self) -> Inventory:
         """What there is, once every step went well."""
+        from harness.verdict.expect import Inventory  # noqa: PLC0415 - most runs do without
+
         return Inventory(
             kubernetes=self.kubernetes,
             driver=self.driver,

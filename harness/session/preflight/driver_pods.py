@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.cluster.kinds import POD, Object
 from harness.cluster.kube import ApiError
-from harness.cluster.profile import NO_POD, Profile
+from harness.cluster.profile import Profile
 from harness.session.preflight.context import Context
 
 REGISTRY, PLUGINS = "/plugins_registry", "/plugins"
@@ -23,8 +23,6 @@ def with_driver_pods(context: Context, profile: Profile) -> Profile:
     They are those of the only pod of a node with devices that mounts the folder of the driver's
     sockets, or of all drivers' sockets, and the one in which drivers register.
     """
-    if profile.plugin_selector != NO_POD or not context.devices:
-        return profile
     try:
         pods, _ = context.run.kube.list(POD, fields=f"spec.nodeName={context.devices[0].node}")
     except ApiError as error:

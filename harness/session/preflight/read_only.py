@@ -27,11 +27,10 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
-from harness.cluster.profile import ProfileError, choose
+from harness.cluster.profile import NO_POD, ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
 from harness.session.permissions import manifest, missing, named, rights, user
 from harness.session.preflight.context import Context, step_failed
-from harness.session.preflight.driver_pods import with_driver_pods
 from harness.verdict.finding import Blame, Finding, counted, judge
 
 CLOCKS_SECONDS = 60.0
@@ -243,7 +242,11 @@ def published_devices(context: Context) -> None:
                 f"kubectl get nodes -l {shown}",
             )
     context.devices = tuple(found)
-    context.profile = with_driver_pods(context, profile)
+    if profile.plugin_selector == NO_POD:
+        # For a driver of which nothing is known only.
+        from harness.session.preflight.driver_pods import with_driver_pods  # noqa: PLC0415
+
+        context.profile = with_driver_pods(context, profile)
     describe = {
         (node["metadata"].get("labels") or {}).get(HARDWARE_LABEL, "")
         for node in context.used_nodes()
