@@ -22,6 +22,10 @@ class Request:
     """CEL expressions, all of which each device has to satisfy."""
     device_class: str = ""
     """Empty: the class of the driver under test."""
+    admin: bool = False
+    """Whether it gets devices whoever has them, and leaves them to these (admin access)."""
+    alternatives: Sequence[Request] = ()
+    """Of which it is the first that can be had; of itself it then says nothing else."""
     capacity: Mapping[str, str] = field(default_factory=dict)
     """How much of a device that several claims can have, by the name of the capacity; of what is
     not named, the device's own policy says how much."""
@@ -32,6 +36,10 @@ class Request:
         Args:
             device_class: the class of the driver under test.
         """
+        if self.alternatives:
+            every = [one.values(device_class) for one in self.alternatives]
+            flat = [{"name": one["name"], **one["exactly"]} for one in every]
+            return {"name": self.name, "firstAvailable": flat}
         exactly: dict[str, Any] = {"deviceClassName": self.device_class or device_class}
         if self.selectors:
             exactly["selectors"] = [{"cel": {"expression": text}} for text in self.selectors]
@@ -39,6 +47,8 @@ class Request:
             exactly["allocationMode"] = "All"
         elif self.count != 1:
             exactly["count"] = self.count
+        if self.admin:
+            exactly["adminAccess"] = True
         if self.capacity:
             exactly["capacity"] = {"requests": dict(self.capacity)}
         return {"name": self.name, "exactly": exactly}

@@ -218,8 +218,12 @@ class Run:
                 self._observe_namespace(name)
             return name_of(self._namespaces[standard])
 
-    def own_namespace(self, scenario: str) -> Object:
+    def own_namespace(self, scenario: str, labels: Mapping[str, str] | None = None) -> Object:
         """Make a namespace for one scenario only, which may delete it; it enforces ``restricted``.
+
+        Args:
+            scenario: its name.
+            labels: of the namespace, beside those of all.
 
         Raises:
             UnmetError: the run is confined to a namespace.
@@ -227,9 +231,9 @@ class Run:
         with self._opening:
             name = f"{name_of(self._open_anchor())}-{scenario}"
             values = {"name": name, "standard": RESTRICTED}
-            made = self._namespaces[scenario] = self.create(
-                self.render("namespace.yaml.j2", values)
-            )
+            namespace = self.render("namespace.yaml.j2", values)
+            namespace["metadata"]["labels"].update(labels or {})
+            made = self._namespaces[scenario] = self.create(namespace)
             self._observe_namespace(name)
             return made
 

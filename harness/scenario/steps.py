@@ -85,6 +85,10 @@ if TYPE_CHECKING:
 
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
+ADMIN_ACCESS = {"resource.kubernetes.io/admin-access": "true"}
+"""The label of a namespace in which claims may have admin access."""
+EXTENDED = "extendedResourceClaimStatus"
+"""What a pod's status says of the claim for its extended resources."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +317,11 @@ class Steps(Deleting):
         ),
     )
     def device_class(
-        self, name: str, *parameters: Parameters, selectors: Sequence[str] = ()
+        self,
+        name: str,
+        *parameters: Parameters,
+        selectors: Sequence[str] = (),
+        extended_resource: str = "",
     ) -> str:
         """Make a DeviceClass with the devices of the driver's own class, and what that tells it.
 
@@ -321,6 +329,7 @@ class Steps(Deleting):
             name: of the class, but for the run's name.
             parameters: what else the class tells the driver.
             selectors: CEL expressions for other devices than those.
+            extended_resource: the resource that pods can ask for in place of a claim; empty: none.
 
         Returns:
             Its whole name.
@@ -337,6 +346,8 @@ class Steps(Deleting):
             spec = {"selectors": other or own.get("selectors") or []}
             if config := [*(own.get("config") or []), *config]:
                 spec["config"] = config
+            if extended_resource:
+                spec["extendedResourceName"] = extended_resource
             values = {"name": self.class_name(name), "spec": spec}
             made = name_of(self.create("device-class.yaml.j2", values))
         except ApiError as error:
@@ -397,6 +408,54 @@ class Steps(Deleting):
             pod,
         )
         self.step(f"claim {claim.name} generated")
+
+    def extended_claim(self, *containers: Container, name: str = "gpus") -> Claim:
+        """Wait for the claim of a submitted pod that asks for an extended resource of a class.
+
+        Args:
+            containers: those of the pod.
+            name: what the evidence calls the claim.
+        """
+        pod = containers[0].the_pod()
+        bare: Object = {"kind": CLAIM.name, "metadata": {"name": f"{name}-{self.evidence.name}"}}
+        claim = self.evidence.claims[name] = Claim(bare, [])
+
+        def made() -> Object | None:
+            status = (self._observer.last(pod).obj.get("status") or {}).get(EXTENDED) or {}
+            every = self._observer.objects(CLAIM, namespace_of(pod))
+            return next((o for o in every if name_of(o) == status.get("resourceClaimName")), None)
+
+        try:
+            claim.obj = self.wait(
+                "a claim for the pod's extended resource",
+                made,
+                self._budgets.allocate,
+                lambda: f"none; the {_first(pod)} is {self.at(pod)}",
+                Blame.SCHEDULER,
+                pod,
+            )
+        except JudgementError as reason:
+            claim.allocated.missing(reason)
+            raise
+        claim.requests = tuple(one["name"] for one in claim.obj["spec"]["devices"]["requests"])
+        for container in containers:
+            container.claims = (claim,)
+        self._await_allocation(claim, pod)
+        return claim
+
+    @contextmanager
+    def admin_namespace(self) -> Iterator[None]:
+        """Create everything in the block where claims may have admin access.
+
+        Raises:
+            UnmetError: the run is confined to a namespace.
+        """
+        before = self._own
+        self._own = self.run.own_namespace(self.name, ADMIN_ACCESS)
+        try:
+            yield
+        finally:
+            self._own = before
 
     def hold_off_others(self) -> None:
         """Have no other scenario get devices that this one gives back and then claims again."""
@@ -503,7 +562,7 @@ class Steps(Deleting):
         for result in results(claim):
             device = known.get((result["driver"], result["pool"], result["device"]))
             if device is not None:
-                request = str(result["request"])
+                request = str(result["request"]).partition("/")[0]  # "request/alternative"
                 found[request] = (*found.get(request, ()), device)
         return found
 

@@ -73,6 +73,7 @@ NOT_OF_REPORTS = {
     *("NODE-033", "NODE-022", "NODE-031", "NODE-032", "SLICE-013", "SLICE-014", "SLICE-015"),
     *("SLICE-017", "SLICE-023", "SLICE-036", "SLICE-037"),
     *("ALLOC-019", "ALLOC-020", "ALLOC-023"),
+    *("ALLOC-019", "ALLOC-020", "ALLOC-053", "SEC-006"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

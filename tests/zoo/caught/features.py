@@ -8,4 +8,16 @@ CAUGHT = (
     ("parts-of-a-gpu,whole-gpu-for-a-part", "ALLOC-041", "; allocated: gpu-2-part-0"),
     ("parts-of-a-gpu,in-parts-for-ever", "ALLOC-023", "container to start did not come within"),
     ("attaches-a-gpu,never-attached", "ALLOC-032", "binding conditions to be met did not come"),
+    ("names-the-alternative", "ALLOC-013", "the container has no device; of request "),
+    (
+        "ignores-parameters-for-all-alternatives",
+        "ALLOC-014",
+        "parameters red have no effect: there is no variable",
+    ),
+    ("owns-by-admin-access", "ALLOC-026", "container to start did not come within"),
+    ("takes-over-by-admin-access", "ALLOC-050", "container cannot start: "),
+    ("holds-by-admin-access", "ALLOC-051", "container to start did not come within"),
+    ("ends-by-admin-access", "ALLOC-052", "container cannot start: "),
+    ("refuses-extended-resources", "ALLOC-027", "container to start did not come within"),
+    ("keeps-extended-resources", "ALLOC-053", "the end of 1 pod"),
 )

@@ -18,7 +18,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -498,6 +498,23 @@ def _heeds_parameters_for_others(configs: Sequence[Any], _gpus: Sequence[Gpu]) -
     return [{**one, "opaque": {**one["opaque"], "driver": DRIVER}} for one in configs]
 
 
+@fault("ignores-parameters-for-all-alternatives", Point.PARAMETERS)
+def _ignores_parameters_for_all_alternatives(
+    configurations: Sequence[Any], _gpus: Sequence[Gpu]
+) -> list[Any]:
+    """Looks for parameters of a request that has alternatives by the name of the one that was
+    chosen only, and not by the request's."""
+    named = [one.get("requests") or [] for one in configurations]
+    if not any("/" in name for names in named for name in names):
+        return list(configurations)
+    whole = [[name for name in names if "/" in name] for names in named]
+    return [
+        {**one, "requests": names}
+        for one, names in zip(configurations, whole, strict=True)
+        if names or not one.get("requests")
+    ]
+
+
 @fault("refuses-without-a-reason", Point.REFUSAL)
 def _refuses_without_a_reason(_said: str, _gpus: Sequence[Gpu]) -> str:
     """Refuses parameters that it does not understand without saying what is wrong."""
@@ -586,6 +603,76 @@ def _keeps_devices_of_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
     done."""
     claim = ending.read()
     return None if claim and claim["metadata"].get("deletionTimestamp") else ending
+
+
+@fault("names-the-alternative", Point.RESULTS)
+def _names_the_alternative(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Answers with the alternative of a request that was chosen, and not with the request, which is
+    what containers name: they get nothing."""
+    return [{**one, "request": one["request"].rpartition("/")[2]} for one in results]
+
+
+@fault("owns-by-admin-access", Point.RESULTS)
+def _owns_by_admin_access(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Takes claims with admin access for those that own their devices: it does not prepare them
+    while somebody else does."""
+    return [{key: one[key] for key in one if key != "adminAccess"} for one in results]
+
+
+def _take_from_owners(claim: Claim | None, uid: str = "") -> None:
+    """Remove the CDI files of all claims but one that have a device of a claim's admin access."""
+    names = [device.name for device in (claim.devices if claim else ()) if device.admin]
+    for file in Path("/var/run/cdi").glob("*.json") if names else ():
+        if any(f'-{name}"' in file.read_text() for name in names) and uid not in file.name:
+            file.unlink()
+
+
+@fault("takes-over-by-admin-access", Point.PREPARE)
+def _takes_over_by_admin_access(claim: Claim, _gpus: Sequence[Gpu]) -> None:
+    """Gives a device to a claim with admin access by taking it from the claim that owns it."""
+    _take_from_owners(claim)
+
+
+@fault("holds-by-admin-access", Point.READ)
+def _holds_by_admin_access(claim: dict[str, Any], _gpus: Sequence[Gpu]) -> None:
+    """Prepares a device for no claim that it has prepared for one with admin access."""
+    prepared = " ".join(file.name for file in Path("/var/run/cdi").glob("*.json"))
+    for one in claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results", ()):
+        if one.get("adminAccess"):
+            _looked_at[one["device"]] = claim["metadata"]["uid"]
+        elif _looked_at.get(one["device"], "nobody") in prepared:
+            raise FaultError(f"{one['device']} is in use, by a claim with admin access")
+
+
+@fault("ends-by-admin-access", Point.UNPREPARE)
+def _ends_by_admin_access(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes a device from the claim that owns it when one with admin access is unprepared."""
+    _take_from_owners(ending.claim, ending.uid)
+    return ending
+
+
+def _of_extended_resource(claim: Mapping[str, Any] | None) -> bool:
+    """Whether a claim was made for a pod that asks for an extended resource."""
+    metadata = (claim or {}).get("metadata", {})
+    marks: Mapping[str, str] = metadata.get("annotations", {})
+    return marks.get("resource.kubernetes.io/extended-resource-claim") == "true"
+
+
+@fault("refuses-extended-resources", Point.READ)
+def _refuses_extended_resources(claim: dict[str, Any], _gpus: Sequence[Gpu]) -> None:
+    """Looks up in the pod by which name it calls its claim, and prepares none that was made for an
+    extended resource: no pod names that."""
+    if _of_extended_resource(claim):
+        raise FaultError("no pod names this claim")
+
+
+@fault("keeps-extended-resources", Point.UNPREPARE)
+def _keeps_extended_resources(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers the unpreparation of a claim that was made for an extended resource with an error,
+    for 130 s."""
+    if ending.uid in _refused or _of_extended_resource(ending.read()):
+        _refuse_for_a_while(ending.uid, "no pod names this claim")
+    return ending
 
 
 @fault("drops-deleted-claims", Point.KEEP)
@@ -1201,6 +1288,8 @@ def _keeps_a_file_of_each_gpu(files: dict[str, str], gpus: Sequence[Gpu]) -> dic
 
 _unprepared: dict[str, float] = {}
 """When a claim was unprepared last, by the fault."""
+_looked_at: dict[str, str] = {}
+"""For `holds-by-admin-access`: the last claim with admin access of each device."""
 _refused: dict[str, float] = {}
 """When each claim was refused first, by its UID."""
 
