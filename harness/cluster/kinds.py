@@ -42,6 +42,7 @@ CLAIM = Kind("ResourceClaim", "resource.k8s.io/v1", "resourceclaims")
 CLAIM_TEMPLATE = Kind("ResourceClaimTemplate", "resource.k8s.io/v1", "resourceclaimtemplates")
 SLICE = Kind("ResourceSlice", "resource.k8s.io/v1", "resourceslices", namespaced=False)
 DEVICE_CLASS = Kind("DeviceClass", "resource.k8s.io/v1", "deviceclasses", namespaced=False)
+TAINT_RULE = Kind("DeviceTaintRule", "resource.k8s.io/v1", "devicetaintrules", namespaced=False)
 DAEMON_SET = Kind("DaemonSet", "apps/v1", "daemonsets")
 DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 JOB = Kind("Job", "batch/v1", "jobs")
@@ -75,7 +76,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
-        *(CLAIM_TEMPLATE, DAEMON_SET, DEPLOYMENT, JOB, ACCESS_REVIEW, SUBJECT_REVIEW),
+        *(CLAIM_TEMPLATE, TAINT_RULE, DAEMON_SET, DEPLOYMENT, JOB, ACCESS_REVIEW, SUBJECT_REVIEW),
         *(ACCESS_REVIEW_OF_OTHERS, POLICY, POLICY_BINDING),
     )
 }

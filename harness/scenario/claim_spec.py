@@ -29,6 +29,8 @@ class Request:
     capacity: Mapping[str, str] = field(default_factory=dict)
     """How much of a device that several claims can have, by the name of the capacity; of what is
     not named, the device's own policy says how much."""
+    tolerations: Sequence[Mapping[str, str]] = ()
+    """Taints that its devices may have, as the API has them."""
 
     def values(self, device_class: str) -> dict[str, Any]:
         """Make the request as the API has it.
@@ -43,6 +45,8 @@ class Request:
         exactly: dict[str, Any] = {"deviceClassName": self.device_class or device_class}
         if self.selectors:
             exactly["selectors"] = [{"cel": {"expression": text}} for text in self.selectors]
+        if self.tolerations:
+            exactly["tolerations"] = list(map(dict, self.tolerations))
         if self.count == ALL:
             exactly["allocationMode"] = "All"
         elif self.count != 1:

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
+from harness.cluster.features import State
 from harness.cluster.inventory import Device, holders, is_allocated, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -71,6 +72,7 @@ from harness.verdict.finding import (
     JudgementError,
     SkipKind,
     UnmetError,
+    UnsupportedError,
     judge,
 )
 from workload.reading import ReportError
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from harness.scenario.refusals import Refusals
     from harness.scenario.slice_changes import SliceChanges
     from harness.scenario.slice_writes import SliceWrites
+    from harness.scenario.taints import Taints
 
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
@@ -165,6 +168,8 @@ class Steps(Deleting):
         # What is used of these is made when it is: most scenarios leave slices and driver alone.
         if "slice" in vars(self):
             self.attempt(self.slice.put_back, lambda _: None)
+        if "taints" in vars(self):
+            self.attempt(self.taints.remove_all, lambda _: None)
         if "driver" in vars(self):
             self.attempt(self.driver.start_all, lambda _: None)  # the end of pods needs it
         self.attempt(self.release, self._not_released)
@@ -239,6 +244,13 @@ class Steps(Deleting):
 
         return SliceChanges(self, self._uses)
 
+    @cached_property
+    def taints(self) -> Taints:
+        """Taints of devices that the scenario holds."""
+        from harness.scenario.taints import Taints  # noqa: PLC0415 - for those who use it
+
+        return Taints(self, self._uses)
+
     def node(self, name: str) -> Node:
         """One node."""
         from harness.scenario.node import Node  # noqa: PLC0415 - for those who use it
@@ -253,6 +265,16 @@ class Steps(Deleting):
         with slices_over_time(self.run) as seen:
             yield seen
         self.evidence.slices.found(seen)
+
+    def see_gate(self, gate: str) -> None:
+        """End the scenario where the API server has not a feature; see `harness.cluster.features`.
+
+        Raises:
+            UnsupportedError: its gate is off, or the server does not know it.
+        """
+        state = self.run.subject.features.get(gate, State.UNKNOWN)
+        if state in (State.OFF, State.ABSENT):
+            raise UnsupportedError(f"feature gate {gate} of the API server is {state}")
 
     def look_at_devices(self) -> list[Device]:
         """Note every device that is published, and answer those that nobody holds now."""

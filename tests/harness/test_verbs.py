@@ -31,6 +31,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import ADDED, CHANGED, DELETED
 from harness.scenario.steps import Steps
+from harness.scenario.taints import NO_SCHEDULE, Taints
 from harness.session.cleanup import clean_up
 from harness.verdict.finding import (
     Blame,
@@ -42,6 +43,7 @@ from harness.verdict.finding import (
 from tests.harness import possessions
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
+from tests.suite.made import DEVICES
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 DRIVER = "gpu.nvidia.com"
@@ -50,7 +52,7 @@ EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
     *(Node.watch, Steps.force_delete, Steps.generated_claim, Steps.device_class),
-    *(Controllers.job, Controllers.deployment),
+    *(Controllers.job, Controllers.deployment, Taints.add),
 )
 NODES = ("node-1", "node-2")
 
@@ -195,6 +197,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Steps.force_delete: steps.force_delete,
         Steps.generated_claim: steps.generated_claim,
         Steps.device_class: lambda: steps.device_class("class"),
+        Taints.add: lambda: steps.taints.add(DEVICES[0], NO_SCHEDULE),
         Controllers.job: lambda: steps.controllers.job(resting("job"), a_claim(), 1),
         Controllers.deployment: lambda: steps.controllers.deployment(resting("d"), a_claim(), 1),
     }

@@ -1,0 +1,82 @@
+"""Taints that a scenario gives to a device that it holds, each by a DeviceTaintRule of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http.client import FORBIDDEN, NOT_FOUND
+
+from harness.cluster.anchor import anchor_name
+from harness.cluster.inventory import Device, results
+from harness.cluster.kinds import CLAIM, TAINT_RULE, Object, Rule, name_of
+from harness.cluster.kube import ApiError
+from harness.scenario.deleting import Deleting
+from harness.scenario.needs import Needs, Verbs, needs
+from harness.scenario.run import SCENARIO_LABEL
+from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError
+
+KEY = "dra-conformance.io/check"
+"""Of every taint of a run."""
+NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "NoExecute"
+
+
+class Taints(Verbs):
+    """Taints of the scenario's devices; they go at its end, and with the run at the latest."""
+
+    def __init__(self, steps: Deleting, uses: Collection[Needs]) -> None:
+        super().__init__(steps, uses)
+        self._rules: list[Object] = []
+
+    @needs(
+        "a device that the run holds is tainted, by a DeviceTaintRule of the run for it alone",
+        (),
+        Rule(
+            *(TAINT_RULE, ("create", "delete", "get"), "a taint of a device that the run holds"),
+            anywhere=True,
+            needed=False,
+        ),
+    )
+    def add(self, device: Device, effect: str) -> None:
+        """Taint one device that no claim of others has, not even to look at.
+
+        Args:
+            device: which.
+            effect: `NO_SCHEDULE` keeps claims away; `NO_EXECUTE` ends pods that use it, too.
+
+        Raises:
+            UnmetError: the run may not do that, or somebody else has the device.
+            UnsupportedError: the cluster has no such rules.
+        """
+        self._declared(Taints.add)
+        others = [
+            claim
+            for claim in self._run.observer.objects(CLAIM)
+            if not self._run.is_mine(claim)
+            and device.key
+            in [(one["driver"], one["pool"], one["device"]) for one in results(claim)]
+        ]
+        if others:
+            raise UnmetError(f"claim {name_of(others[0])} of others has {device.name}, too")
+        name = f"{anchor_name(self._run.id)}-{self._steps.name}-{effect.lower()}"
+        spec = {
+            "deviceSelector": {"driver": device.driver, "pool": device.pool, "device": device.name},
+            "taint": {"key": KEY, "value": self._run.id, "effect": effect},
+        }
+        rule = self._run.render("taint-rule.yaml.j2", {"name": name, "spec": spec})
+        rule["metadata"]["labels"] = {SCENARIO_LABEL: self._steps.name}
+        try:
+            self._rules.append(self._run.create(rule))
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                reason = "the API server serves no DeviceTaintRule (DRADeviceTaintRules)"
+                raise UnsupportedError(reason) from error
+            if error.status == FORBIDDEN:
+                reason = "it creates a DeviceTaintRule, which the run may not do"
+                raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
+            raise
+        self._steps.step(f"{device.name} of pool {device.pool} tainted: {effect}")
+
+    def remove_all(self) -> None:
+        """Take the taints away again."""
+        while self._rules:
+            self._run.kube.delete(self._rules[-1])
+            self._steps.step(f"taint {self._rules.pop()['spec']['taint']['effect']} removed")
