@@ -68,6 +68,8 @@ NOT_OF_REPORTS = {
     *("NODE-006", "SHARE-007"),
     *("ALLOC-017", "STRESS-002", "STRESS-010", "LIFE-009", "LIFE-020", "LIFE-021"),
     *("NODE-027", "NODE-040", "MET-002", "MET-003", "DISC-017"),
+    *("NODE-027", "NODE-040", "MET-002", "MET-003"),
+    *("ALLOC-028", "ALLOC-045", "ALLOC-046", "ALLOC-047"),
     *(f"NEG-{number:03}" for number in (*range(1, 8), 10)),
     *("DISC-006", "DISC-007", "DISC-008", "NODE-001", "NODE-011", "NODE-012", "NODE-015"),
     *("NODE-033", "NODE-022", "NODE-031", "NODE-032", "SLICE-013", "SLICE-014", "SLICE-015"),

@@ -20,4 +20,7 @@ CAUGHT = (
     ("ends-by-admin-access", "ALLOC-052", "container cannot start: "),
     ("refuses-extended-resources", "ALLOC-027", "container to start did not come within"),
     ("keeps-extended-resources", "ALLOC-053", "the end of 1 pod"),
+    ("refuses-tolerated-devices", "ALLOC-045", "the tolerant's container to start did not come"),
+    ("keeps-tolerated-devices", "ALLOC-046", "the end of 1 pod did not come within"),
+    ("forgets-tolerated-devices", "ALLOC-047", "the barred's container to start did not come"),
 )

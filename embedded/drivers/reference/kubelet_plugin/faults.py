@@ -675,6 +675,37 @@ def _keeps_extended_resources(ending: Any, _gpus: Sequence[Gpu]) -> Any:
     return ending
 
 
+@fault("refuses-tolerated-devices", Point.RESULTS)
+def _refuses_tolerated_devices(results: Sequence[Any], _gpus: Sequence[Gpu]) -> Sequence[Any]:
+    """Takes a device for unusable that was allocated with a toleration, and does not prepare it."""
+    if any(one.get("tolerations") for one in results if one["driver"] == DRIVER):
+        raise FaultError("a tainted device is not prepared")
+    return results
+
+
+def _tolerates(ending: Any) -> bool:
+    """Whether a claim that is unprepared has a device for which it tolerates a taint."""
+    claim = ending.read() or {}
+    results = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results", ())
+    return any(one.get("tolerations") for one in results)
+
+
+@fault("keeps-tolerated-devices", Point.UNPREPARE)
+def _keeps_tolerated_devices(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Answers the unpreparation of a device that was allocated with a toleration with an error, for
+    130 s."""
+    if ending.uid in _refused or _tolerates(ending):
+        _refuse_for_a_while(ending.uid, "the device does not answer")
+    return ending
+
+
+@fault("forgets-tolerated-devices", Point.UNPREPARE)
+def _forgets_tolerated_devices(ending: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Takes a device for lost that was allocated with a toleration: it takes nothing back, and says
+    that all is done."""
+    return None if _tolerates(ending) else ending
+
+
 @fault("drops-deleted-claims", Point.KEEP)
 def _drops_deleted_claims(ending: Any, _gpus: Sequence[Gpu]) -> Any:
     """Unprepares by itself, within seconds, every claim that is being deleted, though a pod still
