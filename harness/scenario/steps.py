@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
-from harness.cluster.features import State
 from harness.cluster.inventory import Device, holders, is_allocated, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -72,7 +71,6 @@ from harness.verdict.finding import (
     JudgementError,
     SkipKind,
     UnmetError,
-    UnsupportedError,
     judge,
 )
 from workload.reading import ReportError
@@ -265,16 +263,6 @@ class Steps(Deleting):
         with slices_over_time(self.run) as seen:
             yield seen
         self.evidence.slices.found(seen)
-
-    def see_gate(self, gate: str) -> None:
-        """End the scenario where the API server has not a feature; see `harness.cluster.features`.
-
-        Raises:
-            UnsupportedError: its gate is off, or the server does not know it.
-        """
-        state = self.run.subject.features.get(gate, State.UNKNOWN)
-        if state in (State.OFF, State.ABSENT):
-            raise UnsupportedError(f"feature gate {gate} of the API server is {state}")
 
     def look_at_devices(self) -> list[Device]:
         """Note every device that is published, and answer those that nobody holds now."""

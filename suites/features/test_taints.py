@@ -13,9 +13,9 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.scenario.taints import KEY, NO_EXECUTE, NO_SCHEDULE, Taints
 from harness.verdict.finding import Blame, UnsupportedError, one_line
+from suites.features.offers import TAKEN, must_be_on
 
 BARRED, TOLERANT = "barred", "tolerant"
-NONE_FITS = "cannot allocate all claims"
 EVICTED = "DeletionByDeviceTaintManager"
 """The reason of the condition DisruptionTarget of a pod that a taint ends."""
 
@@ -26,7 +26,7 @@ def tainted_device(steps: Steps) -> None:
     for it, one with it gets it; a taint that this does not tolerate ends its pod; without taints
     the first one gets the device.
     """
-    steps.see_gate("DRADeviceTaints")
+    must_be_on(steps, "DRADeviceTaints")
     holder = steps.hold(held := steps.claim(1, "held"))
     device = held.devices[0]
     this = steps.selectors(device)
@@ -40,11 +40,12 @@ def tainted_device(steps: Steps) -> None:
         return steps.claim(name=name, requests=[request])
 
     (barred,) = steps.submit_pod(BARRED, [resting(BARRED)], claim(BARRED), node=device.node)
-    steps.refusals.await_word(barred, NOT_SCHEDULED, NONE_FITS, Blame.SCHEDULER)
+    steps.refusals.await_word(barred, NOT_SCHEDULED, TAKEN, Blame.SCHEDULER)
     tolerated = {"key": KEY, "operator": "Exists", "effect": NO_SCHEDULE}
     tolerating = claim(TOLERANT, tolerated)
-    (tolerant,) = steps.start_pod(TOLERANT, [resting(TOLERANT)], tolerating, node=device.node)
+    (tolerant,) = steps.create_pod(TOLERANT, [resting(TOLERANT)], tolerating, node=device.node)
     steps.refusals.look(barred)
+    steps.await_start(tolerant)
     steps.hold_off_others()
     steps.taints.add(device, NO_EXECUTE)
     steps.await_gone(tolerant)
@@ -61,10 +62,10 @@ def test_a_claim_that_does_not_tolerate_a_taint_waits(evidence: Evidence) -> Non
     barred = evidence.container(BARRED)
     told = barred.told.get()
     got = barred.waits.get() if told else "it runs"
-    if got or not re.search(NONE_FITS, told):
+    if got or not re.search(TAKEN, told):
         evidence.fail(
             f"a claim that tolerates no taint waits not: {got or one_line(told, 50)}",
-            expected=f"it waits, and an event says so with the words {NONE_FITS}",
+            expected=f"it waits, and an event says so with the words {TAKEN}",
             observed=got or told,
             blame=Blame.SCHEDULER,
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster.features import State
 from harness.cluster.kinds import CLAIM, TAINT_RULE, Object, name_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import named
@@ -30,8 +29,7 @@ def run(kube: Kube, tmp_path: Path) -> Iterator[Run]:
     """A run that sees the claims of everybody."""
     run = a_run(kube, tmp_path, timeout_scale=0.02)
     nvidia = named("nvidia", PROFILES)
-    gates = {"DRADeviceTaints": State.OFF, "DRAAdminAccess": State.ON}
-    run.subject = Subject(DEVICE.driver, nvidia, "resource.k8s.io/v1", "image", {}, gates)
+    run.subject = Subject(DEVICE.driver, nvidia, "resource.k8s.io/v1", "image", {})
     run.observer.observe(CLAIM)
     run.open_namespace(RESTRICTED)
     yield run
@@ -94,12 +92,3 @@ def test_a_cluster_without_such_rules_is_told(
     monkeypatch.setattr(run.kube, "create", refuse)
     with pytest.raises(UnmetError, match=words):
         steps_of(run).taints.add(DEVICE, NO_SCHEDULE)
-
-
-def test_a_feature_that_is_off_is_named(run: Run) -> None:
-    """One that is on, or of which nothing is known, ends nothing."""
-    steps = steps_of(run)
-    steps.see_gate("DRAAdminAccess")
-    steps.see_gate("DRAExtendedResource")
-    with pytest.raises(UnsupportedError, match="feature gate DRADeviceTaints of the API server is"):
-        steps.see_gate("DRADeviceTaints")

@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.scenario.evidence import Container, End, Evidence
 from harness.verdict.finding import Blame, Finding, judge
-from suites.features.test_taints import BARRED, EVICTED, NONE_FITS, TOLERANT
+from suites.features.offers import TAKEN
+from suites.features.test_taints import BARRED, EVICTED, TOLERANT
 from tests.suite.cases import Case
 from tests.suite.made import DEVICES, Change, does_not_go, does_not_start, lose, with_claim
 
@@ -24,7 +25,7 @@ def _tainted_device() -> Evidence:
         container = evidence.containers[role] = Container(role)
         container.started.found({})
         container.devices = DEVICES[:1]
-    evidence.containers[BARRED].told.found(f"0/1 nodes are available: 1 {NONE_FITS}.")
+    evidence.containers[BARRED].told.found(f"0/1 nodes are available: 1 {TAKEN}.")
     evidence.containers[BARRED].waits.found("")
     evidence.containers[TOLERANT].gone.found(_end(EVICTED))
     evidence.ended.found(True)
