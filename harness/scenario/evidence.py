@@ -218,7 +218,10 @@ class EvidenceBase:
 
 
 class Evidence(EvidenceBase):
-    """What a scenario left: its containers by role, its claims by name, its parts by name."""
+    """What a scenario left: its containers by role, its claims by name, its parts by name.
+
+    Asked for something that the scenario did not reach, it raises the reason, a `JudgementError`.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -275,67 +278,35 @@ class Evidence(EvidenceBase):
         return self.ended.known() is not None
 
     def node(self, done: str) -> str:
-        """Find the node to which something was done.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find the node to which something was done."""
         return self._reached(done, self.nodes)
 
     def container(self, role: str) -> Container:
-        """Find a container by its role.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find a container by its role."""
         return self._reached(role, self.containers)
 
     def claim(self, name: str) -> Claim:
-        """Find a claim by its name.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find a claim by its name."""
         return self._reached(name, self.claims)
 
     def part(self, name: str) -> Evidence:
-        """Find what a part left.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find what a part left."""
         return self._reached(name, self.parts)
 
     def answer(self, name: str) -> ApiError | None:
-        """Find what the API server said to a request that it has to refuse; None: it took it.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find what the API server said to a request that it has to refuse; None: it took it."""
         return self._reached(name, self.answers).get()
 
     def files(self, look: str) -> tuple[File, ...]:
-        """Find what a look into a folder of a node saw.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it.
-        """
+        """Find what a look into a folder of a node saw."""
         return self._reached(look, self.looks)
 
     def changed(self, watch: str) -> tuple[Change, ...]:
-        """Find what a watch of a node's folder saw, in its order.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach its end.
-        """
+        """Find what a watch of a node's folder saw, in its order."""
         return self._reached(watch, self.changes)
 
     def metric(self, called: str) -> Metrics:
-        """Find what the driver counted.
-
-        Raises:
-            JudgementError: the reason why the scenario did not reach it, or could not read it.
-        """
+        """Find what the driver counted."""
         return self._reached(called, self.metrics).get()
 
     def _reached(self, name: str, among: Mapping[str, T]) -> T:
