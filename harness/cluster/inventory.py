@@ -141,7 +141,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                     driver,
                     pool=str(spec["pool"]["name"]),
                     name=str(device["name"]),
-                    node=str(spec.get("nodeName") or ""),
+                    node=str(spec.get("nodeName") or device.get("nodeName") or ""),
                     uuid=known.get("uuid", ""),
                     product=known.get("product", ""),
                     pci=known.get("pci", ""),

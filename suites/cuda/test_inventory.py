@@ -165,7 +165,7 @@ def compare(evidence: Evidence, device: Device, views: Mapping[str, View]) -> li
 def _compare_memory(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cuda: Gpu) -> None:
     """See that CUDA has nearly all of a GPU's memory."""
     most, has = by_nvml.memory or device.memory, by_cuda.memory or 0
-    if most and not most * LEAST_MEMORY_FOR_CUDA <= has <= most:
+    if most is not None and not most * LEAST_MEMORY_FOR_CUDA <= has <= most:
         evidence.fail(
             f"CUDA has {has} of the {most} bytes of {short_uuid(device.uuid)}",
             expected=f"{LEAST_MEMORY_FOR_CUDA:.0%} to all of {most} bytes",
@@ -174,7 +174,7 @@ def _compare_memory(evidence: Evidence, device: Device, by_nvml: NvmlGpu, by_cud
 
 
 def _mib(memory: int | None) -> str | None:
-    return f"{memory >> 20} MiB" if memory else None
+    return None if memory is None else f"{memory >> 20} MiB"
 
 
 def _version(text: str | None) -> str | None:

@@ -84,6 +84,33 @@ def publish_nothing(cluster: FakeCluster) -> None:
     cluster.api.remove(SLICE, "", "slice")
 
 
+def publish_no_devices(cluster: FakeCluster) -> None:
+    """The driver is there, and has nothing to offer."""
+    publish_nothing(cluster)
+    cluster.api.put(slice_of(DRIVER, NODE, devices=[]))
+
+
+def belong_to_no_node(cluster: FakeCluster) -> None:
+    """Devices that every node can reach, as DRA allows."""
+    found = cluster.api.get(SLICE, "", "slice")
+    assert found is not None
+    del found["spec"]["nodeName"]
+    cluster.api.put({**found, "spec": {**found["spec"], "allNodes": True}})
+
+
+def allow_one_device(cluster: FakeCluster) -> None:
+    """A quota of the namespace."""
+    said = 'resourceclaims.resource.k8s.io "preflight" is forbidden: exceeded quota: one'
+
+    def refuse(_path: str, obj: Object) -> tuple[int, str, str] | None:
+        if obj["kind"] != "ResourceClaim" or obj["metadata"]["name"] != "preflight":
+            return None
+        many = obj["spec"]["devices"]["requests"][0]["exactly"].get("count", 1) > 1
+        return (403, "Forbidden", said) if many else None
+
+    cluster.api.fail = refuse
+
+
 def have_no_class(cluster: FakeCluster) -> None:
     """Nobody can claim devices."""
     cluster.api.remove(DEVICE_CLASS, "", DRIVER)
@@ -109,7 +136,10 @@ def rewrite_labels(cluster: FakeCluster) -> None:
     ("spoil", "step", "outcome", "words"),
     [
         (serve_old_versions, "PF-02", "error", "does not serve resource.k8s.io in v1, v1beta2, v1"),
-        (publish_nothing, "PF-03", "fail", "no driver publishes devices"),
+        (publish_nothing, "PF-03", "error", "no driver publishes devices.*DESIRED is 0"),
+        (publish_no_devices, "PF-03", "fail", f"slices without devices: {DRIVER}"),
+        (belong_to_no_node, "PF-06", "error", "belongs to no one node, which this suite cannot"),
+        (allow_one_device, "PF-10", "error", "claim of 2 devices.*exceeded quota.*--dra-namespace"),
         (have_no_class, "PF-04", "fail", f"there is no DeviceClass {DRIVER}"),
         (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
         (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
@@ -129,7 +159,7 @@ def test_what_is_not_so_ends_the_run(
     ended = run(cluster, tmp_path, *ONE, *(SHORT if spoil is lose_a_slice else ()))
     assert (ended.code, ended.red()) == (10, {step: outcome}), ended.output
     (case,) = [entry for entry in ended.results["results"] if entry["id"] == step]
-    assert re.search(words, f"{case['headline']}\n{case['body']}"), case["body"]
+    assert re.search(words, f"{case['headline']}\n{case['body']}", re.DOTALL), case["body"]
     assert case["finding"]["next"]
     assert cluster.left() == before
 

@@ -20,7 +20,7 @@ from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, step_failed
 from harness.session.preflight.read_only import PUSH
 from harness.verdict import causes
-from harness.verdict.finding import Blame, FindingError, judge
+from harness.verdict.finding import Blame, FindingError, counted, judge
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 PROBE = "preflight"
@@ -29,7 +29,7 @@ NODES_TO_PULL_ON = 4
 
 
 def admission(context: Context) -> None:
-    """The run's namespaces MUST admit pods such as the checks make."""
+    """The run's namespaces MUST admit pods and claims such as the checks make."""
     for standard in context.standards():
         namespace = context.run.open_namespace(standard)
         # One that was there before may enforce what it likes: the pod below tells whether it fits.
@@ -61,7 +61,23 @@ def admission(context: Context) -> None:
                     " --dra-pod-patch=FILE changes every pod of the run",
                 )
             ) from error
-    context.features = find(context.run.kube, context.run.open_namespace(RESTRICTED))
+    namespace = context.run.open_namespace(RESTRICTED)
+    count = max((scenario.devices for scenario in context.checks.scenarios()), default=1)
+    request = Request("device", max(1, min(count, max((context.free or {}).values(), default=1))))
+    values = ClaimSpec(PROBE, [request]).values(context.driver, context.device_class)
+    claim = context.run.render("claim.yaml.j2", {"namespace": namespace, **values})
+    try:
+        context.run.kube.create(claim, dry_run=True)
+    except ApiError as error:
+        raise judge(
+            causes.refusal(
+                f"the cluster admits no claim of {counted(request.count, 'device')}: {error}",
+                "claims such as the checks make are admitted",
+                error,
+                "see what refuses it (quota, an admission policy)",
+            )
+        ) from error
+    context.features = find(context.run.kube, namespace)
 
 
 def matching_class(context: Context) -> None:

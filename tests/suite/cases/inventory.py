@@ -178,8 +178,20 @@ CASES = (
     Case(
         "CUDA-002",
         "no memory in the slice",
-        first_device(memory=0),
+        first_device(memory=None),
         r"the memory of GPU-10000000… differs: slice nothing, NVML 81559 MiB$",
+    ),
+    Case(
+        "CUDA-002",
+        "no byte of memory in the slice",
+        first_device(memory=0),
+        r"the memory of GPU-10000000… differs: slice 0 MiB, NVML 81559 MiB$",
+    ),
+    Case(
+        "CUDA-002",
+        "no byte of memory in the slice, and NVML does not tell it",
+        both(first_device(memory=0), first_gpu("nvml", memory=None)),
+        r"CUDA has \d+ of the 0 bytes of GPU-10000000…$",
     ),
     Case(
         "CUDA-002",
