@@ -41,7 +41,6 @@ class Controllers(Verbs):
         Returns:
             The container of each pod, named after the Job and the pod's number from 1 on.
         """
-        self._declared(Controllers.job)
         fields = {"completions": completions, "parallelism": 1, "backoffLimit": 0}
         job = self._make(JOB, spec, claim, "Never", **fields)
         return [self._pod(job, n, spec, claim) for n in range(1, completions + 1)]
@@ -58,7 +57,6 @@ class Controllers(Verbs):
         Returns:
             The container of each pod, named after the Deployment and the pod's number from 1 on.
         """
-        self._declared(Controllers.deployment)
         labels = {"matchLabels": {MADE_BY: self._steps.name}}
         fields = {"replicas": replicas, "selector": labels}
         made = self._make(DEPLOYMENT, spec, claim, "Always", **fields)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from harness.cluster.kinds import Object, describe_name, name_of, uid_of
 from harness.options import Impact
 from harness.scenario.evidence import Claim, Container, End, Evidence
-from harness.scenario.needs import Needs, needs, see_declared
+from harness.scenario.needs import Needs, needs
 from harness.scenario.observed import Observed
 from harness.scenario.run import Run
 from harness.scenario.waiting import Waiting
@@ -46,7 +46,6 @@ class Deleting(Waiting):
         They are gone at once, though their containers may still run, and their claims may be
         allocated to others.
         """
-        see_declared(Deleting.force_delete, self._uses, self)
         self._delete(doomed, force=True)
 
     def await_gone(self, *doomed: Doomed) -> None:

@@ -75,7 +75,6 @@ class Driver(Verbs):
             JudgementError: the driver's profile does not say which pods are its, or the pods of the
                 whole cluster may not be seen.
         """
-        self._declared(Driver.pods)
         return self._of_node(node)
 
     @needs(
@@ -96,7 +95,6 @@ class Driver(Verbs):
         Raises:
             JudgementError: it does not come, or nobody would make it.
         """
-        self._declared(Driver.restart)
         old = self._pod(node)
         self._maker(old)
         began = time.monotonic()
@@ -128,7 +126,6 @@ class Driver(Verbs):
         Raises:
             JudgementError: it was not found, or does not come back.
         """
-        self._declared(Driver.kill)
         pod, container = self._pod(node), self._profile.plugin_container
         status = status_of(pod, container)
         identity = str(status.get("containerID") or "").rpartition("/")[2]
@@ -168,7 +165,6 @@ class Driver(Verbs):
         Raises:
             JudgementError: the pod does not go, or no DaemonSet makes it.
         """
-        self._declared(Driver.stop)
         pod = self._pod(node)
         maker = self._maker(pod)
         if maker["kind"] != DAEMON_SET.name:
@@ -217,7 +213,6 @@ class Driver(Verbs):
             node: which.
             since: from when on, in seconds of the scenario (`Steps.seconds`).
         """
-        self._declared(Driver.logs)
         seconds = math.ceil(self._steps.seconds - since) + 1
         container = self._profile.plugin_container
         log = self._run.kube.log(self._pod(node), container, since_seconds=seconds)
@@ -230,7 +225,6 @@ class Driver(Verbs):
         Raises:
             JudgementError: no pod of the driver is on the node.
         """
-        self._declared(Driver.metrics)
         answer: Observed[Metrics] = Observed("the driver's metrics")
         port, _, path = self._profile.metrics.partition("/")
         if not port:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from harness.cluster.kinds import Rule
 from harness.options import Impact
@@ -33,7 +34,7 @@ class Needs:
 
 
 def needs(does: str, impacts: Iterable[Impact], *rules: Rule) -> Callable[[V], V]:
-    """Declare what a verb takes.
+    """Declare what a verb takes; only scripts of scenarios that say so can use it.
 
     Args:
         does: what it does that is not the run's own affair; empty: it only looks.
@@ -42,8 +43,18 @@ def needs(does: str, impacts: Iterable[Impact], *rules: Rule) -> Callable[[V], V
     """
 
     def declare(verb: V) -> V:
-        setattr(verb, _ATTRIBUTE, Needs(verb.__qualname__, does, frozenset(impacts), rules))
-        return verb
+        taken = Needs(verb.__qualname__, does, frozenset(impacts), rules)
+
+        @wraps(verb)
+        def called(self: Any, *args: Any, **options: Any) -> Any:
+            steps, name = self._steps if isinstance(self, Verbs) else self, taken.verb
+            if taken not in self._uses:  # who allowed the scenario did not allow this
+                said = f"the scenario uses {name} and does not say so: uses=({name},)"
+                raise steps.inconclusive(said)
+            return verb(self, *args, **options)
+
+        setattr(called, _ATTRIBUTE, taken)
+        return cast(V, called)
 
     return declare
 
@@ -73,27 +84,3 @@ class Verbs:
         self._steps = steps
         self._run = steps.run
         self._uses = uses
-
-    def _declared(self, verb: Verb) -> None:
-        """See that the scenario says that it uses a verb.
-
-        Raises:
-            InconclusiveError: it does not: who allowed the scenario did not allow this.
-        """
-        see_declared(verb, self._uses, self._steps)
-
-
-def see_declared(verb: Verb, uses: Collection[Needs], steps: Waiting) -> None:
-    """See that a scenario says that it uses a verb.
-
-    Args:
-        verb: which.
-        uses: what the scenario says that it uses.
-        steps: of the scenario.
-
-    Raises:
-        InconclusiveError: it does not: who allowed the scenario did not allow this.
-    """
-    name = needs_of(verb).verb
-    if needs_of(verb) not in uses:
-        raise steps.inconclusive(f"the scenario uses {name} and does not say so: uses=({name},)")

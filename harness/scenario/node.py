@@ -39,7 +39,6 @@ class Node(Verbs):
         Raises:
             JudgementError: the pod that reads does not run on the node.
         """
-        self._declared(Node.files)
         values = files_values(self._run.subject, folder)
         said = run_on(self._steps, self.name, "node-files", f"reader-{called}", values)
         try:
@@ -67,7 +66,6 @@ class Node(Verbs):
         Raises:
             JudgementError: the pod that removes does not run.
         """
-        self._declared(Node.wipe)
         uid = uid_of(claim.obj)
         self._run.changes.act(f"CDI files of {claim.name} on {self.name} removed")
         values = wipe_values(self._run.subject, "cdi", uid)
@@ -88,7 +86,6 @@ class Node(Verbs):
         Raises:
             JudgementError: the pod that watches does not run on the node.
         """
-        self._declared(Node.watch)
         values = watch_values(self._run.subject, folder)
         with folder_over_time(self._steps, self.name, f"watch-{called}", values) as seen:
             try:
@@ -120,7 +117,6 @@ class Kubelet(Verbs):
             JudgementError: it does not come back, the node's systemd does not know it, or the
                 driver does not publish again.
         """
-        self._declared(Kubelet.restart)
         before = self._heartbeat(node)
         if before is None:
             raise UnmetError(f"node {node} is not seen, or its kubelet says nothing")

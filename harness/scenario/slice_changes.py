@@ -51,7 +51,6 @@ class SliceChanges(Verbs):
         Raises:
             JudgementError: there is none.
         """
-        self._declared(SliceChanges.delete)
         self._await_rest(node)
         item = self._slice(node)
         self._run.changes.delete(item, f"for {self._steps.name}; the driver publishes it again")
@@ -68,7 +67,6 @@ class SliceChanges(Verbs):
         Raises:
             JudgementError: there is none.
         """
-        self._declared(SliceChanges.edit)
         item = self._slice(node)
         devices: list[Any] = item["spec"].get("devices") or []
         after = {"spec.devices": devices[:-1]}

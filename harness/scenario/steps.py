@@ -34,7 +34,7 @@ from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.deleting import Deleting
 from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
-from harness.scenario.needs import Needs, needs, see_declared
+from harness.scenario.needs import Needs, needs
 from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
@@ -347,7 +347,6 @@ class Steps(Deleting):
         Raises:
             UnmetError: the run may not do that, or is confined to a namespace.
         """
-        see_declared(Steps.device_class, self._uses, self)
         subject = self.run.subject
         config = [{"opaque": one.values(subject.driver)["opaque"]} for one in parameters]
         try:
@@ -383,7 +382,6 @@ class Steps(Deleting):
             like: another generated claim, of which it gets the template.
             exists: whether its template does; else `make_template` makes it later.
         """
-        see_declared(Steps.generated_claim, self._uses, self)
         call = f"{name}-{self.evidence.name}"
         bare: Object = {"kind": CLAIM.name, "metadata": {"name": call}}
         claim = Claim(bare, ["gpu-1"], like.template if like is not None else call)

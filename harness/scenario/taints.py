@@ -46,7 +46,6 @@ class Taints(Verbs):
             UnmetError: the run may not do that, or somebody else has the device.
             UnsupportedError: the cluster has no such rules.
         """
-        self._declared(Taints.add)
         others = [
             claim
             for claim in self._run.observer.objects(CLAIM)
