@@ -11,7 +11,7 @@ from harness.cluster.kinds import CLAIM
 from harness.scenario.evidence import Claim, Container
 from harness.scenario.pod_spec import resting
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError
 from suites.allocation.seen import showing
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def one_of(steps: Steps, gate: str, what: str, offered: Callable[[Device], bool]
         offered: whether a device is of the kind.
 
     Raises:
-        UnsupportedError: there is none.
+        UnmetError: there is none, or others do not give it back.
     """
     must_be_on(steps, gate)
     kind = [one for one in steps.run.devices() if offered(one)]
@@ -66,7 +66,7 @@ def await_free(steps: Steps, what: str, find: Callable[[Held], T | None]) -> T:
         find: finds it, knowing which devices somebody holds.
 
     Raises:
-        UnsupportedError: others do not give it back.
+        UnmetError: others do not give it back.
     """
     found: T | None = steps.wait(
         f"{what} that nobody holds",
@@ -77,7 +77,7 @@ def await_free(steps: Steps, what: str, find: Callable[[Held], T | None]) -> T:
         optional=True,
     )
     if found is None:
-        raise UnsupportedError(f"others hold {what}, wherever there is one")
+        raise UnmetError(f"others hold {what}, wherever there is one")
     return found
 
 
