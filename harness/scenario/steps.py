@@ -982,15 +982,15 @@ class Steps(Deleting):
         except ReportError as error:
             state = container_state(seen.obj, role)
             how = f"exit code {end['exitCode']}, {end.get('reason')}" if end else str(state)
-            memory = bool(end) and (end or {}).get("reason") == "OOMKilled"
+            likely = _why_no_result(end or {})
             container.report.missing(
                 InconclusiveError(
                     Finding(
                         f"the {role} ended without a result ({how})",
                         "the workload's result as the log's last line",
                         f"{error}\n" + "\n".join(log.splitlines()[-EVIDENCE_LINES:]),
-                        Blame.CLUSTER if memory else Blame.WORKLOAD,
-                        likely="the container ran out of memory" if memory else "",
+                        Blame.CLUSTER if likely else Blame.WORKLOAD,
+                        likely=likely,
                     )
                 )
             )
@@ -1108,6 +1108,20 @@ class Steps(Deleting):
 
 def _result_of(container: Container) -> str | None:
     return result_line(container.the_follower().lines())
+
+
+def _why_no_result(end: Object) -> str:
+    """Say what else than the workload keeps its result from the log, if something does."""
+    if end.get("reason") == "OOMKilled":
+        return "the container ran out of memory"
+    try:
+        parse_termination(end.get("message"))
+    except ReportError:
+        return ""
+    return (
+        "the workload said its last word, which the log does not have: the kubelet or the runtime"
+        " has rotated or cut the log (containerLogMaxSize)"
+    )
 
 
 def _end_of_log(container: Container) -> str:

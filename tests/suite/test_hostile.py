@@ -183,6 +183,9 @@ def test_a_log_of_binary_bytes_is_no_result(
     assert ended.code == 12, ended.output
     assert set(ended.red().values()) == {"error"}
     assert "Traceback" not in ended.output
+    assert "ended without a result (exit code 0" in ended.output
+    assert "rotated or cut the log" in ended.output
+    assert "(responsible: cluster)" in ended.output
 
 
 def test_a_path_that_is_no_text_is_shown(tmp_path: Path) -> None:
