@@ -15,6 +15,7 @@ import yaml
 
 from harness.cluster.anchor import RUN_LABEL, anchor_name, lease_values, naming
 from harness.cluster.kinds import DEVICE_CLASS, SLICE, Object
+from harness.cluster.kinds import NODE as NODE_KIND
 from harness.cluster.render import Manifests
 from suites.__main__ import checks
 from tests.forms import form_names
@@ -249,6 +250,19 @@ def test_a_class_that_gives_other_devices_is_noticed(tmp_path: Path) -> None:
     assert (ended.code, ended.red()) == (10, {"PF-08": "error"}), ended.output
     assert "DeviceClass nobody gives devices of gpu.nvidia.com" in ended.first_lines()[0]
     assert cluster.left() == []
+
+
+def test_a_device_plugin_on_the_same_devices_is_advice(tmp_path: Path) -> None:
+    """The node offers them for pods without a claim, too."""
+    cluster = FakeCluster()
+    node = cluster.api.get(NODE_KIND, "", NODE)
+    assert node is not None
+    allocatable = {"cpu": "8", "nvidia.com/gpu": "4", "rdma.example.com/hca": "1"}
+    cluster.api.put({**node, "status": {"allocatable": allocatable}})
+    ended = run(cluster, tmp_path, *ONE)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    (advice,) = [entry for entry in ended.results["results"] if entry["advice"]]
+    assert advice["headline"].startswith(f"PF-07 {NODE} offers 4 x nvidia.com/gpu by a device plug")
 
 
 def leave_anchor(cluster: FakeCluster, run_id: str, renewed: float) -> str:

@@ -275,7 +275,7 @@ def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
         raise
 
 
-def free_devices(context: Context) -> None:
+def free_devices(context: Context) -> Finding | None:
     """A node MUST have as many free devices as the smallest check takes.
 
     Those that take more are skipped, each with this reason.
@@ -286,7 +286,7 @@ def free_devices(context: Context) -> None:
     context.free = free
     context.checks.learn(largest=max(free.values(), default=0))
     if max(free.values(), default=0) >= needed:
-        return
+        return _offered_twice(context)
     held = holders(claims)
     shown = ", ".join(f"{count} on {node}" for node, count in sorted(free.items()))
     by_claim: dict[str, list[str]] = {}
@@ -304,6 +304,27 @@ def free_devices(context: Context) -> None:
         if names
         else "use nodes with more devices (--dra-node-selector), or fewer checks (--dra-check)",
         "\n".join(f"claim {claim} holds {', '.join(have)}" for claim, have in by_claim.items()),
+    )
+
+
+def _offered_twice(context: Context) -> Finding | None:
+    """Advise where a device plugin of the driver's vendor gives the same devices away."""
+    vendor = ".".join(context.driver.split(".")[-2:])
+    offered = {
+        f"{name_of(node)} offers {amount} x {name}"
+        for node in context.used_nodes()
+        for name, amount in ((node.get("status") or {}).get("allocatable") or {}).items()
+        if f".{name.partition('/')[0]}".endswith(f".{vendor}") and "/" in name and amount != "0"
+    }
+    if not offered:
+        return None
+    return Finding(
+        f"{min(offered)} by a device plugin, which knows nothing of claims",
+        "one who gives a node's devices away",
+        "\n".join(sorted(offered)),
+        Blame.CLUSTER,
+        next="take the device plugin from nodes with a DRA driver: both give the same devices away,"
+        " and a check then finds a GPU in use",
     )
 
 
