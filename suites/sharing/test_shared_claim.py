@@ -22,7 +22,7 @@ from harness.cluster.inventory import Device, results
 from harness.scenario.evidence import Container, Evidence
 from harness.scenario.report import Report, describe
 from harness.verdict import causes
-from harness.verdict.finding import Blame, UnmetError, counted, short_uuid
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError, counted, short_uuid
 from suites.cuda.transfers import judge_opened, judge_read, transfer_of, words_of
 from suites.sharing.shared_claim import (
     AGAIN,
@@ -247,6 +247,25 @@ def test_privileged_containers_see_every_gpu_of_the_node(
             evidence.fail(
                 f"privileged {container.role} saw {len(seen)} of the node's {len(wanted)} GPUs",
                 expected=listed(wanted),
+                observed=listed(seen),
+            )
+
+
+@check(id="SLICE-003", level=4, source="SLICE-3", forms=(PRIVILEGED_FORM,), after=("ISO-003",))
+def test_every_gpu_of_the_node_is_published(evidence: Evidence, form: SharedClaim) -> None:
+    """Every GPU that a privileged container sees on its node SHOULD be published; one that is to be
+    left out needs a reason that somebody can find.
+    """
+    published = {device.uuid for device in evidence.claim(form.claim).node_devices}
+    if not all(published):
+        raise UnsupportedError("the driver publishes devices without a UUID")
+    for container in both(evidence):
+        seen = {gpu.uuid for gpu in container.report.get().gpus}
+        if left_out := sorted(seen - published):
+            evidence.fail(
+                f"privileged {container.role} saw {short_uuid(left_out[0])}, which no slice of the"
+                " node has",
+                expected=listed(published),
                 observed=listed(seen),
             )
 

@@ -195,6 +195,16 @@ def no_slice(evidence: Evidence) -> None:
     evidence.claims[CLAIM].node_devices = ()
 
 
+def leaves_out(gpu: Device, *more: Device) -> Change:
+    """One GPU of the node is not published; others are beside it."""
+
+    def spoil(evidence: Evidence) -> None:
+        claim = evidence.claims[CLAIM]
+        claim.node_devices = (*(one for one in claim.node_devices if one != gpu), *more)
+
+    return spoil
+
+
 def not_released(evidence: Evidence) -> None:
     """The claim did not become free."""
     claim = evidence.claims[CLAIM]
@@ -392,6 +402,19 @@ CASES = (
         "a GPU too few",
         gpus(CONSUMER, ONE, OTHER, THIRD),
         r"privileged consumer saw 3 of the node's 4 GPUs$",
+    ),
+    Case(
+        "SLICE-003",
+        "a GPU that is left out",
+        leaves_out(ONE),
+        r"privileged producer saw GPU-10000000…, which no slice of the node has$",
+    ),
+    Case(
+        "SLICE-003",
+        "devices without a UUID",
+        leaves_out(ONE, replace(ONE, uuid="")),
+        r"unsupported: the driver publishes devices without a UUID$",
+        blame=None,
     ),
     Case(
         "SLICE-007",

@@ -170,6 +170,12 @@ def _no_slices(_devices: list[Any], _gpus: Sequence[Gpu]) -> None:
     """Registers with the kubelet, but publishes no ResourceSlice."""
 
 
+@fault("leaves-out-a-gpu", Point.PUBLISH)
+def _leaves_out_a_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Does not publish the first GPU, without a word."""
+    return devices[1:]
+
+
 @fault("published-twice", Point.PUBLISH)
 def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes the first GPU a second time, under another name."""
