@@ -51,11 +51,21 @@ class Pods:
         if first in self.claims:
             self._submit(role, self.claims[first])
 
+    def claim_again(self, role: str, first: str) -> None:
+        """Claim the device of another pod for one that comes later.
+
+        It has to be published now: its slice tells how to ask for it and no other.
+        """
+        if first in self.claims:
+            devices = self.claims[first].devices
+            self.claims[role] = self._steps.claim(1, name=role, of=devices)
+
     def again(self, role: str, first: str) -> None:
         """Create a pod with a claim for the device of another one; wait for nothing."""
-        if first in self.claims:
-            claim = self._steps.claim(1, name=role, of=self.claims[first].devices)
-            self._submit(role, claim)
+        if role not in self.claims:
+            self.claim_again(role, first)
+        if role in self.claims:
+            self._submit(role, self.claims[role])
 
     def end(self, *roles: str) -> None:
         """Delete pods and wait for nothing."""

@@ -26,6 +26,8 @@ def driver_away(steps: Steps) -> None:
     """
     with on_one_node(steps, "ends", "lost", "starts") as pods:
         pods.start("ends", "lost")
+        pods.claim_again("waits", "ends")
+        pods.claim_again("next", "lost")
         steps.driver.stop(pods.node)
         pods.submit("starts")
         pods.end("ends")
