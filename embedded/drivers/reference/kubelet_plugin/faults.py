@@ -629,7 +629,8 @@ def _take_from_owners(claim: Claim | None, uid: str = "") -> None:
     """Remove the CDI files of all claims but one that have a device of a claim's admin access."""
     names = [device.name for device in (claim.devices if claim else ()) if device.admin]
     for file in Path("/var/run/cdi").glob("*.json") if names else ():
-        if any(f'-{name}"' in file.read_text() for name in names) and uid not in file.name:
+        has_one = any(f'-{name}"' in file.read_text() for name in names)
+        if has_one and not (uid and uid in file.name):
             file.unlink()
 
 
