@@ -11,6 +11,7 @@ from harness.scenario.scenario import EVERY_DEVICE, scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnmetError, counted
 from suites.allocation.seen import must_see, named, show
+from suites.health import note_health
 
 MOST_OF_A_CLAIM = 32
 """More devices than that the API does not allocate to one claim."""
@@ -19,7 +20,8 @@ MOST_OF_A_CLAIM = 32
 @scenario(devices=2)
 def two_of_one_request(steps: Steps) -> None:
     """A pod uses a claim with one request, for two devices."""
-    show(steps, "user", steps.claim(requests=[Request("gpus", 2)]))
+    user = show(steps, "user", steps.claim(requests=[Request("gpus", 2)]))
+    note_health(steps, user, "user")
 
 
 @check(id="ALLOC-004", level=2, source="ALLOC-4", scenario=two_of_one_request)

@@ -11,6 +11,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.slice_writes import SliceWrites, devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError, UnsupportedError, one_line
+from suites.health import note_health
 from suites.node.pods import on_one_node, pod, see_same_devices
 
 KUBELETS_PATIENCE = 25
@@ -24,6 +25,9 @@ def driver_restart(steps: Steps) -> None:
         node = steps.node(pods.node)
         pods.start("ends", "runs")
         node.files("cdi", "prepared")
+        containers = steps.evidence.containers
+        if "runs" in containers:
+            note_health(steps, containers["runs"], "before")
 
         def meanwhile() -> None:
             pods.submit("starts")
@@ -36,6 +40,8 @@ def driver_restart(steps: Steps) -> None:
             pods.await_gone("ends")
             node.files("cdi", "unprepared")
             pods.await_reports("starts", "late", "again")
+            if "late" in containers:
+                note_health(steps, containers["late"], "after", like="before")
             if away > KUBELETS_PATIENCE:
                 raise UnmetError(f"the driver's new pod was ready after {away:.0f} s: too late")
 

@@ -17,6 +17,7 @@ SHOWS = (INVENTORY, "--role", "user")
 def of_one_claim(name: str, *devices: Any) -> Evidence:
     """A container that has the devices of a claim."""
     evidence = with_claim(made(name, user=report(*devices)), "gpus", *devices)
+    evidence.noted["health user"] = [{one.name: "Healthy" for one in devices}]
     return using(evidence, "user", "gpus", args=SHOWS)
 
 

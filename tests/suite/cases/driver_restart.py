@@ -50,6 +50,8 @@ def _driver_restart() -> Evidence:
     evidence = ended(made("driver-restart", other=other, **reports), "ends")
     with_claim(evidence, "ends", ONE).claims["ends"].obj["metadata"]["uid"] = UID
     evidence.looks = {"prepared": (FOLDER, BASE, BY_NAME), "unprepared": (FOLDER, BASE)}
+    for when in ("before", "after"):
+        evidence.noted[f"health {when}"] = [{"gpu-0": "Unknown"}, {"gpu-0": "Healthy"}]
     evidence.containers["runs"].pod = _state(state={"running": {}})
     before = (slice_of(NODE), slice_of("node-2"))
     # What happens to the slices of another node meanwhile is no doing of this driver's pod.

@@ -58,7 +58,7 @@ def main() -> None:
     publisher.start()
     binder = Binder(api, options.node_name, faults, publisher.binding)
     threading.Thread(target=binder.run, daemon=True).start()
-    threading.Thread(target=_watch, args=(faults, publisher, claims), daemon=True).start()
+    threading.Thread(target=_watch, args=(faults, publisher, plugin, claims), daemon=True).start()
     probes = {
         "/healthz": plugin.answers,
         "/readyz": lambda: (
@@ -92,10 +92,11 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _watch(faults: Faults, publisher: Publisher, claims: Claims) -> None:
+def _watch(faults: Faults, publisher: Publisher, plugin: Plugin, claims: Claims) -> None:
     for name in faults.changes():
         log.warning("fault: %s", name or "none")
         publisher.wake()
+        plugin.report_health()
         if not name:
             claims.tidy()
 

@@ -119,6 +119,10 @@ class Point(enum.Enum):
     """Whether the registration socket that a killed instance left is replaced by an own one."""
     ADOPT = enum.auto()
     """Whether the first look at ResourceSlices takes those of an earlier instance as they are."""
+    HEALTH = enum.auto()
+    """A report of the health of devices, and whether it is the first that the kubelet gets."""
+    HEALTH_AGAIN = enum.auto()
+    """A report of the health of devices, of an instance that found prepared claims at its start."""
     RETURN = enum.auto()
     """The entries of the ResourceSlice of an instance that found prepared claims at its start; with
     the GPUs that these hold."""
@@ -1193,6 +1197,31 @@ def _hides_what_is_used_after_restart(devices: list[Any], used: Sequence[Gpu]) -
     """When it restarts it takes GPUs that are in use for broken, and does not publish them."""
     busy = {gpu.name for gpu in used}
     return [device for device in devices if device["name"] not in busy]
+
+
+@fault("health-of-one-device", Point.HEALTH)
+def _health_of_one_device(report: tuple[Any, bool], _gpus: Sequence[Gpu]) -> tuple[Any, bool]:
+    """Reports the health of its first GPU, and that of all others as unknown."""
+    for device in report[0].devices[1:]:
+        device.health = 0
+    return report
+
+
+@fault("health-at-the-start-only", Point.HEALTH)
+def _health_at_the_start_only(report: tuple[Any, bool], _gpus: Sequence[Gpu]) -> tuple[Any, bool]:
+    """Knows the health of its GPUs when the kubelet connects; soon after it reports it as
+    unknown."""
+    response, first = report
+    for device in response.devices if not first else ():
+        device.health = 0
+    return report
+
+
+@fault("no-health-after-restart", Point.HEALTH_AGAIN)
+def _no_health_after_restart(response: Any, _gpus: Sequence[Gpu]) -> Any:
+    """After a restart it reports the health of no device."""
+    del response.devices[:]
+    return response
 
 
 @fault("publishes-once", Point.CREATE)

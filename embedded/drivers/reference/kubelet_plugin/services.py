@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import dra_health_v1_pb2  # type: ignore[import-not-found]
@@ -84,7 +85,7 @@ class Plugin:
             (dra_health_v1_pb2, dra_health_v1_pb2_grpc),
             (dra_health_v1alpha1_pb2, dra_health_v1alpha1_pb2_grpc),
         ):
-            health = ResourceHealth(messages, claims.node, names)
+            health = ResourceHealth(messages, claims, names)
             services.add_DRAResourceHealthServicer_to_server(health, self._server)
             self._health.append(health)
 
@@ -107,6 +108,11 @@ class Plugin:
         for health in self._health:
             health.stop()
         self._server.stop(grace=5).wait()
+
+    def report_health(self) -> None:
+        """Report the health of all devices now: it may have changed."""
+        for health in self._health:
+            health.report()
 
     def answers(self) -> bool:
         """Whether the DRA service answers on its socket; asked to prepare nothing."""
@@ -194,35 +200,54 @@ class DraPlugin:
 class ResourceHealth:
     """Tells the kubelet how the devices are, for the status of their pods (KEP-4680)."""
 
-    def __init__(self, messages: Any, pool: str, devices: tuple[str, ...]) -> None:
+    def __init__(self, messages: Any, claims: Claims, devices: tuple[str, ...]) -> None:
         self._messages = messages
-        self._pool = pool
+        self._claims = claims
         self._devices = devices
-        self._watchers: set[threading.Event] = set()
+        self._fault_at_start = claims.faults.active()
+        self._watchers: set[SimpleQueue[bool]] = set()
+        """Each is told when to report (True), and when to end (False)."""
 
     def stop(self) -> None:
         """End all streams: they would last as long as the kubelet wants."""
         for watcher in list(self._watchers):
-            watcher.set()
+            watcher.put(False)
+
+    def report(self) -> None:
+        """Report at once to everybody who watches."""
+        for watcher in list(self._watchers):
+            watcher.put(True)
 
     def NodeWatchResources(self, _request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
         """The complete list at once, and again before the kubelet takes it for stale."""
-        gone = threading.Event()
+        watcher: SimpleQueue[bool] = SimpleQueue()
 
         def leave() -> None:
-            gone.set()
-            self._watchers.discard(gone)
+            watcher.put(False)
+            self._watchers.discard(watcher)
 
-        self._watchers.add(gone)
+        self._watchers.add(watcher)
         context.add_callback(leave)
-        while not gone.is_set():
-            response = self._messages.NodeWatchResourcesResponse()
-            for name in self._devices:
-                entry = response.devices.add(
-                    health=self._messages.HEALTHY,  # simulated GPUs never break
-                    last_updated_time=int(time.time()),
-                    health_check_timeout_seconds=3 * HEALTH_SECONDS,
-                )
-                entry.device.pool_name, entry.device.device_name = self._pool, name
+        faults, first, goes_on = self._claims.faults, True, True
+        while goes_on:
+            response, _ = faults.alter(Point.HEALTH, (self._all_healthy(), first))
+            if self._claims.held and faults.active() == self._fault_at_start:
+                response = faults.alter(Point.HEALTH_AGAIN, response)
             yield response
-            gone.wait(HEALTH_SECONDS)
+            first = False
+            try:
+                goes_on = watcher.get(timeout=HEALTH_SECONDS)
+            except Empty:
+                pass
+
+    def _all_healthy(self) -> Any:
+        """What is reported; simulated GPUs never break."""
+        response = self._messages.NodeWatchResourcesResponse()
+        for name in self._devices:
+            entry = response.devices.add(
+                health=self._messages.HEALTHY,
+                last_updated_time=int(time.time()),
+                health_check_timeout_seconds=3 * HEALTH_SECONDS,
+            )
+            entry.device.pool_name, entry.device.device_name = self._claims.node, name
+        return response

@@ -1,0 +1,83 @@
+"""The health of devices as the status of their pods tells it; the driver reports it."""
+
+from __future__ import annotations
+
+from harness.cluster.kinds import Object
+from harness.scenario.evidence import Container, Evidence
+from harness.scenario.pods import status_of
+from harness.scenario.steps import Steps
+from harness.verdict.finding import Blame, UnsupportedError
+
+UNKNOWN = "Unknown"
+
+Health = dict[str, str]
+"""By what the status calls each device."""
+
+
+def health(pod: Object, role: str) -> Health:
+    """Read the health of a container's devices; empty where none is told."""
+    return {
+        str(one["resourceID"]): str(one.get("health") or UNKNOWN)
+        for claim in status_of(pod, role).get("allocatedResourcesStatus") or []
+        if str(claim["name"]).startswith("claim:")
+        for one in claim.get("resources") or []
+    }
+
+
+def is_known(found: Health) -> bool:
+    """Whether the health of some device is known: then the driver reports it."""
+    return any(one != UNKNOWN for one in found.values())
+
+
+def note_health(steps: Steps, container: Container, name: str, *, like: str = "") -> None:
+    """Note every health of a container's devices that was told until now, oldest first.
+
+    Args:
+        steps: of the scenario.
+        container: which.
+        name: what the evidence calls it.
+        like: what was noted before; if it was known then, it gets time to be known now.
+    """
+    pod, observer = container.the_pod(), steps.run.observer
+    if any(map(is_known, steps.evidence.noted.get(_called(like), ()))):
+        steps.wait(
+            f"the health of the {container.role}'s devices",
+            lambda: is_known(health(observer.last(pod).obj, container.role)) or None,
+            steps.run.budgets.observe,
+            lambda: "it is unknown",
+            Blame.DRIVER,
+            optional=True,
+        )
+    told = [found for one in observer.versions(pod) if (found := health(one, container.role))]
+    steps.evidence.noted[_called(name)] = told
+
+
+def noted_health(evidence: Evidence, name: str) -> list[Health]:
+    """Find what was noted of a container.
+
+    Raises:
+        JudgementError: the scenario did not reach it, or the kubelet tells nothing of health.
+    """
+    if _called(name) not in evidence.noted:
+        evidence.ended.get()
+        raise UnsupportedError("the node has too few free devices for this")
+    told: list[Health] = evidence.noted[_called(name)]
+    if not told:
+        raise UnsupportedError(
+            "pods say nothing of health: feature gate ResourceHealthStatus is off"
+        )
+    return told
+
+
+def see_reported(told: list[Health]) -> None:
+    """See that the driver reports the health of devices.
+
+    Raises:
+        UnsupportedError: it was never known.
+    """
+    if not any(map(is_known, told)):
+        raise UnsupportedError("the driver reports no health of its devices")
+
+
+def _called(name: str) -> str:
+    return f"health {name}"
