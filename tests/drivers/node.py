@@ -66,7 +66,7 @@ class Node:
             faults=Faults(self.folder / FILE),
         )
         plugin = self.services.Plugin(
-            self.folder, self.registry, claims, [gpu.name for gpu in gpus]
+            self.folder, self.registry, claims, [gpu.name for gpu in gpus], lambda *_: None
         )
         plugin.start()
         try:

@@ -70,7 +70,7 @@ NOT_OF_REPORTS = {
     *("NODE-027", "NODE-040", "MET-002", "MET-003", "DISC-017"),
     *("NODE-027", "NODE-040", "MET-002", "MET-003"),
     *("ALLOC-028", "ALLOC-045", "ALLOC-046", "ALLOC-047"),
-    *("HLTH-001", "HLTH-002", "HLTH-003"),
+    *("HLTH-001", "HLTH-002", "HLTH-003", "LIFE-008"),
     *(f"NEG-{number:03}" for number in (*range(1, 8), 10)),
     *("DISC-006", "DISC-007", "DISC-008", "NODE-001", "NODE-011", "NODE-012", "NODE-015"),
     *("NODE-033", "NODE-022", "NODE-031", "NODE-032", "SLICE-013", "SLICE-014", "SLICE-015"),

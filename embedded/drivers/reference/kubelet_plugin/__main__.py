@@ -21,6 +21,7 @@ from .faults import FILE, FaultError, Faults
 from .gpus import discover
 from .services import Plugin
 from .slices import Publisher
+from .status import Status
 
 PREPARED = "reference_driver_prepared_devices"
 """The one metric."""
@@ -50,7 +51,8 @@ def main() -> None:
         faults=faults,
     )
     registry = options.kubelet_root / "plugins_registry"
-    plugin = Plugin(folder, registry, claims, [gpu.name for gpu in gpus])
+    status = Status(api, options.node_name, gpus, faults)
+    plugin = Plugin(folder, registry, claims, [gpu.name for gpu in gpus], status.tell)
     publisher = Publisher(
         api, options.node_name, gpus, faults, held=claims.held, first=claims.first
     )

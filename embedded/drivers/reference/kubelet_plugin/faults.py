@@ -55,6 +55,8 @@ class Point(enum.Enum):
     """The owners of the ResourceSlice."""
     BIND = enum.auto()
     """The binding conditions of a device that are about to be said to be met."""
+    TELL = enum.auto()
+    """What is said of GPUs in the status of their claims, by their names; of no GPU: nothing."""
     RESULTS = enum.auto()
     """What was allocated to a claim about to be prepared, of all drivers."""
     PARAMETERS = enum.auto()
@@ -448,6 +450,19 @@ def _attaches_a_gpu(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
 def _never_attached(_conditions: list[str], _gpus: Sequence[Gpu]) -> list[str]:
     """Never says that a GPU is attached for which a pod waits."""
     return []
+
+
+@fault("tells-of-devices", Point.TELL, benign=True)
+def _tells_of_devices(told: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Says in the status of claims which GPUs they have: their UUIDs."""
+    return {**told, **{gpu.name: {"uuid": gpu.uuid} for gpu in gpus}}
+
+
+@fault("tells-of-another-gpu", Point.TELL)
+def _tells_of_another_gpu(told: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Says of each GPU in the status of its claim what the next one is."""
+    said = list(told.values())
+    return dict(zip(told, [*said[1:], *said[:1]], strict=True))
 
 
 @fault("half-a-pool", Point.POOL)

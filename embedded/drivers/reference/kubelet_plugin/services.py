@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -54,7 +54,12 @@ class Plugin:
     """The gRPC server with all services, on both sockets."""
 
     def __init__(
-        self, folder: Path, registry: Path, claims: Claims, devices: Iterable[str]
+        self,
+        folder: Path,
+        registry: Path,
+        claims: Claims,
+        devices: Iterable[str],
+        tell: Callable[[str, str], None],
     ) -> None:
         """Prepare to serve.
 
@@ -63,6 +68,7 @@ class Plugin:
             registry: ``/var/lib/kubelet/plugins_registry``.
             claims: what the services work on.
             devices: names of the devices whose health is reported.
+            tell: gets namespace and name of each claim that was prepared, to say so.
         """
         self.socket = folder / "dra.sock"
         self._registration_socket = registry / f"{DRIVER}-reg.sock"
@@ -78,7 +84,9 @@ class Plugin:
             (dra_v1_pb2, dra_v1_pb2_grpc),
             (dra_v1beta1_pb2, dra_v1beta1_pb2_grpc),
         ):
-            services.add_DRAPluginServicer_to_server(DraPlugin(messages, claims), self._server)
+            services.add_DRAPluginServicer_to_server(
+                DraPlugin(messages, claims, tell), self._server
+            )
         names = tuple(devices)
         self._health = []
         for messages, services in (
@@ -156,7 +164,8 @@ class Registration:
 class DraPlugin:
     """The DRA service. v1 differs from v1beta1 in that it knows shares of devices."""
 
-    def __init__(self, messages: Any, claims: Claims) -> None:
+    def __init__(self, messages: Any, claims: Claims, tell: Callable[[str, str], None]) -> None:
+        self._tell = tell
         self._messages = messages
         self._knows_shares = "share_id" in messages.Device.DESCRIPTOR.fields_by_name
         self._claims = claims
@@ -174,6 +183,7 @@ class DraPlugin:
                 answer.error = str(error)
                 continue
             log.info("%s/%s: prepared", claim.namespace, claim.name)
+            self._tell(claim.namespace, claim.name)
             for device in devices:
                 answer.devices.add(
                     request_names=[device.request],
