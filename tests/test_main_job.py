@@ -42,6 +42,8 @@ NOWHERE = (
     r"no device of the driver has a (node selector of its own|policy for shares of it)",
     r"no claim has a device of the driver allocated",
     r"no allocated device of the driver has binding conditions",
+    r"the driver has no device (that claims can share|with binding conditions)",
+    r"the driver has no two devices that fit beside each other, but not beside a third",
 )
 """Why a check is made with no driver that the embedded cluster runs alone: patterns."""
 WHY_NOT = (
