@@ -232,7 +232,6 @@ def socks(reached: int) -> Iterator[tuple[str, list[str]]]:
 
 def test_a_socks_proxy_looks_the_servers_name_up(api: FakeApi, tmp_path: Path) -> None:
     """As it does for kubectl."""
-    pytest.importorskip("socks")
     path = kubeconfig(tmp_path, "http://cluster.invalid:6443")
     with serving(api) as address, socks(int(address.rpartition(":")[2])) as (proxy, asked):
         edited(path, "cluster", **{"proxy-url": proxy})
