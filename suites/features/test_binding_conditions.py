@@ -31,6 +31,17 @@ def met(claim: Object) -> bool:
     )
 
 
+def failed(claim: Object) -> bool:
+    """Whether a claim's status says that a device of it could not be made ready."""
+    devices = (claim.get("status") or {}).get("devices") or []
+    names = {name for one in results(claim) for name in one.get("bindingFailureConditions") or []}
+    return any(
+        condition["type"] in names and condition["status"] == "True"
+        for device in devices
+        for condition in device.get("conditions") or []
+    )
+
+
 def _first(versions: Iterable[Object]) -> int:
     """The earliest of some states of an object, in the order of all changes of the cluster."""
     return min(int(one["metadata"]["resourceVersion"]) for one in versions)
@@ -51,8 +62,14 @@ def bound_when_ready(steps: Steps) -> None:
     steps.evidence.noted = {
         "bound": _first(one for one in pods(user.the_pod()) if one["spec"].get("nodeName")),
         "ready": _first(one for one in claims if results(one) and met(one)),
+        "failed": any(map(failed, claims)),
+        "given back": any(map(_given_back, claims, claims[1:])),
     }
     steps.await_report(user)
+
+
+def _given_back(before: Object, after: Object) -> bool:
+    return bool(results(before)) and not results(after)
 
 
 def _await_ready(steps: Steps, claim: Claim) -> None:
@@ -60,16 +77,20 @@ def _await_ready(steps: Steps, claim: Claim) -> None:
     (result,) = results(claim.allocated.get())
     wanted = result.get("bindingConditions") or []
 
-    def seen() -> str:
+    def ready() -> bool | None:
+        seen = steps.run.observer.last(claim.obj).obj
+        return (results(seen) and met(seen)) or None
+
+    def told() -> str:
         devices = (steps.run.observer.last(claim.obj).obj.get("status") or {}).get("devices") or []
         said = [f"{c['type']} {c['status']}" for d in devices for c in d.get("conditions") or []]
         return ", ".join(said) or "its status says nothing of the device"
 
     steps.wait(
         "the device's binding conditions to be met",
-        lambda: met(steps.run.observer.last(claim.obj).obj) or None,
+        ready,
         steps.run.budgets.start,
-        seen,
+        told,
         Blame.DRIVER,
     )
     steps.step(f"met: {', '.join(wanted)}")
@@ -78,7 +99,7 @@ def _await_ready(steps: Steps, claim: Claim) -> None:
 @check(id="ALLOC-032", level=3, source="ALLOC-32", scenario=bound_when_ready)
 def test_a_pod_is_bound_when_its_device_is_ready(evidence: Evidence) -> None:
     """The driver MUST say that the binding conditions of an allocated device are met; its pod MUST
-    be bound then, not before, and have the device.
+    be bound then, not before, and have it. A device that cannot be made ready MUST be given back.
     """
     user, claim = evidence.container("user"), evidence.claim("gpus")
     user.started.get()
@@ -88,6 +109,13 @@ def test_a_pod_is_bound_when_its_device_is_ready(evidence: Evidence) -> None:
             f"the pod was bound before {claim.devices[0].name} was ready for it",
             expected="the binding after the conditions in the claim's status",
             observed=f"bound at resourceVersion {bound}, ready at {ready}",
+            blame=Blame.SCHEDULER,
+        )
+    if evidence.noted["failed"] and not evidence.noted["given back"]:
+        evidence.fail(
+            f"{claim.devices[0].name} could not be made ready and was not given back",
+            expected="the claim is deallocated, and its pod tried again",
+            observed="it stayed allocated",
             blame=Blame.SCHEDULER,
         )
     must_see(evidence, "user", claim.devices)

@@ -81,3 +81,15 @@ def test_never_attached(api: Written, binder: Binder, tmp_path: Path) -> None:
     switch(tmp_path, "never-attached")
     binder.look_at("v1", claim())
     assert not api.bodies
+
+
+def test_attaching_fails_once(api: Written, binder: Binder, tmp_path: Path) -> None:
+    """Of the first allocation; the next one of the claim is attached."""
+    switch(tmp_path, "attaching-fails-once")
+    for time, wanted in (("1", "attaching-failed"), ("1", "attaching-failed"), ("2", "attached")):
+        waiting = claim()
+        waiting["status"]["allocation"]["allocationTimestamp"] = time
+        binder.look_at("v1", waiting)
+        (body,) = api.bodies.values()
+        (condition,) = body["status"]["devices"][0]["conditions"]
+        assert condition["type"] == f"{DRIVER}/{wanted}"

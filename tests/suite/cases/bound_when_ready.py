@@ -12,7 +12,7 @@ from tests.suite.made import DEVICES, does_not_start, gpus
 def good() -> Evidence:
     """A pod that was bound when its GPU was ready."""
     evidence = of_one_claim("bound-when-ready", DEVICES[1])
-    evidence.noted = {"ready": 41, "bound": 42}
+    evidence.noted = {"ready": 41, "bound": 42, "failed": True, "given back": True}
     return evidence
 
 
@@ -31,6 +31,13 @@ CASES = (
         "conditions that nobody meets",
         does_not_start("user", Blame.DRIVER),
         r"the start did not come within 120 s$",
+    ),
+    Case(
+        "ALLOC-032",
+        "a GPU that failed and stays allocated",
+        lambda evidence: evidence.noted.update({"given back": False}),
+        r"gpu-1 could not be made ready and was not given back$",
+        blame=Blame.SCHEDULER,
     ),
     Case(
         "ALLOC-032",

@@ -59,11 +59,13 @@ class Binder:
     def look_at(self, version: str, claim: Object) -> None:
         """Say of a claim's GPUs of this node that they are attached, if somebody waits for it."""
         status = claim.get("status", {})
-        said = status.get("devices", [])
+        allocation, said = status.get("allocation", {}), status.get("devices", [])
+        which = f"{claim['metadata'].get('uid')} {allocation.get('allocationTimestamp')}"
         new = []
-        for result in status.get("allocation", {}).get("devices", {}).get("results", ()):
+        for result in allocation.get("devices", {}).get("results", ()):
             if (result["driver"], result["pool"]) == (DRIVER, self._node):
-                wanted = self._faults.alter(Point.BIND, result.get("bindingConditions", []))
+                waiting = (result.get("bindingConditions", []), which)
+                wanted, _ = self._faults.alter(Point.BIND, waiting)
                 known = {
                     condition["type"]
                     for device in said
@@ -99,5 +101,6 @@ def _key(device: Object) -> Object:
 def _met(condition: str) -> Object:
     """A condition that is met, in the words of Kubernetes."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    said = {"reason": "Attached", "message": "the GPU is attached", "lastTransitionTime": now}
+    what = condition.rpartition("/")[2]
+    said = {"reason": "Seen", "message": what, "lastTransitionTime": now}
     return {"type": condition, "status": "True", **said}

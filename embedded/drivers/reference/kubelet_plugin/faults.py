@@ -54,7 +54,8 @@ class Point(enum.Enum):
     OWN = enum.auto()
     """The owners of the ResourceSlice."""
     BIND = enum.auto()
-    """The binding conditions of a device that are about to be said to be met."""
+    """The binding conditions of a device that are about to be said to be met, and for which
+    allocation of a claim."""
     TELL = enum.auto()
     """What is said of GPUs in the status of their claims, by their names; of no GPU: nothing."""
     RESULTS = enum.auto()
@@ -446,10 +447,27 @@ def _attaches_a_gpu(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
     return [{**one, **conditions} if one["name"] == name else one for one in devices]
 
 
+Binding = tuple[list[str], str]
+"""The value at `Point.BIND`."""
+
+
+@fault("attaching-fails-once", Point.BIND)
+def _attaching_fails_once(binding: Binding, _gpus: Sequence[Gpu]) -> Binding:
+    """Fails to attach a GPU the first time, and says so, so that its pod is tried again."""
+    conditions, allocation = binding
+    if not conditions or _first_attached.setdefault("allocation", allocation) != allocation:
+        return binding
+    return [f"{DRIVER}/attaching-failed"], allocation
+
+
+_first_attached: dict[str, str] = {}
+"""The allocation for which a GPU was to be attached first."""
+
+
 @fault("never-attached", Point.BIND)
-def _never_attached(_conditions: list[str], _gpus: Sequence[Gpu]) -> list[str]:
+def _never_attached(binding: Binding, _gpus: Sequence[Gpu]) -> Binding:
     """Never says that a GPU is attached for which a pod waits."""
-    return []
+    return [one for one in binding[0] if one != f"{DRIVER}/attached"], binding[1]
 
 
 @fault("tells-of-devices", Point.TELL, benign=True)
