@@ -515,7 +515,8 @@ def of_end(pod: Object, quiet: float) -> Cause | None:
     states = [one.get("state") or {} for kind in kinds for one in status.get(kind) or []]
     running = any("running" in state for state in states)
     over = not running and quiet >= END_SECONDS
-    return NOT_UNPREPARED if asked and spec.get("resourceClaims") and over else None
+    has_claims = spec.get("resourceClaims") or status.get("extendedResourceClaimStatus")
+    return NOT_UNPREPARED if asked and has_claims and over else None
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:
