@@ -64,7 +64,7 @@ def test_a_claim_that_does_not_tolerate_a_taint_waits(evidence: Evidence) -> Non
     got = barred.waits.get() if told else "it runs"
     if got or not re.search(TAKEN, told):
         evidence.fail(
-            f"a claim that tolerates no taint waits not: {got or one_line(told, 50)}",
+            f"a claim that tolerates no taint does not wait: {got or one_line(told, 50)}",
             expected=f"it waits, and an event says so with the words {TAKEN}",
             observed=got or told,
             blame=Blame.SCHEDULER,

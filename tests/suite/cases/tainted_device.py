@@ -69,17 +69,17 @@ GOOD: Mapping[str, Callable[[], Evidence]] = {"tainted-device": _tainted_device}
 CASES = (
     Case(
         *("ALLOC-028", "it runs", _told("")),
-        r"a claim that tolerates no taint waits not: it runs$",
+        r"a claim that tolerates no taint does not wait: it runs$",
         blame=Blame.SCHEDULER,
     ),
     Case(
         *("ALLOC-028", "it has the device in the end", _waits("barred-tainted-device")),
-        r"a claim that tolerates no taint waits not: barred-tainted-device$",
+        r"a claim that tolerates no taint does not wait: barred-tainted-device$",
         blame=Blame.SCHEDULER,
     ),
     Case(
         *("ALLOC-028", "another reason", _told("Insufficient memory.")),
-        r"a claim that tolerates no taint waits not: Insufficient memory.$",
+        r"a claim that tolerates no taint does not wait: Insufficient memory.$",
         blame=Blame.SCHEDULER,
     ),
     Case(
