@@ -13,6 +13,7 @@ from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_files import File, parse
 from harness.scenario.node_pods import KUBELET_VALUES, files_values, run_on, wipe_values
 from harness.scenario.node_watch import FolderWatch, folder_over_time, watch_values
+from harness.scenario.slice_writes import await_rest
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError
 
@@ -107,7 +108,8 @@ class Kubelet(Verbs):
 
         It says at its start that the node is ready; later only when something has changed. At its
         start it also removes the ResourceSlices of its node, as their drivers may be gone; a driver
-        publishes them again, which takes the usual helper library half a minute.
+        publishes them again, which takes the usual helper library half a minute. It comes when
+        nobody has written them for a minute (`await_rest`).
 
         Args:
             node: which.
@@ -120,6 +122,7 @@ class Kubelet(Verbs):
         before = self._heartbeat(node)
         if before is None:
             raise UnmetError(f"node {node} is not seen, or its kubelet says nothing")
+        await_rest(self._run, node)
         slices = {uid_of(s) for pool in pools_of_node(self._run, node) for s in pool.slices}
         self._run.changes.act(f"kubelet of {node} restarted (for {self._steps.name})")
         if self._run.cluster.restart_kubelet is not None:

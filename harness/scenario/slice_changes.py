@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from typing import Any
 
-from harness.cluster.budgets import Budget
 from harness.cluster.inventory import current
 from harness.cluster.kinds import SLICE, Object, Rule, name_of
-from harness.cluster.observe import WaitTimeoutError
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange
 from harness.scenario.needs import Needs, Verbs, needs
-from harness.scenario.slice_writes import devices_by_name, version_of
+from harness.scenario.slice_writes import await_rest, devices_by_name, version_of
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError
 
-REST_SECONDS = 60
-"""For so long the helper library remembers a slice that it wrote."""
 _DELETED = Rule(SLICE, ("delete",), "a ResourceSlice of the driver, to see it back", anywhere=True)
 _EDITED = Rule(
     *(SLICE, ("get", "update"), "a ResourceSlice of the driver, to see it put right"), anywhere=True
@@ -43,15 +37,12 @@ class SliceChanges(Verbs):
         _DELETED,
     )
     def delete(self, node: str) -> None:
-        """Delete a slice of a node that nobody has written for a minute.
-
-        The helper library of drivers in Go forgets for a minute that a slice which it wrote can be
-        deleted (kubernetes/kubernetes#140063).
+        """Delete a slice of a node that nobody has written for a minute (`await_rest`).
 
         Raises:
             JudgementError: there is none.
         """
-        self._await_rest(node)
+        await_rest(self._run, node)
         item = self._slice(node)
         self._run.changes.delete(item, f"for {self._steps.name}; the driver publishes it again")
         self._steps.step(f"ResourceSlice {name_of(item)} of {node} deleted")
@@ -104,20 +95,6 @@ class SliceChanges(Verbs):
         if self._wanted:
             self._wanted.clear()
             self._run.judge_invariants().settle()
-
-    def written(self, node: str) -> float:
-        """Tell when this run last saw a slice of a node written, in seconds since 1970."""
-        return max((self._run.observer.last(item).at for item in self._current(node)), default=0)
-
-    def _await_rest(self, node: str) -> None:
-        while (left := self.written(node) + REST_SECONDS - time.time()) > 0:
-            with suppress(WaitTimeoutError):
-                self._run.observer.wait(
-                    f"the ResourceSlices of {node} to be a minute old",
-                    lambda: None,
-                    Budget("rest", left),
-                    lambda: "they are",
-                )
 
     def _slice(self, node: str) -> Object:
         """The slice to change; what there is now is what the driver wants."""

@@ -6,8 +6,7 @@ from harness.checks.check import check
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import counted
 from suites.allocation.test_counts import two_of_one_request
-from suites.health import UNKNOWN, is_known, noted_health, see_reported
-from suites.node.test_restart import driver_restart
+from suites.health import UNKNOWN, noted_health, see_reported
 
 
 @check(id="HLTH-001", level=3, source="HLTH-1", scenario=two_of_one_request)
@@ -22,35 +21,4 @@ def test_the_health_of_every_device_is_told(evidence: Evidence) -> None:
             " unknown",
             expected="the driver's word on each device",
             observed=", ".join(f"{name}: {state}" for name, state in told[-1].items()),
-        )
-
-
-@check(id="HLTH-002", level=3, source="HLTH-2", scenario=driver_restart)
-def test_health_is_known_again_when_the_driver_is_back(evidence: Evidence) -> None:
-    """When a driver that reports health has restarted, the health of devices MUST be known again,
-    those of claims that it had prepared before among them.
-    """
-    see_reported(noted_health(evidence, "before"))
-    told = noted_health(evidence, "after")
-    if not is_known(told[-1]):
-        evidence.fail(
-            "the health of a pod's device is unknown after the driver's restart; before, it was"
-            " known",
-            expected="the driver's word on each device, once it is back",
-            observed=", ".join(f"{name}: {state}" for name, state in told[-1].items()),
-        )
-
-
-@check(id="HLTH-003", level=3, source="HLTH-3", scenario=driver_restart)
-def test_health_is_reported_again_and_again(evidence: Evidence) -> None:
-    """A driver that reports health MUST repeat it before the kubelet takes it for stale: it is
-    known of a device not only when the driver has just started.
-    """
-    before, after = noted_health(evidence, "before"), noted_health(evidence, "after")
-    see_reported([*before, *after])
-    if not any(map(is_known, before)):
-        evidence.fail(
-            "the health of devices is known only when the driver has just started",
-            expected="reports that are repeated before the time that the driver gives them is over",
-            observed=f"of pods before its restart {UNKNOWN}; after it known",
         )

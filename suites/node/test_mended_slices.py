@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness.checks.check import check
 from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.slice_changes import SliceChanges
-from harness.scenario.slice_writes import devices_by_name
+from harness.scenario.slice_writes import devices_by_name, written
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError
 
@@ -19,7 +21,7 @@ def mended_slices(steps: Steps) -> None:
     with steps.slices() as seen:
         steps.start_pod("user", [resting("user")], steps.claim(1))
         published = {str(item["spec"].get("nodeName") or "") for item in seen.before} - {""}
-        nodes = sorted(published, key=steps.slice.written)
+        nodes = sorted(published, key=partial(written, steps.run))
         if not nodes:
             raise UnsupportedError("the driver publishes no ResourceSlice of one node")
         deleted, edited = nodes[0], nodes[-1]

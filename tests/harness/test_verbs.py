@@ -17,7 +17,7 @@ from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of,
 from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.options import Impact
-from harness.scenario import slice_changes
+from harness.scenario import slice_writes
 from harness.scenario.controllers import Controllers
 from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
 from harness.scenario.evidence import Claim, Evidence
@@ -122,6 +122,12 @@ def slice_of(node: str, generation: int) -> Object:
     pool = {"name": node, "generation": generation, "resourceSliceCount": 1}
     spec = {"driver": DRIVER, "nodeName": node, "pool": pool, "devices": [{"name": "gpu-0"}]}
     return {**thing("ResourceSlice", f"slice-{node}", ""), "spec": spec}
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no helper library that remembers what it wrote; the fake slices are always new."""
+    monkeypatch.setattr(slice_writes, "REST_SECONDS", 0)
 
 
 @pytest.fixture
@@ -376,10 +382,10 @@ def test_slices_are_put_right_by_the_driver(
     """What was deleted, once nobody had written it for a while, and what was edited; the audit
     names both.
     """
-    monkeypatch.setattr(slice_changes, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(slice_writes, "REST_SECONDS", 0.3)
     mending(api)
     with steps.slices() as seen:
-        written = steps.slice.written("node-1")
+        written = slice_writes.written(run, "node-1")
         steps.slice.delete("node-1")
         assert time.time() - written >= 0.3
         steps.slice.edit("node-2")
