@@ -19,6 +19,19 @@ KEY = "dra-conformance.io/check"
 NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "NoExecute"
 
 
+def rule_values(name: str, device: tuple[str, str, str], run: str, effect: str) -> dict[str, str]:
+    """Make the values of the template of a rule.
+
+    Args:
+        name: of the rule.
+        device: driver, pool and name.
+        run: the ID of the run.
+        effect: `NO_SCHEDULE` or `NO_EXECUTE`.
+    """
+    values = dict(zip(("driver", "pool", "device"), device, strict=True))
+    return {**values, "name": name, "key": KEY, "run": run, "effect": effect}
+
+
 class Taints(Verbs):
     """Taints of the scenario's devices; they go at its end, and with the run at the latest."""
 
@@ -56,11 +69,10 @@ class Taints(Verbs):
         if others:
             raise UnmetError(f"claim {name_of(others[0])} of others has {device.name}, too")
         name = f"{anchor_name(self._run.id)}-{self._steps.name}-{effect.lower()}"
-        spec = {
-            "deviceSelector": {"driver": device.driver, "pool": device.pool, "device": device.name},
-            "taint": {"key": KEY, "value": self._run.id, "effect": effect},
-        }
-        rule = self._run.render("taint-rule.yaml.j2", {"name": name, "spec": spec})
+        rule = self._run.render(
+            "taint-rule.yaml.j2",
+            rule_values(name, (device.driver, device.pool, device.name), self._run.id, effect),
+        )
         rule["metadata"]["labels"] = {SCENARIO_LABEL: self._steps.name}
         try:
             self._rules.append(self._run.create(rule))

@@ -21,6 +21,7 @@ from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSp
 from harness.scenario.run import RESTRICTED, Subject
 from harness.scenario.security import EXAMPLE
 from harness.scenario.steps import NODE_FOLDERS
+from harness.scenario.taints import NO_SCHEDULE, rule_values
 
 CLAIM = "shared-dual-gpus"
 IMAGE = "IMAGE"
@@ -82,6 +83,8 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "name": "dra-conformance-RUN-parameters",
         "spec": {"selectors": [{"cel": {"expression": f'device.driver == "{subject.driver}"'}}]},
     }
+    device = (subject.driver, "NODE", "DEVICE")
+    rule = rule_values("dra-conformance-RUN-taint", device, "RUN", NO_SCHEDULE)
     allocation = {**namespace, "name": allocation_name(CLAIM), "gpus": "GPU-1,GPU-2"}
     shared = [
         (POD_TEMPLATE, {**_sharing(role, command).values(subject), **namespace})
@@ -110,6 +113,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "claim": [("claim.yaml.j2", claim)],
         "claim-template": [("claim-template.yaml.j2", claim)],
         "device-class": [("device-class.yaml.j2", device_class)],
+        "taint-rule": [("taint-rule.yaml.j2", rule)],
         "pod": [(POD_TEMPLATE, {**rest.values(subject), **namespace})],
         "allocation": [("allocation.yaml.j2", allocation)],
         "namespace": [

@@ -18,6 +18,7 @@ NAMES = (
     *("allocation", "claim", "folder-removal", "lease", "namespace", "pod"),
     "claim-template",
     "device-class",
+    "taint-rule",
     *("node-files", "node-root", "preflight/pod-class", "preflight/pod-image", "shared-claim"),
 )
 
