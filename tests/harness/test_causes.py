@@ -404,6 +404,14 @@ def test_a_pod_that_was_deleted_and_stays(
     assert causes.of_end(there, quiet) is None
 
 
+def test_a_pod_with_an_extended_resource_stays_for_its_driver_too() -> None:
+    """The claim of it is in the pod's status alone."""
+    there = pod(containerStatuses=ENDED, extendedResourceClaimStatus={"resourceClaimName": "gpus"})
+    there["metadata"] = {"deletionTimestamp": "2026-11-23T00:00:00Z"}
+    there["spec"] = {"nodeName": "node"}
+    assert causes.of_end(there, 20) is causes.NOT_UNPREPARED
+
+
 # In a finding
 
 
