@@ -64,6 +64,15 @@ def test_says_that_a_gpu_is_attached(api: Written, binder: Binder) -> None:
     assert not api.bodies
 
 
+def test_keeps_what_else_is_said_of_a_gpu(api: Written, binder: Binder) -> None:
+    """The API server answers null for the conditions of a device that has only data."""
+    binder.look_at("v1", claim({**GPU, "data": {"uuid": "GPU-1"}, "conditions": None}))
+    (body,) = api.bodies.values()
+    (own,) = body["status"]["devices"]
+    assert own["data"] == {"uuid": "GPU-1"}
+    assert [one["type"] for one in own["conditions"]] == [ATTACHED]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"driver": "other.example"}, {"pool": "node-2"}, {"bindingConditions": []}],

@@ -66,14 +66,10 @@ class Binder:
             if (result["driver"], result["pool"]) == (DRIVER, self._node):
                 waiting = (result.get("bindingConditions", []), which)
                 wanted, _ = self._faults.alter(Point.BIND, waiting)
-                known = {
-                    condition["type"]
-                    for device in said
-                    if _key(device) == _key(result)
-                    for condition in device.get("conditions", ())
-                }
+                there = next((one for one in said if _key(one) == _key(result)), _key(result))
+                known = {condition["type"] for condition in there.get("conditions") or ()}
                 if not known.issuperset(wanted):
-                    new.append({**_key(result), "conditions": list(map(_met, wanted))})
+                    new.append({**there, "conditions": list(map(_met, wanted))})
         if not new:
             return
         names = claim["metadata"]["namespace"], claim["metadata"]["name"]
