@@ -6,16 +6,26 @@ import re
 from http.client import UNPROCESSABLE_ENTITY
 
 from harness.checks.check import check
+from harness.cluster.inventory import Device
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError, one_line
+from harness.verdict.finding import Blame, one_line
 from suites.allocation.seen import must_see, show
-from suites.features.offers import must_be_on, using
+from suites.features.offers import one_of, using
 
 ADMIN, DURING, AFTER, NEXT = "admin", "during", "after", "next"
 UNLABELLED = "a claim with admin access in a namespace without the label for it"
+
+
+def has_one_user(device: Device) -> bool:
+    """Whether a device is no share, part or whole of others: such ones the scheduler gives, even
+    for admin access, only while something is left of them.
+    """
+    return not (
+        device.entry.get("allowMultipleAllocations") or device.entry.get("consumesCounters")
+    )
 
 
 @scenario()
@@ -23,13 +33,10 @@ def admin_access(steps: Steps) -> None:
     """A pod with admin access gets the device of another pod. While it is there, one more pod joins
     the other's claim, and then the device has another owner. It ends, and a pod joins this one.
     """
-    must_be_on(steps, "DRAAdminAccess")
-    user = using(steps, "user", owned := steps.claim(1))
+    device = one_of(steps, "DRAAdminAccess", "that one claim has alone", has_one_user)
+    user = using(steps, "user", owned := steps.claim(of=[device]))
     steps.await_start(user)
-    (device,) = owned.devices
-    if not (this := steps.selectors(device)):
-        raise UnsupportedError("no attribute tells the claim's device from all others")
-    request = Request("gpu-1", selectors=this, admin=True)
+    request = Request("gpu-1", selectors=steps.selectors(device), admin=True)
     steps.refusals.ask(UNLABELLED, lambda: steps.claim(name="refused", requests=[request]))
     with steps.admin_namespace():
         admin = using(steps, ADMIN, looking := steps.claim(name=ADMIN, requests=[request]))
