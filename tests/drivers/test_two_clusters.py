@@ -46,8 +46,9 @@ def test_both_run_the_scenario_at_the_same_time(tmp_path: Path) -> None:
         document: dict[str, Any] = json.loads(path.read_text())
         assert document["driver"]["name"] == DRIVERS[driver].name
         assert document["run"]["narrowed"]  # to the scenario
-        assert document["counts"] == {**NOTHING_ELSE, "pass": len(document["results"])}
-        assert {case["id"] for case in document["results"]} == set(SCENARIO)
+        made = [case["id"] for case in document["results"] if case["level"] is not None]
+        assert document["counts"] == {**NOTHING_ELSE, "pass": len(made)}
+        assert set(made) >= set(SCENARIO)  # and what they build on
         began = datetime.fromisoformat(document["run"]["started"]).timestamp()
         spans.append((began, began + document["run"]["seconds"]))
     assert max(began for began, _ in spans) < min(ended for _, ended in spans)
