@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from harness.cluster.inventory import current
 from harness.cluster.kinds import SLICE, Object, Rule, name_of
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange
 from harness.scenario.needs import Needs, Verbs, needs
-from harness.scenario.slice_writes import await_rest, devices_by_name, version_of
+from harness.scenario.slice_writes import (
+    await_rest,
+    devices_by_name,
+    slices_of_node,
+    version_of,
+)
 from harness.scenario.waiting import Waiting
 from harness.verdict.finding import Blame, UnmetError
 
@@ -98,7 +102,7 @@ class SliceChanges(Verbs):
 
     def _slice(self, node: str) -> Object:
         """The slice to change; what there is now is what the driver wants."""
-        found = self._current(node)
+        found = slices_of_node(self._run, node)
         item = next((one for one in found if one["spec"].get("devices")), None)
         if item is None:
             raise UnmetError(f"the driver has no ResourceSlice with devices of {node}")
@@ -107,12 +111,8 @@ class SliceChanges(Verbs):
         self._wanted[node], self._changed[node] = devices_by_name(found), item
         return item
 
-    def _current(self, node: str) -> list[Object]:
-        slices = current(self._run.observer.objects(SLICE), self._run.subject.driver)
-        return [item for item in slices if item["spec"].get("nodeName") == node]
-
     def _is_mended(self, node: str) -> bool:
         """Whether there is another version of what was changed, and all is as it was."""
-        now = self._current(node)
+        now = slices_of_node(self._run, node)
         seen = version_of(self._changed[node]) not in map(version_of, now)
         return seen and devices_by_name(now) == self._wanted[node]

@@ -139,11 +139,15 @@ def slices_over_time(run: Run) -> Iterator[SliceWrites]:
         observer.stop_listening(saw)
 
 
+def slices_of_node(run: Run, node: str) -> list[Object]:
+    """List the driver's slices of a node, those of each pool's newest generation."""
+    slices = current(run.observer.objects(SLICE), run.subject.driver)
+    return [item for item in slices if item["spec"].get("nodeName") == node]
+
+
 def written(run: Run, node: str) -> float:
     """Tell when the run last saw a slice of a node written, in seconds since 1970."""
-    slices = current(run.observer.objects(SLICE), run.subject.driver)
-    mine = [item for item in slices if item["spec"].get("nodeName") == node]
-    return max((run.observer.last(item).at for item in mine), default=0)
+    return max((run.observer.last(item).at for item in slices_of_node(run, node)), default=0)
 
 
 def await_rest(run: Run, node: str) -> None:
