@@ -1,4 +1,4 @@
-"""Devices of a kind that not every driver has, and those of them that a scenario can take."""
+"""Devices of a kind that not every driver has: which a scenario can take, and who waits for one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TypeVar
 from harness.cluster.features import State
 from harness.cluster.inventory import Device, holders
 from harness.cluster.kinds import CLAIM
-from harness.scenario.evidence import Claim, Container
+from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnmetError, UnsupportedError
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError, one_line
 from suites.allocation.seen import showing
 
 T = TypeVar("T")
@@ -79,6 +79,23 @@ def await_free(steps: Steps, what: str, find: Callable[[Held], T | None]) -> T:
     if found is None:
         raise UnmetError(f"others hold {what}, wherever there is one")
     return found
+
+
+def see_waiting(evidence: Evidence, pod: Container, head: str) -> None:
+    """See that a pod waited for its claim.
+
+    Args:
+        evidence: of the scenario.
+        pod: its container.
+        head: what it is that it did not wait; why follows.
+    """
+    if got := pod.waits.get() if pod.told.get() else "it runs":
+        evidence.fail(
+            f"{head}: {one_line(got, 40)}",
+            expected="it waits, and its claim is not allocated",
+            observed=got,
+            blame=Blame.SCHEDULER,
+        )
 
 
 def using(steps: Steps, role: str, claim: Claim) -> Container:

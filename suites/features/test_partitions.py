@@ -16,9 +16,9 @@ from harness.scenario.pod_spec import resting
 from harness.scenario.refusals import NOT_SCHEDULED
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError, one_line
+from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import named
-from suites.features.offers import TAKEN, Held, await_free, must_be_on, using
+from suites.features.offers import TAKEN, Held, await_free, must_be_on, see_waiting, using
 from suites.shown import in_variables
 
 ONE, OTHER, WHOLE = "one", "other", "whole"
@@ -144,12 +144,5 @@ def test_a_device_and_its_parts_are_never_allocated_together(evidence: Evidence)
     when they are given back.
     """
     whole, device = evidence.container(WHOLE), evidence.noted["devices"][WHOLE]
-    told = whole.told.get()
-    if got := ("" if told else "it runs") or whole.waits.get():
-        evidence.fail(
-            f"a claim for {device.name} does not wait for its parts: {one_line(got, 40)}",
-            expected="it waits, and its claim is not allocated",
-            observed=got,
-            blame=Blame.SCHEDULER,
-        )
+    see_waiting(evidence, whole, f"a claim for {device.name} does not wait for its parts")
     whole.started.get()

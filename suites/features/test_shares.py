@@ -15,9 +15,9 @@ from harness.scenario.pod_spec import resting
 from harness.scenario.refusals import NOT_SCHEDULED
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError, one_line
+from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import must_see, showing
-from suites.features.offers import TAKEN, one_of, using
+from suites.features.offers import TAKEN, one_of, see_waiting, using
 
 ONE, OTHER, LATER, REST = "one", "other", "later", "rest"
 """Two pods with a share each, one that joins the other's claim, and one for which none is left."""
@@ -203,14 +203,7 @@ def test_shares_are_never_more_than_their_device(evidence: Evidence) -> None:
     if evidence.noted.get("scarce") is False:
         raise UnsupportedError("no claim for more than is left of the device is possible")
     rest, device = evidence.container(REST), evidence.noted["device"]
-    told = rest.told.get()
-    if got := ("" if told else "it runs") or rest.waits.get():
-        evidence.fail(
-            f"a claim for more than is left of {device.name} does not wait: {one_line(got, 40)}",
-            expected="it waits, and its claim is not allocated",
-            observed=got,
-            blame=Blame.SCHEDULER,
-        )
+    see_waiting(evidence, rest, f"a claim for more than is left of {device.name} does not wait")
     plans: Mapping[str, Amounts] = evidence.noted["plans"]
     _see_given(evidence, REST, {name: plan.most for name, plan in plans.items()})
     rest.started.get()
