@@ -67,3 +67,16 @@ class Facts:
             "gpu.product": self.product,
             **self.properties,
         }
+
+
+def images(environment: Mapping[str, Any]) -> list[str]:
+    """List the images of the driver's containers that a run has seen."""
+    found = records(environment.get("driver_containers"))
+    return sorted({str(entry.get("image")) for entry in found if entry.get("image")})
+
+
+def records(value: object) -> list[Mapping[str, Any]]:
+    """Answer a list of objects; an empty one where the environment holds something else."""
+    if not isinstance(value, list):
+        return []
+    return [item for item in value if isinstance(item, Mapping)]

@@ -12,8 +12,7 @@ from harness.cluster.yaml_file import Field
 from harness.cluster.yaml_file import read as read_yaml
 from harness.verdict.finding import SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
-from reports.facts import Facts
-from reports.html import records
+from reports.facts import Facts, images
 
 FILE = Path(__file__).with_name("features.yaml")
 SCHEMA = "dra-conformance/features/v1"
@@ -100,9 +99,8 @@ def matrix(
 
 def subject(record: Record, facts: Facts) -> str:
     """Name the driver of a run with its images, whose tags tell its version."""
-    containers = records(record.environment.get("driver_containers"))
-    images = {str(one.get("image", "")).rpartition("/")[2] for one in containers} - {""}
-    return " ".join([facts.driver, *sorted(images)])
+    names = {image.rpartition("/")[2] for image in images(record.environment)}
+    return " ".join([facts.driver, *sorted(names)])
 
 
 def _cell(feature: Feature, results: Iterable[Result]) -> Cell:

@@ -22,7 +22,7 @@ from harness.verdict.outcome import (
     inconclusive_areas,
 )
 from harness.verdict.table import Table
-from reports.facts import Facts
+from reports.facts import Facts, images, records
 from reports.words import WORDS, as_text, counts, judged, meaning, skips, untested
 
 NAME = "report.html"
@@ -147,7 +147,7 @@ def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
     products = [f"{n} x {name}" for name, n in counted.items()]
     rows = [
         ("driver", facts.driver),
-        ("image", ", ".join(_images(record.environment))),
+        ("image", ", ".join(images(record.environment))),
         ("GPUs", ", ".join([*products, *([f"{more} more"] if more else [])]) or facts.product),
         ("GPU driver", _published(gpus, "driverVersion")),
         ("CUDA", _published(gpus, "cudaDriverVersion")),
@@ -156,11 +156,6 @@ def highlights(record: Record, facts: Facts) -> list[tuple[str, str]]:
         ("run", facts.run_id),
     ]
     return [(name, value) for name, value in rows if value]
-
-
-def _images(environment: Mapping[str, Any]) -> list[str]:
-    found = records(environment.get("driver_containers"))
-    return sorted({str(entry.get("image")) for entry in found if entry.get("image")})
 
 
 def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> str:
@@ -197,13 +192,6 @@ def _areas(shown: Iterable[Shown]) -> list[tuple[str, list[Row]]]:
     last = (PREFLIGHT_AREA, HYGIENE_AREA, BASELINE_AREA)
     names = sorted(areas, key=lambda name: last.index(name) if name in last else -1)
     return [(name, list(areas[name].values())) for name in names]
-
-
-def records(value: object) -> list[Mapping[str, Any]]:
-    """Answer a list of objects; an empty one where the environment holds something else."""
-    if not isinstance(value, list):
-        return []
-    return [item for item in value if isinstance(item, Mapping)]
 
 
 def _brief(gpu: Mapping[str, Any]) -> dict[str, Any]:

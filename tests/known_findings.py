@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embedded.drivers.driver import Driver
 from harness.cluster.yaml_file import Field, read
 
 FILE = Path(__file__).parents[1] / "docs" / "known-findings.yaml"
@@ -72,6 +73,11 @@ def differences(
         yield f"{check} fails on {driver} {version}, and {FILE.name} does not list it"
     for check in sorted((listed & set(made)) - set(failed)):
         yield f"{check} passes on {driver} {version}, and {FILE.name} lists it"
+
+
+def version_of(driver: Driver) -> str:
+    """The version of a driver as the embedded cluster runs it."""
+    return driver.description.rpartition(" ")[2]
 
 
 def surprises(results: Mapping[str, Any], version: str) -> list[str]:

@@ -20,7 +20,7 @@ from embedded.drivers.nvidia import NVIDIA
 from harness.options import Impact
 from suites.__main__ import checks
 from tests import footprint
-from tests.known_findings import differences, load
+from tests.known_findings import differences, load, version_of
 
 pytestmark = pytest.mark.embedded
 
@@ -91,9 +91,10 @@ def passed_or_skipped(folder: Path, code: int, driver: Driver = NVIDIA) -> dict[
         for case in cases
     }
     made = {name for name, reason in reasons.items() if not reason}
-    version = driver.description.rpartition(" ")[2]
     failed, all_made = ({name.partition("_")[0] for name in names} for names in (red, made))
-    assert not list(differences(load(), driver.name, version, failed=failed, made=all_made))
+    assert not list(
+        differences(load(), driver.name, version_of(driver), failed=failed, made=all_made)
+    )
     assert code == (1 if red else 0)
     return {name: reason for name, reason in reasons.items() if name not in red}
 
