@@ -217,6 +217,11 @@ def is_allocated(claim: Object) -> bool:
     return bool((claim.get("status") or {}).get("allocation"))
 
 
+def key_of(result: Object) -> tuple[str, str, str]:
+    """Tell the device of an allocation's result, or of a claim's status, as `Device.key` does."""
+    return result["driver"], result["pool"], result["device"]
+
+
 def holders(claims: Iterable[Object]) -> dict[tuple[str, str, str], str]:
     """Allocated devices, each with the claim (``namespace/name``) that has it to itself."""
     held: dict[tuple[str, str, str], str] = {}
@@ -224,7 +229,7 @@ def holders(claims: Iterable[Object]) -> dict[tuple[str, str, str], str]:
         owner = f"{claim['metadata'].get('namespace')}/{claim['metadata']['name']}"
         for result in results(claim):
             if not result.get("adminAccess"):
-                held[(result["driver"], result["pool"], result["device"])] = owner
+                held[key_of(result)] = owner
     return held
 
 

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
-from harness.cluster.inventory import Device, holders, is_allocated, results, selector
+from harness.cluster.inventory import Device, holders, is_allocated, key_of, results, selector
 from harness.cluster.kinds import (
     CLAIM,
     CLAIM_TEMPLATE,
@@ -568,7 +568,7 @@ class Steps(Deleting):
         known = {device.key: device for device in self.run.devices()}
         found: dict[str, tuple[Device, ...]] = {}
         for result in results(claim):
-            device = known.get((result["driver"], result["pool"], result["device"]))
+            device = known.get(key_of(result))
             if device is not None:
                 request = str(result["request"]).partition("/")[0]  # "request/alternative"
                 found[request] = (*found.get(request, ()), device)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from http.client import FORBIDDEN, NOT_FOUND
 
 from harness.cluster.anchor import anchor_name
-from harness.cluster.inventory import Device, results
+from harness.cluster.inventory import Device, key_of, results
 from harness.cluster.kinds import CLAIM, TAINT_RULE, Object, Rule, name_of
 from harness.cluster.kube import ApiError
 from harness.scenario.deleting import Deleting
@@ -62,9 +62,7 @@ class Taints(Verbs):
         others = [
             claim
             for claim in self._run.observer.objects(CLAIM)
-            if not self._run.is_mine(claim)
-            and device.key
-            in [(one["driver"], one["pool"], one["device"]) for one in results(claim)]
+            if not self._run.is_mine(claim) and device.key in map(key_of, results(claim))
         ]
         if others:
             raise UnmetError(f"claim {name_of(others[0])} of others has {device.name}, too")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.check import check
-from harness.cluster.inventory import free_by_node, results
+from harness.cluster.inventory import free_by_node, key_of, results
 from harness.cluster.kinds import CLAIM
 from harness.scenario.claim_spec import ALL, Request
 from harness.scenario.evidence import Evidence
@@ -31,7 +31,7 @@ def test_a_request_for_two_devices_gets_two(evidence: Evidence) -> None:
     """
     claim = evidence.claim("gpus")
     found = results(claim.allocated.get())
-    if len({(one["driver"], one["pool"], one["device"]) for one in found}) != 2:
+    if len(set(map(key_of, found))) != 2:
         evidence.fail(
             f"a request for 2 devices was allocated {named(claim.devices)}",
             expected="two different devices",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.checks.check import check
-from harness.cluster.inventory import results
+from harness.cluster.inventory import key_of, results
 from harness.cluster.kinds import Object
 from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.scenario import scenario
@@ -19,15 +19,13 @@ def met(claim: Object) -> bool:
     """Whether a claim's status says that all binding conditions of its devices are met."""
     devices = (claim.get("status") or {}).get("devices") or []
     said = {
-        (device["driver"], device["pool"], device["device"], condition["type"])
+        (key_of(device), condition["type"])
         for device in devices
         for condition in device.get("conditions") or []
         if condition["status"] == "True"
     }
     return said.issuperset(
-        (one["driver"], one["pool"], one["device"], name)
-        for one in results(claim)
-        for name in one.get("bindingConditions") or []
+        (key_of(one), name) for one in results(claim) for name in one.get("bindingConditions") or []
     )
 
 

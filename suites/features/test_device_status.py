@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.checks.check import check
-from harness.cluster.inventory import Device
+from harness.cluster.inventory import Device, key_of
 from harness.cluster.kinds import Object
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame, UnsupportedError, one_line
@@ -46,7 +46,7 @@ def test_a_claims_status_tells_the_truth_of_its_devices(evidence: Evidence) -> N
     if not states:
         raise UnsupportedError("the driver says nothing of its devices in the status of claims")
     for entry in states:
-        own = every[entry["driver"], entry["pool"], entry["device"]]
+        own = every[key_of(entry)]
         said = set(texts(entry.get("data")))
         for other in every.values():
             if wrong := sorted(said & identities(other) - identities(own)):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.checks.check import check
-from harness.cluster.inventory import Device, results
+from harness.cluster.inventory import Device, key_of, results
 from harness.scenario.evidence import Container, Evidence
 from harness.scenario.report import Report, describe
 from harness.verdict import causes
@@ -474,7 +474,7 @@ def test_devices_can_be_claimed_again(evidence: Evidence, form: SharedClaim) -> 
     wanted = {device.key: device for device in evidence.claim(form.claim).devices}
     report = evidence.report(AGAIN)
     claim = evidence.claim(AGAIN).allocated.get()
-    keys = {(r["driver"], r["pool"], r["device"]) for r in results(claim)}
+    keys = set(map(key_of, results(claim)))
     if keys != set(wanted):
         evidence.fail(
             f"a claim for the same GPUs got {len(keys & set(wanted))} of {len(wanted)} of them",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.check import check
-from harness.cluster.inventory import results
+from harness.cluster.inventory import key_of, results
 from harness.cluster.kinds import describe_place
 from harness.scenario.published import Published, Wrong, node_of
 from harness.verdict.finding import Blame, UnsupportedError
@@ -94,11 +94,11 @@ def test_somebody_sets_binding_conditions(published: Published) -> None:
         raise UnsupportedError("no allocated device of the driver has binding conditions")
     wrong = []
     for claim, result in waiting:
-        key = (result["driver"], result["pool"], result["device"])
+        key = key_of(result)
         said = {
             condition["type"]
             for one in claim["status"].get("devices") or []
-            if (one["driver"], one["pool"], one["device"]) == key
+            if key_of(one) == key
             for condition in one.get("conditions") or []
         }
         unsaid = [name for name in result["bindingConditions"] if name not in said]
