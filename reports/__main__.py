@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "name", metavar="NAME", help="DATE-HARDWARE-DRIVER, such as 2026-11-25-h100-nvidia-0.4.1"
     )
     verb.set_defaults(do=_publish)
+    verb = verbs.add_parser("schema", help="print the JSON Schema of results.json")
+    verb.set_defaults(do=_schema)
     given = parser.parse_args(arguments)
     try:
         code: int = given.do(given)
@@ -87,6 +89,11 @@ def _features(given: argparse.Namespace) -> int:
         print(results.dumped(features.document(known, cells)), end="")
     else:
         _print(features.markdown(known, cells))
+    return Exit.OK
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(results.dumped(results.json_schema()), end="")
     return Exit.OK
 
 

@@ -6,41 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AliasPath, Field
+from typing import Any
 
 from harness.options import Given
 from harness.verdict.outcome import Record
-
-
-def _at(*path: str) -> Any:
-    """Say where in ``results.json`` a fact is read from; else it is under its own name."""
-    return Field(validation_alias=AliasPath(*path))
 
 
 @dataclass(frozen=True)
 class Facts:
     """One run, for every writer."""
 
-    run_id: Annotated[str, _at("run", "id")]
-    cluster: Annotated[str, _at("place")]
+    run_id: str
+    cluster: str
     """The first line of every report: which cluster, which driver, which hardware."""
     hardware: str
-    kubernetes: Annotated[str, _at("cluster", "kubernetes")]
-    server: Annotated[str, _at("cluster", "server")]
-    driver: Annotated[str, _at("driver", "name")]
-    profile: Annotated[str, _at("driver", "profile")]
-    product: Annotated[str, _at("driver", "product")]
-    started: Annotated[datetime, _at("run", "started")]
-    seconds: Annotated[float, _at("run", "seconds")]
+    kubernetes: str
+    server: str
+    driver: str
+    profile: str
+    product: str
+    started: datetime
+    seconds: float
     exit_code: int
-    options: Annotated[tuple[Given, ...], _at("run", "given")]
+    options: tuple[Given, ...]
     folder: Path
     junit: Path
-    host: Annotated[str, _at("run", "host")]
-    suite: Annotated[str, _at("run", "suite")]
-    dra_api: Annotated[str, _at("cluster", "dra_api")]
+    host: str
+    suite: str
+    dra_api: str
     """The version of resource.k8s.io that the run used."""
     kept: str
     """The command that deletes what was kept on request."""

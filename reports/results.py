@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from harness.options import Given
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
 from reports.facts import Facts
@@ -34,46 +37,144 @@ def dumped(content: Mapping[str, Any]) -> str:
     return as_text(text.encode("utf-8", "replace").decode("utf-8"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunPart:
+    """The run itself."""
+
+    id: str
+    started: datetime
+    """In UTC."""
+    seconds: float
+    """From its start to its reports, the embedded cluster's coming up included."""
+    suite: str
+    """The suite's version."""
+    host: str
+    """The machine that the run was started on."""
+    options: dict[str, str] = field(default_factory=dict)
+    """The options, each as ``value (where it comes from)``; ``given`` says the same in parts."""
+    given: list[Given]
+    narrowed: str
+    """Why not every check was selected; empty when all were."""
+    interrupted: str
+    """What ended the run before its end; empty: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPart:
+    """The cluster's API."""
+
+    server: str
+    """Its address; empty where there was no cluster."""
+    kubernetes: str
+    """Its version."""
+    dra_api: str
+    """The version of resource.k8s.io that the run used."""
+    features: dict[str, str] = field(default_factory=dict)
+    """Feature gates of the API server with their state, as far as they could be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverPart:
+    """The driver under test; empty texts where none was found."""
+
+    name: str
+    profile: str
+    """The profile that tells the suite how to read the driver's devices."""
+    product: str
+    """The products of the devices that it publishes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesPart:
+    """Where the run's other files were written to."""
+
+    junit: str
+    events: str
+
+
+@with_config(ConfigDict(use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """What a run of the DRA conformance suite found out."""
+
+    schema: str
+    place: str
+    """The first line of every report: which cluster, which driver, which hardware."""
+    hardware: str
+    """``simulated``, ``real``, ``the cluster's`` where the suite cannot know, or ``none``."""
+    verdict: Verdict
+    rules: int = 1
+    """The version of the rules by which the verdict was reached."""
+    exit_code: int
+    run: RunPart
+    cluster: ClusterPart
+    driver: DriverPart
+    counts: dict[str, int]
+    """How many cases of checks ended in each of the outcomes."""
+    results: list[Result]
+    """Every case: checks in their forms, preflight, invariants, hygiene and baseline."""
+    tables: list[Table] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    """What is known about cluster, nodes, devices and workloads besides; its form may change."""
+    leftovers: list[str]
+    """What the run could not remove from the cluster."""
+    kept: str
+    """The command that deletes what was kept on request; empty: nothing was."""
+    properties: dict[str, str] = field(default_factory=dict)
+    """What dashboards are told of the run besides."""
+    files: FilesPart = FilesPart(junit="", events="")
+
+
+@cache
+def _typed() -> TypeAdapter[Document]:
+    return TypeAdapter(Document)
+
+
 def document(record: Record, facts: Facts) -> dict[str, Any]:
     """Make the file's content."""
-    return {
-        "schema": SCHEMA,
-        "place": facts.cluster,
-        "hardware": facts.hardware,
-        "verdict": record.verdict().value,
-        "rules": record.rules,
-        "exit_code": facts.exit_code,
-        "run": {
-            "id": facts.run_id,
-            "started": facts.started.isoformat(timespec="milliseconds"),
-            "seconds": round(facts.seconds, 3),
-            "suite": facts.suite,
-            "host": facts.host,
-            "options": {one.name: f"{one.value} ({one.origin})" for one in facts.options},
-            "given": list(map(dataclasses.asdict, facts.options)),
-            "narrowed": record.narrowed,
-            "interrupted": record.interrupted,
-        },
-        "cluster": {
-            "server": facts.server,
-            "kubernetes": facts.kubernetes,
-            "dra_api": facts.dra_api,
-            "features": {
+    made = Document(
+        schema=SCHEMA,
+        place=facts.cluster,
+        hardware=facts.hardware,
+        verdict=record.verdict(),
+        rules=record.rules,
+        exit_code=facts.exit_code,
+        run=RunPart(
+            id=facts.run_id,
+            started=facts.started,
+            seconds=round(facts.seconds, 3),
+            suite=facts.suite,
+            host=facts.host,
+            options={one.name: f"{one.value} ({one.origin})" for one in facts.options},
+            given=list(facts.options),
+            narrowed=record.narrowed,
+            interrupted=record.interrupted,
+        ),
+        cluster=ClusterPart(
+            server=facts.server,
+            kubernetes=facts.kubernetes,
+            dra_api=facts.dra_api,
+            features={
                 name.removeprefix("feature."): state
                 for name, state in facts.properties.items()
                 if name.startswith("feature.")
             },
-        },
-        "driver": {"name": facts.driver, "profile": facts.profile, "product": facts.product},
-        "counts": _counts(record),
-        "results": list(map(_result, record.results)),
-        "tables": list(map(dataclasses.asdict, record.tables)),
-        "environment": dict(record.environment),
-        "leftovers": list(record.leftovers),
-        "kept": facts.kept,
-        "properties": dict(facts.properties),
-        "files": {"junit": str(facts.junit), "events": str(facts.folder / "events.jsonl")},
-    }
+        ),
+        driver=DriverPart(name=facts.driver, profile=facts.profile, product=facts.product),
+        counts=_counts(record),
+        results=[replace(result, seconds=round(result.seconds, 3)) for result in record.results],
+        tables=record.tables,
+        environment=record.environment,
+        leftovers=record.leftovers,
+        kept=facts.kept,
+        properties=dict(facts.properties),
+        files=FilesPart(junit=str(facts.junit), events=str(facts.folder / "events.jsonl")),
+    )
+    content = dataclasses.asdict(made)
+    content["run"]["started"] = facts.started.isoformat(timespec="milliseconds")
+    for entry, result in zip(content["results"], record.results, strict=True):
+        entry["body"] = result.body
+    return content
 
 
 def _counts(record: Record) -> dict[str, int]:
@@ -81,11 +182,23 @@ def _counts(record: Record) -> dict[str, int]:
     return {outcome.value: counts[outcome] for outcome in Outcome}
 
 
-def _result(result: Result) -> dict[str, Any]:
-    entry = dataclasses.asdict(result)
-    entry["body"] = result.body
-    entry["seconds"] = round(result.seconds, 3)
-    return entry
+def json_schema() -> dict[str, Any]:
+    """Make the JSON Schema of the file, from the types that it is written from and read into.
+
+    It allows fields that it does not name: a newer suite may say more.
+    """
+    made = _typed().json_schema()
+    made["properties"]["schema"] = {"const": SCHEMA, "description": "Which document this is."}
+    made["$defs"]["Result"]["properties"]["body"] = {
+        "description": "The finding below its first line, as the terminal shows it.",
+        "type": "string",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{SCHEMA.replace('/', ':')}",
+        **made,
+        "title": SCHEMA,
+    }
 
 
 # Reading
@@ -128,28 +241,6 @@ def read(place: Path) -> tuple[Record, Facts]:
         raise ResultsError(f"{path}: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Run:
-    narrowed: str
-    interrupted: str
-
-
-@dataclass(frozen=True)
-class _Document:
-    """What is read of a file besides its facts; the rest follows from it."""
-
-    verdict: Verdict
-    run: _Run
-    cluster: dict[str, Any]
-    driver: dict[str, Any]
-    counts: dict[str, int]
-    results: list[Result]
-    leftovers: list[str]
-    rules: int = 1
-    tables: list[Table] = field(default_factory=list)
-    environment: dict[str, Any] = field(default_factory=dict)
-
-
 def parse(content: object, folder: Path) -> tuple[Record, Facts]:
     """Answer the record and the facts of a document.
 
@@ -165,20 +256,40 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
     if content["schema"] != SCHEMA:
         raise ResultsError(f"schema is {content['schema']!r}; this suite reads {SCHEMA!r}")
     try:
-        found = TypeAdapter(_Document).validate_json(json.dumps(content), strict=True)
-        files = {"folder": str(folder), "junit": str(folder / "junit.xml")}
-        facts = TypeAdapter(Facts).validate_json(json.dumps({**content, **files}), strict=True)
+        found = _typed().validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise ResultsError(_said(error, content)) from error
+    run, cluster, driver = found.run, found.cluster, found.driver
     record = Record(
         results=found.results,
-        narrowed=found.run.narrowed,
+        narrowed=run.narrowed,
         leftovers=found.leftovers,
-        interrupted=found.run.interrupted,
+        interrupted=run.interrupted,
         tables=found.tables,
         environment=found.environment,
         rules=found.rules,
         verdict_then=found.verdict if found.rules != RULES else None,
+    )
+    facts = Facts(
+        run_id=run.id,
+        cluster=found.place,
+        hardware=found.hardware,
+        kubernetes=cluster.kubernetes,
+        server=cluster.server,
+        driver=driver.name,
+        profile=driver.profile,
+        product=driver.product,
+        started=run.started,
+        seconds=run.seconds,
+        exit_code=found.exit_code,
+        options=tuple(run.given),
+        folder=folder,
+        junit=folder / "junit.xml",
+        host=run.host,
+        suite=run.suite,
+        dra_api=cluster.dra_api,
+        kept=found.kept,
+        properties=found.properties,
     )
     said = {"verdict": found.verdict.value, "counts": found.counts}
     for name, amounts in (("verdict", record.verdict().value), ("counts", _counts(record))):

@@ -9,9 +9,21 @@ from pathlib import Path
 from harness import __version__
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
+from harness.verdict.table import Table
 from reports.facts import Facts
 
 FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
+FULL = Finding(
+    "head",
+    "expected",
+    "observed",
+    Blame.KUBELET,
+    likely="likely",
+    next="next",
+    steps=("one", "two"),
+    events=("event",),
+    driver_log=("line",),
+)
 
 
 def facts(folder: Path) -> Facts:
@@ -54,4 +66,16 @@ def record() -> Record:
     made.add(result("ISO-003_c", Outcome.ERROR, finding=replace(FINDING, blame=Blame.CLUSTER)))
     made.add(result("ISO-004_d", Outcome.SKIP))
     made.add(result("ISO-005_e", Outcome.PASS, advice=True))
+    return made
+
+
+def full_record() -> Record:
+    """Everything that a record can hold."""
+    made = record()
+    made.add(result("ISO-006_f[y]", Outcome.ERROR, finding=FULL, variant="y", line=7))
+    rows = (("1/1", False, 201), ("1/2", None, 1.5))
+    made.add_table(Table("pids", "PIDs", ("PIDs", "works", "µs"), rows, "So.", "Median of 5."))
+    made.narrowed, made.interrupted = "not selected: X", "by SIGTERM"
+    made.leftovers.append("pod/x in y")
+    made.environment["nodes"] = [{"name": "node-1"}]
     return made

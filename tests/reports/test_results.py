@@ -12,45 +12,19 @@ from typing import Any
 import pytest
 
 from harness.options import Given
-from harness.verdict.finding import Blame, Finding
-from harness.verdict.outcome import Outcome, Record, Verdict
-from harness.verdict.table import Table
+from harness.verdict.outcome import Verdict
 from reports import folder, results
 from reports.results import ResultsError
 from tests.reports import samples
-
-FULL = Finding(
-    "head",
-    "expected",
-    "observed",
-    Blame.KUBELET,
-    likely="likely",
-    next="next",
-    steps=("one", "two"),
-    events=("event",),
-    driver_log=("line",),
-)
 
 GIVEN = (Given("--x", "1 (2)", "command line"), Given("--y", "", "default"))
 
 TABLE = {"name": "x", "title": "X", "columns": "a", "rows": [[1, 2]]}
 
 
-def full_record() -> Record:
-    """Everything that a record can hold."""
-    made = samples.record()
-    made.add(samples.result("ISO-006_f[y]", Outcome.ERROR, finding=FULL, variant="y", line=7))
-    rows = (("1/1", False, 201), ("1/2", None, 1.5))
-    made.add_table(Table("pids", "PIDs", ("PIDs", "works", "µs"), rows, "So.", "Median of 5."))
-    made.narrowed, made.interrupted = "not selected: X", "by SIGTERM"
-    made.leftovers.append("pod/x in y")
-    made.environment["nodes"] = [{"name": "node-1"}]
-    return made
-
-
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     """Every field of record and facts."""
-    record = full_record()
+    record = samples.full_record()
     facts = replace(samples.facts(tmp_path), kept="kubectl …", properties={"a": "b"}, options=GIVEN)
     folder.write(record, facts)
     read, read_facts = results.read(tmp_path)
@@ -64,7 +38,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_the_other_files_can_be_made_again(tmp_path: Path) -> None:
     """The same to the byte."""
-    folder.write(full_record(), samples.facts(tmp_path))
+    folder.write(samples.full_record(), samples.facts(tmp_path))
     names = ("junit.xml", "report.html", "environment.json", "results.json")
     first = [(tmp_path / name).read_bytes() for name in names]
     for name in names[:-1]:
