@@ -80,7 +80,8 @@ CUresult CUDAAPI cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned 
 CUresult CUDAAPI cuMemFree_v2(CUdeviceptr dptr) {
   REQUIRE_CONTEXT(context);
   if (!dptr) return CUDA_SUCCESS;
-  return free_at(dptr, 1u << MEMORY_DEVICE | 1u << MEMORY_MANAGED);
+  return free_at(dptr, 1u << MEMORY_DEVICE | 1u << MEMORY_MANAGED | 1u << MEMORY_POOLED |
+                           1u << MEMORY_BORROWED);
 }
 
 CUresult CUDAAPI cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags) {

@@ -7,7 +7,8 @@
 // A device range that the caller names must lie in one allocation, as the driver demands.
 static bool covers(CUdeviceptr pointer, size_t size) {
   struct memory *memory = memory_at(pointer);
-  return memory && size <= memory->size - (size_t)((char *)pointer - memory->base);
+  return memory && !memory->denied &&
+         size <= memory->size - (size_t)((char *)pointer - memory->base);
 }
 
 #define REQUIRE_STREAM(stream) \

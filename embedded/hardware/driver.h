@@ -54,6 +54,9 @@ enum memory_kind {
   MEMORY_HOST,        // cuMemHostAlloc
   MEMORY_REGISTERED,  // cuMemHostRegister
   MEMORY_IMPORTED,    // cuIpcOpenMemHandle
+  MEMORY_VIRTUAL,     // cuMemMap
+  MEMORY_POOLED,      // cuMemAllocFromPoolAsync
+  MEMORY_BORROWED,    // cuMemPoolImportPointer
 };
 
 // A range of addresses that the driver knows.
@@ -61,10 +64,12 @@ struct memory {
   enum memory_kind kind;
   char *base;
   size_t size;
-  struct context *context;  // the one it was made or opened in
+  struct context *context;  // the one it was made or opened in; NULL: it needs none
   struct device *device;    // whose memory it is; NULL for host memory
-  struct allocation_id id;  // of MEMORY_DEVICE and MEMORY_IMPORTED
+  struct allocation_id id;  // of MEMORY_DEVICE, _IMPORTED, _POOLED and _BORROWED
   int references;           // opens of MEMORY_IMPORTED
+  struct object *owner;     // what MEMORY_VIRTUAL shows; the pool of _POOLED and _BORROWED
+  bool denied;              // MEMORY_VIRTUAL without access
 };
 
 // Guards the table of memory. Recursive.
@@ -113,11 +118,18 @@ CUresult context_current(struct context **context);
 
 // ---------------------------------------------------------------- objects.c
 
-// Streams, events, modules and functions start with this, so that a handle of the caller's can be
+// Streams, events, modules, functions, physical memory and pools start with this, so that a handle of the caller's can be
 // told from garbage without touching what it points to.
 struct object {
   struct object *next;
-  enum object_kind { OBJECT_STREAM, OBJECT_EVENT, OBJECT_MODULE, OBJECT_FUNCTION } kind;
+  enum object_kind {
+    OBJECT_STREAM,
+    OBJECT_EVENT,
+    OBJECT_MODULE,
+    OBJECT_FUNCTION,
+    OBJECT_PHYSICAL,
+    OBJECT_POOL,
+  } kind;
 };
 
 // A zeroed object of this kind and size (which includes the header); NULL: no memory.
@@ -146,3 +158,28 @@ void event_record(struct event *event);
 
 // A stream that the caller may name: its own or one of the default streams' special handles.
 bool stream_valid(CUstream stream);
+
+// ---------------------------------------------------------------- shareable.c
+
+// What is shared with other processes: an allocation and its open file.
+struct shared {
+  struct device *device;
+  struct allocation_id id;
+  size_t size;
+  int file;
+};
+
+// What a caller is told of an allocation that it cannot make or open.
+CUresult shareable_refusal(enum allocation_state state);
+// Whether a GPU can use what lies on the device.
+bool shareable_reaches(const struct device *importer, const struct device *device);
+// Success if this process may share memory of the device by handles of these types.
+CUresult shareable_types(unsigned types, const struct device *device);
+// Success if the GPUs may have the access to memory of the device that is wanted for them.
+CUresult shareable_access(const struct device *device, const CUmemAccessDesc *wanted, size_t count);
+// Write a handle of this type: a descriptor, or the bytes of a fabric handle.
+CUresult shareable_export(void *handle, CUmemAllocationHandleType type, const struct shared *what);
+// Open what such a handle is of; the file is the caller's to close.
+CUresult shareable_import(const void *handle, CUmemAllocationHandleType type, struct shared *what);
+// Do to memory that was mapped from another process's file what the device's fault does.
+void shareable_spoil(const struct device *device, void *base, int protection, int file);

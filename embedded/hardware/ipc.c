@@ -50,24 +50,6 @@ static CUresult read_handle(const void *from, struct device **device, struct all
   return CUDA_SUCCESS;
 }
 
-static CUresult refusal(enum allocation_state state) {
-  switch (state) {
-    case ALLOCATION_LIVE:
-      return CUDA_SUCCESS;
-    case ALLOCATION_FREED:
-      return CUDA_ERROR_INVALID_VALUE;
-    case ALLOCATION_OWNER_GONE:
-      return CUDA_ERROR_INVALID_HANDLE;
-    default:
-      return CUDA_ERROR_OPERATING_SYSTEM;
-  }
-}
-
-// Whether the context's GPU can use what lies on the device.
-static bool reachable(const struct device *device, const struct context *context) {
-  return device == context->device || machine_peers(&device->gpu, &context->device->gpu);
-}
-
 // ---------------------------------------------------------------- memory
 
 // Any address within an allocation made by cuMemAlloc; measured: the handle stands for its base.
@@ -98,10 +80,10 @@ static CUresult open_first(struct device *device, struct allocation_id id, struc
   struct memory what = {MEMORY_IMPORTED, .context = context, .device = device, .id = id};
   what.references = 1;
   int file;
-  CUresult refused = refusal(allocation_open(&device->gpu, id, &what.size, &file));
+  CUresult refused = shareable_refusal(allocation_open(&device->gpu, id, &what.size, &file));
   if (refused != CUDA_SUCCESS) return refused;
   bool event = what.size == 0;
-  if (event || !reachable(device, context)) {
+  if (event || !shareable_reaches(context->device, device)) {
     close(file);
     return event ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   }
@@ -161,7 +143,8 @@ CUresult CUDAAPI cuIpcGetEventHandle(CUipcEventHandle *pHandle, CUevent event) {
     struct device *device = exported->device;
     struct allocation_id id = memory_new_id();
     int file;
-    result = refusal(allocation_create(&device->gpu, id, 0, &device->process_lock, &file));
+    result =
+        shareable_refusal(allocation_create(&device->gpu, id, 0, &device->process_lock, &file));
     if (result == CUDA_SUCCESS) {
       close(file);
       exported->id = id;
@@ -186,14 +169,15 @@ CUresult CUDAAPI cuIpcOpenEventHandle(CUevent *phEvent, CUipcEventHandle opaque)
   size_t size;
   int file;
   CUresult result = read_handle(&opaque, &device, &id);
-  if (result == CUDA_SUCCESS) result = refusal(allocation_open(&device->gpu, id, &size, &file));
+  if (result == CUDA_SUCCESS)
+    result = shareable_refusal(allocation_open(&device->gpu, id, &size, &file));
   if (result != CUDA_SUCCESS) return result;
   close(file);
   if (size) return CUDA_ERROR_INVALID_VALUE;
   uint64_t folder;
   memcpy(&folder, (char *)&opaque + offsetof(struct handle, ignored_last), sizeof folder);
   if (folder != shared_memory_folder()) return CUDA_ERROR_MAP_FAILED;
-  if (!reachable(device, context)) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+  if (!shareable_reaches(context->device, device)) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   struct event *event = event_make(device, CU_EVENT_DISABLE_TIMING);
   if (!event) return CUDA_ERROR_OUT_OF_MEMORY;
   event_record(event);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define PAGE 4096ull
+#define MAX_CHANNELS 8  // a ComputeDomain gives its pods one, channel 0 by default
 
 static const char *root_directory(void) {
   const char *chosen = getenv("SIMULATED_GPUS_ROOT");
@@ -123,7 +124,7 @@ static bool read_gpu(const char *entry, struct gpu *gpu) {
   read_value(text, "architecture", "%31[^\n]", gpu->architecture);
   read_value(text, "brand", "%31[^\n]", gpu->brand);
   read_value(text, "addressing_mode", "%7[^\n]", gpu->addressing_mode);
-  read_value(text, "keeps_memory", "%d", &gpu->keeps_memory);
+  read_value(text, "fault", "%31[^\n]", gpu->fault);
   if (gpu->minor >= 0 && gpu->memory && parse_uuid(gpu->uuid, gpu->uuid_bytes)) return true;
   fprintf(stderr, "simulated GPU hardware: %s: minor, memory or uuid is missing or wrong\n", path);
   return false;
@@ -145,6 +146,19 @@ int machine_gpus(struct gpu gpus[MACHINE_MAX_GPUS]) {
   closedir(root);
   qsort(gpus, (size_t)count, sizeof *gpus, by_minor);
   return count;
+}
+
+bool machine_fault(const struct gpu *gpu, const char *fault) {
+  return strcmp(gpu->fault, fault) == 0;
+}
+
+int machine_channel(void) {
+  for (int number = 0; number < MAX_CHANNELS; number++) {
+    char node[64];
+    snprintf(node, sizeof node, "nvidia-caps-imex-channels/channel%d", number);
+    if (machine_device_opens(node)) return number;
+  }
+  return -1;
 }
 
 bool machine_peers(const struct gpu *one, const struct gpu *other) {
@@ -208,17 +222,19 @@ static int create_file(const char *path) {
   return file;
 }
 
-// An allocation is gone. On a GPU with the fault keeps_memory its content stays for the next one.
+// An allocation is gone. With the fault keeps-memory its content stays for the next one, with the
+// fault ends-with-exporter it goes from under those who have it mapped.
 static void drop_allocation(const struct gpu *gpu, const char *name) {
   char path[512], left[512];
   snprintf(path, sizeof path, "%.250s/%.200s", gpu->directory, name);
   snprintf(left, sizeof left, "%.250s/left-%.200s", gpu->directory, name + strlen("mem-"));
-  if (!gpu->keeps_memory || rename(path, left) != 0) unlink(path);
+  if (machine_fault(gpu, "ends-with-exporter")) (void)!truncate(path, 0);
+  if (!machine_fault(gpu, "keeps-memory") || rename(path, left) != 0) unlink(path);
 }
 
 // Give a new allocation what an earlier one of the same size left, if anything.
 static void inherit(const struct gpu *gpu, const char *path, size_t size) {
-  DIR *directory = gpu->keeps_memory ? opendir(gpu->directory) : NULL;
+  DIR *directory = machine_fault(gpu, "keeps-memory") ? opendir(gpu->directory) : NULL;
   if (!directory) return;
   const struct dirent *entry;
   struct stat status;
@@ -291,7 +307,8 @@ enum allocation_state allocation_create(const struct gpu *gpu, struct allocation
   } else if (used >= 0 && (*process_lock >= 0 || show_life(gpu, id.process, process_lock))) {
     struct path path = allocation_path(gpu, id);
     inherit(gpu, path.text, size);
-    *file = gpu->keeps_memory ? open(path.text, O_RDWR | O_CLOEXEC) : -1;
+    bool inherited = machine_fault(gpu, "keeps-memory");
+    *file = inherited ? open(path.text, O_RDWR | O_CLOEXEC) : -1;
     if (*file < 0) *file = create_file(path.text);
     if (*file >= 0 && ftruncate(*file, (off_t)size) == 0) {
       state = ALLOCATION_LIVE;
@@ -326,6 +343,23 @@ enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_i
   }
   close(lock);
   return state;
+}
+
+// Its name tells: the file may be unlinked, and its directory be mounted elsewhere here.
+bool allocation_of_file(int file, int *minor, struct allocation_id *id, size_t *size) {
+  char link[64], path[512];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  struct stat status;
+  if (length < 0 || fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  path[length] = '\0';
+  const char *name = strrchr(path, '/');
+  while (name && name > path && name[-1] != '/') name--;
+  if (!name ||
+      sscanf(name, "gpu%d/mem-%16" SCNx64 "%16" SCNx64, minor, &id->process, &id->number) != 3)
+    return false;
+  *size = (size_t)status.st_size;
+  return true;
 }
 
 void allocation_remove(const struct gpu *gpu, struct allocation_id id) {

@@ -9,7 +9,7 @@
 //                                description lock as long as that process lives
 //   gpu<minor>/mem-<key><number> one allocation of process <key>, or, of no bytes, an event that it
 //                                exported
-//   gpu<minor>/left-<key><number> what an allocation left, on a GPU with the fault keeps_memory
+//   gpu<minor>/left-<key><number> what an allocation left, on a GPU with the fault keeps-memory
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +35,7 @@ struct gpu {
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
-  int keeps_memory;         // a fault: allocations hold what earlier ones of their size left
+  char fault[32];           // what is wrong with it (docs/simulated-hardware.md); empty: nothing
 };
 
 struct driver {
@@ -51,6 +51,12 @@ bool machine_driver(struct driver *driver);
 
 // Whether /dev/<node> is a character device that the device cgroup lets this process open.
 bool machine_device_opens(const char *node);
+
+// Whether the GPU has this fault.
+bool machine_fault(const struct gpu *gpu, const char *fault);
+
+// The smallest number of an IMEX channel that this process may open, -1 where there is none.
+int machine_channel(void);
 
 // Bytes that live processes have allocated on the GPU; allocations of dead ones are removed.
 // -1: the machine's directory is not usable (errno says why).
@@ -84,6 +90,10 @@ enum allocation_state allocation_create(const struct gpu *gpu, struct allocation
 // Open an allocation of another process and tell its size.
 enum allocation_state allocation_open(const struct gpu *gpu, struct allocation_id id, size_t *size,
                                       int *file);
+
+// What the file of an allocation (also of one that is gone) tells of itself. False: it is no such
+// file.
+bool allocation_of_file(int file, int *minor, struct allocation_id *id, size_t *size);
 
 // Free an allocation of this process.
 void allocation_remove(const struct gpu *gpu, struct allocation_id id);

@@ -20,6 +20,9 @@ from embedded.hardware.products import CUDA_VERSION, DRIVER_VERSION, PRODUCTS, P
 MAJOR = 195
 """NVIDIA's registered character device major number (Linux, ``devices.txt``)."""
 
+IMEX_CHANNELS = "nvidia-caps-imex-channels"
+"""The folder below ``/dev`` of the nodes with which a process may share by fabric handles."""
+
 _CONTROL_MINOR = 255
 """Minor number of ``nvidiactl`` (ibid.)."""
 
@@ -70,7 +73,7 @@ def install(
     *,
     driver_version: str = DRIVER_VERSION,
     cuda_version: int = CUDA_VERSION,
-    keeps_memory: bool = False,
+    fault: str = "",
 ) -> None:
     """Write a machine's description.
 
@@ -82,7 +85,7 @@ def install(
         gpus: the machine's GPUs.
         driver_version: what the driver calls itself; the libraries are the same.
         cuda_version: the newest CUDA it supports, 1000 * major + 10 * minor.
-        keeps_memory: a fault: allocations hold what earlier ones of their size left.
+        fault: what is wrong with the GPUs: a word of docs/simulated-hardware.md, empty for nothing.
     """
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
@@ -109,7 +112,7 @@ def install(
                 "architecture": product.architecture,
                 "brand": product.brand,
                 "addressing_mode": product.addressing_mode,
-                "keeps_memory": int(keeps_memory),
+                "fault": fault,
             },
         )
         lock = directory / "lock"
@@ -122,8 +125,10 @@ def _write(path: Path, settings: dict[str, str | int]) -> None:
     path.chmod(0o644)
 
 
-def make_device_nodes(dev: Path, count: int, major: int = MAJOR) -> None:
+def make_device_nodes(dev: Path, count: int, major: int = MAJOR, channels: int = 0) -> None:
     """Make ``nvidia0`` …, ``nvidiactl``, ``nvidia-uvm`` and ``nvidia-uvm-tools`` with mode 0666.
+
+    IMEX channels are ``nvidia-caps-imex-channels/channel0`` ….
 
     No kernel driver is behind them. Where the wanted major number has one (a machine with real
     GPUs), another is taken, so that no simulated node ever leads to real hardware.
@@ -132,6 +137,7 @@ def make_device_nodes(dev: Path, count: int, major: int = MAJOR) -> None:
         dev: where to make them; made if it is missing.
         count: how many GPUs.
         major: the major number wanted for the GPUs and ``nvidiactl``.
+        channels: how many IMEX channels.
 
     Raises:
         UserError: no major number is free.
@@ -144,6 +150,10 @@ def make_device_nodes(dev: Path, count: int, major: int = MAJOR) -> None:
     nodes = {f"nvidia{minor}": (major, minor) for minor in range(count)}
     nodes |= {"nvidiactl": (major, _CONTROL_MINOR)}
     nodes |= {"nvidia-uvm": (uvm_major, 0), "nvidia-uvm-tools": (uvm_major, 1)}
+    if channels:
+        (dev / IMEX_CHANNELS).mkdir(exist_ok=True)
+        channel_major = _unused(uvm_major + 1, used)
+        nodes |= {f"{IMEX_CHANNELS}/channel{n}": (channel_major, n) for n in range(channels)}
     for name, (node_major, node_minor) in nodes.items():
         path = dev / name
         path.unlink(missing_ok=True)

@@ -135,8 +135,13 @@ struct memory *memory_map(struct memory what, int file) {
 
 void memory_drop(struct memory *memory) {
   memory_lock();
-  if (memory->kind != MEMORY_REGISTERED) munmap(memory->base, pages(memory->size) + PAGE);
-  if (memory->kind == MEMORY_DEVICE) allocation_remove(&memory->device->gpu, memory->id);
+  bool own = memory->kind == MEMORY_DEVICE || memory->kind == MEMORY_POOLED;
+  if (memory->kind == MEMORY_VIRTUAL)  // its addresses stay reserved
+    mmap(memory->base, memory->size, PROT_NONE,
+         MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  else if (memory->kind != MEMORY_REGISTERED)
+    munmap(memory->base, pages(memory->size) + PAGE);
+  if (own) allocation_remove(&memory->device->gpu, memory->id);
   leave(memory);
   memory_unlock();
 }

@@ -10,12 +10,16 @@ import ctypes
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
 HANDLE_BYTES = 64
 LAZY_ENABLE_PEER_ACCESS = 1
+PINNED, ON_DEVICE, READ_WRITE = 1, 1, 3
+DESCRIPTOR = 1
 WORDS_PER_THREAD, THREADS = 8, 256
 
 
@@ -50,6 +54,7 @@ class Agent:
         self.cuda = ctypes.CDLL(f"{libraries}/libcuda.so.1")
         self.nvml_library = f"{libraries}/libnvidia-ml.so.1"
         self.functions: dict[str, ctypes.c_void_p] = {}
+        self.mailbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.cuda.cuIpcOpenMemHandle_v2.argtypes = [ctypes.c_void_p, Handle, ctypes.c_uint]
         self.cuda.cuIpcOpenEventHandle.argtypes = [ctypes.c_void_p, Handle]
 
@@ -135,6 +140,104 @@ class Agent:
         event = ctypes.c_void_p()
         opaque = Handle.from_buffer_copy(bytes.fromhex(handle))
         return [self.cuda.cuIpcOpenEventHandle(ctypes.byref(event), opaque), event.value or 0]
+
+    # Memory that is shared by descriptors and fabric handles
+
+    def create(self, size: int, types: int, ordinal: int = 0) -> list[int]:
+        handle = ctypes.c_uint64()
+        wanted = self._wanted(types, ordinal)
+        code = self.cuda.cuMemCreate(
+            ctypes.byref(handle), ctypes.c_size_t(size), wanted, ctypes.c_uint64(0)
+        )
+        return [code, handle.value]
+
+    def granularity(self) -> list[int]:
+        size = ctypes.c_size_t()
+        wanted = self._wanted(0, 0)
+        return [
+            self.cuda.cuMemGetAllocationGranularity(ctypes.byref(size), wanted, 0),
+            size.value,
+        ]
+
+    def properties(self, handle: int) -> list[object]:
+        found = ctypes.create_string_buffer(32)
+        code = self.cuda.cuMemGetAllocationPropertiesFromHandle(found, ctypes.c_uint64(handle))
+        return [code, list(struct.unpack("<iiii16x", found.raw))]
+
+    def _wanted(self, types: int, ordinal: int) -> bytes:
+        return struct.pack("<iiii16x", PINNED, types, ON_DEVICE, ordinal)
+
+    def reserve(self, size: int) -> list[int]:
+        pointer, none = ctypes.c_uint64(), ctypes.c_uint64(0)
+        code = self.cuda.cuMemAddressReserve(
+            ctypes.byref(pointer), ctypes.c_size_t(size), none, none, none
+        )
+        return [code, pointer.value]
+
+    def set_access(self, pointer: int, size: int, ordinal: int, flags: int = READ_WRITE) -> Any:
+        return self.cuda.cuMemSetAccess(
+            *(ctypes.c_uint64(pointer), ctypes.c_size_t(size)),
+            *(struct.pack("<iii", ON_DEVICE, ordinal, flags), ctypes.c_size_t(1)),
+        )
+
+    def map(self, handle: int, size: int, ordinal: int = 0) -> list[int]:
+        """Reserve addresses, map there, and give one GPU access."""
+        code, pointer = self.reserve(size)
+        code = code or self.call("cuMemMap", pointer, size, 0, handle, 0)
+        return [code or self.set_access(pointer, size, ordinal), pointer]
+
+    def export_shareable(self, handle: int, kind: int, function: str) -> list[object]:
+        """A descriptor, or the bytes of a fabric handle."""
+        out = ctypes.create_string_buffer(HANDLE_BYTES)
+        code = getattr(self.cuda, function)(out, ctypes.c_uint64(handle), kind, ctypes.c_uint64(0))
+        return [code, struct.unpack("<i60x", out.raw)[0] if kind == DESCRIPTOR else out.raw.hex()]
+
+    def import_shareable(self, shared: int | str, kind: int, function: str) -> list[int]:
+        handle = ctypes.c_uint64()
+        given = ctypes.c_void_p(shared) if isinstance(shared, int) else bytes.fromhex(shared)
+        code = getattr(self.cuda, function)(ctypes.byref(handle), given, kind, ctypes.c_uint64(0))
+        return [code, handle.value]
+
+    def pool(self, types: int, ordinal: int = 0) -> list[int]:
+        pool = ctypes.c_uint64()
+        wanted = struct.pack("<iiii72x", PINNED, types, ON_DEVICE, ordinal)
+        return [self.cuda.cuMemPoolCreate(ctypes.byref(pool), wanted), pool.value]
+
+    def pool_access(self, pool: int, ordinal: int) -> Any:
+        wanted = struct.pack("<iii", ON_DEVICE, ordinal, READ_WRITE)
+        return self.cuda.cuMemPoolSetAccess(ctypes.c_uint64(pool), wanted, ctypes.c_size_t(1))
+
+    def pool_alloc(self, pool: int, size: int) -> list[int]:
+        pointer = ctypes.c_uint64()
+        code = self.cuda.cuMemAllocFromPoolAsync(
+            ctypes.byref(pointer), ctypes.c_size_t(size), ctypes.c_uint64(pool), None
+        )
+        return [code, pointer.value]
+
+    def pool_export_pointer(self, pointer: int) -> list[object]:
+        out = ctypes.create_string_buffer(HANDLE_BYTES)
+        return [self.cuda.cuMemPoolExportPointer(out, ctypes.c_uint64(pointer)), out.raw.hex()]
+
+    def pool_import_pointer(self, pool: int, shared: str) -> list[int]:
+        pointer, given = ctypes.c_uint64(), bytes.fromhex(shared)
+        code = self.cuda.cuMemPoolImportPointer(ctypes.byref(pointer), ctypes.c_uint64(pool), given)
+        return [code, pointer.value]
+
+    def open_mailbox(self, path: str) -> None:
+        self.mailbox.bind(path)
+        Path(path).chmod(0o777)
+
+    def send_descriptor(self, path: str, descriptor: int) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(path)
+            socket.send_fds(sender, [b"."], [descriptor])
+
+    def receive_descriptor(self) -> int:
+        return socket.recv_fds(self.mailbox, 1, 1)[1][0]
+
+    def null(self) -> int:
+        """A descriptor of something else."""
+        return os.open(os.devnull, os.O_RDWR)
 
     def p2p(self, attribute: int, one: int, other: int) -> list[int]:
         value = ctypes.c_int(-1)

@@ -76,11 +76,11 @@ class Machine:
     folder: Path
     processes: list[Process] = field(default_factory=list)
 
-    def view(self, *minors: int) -> Path:
-        """A /dev with the nodes of these GPUs only, as a container has it."""
-        dev = self.folder / ("dev-" + "-".join(map(str, minors)))
+    def view(self, *minors: int, channels: int = 0) -> Path:
+        """A /dev with the nodes of these GPUs and IMEX channels only, as a container has it."""
+        dev = self.folder / f"dev-{'-'.join(map(str, minors))}-channels-{channels}"
         if not dev.is_dir():
-            hardware.make_device_nodes(dev, len(self.gpus))
+            hardware.make_device_nodes(dev, len(self.gpus), channels=channels)
             for gpu in self.gpus:
                 if gpu.minor not in minors:
                     (dev / f"nvidia{gpu.minor}").unlink()
@@ -105,6 +105,7 @@ class Machine:
         pid: int | None = None,
         namespaces: str = "",
         gpus: Sequence[int] = (),
+        channels: int = 0,
         uid: int = 0,
         **environment: str,
     ) -> Process:
@@ -114,11 +115,15 @@ class Machine:
             pid: its own PID, in a PID namespace of its own; None: the namespace of the test.
             namespaces: further ones: letters of unshare(1), of `U` `m` `i` `u` `n`.
             gpus: minor numbers of the GPUs injected; none named: all.
+            channels: how many IMEX channels are injected.
             uid: the user.
             environment: more variables.
         """
         if uid:
             environment["OWN_UID"] = str(uid)
+        if channels:
+            seen = gpus or [gpu.minor for gpu in self.gpus]
+            environment["SIMULATED_GPUS_DEV"] = str(self.view(*seen, channels=channels))
         argv = [sys.executable, "-S", "-E", str(AGENT)]
         flags = [f"-{letter}" for letter in namespaces]
         if "U" in namespaces:

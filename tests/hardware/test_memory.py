@@ -107,7 +107,7 @@ def test_set(machine: Machine) -> None:
 def test_new_memory_is_clear_unless_the_gpu_has_the_fault(
     new_machine: NewMachine, keeps: bool
 ) -> None:
-    machine = new_machine(keeps_memory=keeps)
+    machine = new_machine(fault="keeps-memory" if keeps else "")
     process = machine.ready()
     secret, size = "ab" * 64, 1 << 20
     for end in ("free", "kill"):

@@ -66,7 +66,7 @@ def test_fresh_memory_has_no_words_of_another_run(node: Node) -> None:
 
 def test_memory_that_another_run_left_is_counted(new_node: Callable[..., Node]) -> None:
     """On a GPU that does not clear it: every word that is still there, and nobody else's."""
-    node = new_node(H100.name, 1, keeps_memory=True)
+    node = new_node(H100.name, 1, fault="keeps-memory")
     words = ("compute", "--bytes", str(4 * MIB), "--nonce")
     assert node.start(*words, "first", gpus=(0,)).end()["verdict"] == "ok"
     second = node.start(*words, "second", "--foreign", "nobody", gpus=(0,)).end()

@@ -42,8 +42,8 @@ class Break:
     """Made by the relay between kubelet and driver."""
     workload: str = ""
     """Python run in the workload's interpreter before the program."""
-    keeps_memory: bool = False
-    """Whether the simulated GPUs leave a process's memory as it was to the next one."""
+    hardware: str = ""
+    """What is wrong with the simulated GPUs: a fault of docs/simulated-hardware.md."""
     outcomes: frozenset[str] = field(default_factory=lambda: frozenset({"fail"}))
     """``fail`` blames the driver; ``error`` says that it is not to blame."""
 
@@ -259,7 +259,7 @@ compute._Part.start = start_and_leave_one_out
         "GPUs keep the memory of processes that have ended",
         {"ISO-009": ONCE},
         r"fresh memory of the third held \d+ words that another pod had written$",
-        keeps_memory=True,
+        hardware="keeps-memory",
     ),
     Break(
         "the exporter frees its small allocations",

@@ -58,13 +58,13 @@ def load(archive: Path, cluster: embedded_cluster.Cluster) -> None:
 
 
 @contextmanager
-def keeping_memory(node: Path) -> Iterator[None]:
-    """Let the node's simulated GPUs leave memory as it was, for the duration of a block."""
+def faulty(node: Path, fault: str) -> Iterator[None]:
+    """Give the node's simulated GPUs a fault, for the duration of a block."""
     descriptions = sorted((node / SIMULATED_GPUS.lstrip("/")).glob("gpu*/info"))
     before = {path: path.read_text() for path in descriptions}
     try:
         for path, text in before.items():
-            path.write_text(text.replace("keeps_memory=0", "keeps_memory=1"))
+            path.write_text(text.replace("fault=\n", f"fault={fault}\n"))
         yield
     finally:
         for path, text in before.items():
@@ -97,8 +97,8 @@ def test_breaks_turn_exactly_their_checks_red(
             if one.alteration:
                 protocol = obtain([KUBELET_PROTOCOL], Progress())[KUBELET_PROTOCOL.name]
                 stack.enter_context(relay(node, NVIDIA.name, protocol, one.alteration))
-            if one.keeps_memory:
-                stack.enter_context(keeping_memory(node))
+            if one.hardware:
+                stack.enter_context(faulty(node, one.hardware))
         if broken.workload:
             image = broken_image(broken, cluster, tmp_path)
         done = judge(cluster, image, broken.checks, tmp_path / "out")
