@@ -518,6 +518,11 @@ def _check_options(options: Options) -> None:
             raise UserError(f"{flag(option.name)} {value!r}: {error}") from error
     drivers = options.driver.split(",")
     must_be_of(DRIVERS, "--embedded-driver", *drivers)
+    if len({DRIVERS[name].name for name in drivers}) < len(drivers):
+        raise UserError(
+            f"--embedded-driver {options.driver!r}: a cluster has one version of a driver; name"
+            " each driver once"
+        )
     must_be_of(RELEASES, "--embedded-kubernetes", options.kubernetes)
     if options.fault:
         must_be_of(reference.FAULTS, "--embedded-fault", *options.fault.split(","))

@@ -143,9 +143,9 @@ class Options:
     )
     driver: str = _option(
         "nvidia",
-        "NAME[,NAME]",
-        "the drivers, side by side: nvidia, example or reference; the first one is under test"
-        " (default nvidia)",
+        "NAME[@VERSION][,…]",
+        "the drivers, side by side: nvidia, example or reference, in a version that is not the"
+        " default with it, such as nvidia@0.5.0; the first one is under test (default nvidia)",
     )
     fault: str = _option(
         "",

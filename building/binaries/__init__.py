@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from building.artifacts import Artifact, Build
@@ -15,7 +16,6 @@ KUBELET_SERVICES = (
     "pluginregistration/v1",
 )
 """The protocols by which a kubelet and its plugins talk (KEP-4381; health: KEP-4680)."""
-NVIDIA_DRIVER_VERSION = "0.4.1"
 
 _NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
 
@@ -107,16 +107,16 @@ def _runtime(build: Build) -> None:
     )
 
 
-def _nvidia_driver(build: Build) -> None:
+def _nvidia_driver(build: Build, version: str) -> None:
     """The plugin, its CDI hook and the chart and scripts that its module carries."""
+    pins = HERE / f"nvidia-{version}"
     (build.out / "bin").mkdir()
     go_build(
         build,
-        HERE / "nvidia",
+        pins,
         *("-o", f"{build.out}/bin/", "-ldflags"),
         # Lazy binding: the plugin refers to every NVML function, a driver offers those it knows.
-        f"-s -w -X {_NVIDIA_MODULE}/internal/info.version=v{NVIDIA_DRIVER_VERSION}"
-        " '-extldflags=-Wl,-z,lazy'",
+        f"-s -w -X {_NVIDIA_MODULE}/internal/info.version=v{version} '-extldflags=-Wl,-z,lazy'",
         f"{_NVIDIA_MODULE}/cmd/gpu-kubelet-plugin",
         "github.com/NVIDIA/nvidia-container-toolkit/cmd/nvidia-cdi-hook",
         # With the machine's gcc: go-nvml asks the linker to ignore unresolved symbols, and the
@@ -124,7 +124,7 @@ def _nvidia_driver(build: Build) -> None:
         CGO_ENABLED="1",
         CGO_CFLAGS="-O2 -w",
     )
-    module = go_package(build, HERE / "nvidia", _NVIDIA_MODULE)
+    module = go_package(build, pins, _NVIDIA_MODULE)
     build.run(
         "cp", "-r", module / "deployments" / "helm" / "dra-driver-nvidia-gpu", build.out / "chart"
     )
@@ -135,7 +135,7 @@ def _nvidia_driver(build: Build) -> None:
 def _helm(build: Build) -> None:
     go_build(
         build,
-        HERE / "nvidia",
+        HERE / "helm",
         *("-ldflags", "-s -w", "-o", build.out / "helm"),
         "helm.sh/helm/v3/cmd/helm",
     )
@@ -161,8 +161,17 @@ RELEASES = {
 KUBERNETES = RELEASES["1.37"]
 """The default."""
 RUNTIME = Artifact("runtime", (HERE / "runtime", "2"), _runtime, minutes=1.5)
-NVIDIA_DRIVER = Artifact("nvidia-driver", (HERE / "nvidia",), _nvidia_driver, minutes=1.2)
-HELM = Artifact("helm", (HERE / "nvidia" / "go.mod", HERE / "nvidia" / "go.sum"), _helm, minutes=1)
+NVIDIA_DRIVERS = {
+    version: Artifact(
+        f"nvidia-driver-{version}",
+        (HERE / f"nvidia-{version}",),
+        partial(_nvidia_driver, version=version),
+        minutes=1.2,
+    )
+    for version in ("0.5.0", "0.4.1")
+}
+"""By version, newest first: what ``--embedded-driver nvidia@`` takes."""
+HELM = Artifact("helm", (HERE / "helm",), _helm, minutes=1)
 PUSH = Artifact("push", (HERE / "push",), _push, minutes=0.8)
 """A directory with ``push``, a program on the library that crane is made of."""
 KUBELET_PROTOCOL = Artifact(

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--embedded-driver",
         default="nvidia",
-        metavar="NAME[,NAME]",
+        metavar="NAME[@VERSION][,…]",
         help=f"of {', '.join(DRIVERS)}; default: nvidia",
     )
     parser.add_argument(

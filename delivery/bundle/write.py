@@ -56,7 +56,7 @@ def write(
     Args:
         output: folder to write to; another bundle's files in it are removed.
         part_size: the most bytes of one part.
-        drivers: names of `DRIVERS`; each is usable alone and beside the others.
+        drivers: names of `DRIVERS`; each is usable alone, and beside other drivers.
         kubernetes: releases to embed.
         progress: where to say what is going on.
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from embedded.drivers.driver import Driver
-from embedded.drivers.example import EXAMPLE
-from embedded.drivers.nvidia import NVIDIA
+from embedded.drivers.example import EXAMPLE, EXAMPLE_RELEASES
+from embedded.drivers.nvidia import NVIDIA, NVIDIA_RELEASES
 from embedded.drivers.reference import REFERENCE
 
-DRIVERS: Mapping[str, Driver] = {"nvidia": NVIDIA, "example": EXAMPLE, "reference": REFERENCE}
-"""By what ``--embedded-driver`` calls them."""
+DRIVERS: Mapping[str, Driver] = {
+    "nvidia": NVIDIA,
+    "example": EXAMPLE,
+    "reference": REFERENCE,
+    **{f"nvidia@{version}": driver for version, driver in NVIDIA_RELEASES.items()},
+    **{f"example@{version}": driver for version, driver in EXAMPLE_RELEASES.items()},
+}
+"""By what ``--embedded-driver`` calls them; a name alone is the default version of it."""

@@ -65,4 +65,4 @@ class ChartDriver:
 
     @property
     def _artifact(self) -> str:
-        return f"{self.namespace}-manifests"
+        return f"{self.module.name}-manifests"

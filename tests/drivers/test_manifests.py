@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from building.binaries import RELEASES
+from building.binaries import HERE as PINS
+from building.binaries import KUBERNETES, RELEASES
 from embedded.drivers import DRIVERS
 from embedded.drivers.reference import REFERENCE
 from embedded.drivers.reference.image import IMAGE_NAME
@@ -25,11 +26,36 @@ def objects(minor: str = "1.37") -> dict[str, Any]:
 
 def test_is_one_of_the_drivers_to_choose_from() -> None:
     """Beside the two real ones."""
-    assert [driver.name for driver in DRIVERS.values()] == [
+    assert {driver.name for driver in DRIVERS.values()} == {
         "gpu.nvidia.com",
         "gpu.example.com",
         DRIVER,
-    ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("nvidia", "dra-driver-nvidia-gpu"), ("example", "dra-example-driver")],
+)
+def test_a_version_is_a_folder_of_pins(name: str, module: str) -> None:
+    """Its pins are those of that version; a name alone is one of the versions."""
+    versions = {
+        key.partition("@")[2]: DRIVERS[key] for key in DRIVERS if key.startswith(f"{name}@")
+    }
+    folders = {path.name.removeprefix(f"{name}-") for path in PINS.glob(f"{name}-*")}
+    assert set(versions) == folders
+    assert DRIVERS[name] in versions.values()
+    for version, driver in versions.items():
+        assert driver.description.endswith(f" v{version}")
+        pins = (PINS / f"{name}-{version}" / "go.mod").read_text()
+        assert f"\tsigs.k8s.io/{module} v{version} " in pins
+
+
+def test_versions_are_built_beside_each_other() -> None:
+    """No two parts of a bundle with all of them have one name."""
+    built = {part for driver in DRIVERS.values() for part in driver.images}
+    built |= {part for driver in DRIVERS.values() for part in driver.manifests(KUBERNETES)}
+    assert len({part.name for part in built}) == len({part.key for part in built})
 
 
 def test_the_name_is_a_dns_subdomain() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from building.architecture import AMD64, ARM64, Architecture
 from building.artifacts import Artifact, cache
-from embedded.drivers.nvidia.image import NVIDIA_DRIVER_IMAGE, NVIDIA_DRIVER_IMAGE_NAME
+from embedded.drivers.nvidia import NVIDIA
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE, LIBRARIES
 from embedded.hardware.products import DRIVER_VERSION
@@ -32,6 +32,8 @@ from images.workload import (
     image_for,
 )
 from tests.images.archives import config, digests
+
+(NVIDIA_DRIVER_IMAGE,) = NVIDIA.images
 
 T = TypeVar("T")
 Directory = Callable[[Artifact], Path]
@@ -254,7 +256,9 @@ def test_nvidia_driver_image_has_what_its_chart_calls(
         path = _inside(root, f"/usr/bin/{name}")
         assert path.is_file(), name
         assert path.stat().st_mode & 0o111, name
-    described = config(obtained(NVIDIA_DRIVER_IMAGE) / ARCHIVE, NVIDIA_DRIVER_IMAGE_NAME)["config"]
+    archive = obtained(NVIDIA_DRIVER_IMAGE) / ARCHIVE
+    (name,) = digests(archive)
+    described = config(archive, name)["config"]
     assert described["User"] == "0:0"
     assert "bash=" in described["Labels"]["dra-conformance.host-packages"]
 

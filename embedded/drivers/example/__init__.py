@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from embedded.drivers.chart import ChartDriver
 from embedded.drivers.driver import Driver
-from embedded.drivers.example.image import EXAMPLE_DRIVER, EXAMPLE_IMAGE, VERSION
+from embedded.drivers.example.image import VERSIONS, image_for, program_for
 
-EXAMPLE: Driver = ChartDriver(
-    name="gpu.example.com",
-    description=f"dra-example-driver v{VERSION}",
-    namespace="dra-example-driver",
-    module=EXAMPLE_DRIVER,
-    values=Path(__file__).parent / "values.yaml",
-    images=(EXAMPLE_IMAGE,),
-    devices=4,  # values.yaml
-)
+EXAMPLE_RELEASES: Mapping[str, Driver] = {
+    version: ChartDriver(
+        name="gpu.example.com",
+        description=f"dra-example-driver v{version}",
+        namespace="dra-example-driver",
+        module=program_for(version),
+        values=Path(__file__).parent / "values.yaml",
+        images=(image_for(version),),
+        devices=4,  # values.yaml
+    )
+    for version in VERSIONS
+}
+"""By version, newest first."""
+EXAMPLE = EXAMPLE_RELEASES["0.3.0"]
+"""The default."""

@@ -1,19 +1,30 @@
-"""The real NVIDIA DRA driver, from its own module and chart, unmodified."""
+"""The real NVIDIA DRA driver, from its own module and chart.
+
+It is unmodified but for one import of 0.5.0: a stand-in for github.com/NVIDIA/go-nvfm, which the Go
+module proxy does not serve. The driver calls it only where FabricManagerPartitioning is on (alpha).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from building.binaries import NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION
+from building.binaries import NVIDIA_DRIVERS
 from embedded.drivers.chart import ChartDriver
 from embedded.drivers.driver import Driver
-from embedded.drivers.nvidia.image import NVIDIA_DRIVER_IMAGE
+from embedded.drivers.nvidia.image import image_for
 
-NVIDIA: Driver = ChartDriver(
-    name="gpu.nvidia.com",
-    description=f"NVIDIA DRA driver v{NVIDIA_DRIVER_VERSION}",
-    namespace="dra-driver-nvidia-gpu",
-    module=NVIDIA_DRIVER,
-    values=Path(__file__).parent / "values.yaml",
-    images=(NVIDIA_DRIVER_IMAGE,),
-)
+NVIDIA_RELEASES: Mapping[str, Driver] = {
+    version: ChartDriver(
+        name="gpu.nvidia.com",
+        description=f"NVIDIA DRA driver v{version}",
+        namespace="dra-driver-nvidia-gpu",
+        module=module,
+        values=Path(__file__).parent / "values.yaml",
+        images=(image_for(version),),
+    )
+    for version, module in NVIDIA_DRIVERS.items()
+}
+"""By version, newest first."""
+NVIDIA = NVIDIA_RELEASES["0.4.1"]
+"""The default."""

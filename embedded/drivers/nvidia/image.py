@@ -8,16 +8,13 @@ findutils of the building machine do their part.
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from building.artifacts import Artifact, Build
-from building.binaries import NVIDIA_DRIVER, NVIDIA_DRIVER_VERSION
+from building.binaries import NVIDIA_DRIVERS
 from images import host, oci
 from images.pause import ARCHIVE
-
-NVIDIA_DRIVER_IMAGE_NAME = (
-    f"localhost/dra-conformance/dra-driver-nvidia-gpu:v{NVIDIA_DRIVER_VERSION}"
-)
 
 _OWN = ("gpu-kubelet-plugin", "nvidia-cdi-hook", "kubelet-plugin-prestart.sh")
 _PROGRAMS = (
@@ -28,13 +25,28 @@ _PROGRAMS = (
 )
 
 
-def _build(build: Build) -> None:
+def image_for(version: str) -> Artifact:
+    """A directory with `ARCHIVE`: the image of a version of the driver."""
+    return Artifact(
+        f"nvidia-driver-image-{version}",
+        (
+            Path(__file__),
+            Path(oci.__file__),
+            Path(host.__file__),
+            host.glibc_digest(),
+        ),
+        partial(_build, version=version),
+        needs=(NVIDIA_DRIVERS[version],),
+    )
+
+
+def _build(build: Build, version: str) -> None:
     root = host.Root(build.scratch / "root")
     root.programs(map(host.MACHINE.program, _PROGRAMS))
     (root.path / "usr/bin/sh").symlink_to("bash")
     for name in _OWN:
         target = root.path / "usr/bin" / name
-        shutil.copyfile(build.needs["nvidia-driver"] / "bin" / name, target)
+        shutil.copyfile(build.needs[NVIDIA_DRIVERS[version].name] / "bin" / name, target)
         target.chmod(0o755)
     # NVML and nvidia-smi come from the driver's root at run time, all else from here.
     root.glibc()
@@ -43,7 +55,7 @@ def _build(build: Build) -> None:
     (root.path / "root").mkdir()
     layer = oci.layer(root.path, build.scratch / "layer.tar")
     image = oci.Image(
-        NVIDIA_DRIVER_IMAGE_NAME,
+        f"localhost/dra-conformance/dra-driver-nvidia-gpu:v{version}",
         (layer,),
         env={
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -53,22 +65,8 @@ def _build(build: Build) -> None:
         },
         labels={
             "org.opencontainers.image.title": "DRA Driver for NVIDIA GPUs",
-            "version": f"v{NVIDIA_DRIVER_VERSION}",
+            "version": f"v{version}",
             host.PACKAGES_LABEL: root.packages(),
         },
     )
     oci.write(build.out / ARCHIVE, [image])
-
-
-NVIDIA_DRIVER_IMAGE = Artifact(
-    "nvidia-driver-image",
-    (
-        Path(__file__),
-        Path(oci.__file__),
-        Path(host.__file__),
-        host.glibc_digest(),
-    ),
-    _build,
-    needs=(NVIDIA_DRIVER,),
-)
-"""A directory with `ARCHIVE`."""
