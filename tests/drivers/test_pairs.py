@@ -1,0 +1,55 @@
+"""Every version of every driver on every release of Kubernetes: few each time, all on demand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from building.binaries import KUBERNETES, RELEASES
+from embedded.drivers import DRIVERS
+from tests.known_findings import surprises, version_of
+from tests.test_main_job import CALM, RUN
+
+VERSIONS = [*(name for name in DRIVERS if "@" in name), "reference"]
+"""The drivers by their full names, one for each version."""
+EACH_TIME = {(name, "1.37") for name in ("nvidia@0.4.1", "example@0.3.0", "reference")}
+"""The pairs that the tests of CI run, most of them in the main job and in the zoo."""
+ON_DEMAND = [pair for pair in product(VERSIONS, RELEASES) if pair not in EACH_TIME]
+PAGE = Path(__file__).parents[2] / "docs" / "embedded-cluster.md"
+
+
+def test_the_defaults_are_tried_each_time() -> None:
+    """And nothing else is: no other version or release is built in CI."""
+    defaults = (DRIVERS[name] for name in DRIVERS if "@" not in name)
+    assert {(DRIVERS[name], minor) for name, minor in EACH_TIME} == {
+        (driver, KUBERNETES.minor) for driver in defaults
+    }
+
+
+def test_the_page_says_which_pairs_are_tried_when() -> None:
+    """All of them, in a table: a version is a row, a release a column."""
+    when = {True: "each time", False: "on demand"}
+    tried = [[name, *(when[(name, minor) in EACH_TIME] for minor in RELEASES)] for name in VERSIONS]
+    rows = [["driver", *RELEASES], ["---"] * (1 + len(RELEASES)), *tried]
+    assert "\n".join(f"| {' | '.join(row)} |" for row in rows) in PAGE.read_text()
+
+
+@pytest.mark.embedded
+@pytest.mark.matrix
+@pytest.mark.parametrize(("name", "minor"), ON_DEMAND)
+def test_a_pair_has_no_failures_but_those_known(name: str, minor: str, tmp_path: Path) -> None:
+    """The checks that leave the node alone; `./run dra` with the same options makes them all."""
+    cluster = ("--embedded-driver", name, "--embedded-kubernetes", minor, "--embedded-nodes", "1")
+    done = subprocess.run(
+        [RUN, "dra", *cluster, "--dra-check", CALM, f"--dra-output={tmp_path}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, 1), done.stdout[-5000:]
+    (path,) = tmp_path.glob("*/results.json")
+    results = json.loads(path.read_text())
+    assert surprises(results, version_of(DRIVERS[name])) == []
