@@ -144,6 +144,7 @@ def _make_devices(root: Path, plan: Plan, node: NodePlan) -> None:
         run("mount", "-t", "tmpfs", "-o", "mode=755", "simulated-gpus", memory)
         simulated.install(memory, gpus)
         run("cp", "-a", f"{plan.artifacts['hardware']}/.", driver)
+        simulated.make_sys(driver / "sys", gpus)
         for folder in (dev, driver / "dev"):
             simulated.make_device_nodes(folder, len(gpus))
 

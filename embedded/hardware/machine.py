@@ -161,6 +161,24 @@ def make_device_nodes(dev: Path, count: int, major: int = MAJOR, channels: int =
         path.chmod(0o666)  # whatever the umask
 
 
+def make_sys(sys: Path, gpus: Sequence[Gpu]) -> None:
+    """Make what ``/sys`` says of where the GPUs are: two at a PCIe root, the roots at two CPUs.
+
+    Args:
+        sys: where to make it; made if it is missing.
+        gpus: the machine's GPUs.
+    """
+    addresses = sys / "bus/pci/devices"
+    addresses.mkdir(parents=True, exist_ok=True)
+    roots = [gpus[first : first + 2] for first in range(0, len(gpus), 2)]
+    for number, those in enumerate(roots):
+        for gpu in those:
+            device = sys / f"devices/pci0000:{0x10 + number:02x}" / gpu.pci
+            device.mkdir(parents=True)
+            (device / "numa_node").write_text(f"{2 * number // len(roots)}\n")
+            (addresses / gpu.pci).symlink_to(Path("../../..") / device.relative_to(sys))
+
+
 def _used_majors(devices: Path = Path("/proc/devices")) -> set[int]:
     """The major numbers of the kernel's character device drivers."""
     section = devices.read_text().partition("Block devices:")[0]

@@ -56,7 +56,7 @@ def gpu_nodes() -> list[Path]:
 
 
 def install(driver_root: Path) -> None:
-    """Fill a driver root with the machine's driver libraries and ``nvidia-smi``.
+    """Fill a driver root with the machine's driver libraries, ``nvidia-smi`` and ``/sys``.
 
     Raises:
         UserError: the driver's libraries or program are nowhere.
@@ -72,6 +72,7 @@ def install(driver_root: Path) -> None:
     program = _program()
     (driver_root / PROGRAMS).mkdir(parents=True)
     shutil.copy2(program, driver_root / PROGRAMS / program.name)
+    (driver_root / "sys").symlink_to("/sys")
 
 
 def make_device_nodes(dev: Path) -> None:

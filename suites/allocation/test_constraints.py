@@ -15,6 +15,8 @@ from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import free, must_see, named, show
 
 TWO = (Request("one"), Request("two"))
+PCIE_ROOT = "resource.kubernetes.io/pcieRoot"
+"""What it is most often asked for: it says which devices are near each other (KEP-4381)."""
 
 
 def told(device: Device) -> dict[str, str]:
@@ -31,7 +33,8 @@ def choose(steps: Steps, what: str, *, alike: bool) -> str:
 
     Args:
         steps: of the scenario.
-        what: which one is best, in the words of the driver's profile.
+        what: which one is best, in the words of the driver's profile (to be alike in: the PCIe
+            root).
         alike: whether they are to be alike.
 
     Raises:
@@ -47,8 +50,9 @@ def choose(steps: Steps, what: str, *, alike: bool) -> str:
         how = "are alike" if alike else "differ"
         raise UnsupportedError(f"there is no attribute in which two free devices of a node {how}")
     driver, known = steps.run.subject.driver, steps.run.subject.profile.attributes.get(what, "")
-    best = known if "/" in known else f"{driver}/{known}"
-    chosen = best if best in fitting else fitting[0]
+    best = [PCIE_ROOT] if alike else []
+    best.append(known if "/" in known else f"{driver}/{known}")
+    chosen = next((name for name in best if name in fitting), fitting[0])
     steps.evidence.noted = {"attribute": chosen}
     return chosen
 

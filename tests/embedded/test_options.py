@@ -63,6 +63,18 @@ def test_gpus_of_a_mixed_node_are_distinct() -> None:
     assert len({gpu.pci for gpu in (*first, *second)}) == 16
 
 
+def test_sys_tells_where_the_gpus_are(tmp_path: Path) -> None:
+    """By links of their addresses, as in Linux: two at a PCIe root, all of a root at one CPU."""
+    gpus = machine.gpus("node-1", H100, 5)
+    machine.make_sys(tmp_path, gpus)
+    links = [tmp_path / "bus/pci/devices" / gpu.pci for gpu in gpus]
+    assert [link.resolve().name for link in links] == [gpu.pci for gpu in gpus]
+    roots = [link.resolve().relative_to(tmp_path / "devices").parts[0] for link in links]
+    assert roots == [*["pci0000:10"] * 2, *["pci0000:11"] * 2, "pci0000:12"]
+    cpus = [(link / "numa_node").read_text() for link in links]
+    assert cpus == ["0\n", "0\n", "0\n", "0\n", "1\n"]
+
+
 def test_switches() -> None:
     """As Kubernetes writes feature gates and runtime configuration."""
     assert switches("") == {}
