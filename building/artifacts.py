@@ -208,7 +208,7 @@ def _in_order(wanted: Iterable[Artifact]) -> list[Artifact]:
 
 
 def _build(item: Artifact) -> None:
-    with _locked(item.path.with_suffix(".lock")):
+    with _locked(item.path.with_name(f"{item.path.name}.lock")):
         if item.path.is_dir():
             return  # built by somebody else while we waited
         work = cache() / "building" / f"{item.name}-{os.getpid()}"
