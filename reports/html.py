@@ -22,6 +22,7 @@ from harness.verdict.outcome import (
     inconclusive_areas,
 )
 from harness.verdict.table import Table
+from reports import timeline
 from reports.facts import Facts, images, records
 from reports.words import WORDS, as_text, counts, judged, meaning, skips, untested
 
@@ -120,6 +121,8 @@ def render(record: Record, facts: Facts) -> str:
         notes=_notes(record, facts),
         skips=skips(record),
         areas=_areas(shown),
+        chart=timeline.chart(record, _WORST_FIRST),
+        meanings=timeline.MEANINGS,
         options=facts.given(),
         environment={k: v for k, v in record.environment.items() if k not in _SPECIAL},
         nodes=records(record.environment.get("nodes")),

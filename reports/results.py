@@ -20,6 +20,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from harness.options import Given
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
+from harness.verdict.timeline import Life
 from reports.facts import Facts
 from reports.words import as_text
 
@@ -114,6 +115,8 @@ class Document:
     results: list[Result]
     """Every case: checks in their forms, preflight, invariants, hygiene and baseline."""
     tables: list[Table] = field(default_factory=list)
+    timeline: list[Life] = field(default_factory=list)
+    """The claims and pods of the scenarios, in the order of their creation."""
     environment: dict[str, Any] = field(default_factory=dict)
     """What is known about cluster, nodes, devices and workloads besides; its form may change."""
     leftovers: list[str]
@@ -164,6 +167,7 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         counts=_counts(record),
         results=[replace(result, seconds=round(result.seconds, 3)) for result in record.results],
         tables=record.tables,
+        timeline=record.timeline,
         environment=record.environment,
         leftovers=record.leftovers,
         kept=facts.kept,
@@ -266,6 +270,7 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
         leftovers=found.leftovers,
         interrupted=run.interrupted,
         tables=found.tables,
+        timeline=found.timeline,
         environment=found.environment,
         rules=found.rules,
         verdict_then=found.verdict if found.rules != RULES else None,

@@ -49,6 +49,7 @@ def passed(planned: Planned, seconds: float = 0.0) -> Result:
         line=planned.line,
         seconds=seconds,
         judges_driver=check.judges_driver,
+        scenario=planned.scenario.name if planned.scenario is not None else "",
     )
 
 

@@ -12,11 +12,12 @@ from socket import gethostname
 from typing import TYPE_CHECKING, Protocol
 
 from harness import __version__
+from harness.cluster.anchor import RUN_LABEL
 from harness.cluster.budgets import Budgets
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError
 from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
-from harness.scenario.run import Run, new_run_id
+from harness.scenario.run import SCENARIO_LABEL, Run, new_run_id
 from harness.session import environment
 from harness.session.cleanup import clean_up, delete_command
 from harness.session.clusters import Clusters
@@ -26,6 +27,7 @@ from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
 from harness.verdict.finding import SkipKind, UnmetError, broken
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
+from harness.verdict.timeline import Timeline
 from reports import folder, summary
 from reports.facts import Facts
 from reports.junit import JUnitError
@@ -110,6 +112,7 @@ class Session:
             self._baseline = baseline.load(options.baseline)
         self._root = root
         self._began = dt.datetime.now(dt.UTC)
+        self._timeline = Timeline(self._began.timestamp(), SCENARIO_LABEL, {RUN_LABEL: self.run_id})
         self._run: Run | None = None
         self._found: Context | None = None
         """What preflight finds out."""
@@ -200,6 +203,7 @@ class Session:
             cluster=cluster,
             record=self.record,
         )
+        run.observer.listen(self._timeline.saw)
         self.say("")
         self.say(f"CLUSTER  {self._first_line()}")
         self._found = found = Context(run, self.planned, self._root / PROFILES)
@@ -337,6 +341,7 @@ class Session:
     def _conclude_run(self) -> None:
         """Add what follows from all results, and end the cluster if it is the run's own."""
         self._clusters.close()
+        self.record.timeline = self._timeline.lives()
         for table in self._launcher.tables() if self._launcher is not None else ():
             self.record.add_table(table)
         if self.options.expect is not None:

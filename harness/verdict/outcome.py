@@ -18,6 +18,7 @@ from harness.verdict.finding import (
     text_of,
 )
 from harness.verdict.table import Table
+from harness.verdict.timeline import Life
 
 PREFLIGHT_AREA = "preflight"
 HYGIENE_AREA = "hygiene"
@@ -95,6 +96,8 @@ class Result:
     """The ID of the check that blocks it, where that is the kind of its skip."""
     judges_driver: bool = True
     """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
+    scenario: str = ""
+    """The scenario whose evidence it judges; empty: it only reads."""
 
     def __post_init__(self) -> None:
         needs_reason = self.outcome is not Outcome.PASS or self.advice
@@ -171,6 +174,8 @@ class Record:
     """What was measured, in the order in which it came."""
     environment: dict[str, Any] = field(default_factory=dict)
     """What is known about cluster, nodes and workloads besides the results; as JSON has it."""
+    timeline: list[Life] = field(default_factory=list)
+    """What became of the scenarios' claims and pods when, in the order of their creation."""
     rules: int = RULES
     """By which the run was judged."""
     verdict_then: Verdict | None = None

@@ -10,6 +10,7 @@ from harness import __version__
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
 from harness.verdict.table import Table
+from harness.verdict.timeline import Life, Moment
 from reports.facts import Facts
 
 FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
@@ -78,4 +79,5 @@ def full_record() -> Record:
     made.narrowed, made.interrupted = "not selected: X", "by SIGTERM"
     made.leftovers.append("pod/x in y")
     made.environment["nodes"] = [{"name": "node-1"}]
+    made.timeline.append(Life("x", "Pod", "y", {Moment.CREATED: 0.5, Moment.GONE: 2.25}))
     return made

@@ -31,3 +31,9 @@ def test_a_run_leaves_all_files_and_names_them(tmp_path: Path) -> None:
     record, facts = results.read(place)
     assert facts.exit_code == ended.code
     assert record.environment["gpus"] == environment["gpus"]
+    moments = {life.kind: list(life.moments) for life in record.timeline}
+    assert moments["ResourceClaim"] == ["created", "allocated", "released", "deleted", "gone"]
+    assert moments["Pod"][:2] == ["created", "scheduled"]
+    assert moments["Pod"][-1] == "gone"
+    judged = {one.scenario for one in record.results} - {""}
+    assert {life.scenario for life in record.timeline} == judged
