@@ -21,6 +21,7 @@ from embedded.drivers.reference.kubelet_plugin.faults import (
 )
 from tests.drivers.api_server import NODE, SECONDS
 from tests.drivers.node import Node
+from tests.zoo.breaks import RUNS
 
 
 def test_every_fault_has_a_sentence() -> None:
@@ -40,6 +41,18 @@ def test_the_documentation_lists_every_fault() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference-driver.md").read_text()
     rows = {f"| `{name}` | {sentence} |" for name, sentence in FAULTS.items()}
     assert rows <= set(page.splitlines())
+
+
+def test_the_documentation_lists_what_goes_through_the_relay() -> None:
+    """With all checks that are red because of it."""
+    page = (Path(__file__).parents[2] / "docs" / "reference-driver.md").read_text()
+    red: dict[str, set[str]] = {}
+    for one in (broken for run in RUNS for broken in run.breaks if broken.fault):
+        name = f"`{one.name}`" if one.name in FAULTS else one.name
+        red.setdefault(name, set()).update(one.red)
+    rows = {f"| {name} | {', '.join(sorted(checks))} |" for name, checks in red.items()}
+    assert rows <= set(page.splitlines())
+    assert len(rows) >= 15
 
 
 def test_never_prepares(node: Node) -> None:

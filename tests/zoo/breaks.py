@@ -7,13 +7,14 @@ each other's way are made in one run.
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedded.drivers.reference.kubelet_plugin import faults
-from tests.zoo.relay import Alteration
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS, Fault, Point
+from tests.zoo.caught import ROWS
 
 PRIVILEGED, HOSTPID, RESTRICTED, EQUAL = "privileged", "hostpid", "restricted", "equal-pids"
 ONE_GPU = "one-gpu"
@@ -38,7 +39,7 @@ class Break:
     """The forms in which a check must be red, by the check's ID; no other may be."""
     head: str
     """What the first line of every finding must match (a regular expression)."""
-    alteration: Alteration | None = None
+    fault: Fault | None = None
     """Made by the relay between kubelet and driver."""
     workload: str = ""
     """Python run in the workload's interpreter before the program."""
@@ -54,11 +55,20 @@ class Run:
 
     breaks: tuple[Break, ...]
     checks: tuple[str, ...] = ALL_OF_SHARING
+    allow: str = ""
+    """The impacts that the checks have; those of the shared claim are allowed theirs."""
+    sample: bool = True
+    """Whether it is made each time."""
 
     @property
     def name(self) -> str:
         """All that is wrong."""
-        return ", ".join(broken.name for broken in self.breaks)
+        return ", ".join(dict.fromkeys(broken.name for broken in self.breaks))
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What the relay does."""
+        return list(dict.fromkeys(one.fault for one in self.breaks if one.fault))
 
     @property
     def red(self) -> set[tuple[str, str | None]]:
@@ -84,8 +94,20 @@ class Run:
         return next(one for one in self.breaks if form in one.red.get(check, ()))
 
 
-def _drop_first(devices: Any) -> None:
-    del devices[0]
+def _injects(change: Callable[[dict[str, Any]], None]) -> Fault:
+    """Change the CDI specification of each claim, in place."""
+
+    def alter(spec: dict[str, Any], _gpus: object) -> dict[str, Any]:
+        change(spec)
+        return spec
+
+    return Fault("", Point.INJECT, alter, benign=False)
+
+
+def _drop_first(response: Any, _gpus: object) -> Any:
+    for claim in response.claims.values():
+        del claim.devices[:1]
+    return response
 
 
 def _device_nodes(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -133,25 +155,25 @@ SHARING_BREAKS = (
         # With the only one its libraries are missing, too.
         {"ISO-003": UNPRIVILEGED_TWO, "NODE-029": (ONE_GPU,)},
         r"saw 1 of the 2 allocated GPUs: GPU-\w+… missing|does not find libcuda.so.1",
-        Alteration(devices=_drop_first),
+        Fault("", Point.ANSWER, _drop_first, benign=False),
     ),
     Break(
         "one GPU too many is injected",
         {"ISO-003": UNPRIVILEGED},
         r"saw 1 GPUs? that (is|are) not allocated to it: GPU-\w+…",
-        Alteration(cdi=_add_one),
+        _injects(_add_one),
     ),
     Break(
         "the wrong GPU is injected",
         {"ISO-003": UNPRIVILEGED},
         r"saw [01] of the [12] allocated GPUs: GPU-\w+… missing, GPU-\w+… instead",
-        Alteration(cdi=_swap_one),
+        _injects(_swap_one),
     ),
     Break(
         "the ldcache hook is dropped",
         {"NODE-029": EVERY},
         r"the (producer|consumer) does not find libcuda.so.1 in its container",
-        Alteration(cdi=_drop_ldcache_hook),
+        _injects(_drop_ldcache_hook),
     ),
     Break(
         "one word of the buffer outside the first 4 KiB is flipped",
@@ -328,37 +350,32 @@ cuda.Context.export = with_the_pid_of_another
 )
 
 
-def _fault(name: str) -> Alteration:
-    """What the reference driver does to a CDI specification with this fault, done to another's."""
-
-    def alter(spec: dict[str, Any]) -> None:
-        spec |= faults.FAULTS[name].alter(dict(spec), ())
-
-    return Alteration(cdi=alter)
-
-
-OVER_TIME = tuple(
-    Run((Break(name, {check: ONCE}, head, _fault(name)),), (check,))
-    for name, check, head in (
-        ("one-container-of-a-pod", "SHARE-001", r"the first's container cannot start: StartError"),
-        (
-            *("no-restart-beside-another", "SHARE-003"),
-            r"the sidecar's container cannot start again: RunContainerError",
-        ),
-        (
-            *("two-starts-a-container", "LIFE-013"),
-            r"the crashing's container cannot start again: RunContainerError",
-        ),
-        ("four-pods-a-claim", "SHARE-012", r"the \w+'s container cannot start: StartError"),
-        (
-            *("ends-with-its-first-pod", "SHARE-009"),
-            r"the first's container cannot start again: CreateContainerError",
-        ),
-        ("nobody-joins-later", "SHARE-013", r"the sixth's container cannot start: StartError"),
-        ("one-life-a-claim", "SHARE-014", r"the next's container cannot start: StartError"),
+def _relayed(*names: str, sample: bool = False) -> Run:
+    """Faults of the reference driver in NVIDIA's: the same checks are red, in the same words."""
+    breaks = tuple(
+        Break(name, {check: ONCE}, re.escape(words), FAULTS[name])
+        for name in names
+        for fault, check, words in ROWS
+        if fault == name
     )
+    checks = tuple(check for broken in breaks for check in broken.red)
+    return Run(breaks, checks, "privileged,exhaust,disrupt", sample)
+
+
+RELAYED = (
+    _relayed("another-gpu-at-restart", sample=True),
+    _relayed("one-container-of-a-pod"),
+    _relayed("no-restart-beside-another"),
+    _relayed("two-starts-a-container"),
+    _relayed("four-pods-a-claim"),
+    _relayed("ends-with-its-first-pod"),
+    _relayed("nobody-joins-later"),
+    _relayed("one-life-a-claim"),
+    _relayed("takes-claims-by-name"),
+    _relayed("first-claim-for-all"),
+    _relayed("last-device-overwrites"),
+    _relayed("two-devices-at-most"),
 )
-"""Faults of the reference driver that act where a container starts or ends, in NVIDIA's driver."""
 
 
 def _in_a_container(role: str) -> str:
@@ -419,7 +436,7 @@ RUNS = (
                 r"CUDA shows [23] GPUs, allocated: [12]; GPU-\w+… not allocated$"
                 r"|the (exporter|stranger) saw 2 GPUs; its claim holds GPU-\w+…$"
                 r"|container [12] saw 2 GPUs; its request gpu-[12] was allocated GPU-\w+…$",
-                Alteration(cdi=_add_one),
+                _injects(_add_one),
             ),
         ),
         SEEN,
@@ -432,7 +449,7 @@ RUNS = (
                 r"CUDA shows [12] GPUs?, allocated: [12]; GPU-\w+… missing, GPU-\w+… not allocated$"
                 r"|the exporter saw GPU-\w+…; its claim holds GPU-\w+…$"
                 r"|container [12] saw GPU-\w+…; its request gpu-[12] was allocated GPU-\w+…$",
-                Alteration(cdi=_swap_one),
+                _injects(_swap_one),
             ),
         ),
         SEEN,
@@ -443,13 +460,13 @@ RUNS = (
                 "a device node of no GPU is injected",
                 {"CUDA-003": ONE_AND_TWO},
                 r"the container has (nvidia\d, )+nvidia9 below /dev, its GPUs are nvidia\d",
-                Alteration(cdi=_add_node_of_no_gpu),
+                _injects(_add_node_of_no_gpu),
             ),
         ),
         SEEN,
     ),
     Run(WORKLOAD_BREAKS, tuple(check for broken in WORKLOAD_BREAKS for check in broken.red)),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
-    *OVER_TIME,
+    *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),
 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kubernetes import config, dynamic
+from kubernetes.dynamic.exceptions import NotFoundError
 
 from building.artifacts import obtain
 from building.binaries import KUBELET_PROTOCOL
@@ -22,7 +25,7 @@ from images.workload import PYTHON, WORKLOAD_IMAGE
 from tests.admin import ROOT, Finished, run_suite
 from tests.images import archives
 from tests.zoo.breaks import RUNS, Run
-from tests.zoo.relay import relay
+from tests.zoo.relay import Read, relay
 
 pytestmark = pytest.mark.embedded
 
@@ -73,19 +76,44 @@ def faulty(node: Path, fault: str) -> Iterator[None]:
                 left.unlink()
 
 
-def judge(
-    cluster: embedded_cluster.Cluster, image: str, checks: Sequence[str], out: Path
-) -> Finished:
+def reads(cluster: embedded_cluster.Cluster) -> Read:
+    """Read ResourceClaims of a cluster."""
+    api = dynamic.DynamicClient(
+        config.new_client_from_config(config_file=str(cluster.kubeconfig))
+    ).resources.get(api_version="resource.k8s.io/v1", kind="ResourceClaim")
+
+    def read(namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = api.get(name=name, namespace=namespace).to_dict()
+        except NotFoundError:
+            return None
+        return found
+
+    return read
+
+
+def judge(cluster: embedded_cluster.Cluster, image: str, broken: Run, out: Path) -> Finished:
     """Run checks against a cluster, or the shared claim's where none are named."""
     which: list[str | Path] = ["--dra-allow", "privileged", ROOT / SHARED_CLAIM]
-    if checks:
-        which = ["--dra-check", ",".join(checks), ROOT / "suites"]
+    if broken.checks:
+        allow = ["--dra-allow", broken.allow] if broken.allow else []
+        which = [*allow, "--dra-check", ",".join(broken.checks), ROOT / "suites"]
     done = run_suite(cluster.kubeconfig, out, "--dra-image", image, *which)
     assert "Traceback" not in done.printed, done.printed[-4000:]
     return done
 
 
-@pytest.mark.parametrize("broken", RUNS, ids=lambda broken: broken.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(
+            run,
+            id=run.name.replace(" ", "-"),
+            marks=() if run.sample else pytest.mark.matrix,
+        )
+        for run in RUNS
+    ],
+)
 def test_breaks_turn_exactly_their_checks_red(
     broken: Run, cluster: embedded_cluster.Cluster, tmp_path: Path
 ) -> None:
@@ -93,15 +121,16 @@ def test_breaks_turn_exactly_their_checks_red(
     image = cluster.workload_image
     node = embedded_cluster.node_root(cluster.name)
     with ExitStack() as stack:
+        if broken.faults:
+            protocol = obtain([KUBELET_PROTOCOL], Progress())[KUBELET_PROTOCOL.name]
+            between = relay(node, NVIDIA.name, protocol, broken.faults, reads(cluster))
+            stack.enter_context(between)
         for one in broken.breaks:
-            if one.alteration:
-                protocol = obtain([KUBELET_PROTOCOL], Progress())[KUBELET_PROTOCOL.name]
-                stack.enter_context(relay(node, NVIDIA.name, protocol, one.alteration))
             if one.hardware:
                 stack.enter_context(faulty(node, one.hardware))
         if broken.workload:
             image = broken_image(broken, cluster, tmp_path)
-        done = judge(cluster, image, broken.checks, tmp_path / "out")
+        done = judge(cluster, image, broken, tmp_path / "out")
     red = [result for result in done.results if result["outcome"] in ("fail", "error")]
     assert {(result["id"], result["variant"]) for result in red} == broken.red, "\n".join(
         result["headline"] for result in red

@@ -7,8 +7,12 @@ CAUGHT = (
         "SHARE-007",
         "the first's container to start did not come within ",
     ),
-    ("four-pods-a-claim", "SHARE-012", "'s container cannot start: "),
-    ("ends-with-its-first-pod", "SHARE-009", "the first's container cannot start again: "),
-    ("nobody-joins-later", "SHARE-013", "the sixth's container cannot start: "),
-    ("one-life-a-claim", "SHARE-014", "the next's container cannot start: "),
+    ("four-pods-a-claim", "SHARE-012", "'s container cannot start: StartError"),
+    (
+        "ends-with-its-first-pod",
+        "SHARE-009",
+        "the first's container cannot start again: CreateContainerError",
+    ),
+    ("nobody-joins-later", "SHARE-013", "the sixth's container cannot start: StartError"),
+    ("one-life-a-claim", "SHARE-014", "the next's container cannot start: StartError"),
 )

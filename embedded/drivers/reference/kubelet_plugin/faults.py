@@ -901,7 +901,7 @@ def _last_device_overwrites(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[
 def _two_devices_at_most(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers the device nodes of two GPUs at most."""
     rest = [
-        {**one, "containerEdits": {"env": one["containerEdits"]["env"]}}
+        {**one, "containerEdits": {**one["containerEdits"], "deviceNodes": []}}
         for one in spec["devices"][2:]
     ]
     return {**spec, "devices": [*spec["devices"][:2], *rest]}
@@ -967,11 +967,13 @@ def _another_gpu_at_restart(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[s
     others = [gpu for gpu in gpus if gpu.path not in given]
     if not others:
         return spec
-    was, now = edits["deviceNodes"][0]["path"], others[0]
-    file = f"/var/run/cdi/{spec['kind'].replace('/', '-')}_{device['name'][:36]}.json"
-    change = f's|"{was}"|"{now.path}"|; s|"{edits["env"][0]}"|"{now.variable}"|'
-    hook = {"hookName": "createRuntime", "path": "/bin/sed", "args": ["sed", "-i", change, file]}
-    return {**spec, "containerEdits": {**spec["containerEdits"], "hooks": [hook]}}
+    changes = {edits["deviceNodes"][0]["path"]: others[0].path}
+    changes |= dict.fromkeys(edits.get("env", ())[:1], others[0].variable)
+    script = "; ".join(f's|"{was}"|"{now}"|' for was, now in changes.items())
+    command = f"sed -i '{script}' /var/run/cdi/*{device['name'][:36]}*"
+    hook = {"hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", command]}
+    common = spec["containerEdits"]
+    return {**spec, "containerEdits": {**common, "hooks": [*common.get("hooks", ()), hook]}}
 
 
 _HOOK = """\
