@@ -1,4 +1,4 @@
-"""``./run push REGISTRY/NAME[:TAG]``: push the workload's image to where nodes can pull it from.
+"""``push REGISTRY/NAME[:TAG]``: push the workload's image to where nodes can pull it from.
 
 For amd64 it is the one that the embedded cluster runs, to the byte; no Docker is needed. Prints
 what to give as ``--dra-image``: the image by its digest. For several architectures that is the
@@ -20,6 +20,7 @@ from building.architecture import AMD64, ARCHITECTURES, Architecture
 from building.binaries import PUSH
 from building.errors import UserError, exit_code, must_be_of
 from building.progress import Progress
+from building.tree import COMMAND
 from images import oci
 from images.pause import ARCHIVE
 from images.workload import WORKLOAD_IMAGE_NAME, image_for
@@ -35,7 +36,7 @@ _REFERENCE = re.compile(
 def main(arguments: list[str]) -> int:
     """Run the verb; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="./run push", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog=f"{COMMAND} push", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("reference", metavar="REGISTRY/NAME[:TAG]", help="default tag: latest")
     parser.add_argument(

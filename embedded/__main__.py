@@ -1,4 +1,4 @@
-"""``./run cluster up|down|status|kubeconfig|logs|fault``."""
+"""``cluster up|down|status|kubeconfig|logs|fault``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from building.errors import exit_code
 from building.progress import Progress
+from building.tree import COMMAND
 from embedded import cluster
 from embedded.drivers.reference import FAULTS
 from embedded.layout import states
@@ -18,7 +19,7 @@ from embedded.options import DEFAULT_NAME, Options, flag
 
 def main(arguments: list[str]) -> int:
     """Run one verb; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="./run cluster", description=cluster.__doc__)
+    parser = argparse.ArgumentParser(prog=f"{COMMAND} cluster", description=cluster.__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in {
         "up": "bring a cluster up",
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         print(f"cluster {name!r}: " + ("ended" if cluster.down(name) else "there was none"))
         return 0
     if not cluster.is_running(name):
-        print(f"cluster {name!r} is not up; `./run cluster up` brings it up", file=sys.stderr)
+        print(f"cluster {name!r} is not up; `{COMMAND} cluster up` brings it up", file=sys.stderr)
         return 1
     if options.verb == "fault":
         cluster.set_fault(name, options.fault)

@@ -26,6 +26,7 @@ from building import artifacts
 from building.binaries import RELEASES, RUNTIME, Release
 from building.errors import UserError, must_be_of
 from building.progress import Progress
+from building.tree import COMMAND
 from embedded import cgroups, machine_check
 from embedded.api import Api, Object
 from embedded.deaths import known, told
@@ -36,13 +37,12 @@ from embedded.hardware.artifact import HARDWARE
 from embedded.layout import (
     API_SERVICE,
     CONTROL_PLANE,
-    RESTART_KUBELET,
     Gpus,
     NodePlan,
     Plan,
     states,
 )
-from embedded.machine import answers, environment, unshared
+from embedded.machine import RESTART_KUBELET, answers, environment, unshared
 from embedded.options import DEFAULT_NAME, DEFAULT_NODES, flag, gpus_of_nodes, switches
 from embedded.options import Options as Options  # noqa: PLC0414 - part of this module's API
 from embedded.pki import Authority
@@ -299,7 +299,7 @@ def _explained(plan: Plan, options: Options) -> Iterator[None]:
 def _in_use(name: str) -> UserError:
     return UserError(
         f"the cluster {name!r} is up or being started already; "
-        f"`./run cluster down --name {name}` ends it, --name NAME makes another"
+        f"`{COMMAND} cluster down --name {name}` ends it, --name NAME makes another"
     )
 
 

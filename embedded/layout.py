@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,6 @@ NODE_PREFIX_LENGTH = 24
 DRIVER_ROOT = "/run/nvidia/driver"
 """Where NVIDIA's driver containers put a driver, and where the simulated one lies on a node."""
 SIMULATED_GPUS = "/run/simulated-gpus"
-RESTART_KUBELET = signal.SIGHUP
-"""What has a node's first process restart its kubelet."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from embedded.deaths import leave_word
 
 STARTUP_SECONDS = 60
 LOG_LINES = 15
+RESTART_KUBELET = signal.SIGHUP
+"""What has a node's first process restart its kubelet."""
 
 
 class MachineError(Exception):

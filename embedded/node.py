@@ -20,15 +20,8 @@ import yaml
 from embedded import network
 from embedded.hardware import machine as simulated
 from embedded.hardware import real
-from embedded.layout import (
-    API_SERVICE,
-    DRIVER_ROOT,
-    RESTART_KUBELET,
-    SIMULATED_GPUS,
-    NodePlan,
-    Plan,
-)
-from embedded.machine import Machine, MachineError, answers, run
+from embedded.layout import API_SERVICE, DRIVER_ROOT, SIMULATED_GPUS, NodePlan, Plan
+from embedded.machine import RESTART_KUBELET, Machine, MachineError, answers, run
 
 BORROWED_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "kmsg", "fuse")
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"

@@ -474,7 +474,7 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
         if name.startswith(_EMBEDDED) and on_command_line and not embedded:
             raise OptionError(
                 f"{flag(name)} {values[name]}: only for the embedded cluster; add"
-                f" {flag('cluster')} embedded, or use ./run dra"
+                f" {flag('cluster')} embedded"
             )
 
 

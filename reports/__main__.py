@@ -1,4 +1,4 @@
-"""``./run report VERB``: work with the files of runs that have ended; no cluster is needed."""
+"""``report VERB``: work with the files of runs that have ended; no cluster is needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from building.tree import COMMAND
 from harness.verdict.outcome import Exit
 from reports import diff, features, folder, publish, results, summary
 from reports.junit import JUnitError
@@ -25,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the verb says; answers the exit code."""
-    parser = _Parser(prog="./run report", description=__doc__)
+    parser = _Parser(prog=f"{COMMAND} report", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("rebuild", help="write a run's other files again from its results.json")
     verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")

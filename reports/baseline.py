@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from building.tree import COMMAND
 from harness.options import OptionError, flag
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import BASELINE_AREA, INVARIANTS_AREA, Outcome, Record, Result
@@ -74,7 +75,7 @@ class Baseline:
             expected=f"no case worse than in the run of {self.facts.cluster}",
             observed="\n".join(line.strip() for line in lines_of(worse)),
             blame=blamed[0] if blamed else Blame.CLUSTER,
-            next=f"./run report diff {self.path} {folder}; if it is meant to be so, take this"
+            next=f"{COMMAND} report diff {self.path} {folder}; if it is meant to be so, take this"
             f" run as {flag('baseline')} from now on",
         )
 

@@ -23,6 +23,7 @@ import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
+from building.tree import EMBEDDED_RUN
 from harness.cluster.kube import Kube, NoClusterError, Server
 from harness.verdict.finding import one_line
 
@@ -55,7 +56,7 @@ def connect(source: str, context: str, run_id: str) -> Kube:
     if source == "auto":
         tried += ", and this is not a pod with a service account"
     raise NoClusterError(
-        "no cluster is configured; `./run dra` starts one of its own on this machine", tried
+        f"no cluster is configured; `{EMBEDDED_RUN}` starts one of its own on this machine", tried
     )
 
 

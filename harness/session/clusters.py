@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
+from building.tree import EMBEDDED_RUN, WITH_THE_EMBEDDED
 from harness.cluster.kube import ApiError, Kube, NoClusterError, UnreachableError
 from harness.cluster.kubeconfig import connect, from_kubeconfig
 from harness.cluster.versions import GROUP, best
@@ -78,7 +79,7 @@ class Clusters:
         except ImportError as error:
             raise NoClusterError(
                 f"the embedded cluster needs packages that are not installed ({error});"
-                " `./run dra` installs them"
+                f" {WITH_THE_EMBEDDED}"
             ) from error
         # While a check is made, pytest keeps what is written to itself.
         self._terminal = os.dup(sys.stdout.fileno())
@@ -127,8 +128,8 @@ class Clusters:
             blame=Blame.CLUSTER,
             next="put right what the message names, and run the same command again"
             if self._options.cluster == "embedded"
-            else "`./run dra` starts a cluster of its own on this machine, with simulated GPUs;"
-            " for a cluster that exists set KUBECONFIG, or name a context with --dra-context",
+            else f"`{EMBEDDED_RUN}` starts a cluster of its own on this machine, with simulated"
+            " GPUs; for a cluster that exists set KUBECONFIG, or name a context with --dra-context",
         )
 
     def close(self) -> None:

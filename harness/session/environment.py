@@ -6,6 +6,7 @@ started the cluster on it. What cannot be had is named, never guessed.
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ _NODE_INFO = {
     "kubelet": "kubeletVersion",
 }
 """Ours to Node.status.nodeInfo's (``core/v1``)."""
+COMMIT = "commit.json"
+"""In the tree of a wheel: what it was built from (`building.wheel_hook`)."""
 MOST = 250
 """How many GPUs, nodes and containers at most are named; the first ones stand for the others."""
 CGROUP2_MARK = Path("/sys/fs/cgroup/cgroup.controllers")
@@ -34,8 +37,11 @@ NVIDIA_MODULE = Path("/proc/driver/nvidia/version")
 
 
 def suite(root: Path) -> dict[str, Any]:
-    """This suite: its version, the commit where it is a git checkout, and the Python."""
+    """This suite: its version, the commit where git or the wheel knows it, and the Python."""
     found: dict[str, Any] = {"version": __version__, "python": platform.python_version()}
+    if (built_from := root / COMMIT).is_file():
+        found.update(json.loads(built_from.read_text(encoding="utf-8")))
+        return found
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is not None and Path(top).resolve() == root.resolve():
         found["commit"] = _git(root, "rev-parse", "HEAD")
@@ -47,7 +53,10 @@ def _git(root: Path, *arguments: str) -> str | None:
     """What git answers; None when it cannot."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from building.tree import COMMAND
 from harness.cluster.kinds import Object, uid_of
 from harness.verdict.finding import Blame, Finding
 from workload.result import INVALID_CONTEXT, Problem
@@ -223,8 +224,8 @@ _EVENTS = (
     Cause(
         "the workload image is not for the node's architecture",
         Blame.CLUSTER,
-        "kubectl get nodes -L kubernetes.io/arch tells it; ./run push --arch amd64,arm64 makes an"
-        " image for both",
+        "kubectl get nodes -L kubernetes.io/arch tells it;"
+        f" {COMMAND} push --arch amd64,arm64 makes an image for both",
         when=r"no match for platform in manifest|exec format error",
     ),
     Cause(

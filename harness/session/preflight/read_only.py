@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from operator import attrgetter
 
+from building.tree import CHECKS_RUN, COMMAND, EMBEDDED_RUN
 from harness.cluster.anchor import LEASE_SECONDS
 from harness.cluster.inventory import (
     Pool,
@@ -41,8 +42,9 @@ IDENTIFYING = ("uuid", "product")
 """What every device has to be published with, as far as the profile knows what it is called."""
 RBAC_FILE = "rbac.yaml"
 PUSH = (
-    "push the workload image to a registry that the nodes pull from (./run push REGISTRY/NAME), and"
-    " name it: --dra-image REGISTRY/NAME; ./run dra needs none"
+    "push the workload image to a registry that the nodes pull from"
+    f" ({COMMAND} push REGISTRY/NAME), and name it: --dra-image REGISTRY/NAME;"
+    f" {EMBEDDED_RUN} needs none"
 )
 
 
@@ -340,7 +342,7 @@ def leftovers(context: Context) -> Finding | None:
         "nothing of a run whose Lease has expired",
         "\n".join(left),
         Blame.CLUSTER,
-        next=f"pytest -m dra --dra-sweep{option} removes it",
+        next=f"{CHECKS_RUN} --dra-sweep{option} removes it",
     )
 
 
