@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workload import nodes, nvml, process
 from workload import options as command_line
+from workload.borrowing import borrow
 from workload.compute import compute
 from workload.consumer import consume
 from workload.cuda import Cuda
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
+from workload.lending import SOCKET, lend
 from workload.measure import measure
+from workload.meeting import Door
 from workload.options import End, Options
 from workload.probe import probe
 from workload.producer import produce
@@ -70,6 +74,14 @@ def _rest(options: Options, result: Result) -> None:
 
 def _exchange(options: Options, waiting: Waiting, result: Result) -> None:
     """Do the part of a process that meets another one."""
+    if options.command == "borrow":
+        borrow(_prepare(options, result), waiting)
+        return
+    if options.command == "lend":
+        assert options.folder  # the options need it
+        door = Door(options.folder, SOCKET.format(options.nonce))  # before CUDA, likewise
+        lend(_prepare(options, result), door, waiting)
+        return
     if options.command == "produce":
         producer = ProducerSide(options.folder)  # before CUDA, which takes its time
         produce(_prepare(options, result), producer, waiting)
@@ -156,4 +168,6 @@ if __name__ == "__main__":
     os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
     code = main(sys.argv[1:])
     _be_silent()
+    if threading.active_count() > 1:
+        os._exit(code)  # a call of CUDA that gives no answer would hold up the end
     sys.exit(code)

@@ -133,7 +133,7 @@ class Cuda:
             created = self._driver.Device(gpu.ordinal).make_context()
             created.pop()  # each of its methods makes it current
         try:
-            yield Context(self, self._driver, created)
+            yield Context(self, self._driver, created, gpu)
         finally:
             created.detach()
 
@@ -251,7 +251,8 @@ class Findings:
 class Context:
     """What is done on one GPU: memory, kernels, IPC. Current while one of its methods runs."""
 
-    def __init__(self, cuda: Cuda, driver: ModuleType, created: Any) -> None:
+    def __init__(self, cuda: Cuda, driver: ModuleType, created: Any, gpu: Gpu) -> None:
+        self.gpu = gpu
         self._cuda = cuda
         self._driver = driver
         self._created = created
@@ -338,13 +339,28 @@ class Context:
         finally:
             # In a broken context nothing can be closed; whoever broke it says so.
             if not code and not self.broken():
-                self._call("close the IPC handle", close, address)
+                self.call("close the IPC handle", close, address)
 
-    def _call(self, step: str, function: str, *arguments: object) -> None:
+    def call(self, step: str, function: str, *arguments: object) -> None:
+        """Call a function of CUDA that PyCUDA does not offer.
+
+        Args:
+            step: what is being done.
+            function: its name, with the version's suffix.
+            arguments: ctypes values of the declared types.
+
+        Raises:
+            WorkloadError: it failed.
+        """
         with self._doing(step):
             code = self._cuda.library.call(function, *arguments)
         if code:
             raise self._cuda.failure(step, function.removesuffix("_v2"), code)
+
+    def undo(self, function: str, *arguments: object) -> None:
+        """Let go of something; in a broken context nothing can be, whoever broke it says so."""
+        if not self.broken():
+            self.call("let go of memory", function, *arguments)
 
     def export(self, address: int) -> bytes:
         """The IPC handle of an allocation: 64 bytes."""

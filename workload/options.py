@@ -81,7 +81,7 @@ class Options:
     rewrite_pid: int | str | None = None
     """What to write over the PID in the handle: a number or `OWN`."""
     until_gone: bool = False
-    """Whether the consumer verifies again when the producer is gone."""
+    """Whether the consumer, or importer, verifies again when the producer is gone."""
     attempts: tuple[str, ...] = ()
     """What to try; empty: all that the offer has."""
 
@@ -238,20 +238,31 @@ _COMMANDS = {
     "produce": "fill GPU memory, offer it, verify what the consumer wrote",
     "consume": "open offered GPU memory, verify it, write back",
     "probe": "try to open offered GPU memory in right and wrong ways",
+    "lend": "offer GPU memory by every mechanism that CUDA has",
+    "borrow": "open what lend offers, verify it, write back",
     "measure": "measure how fast offered GPU memory is opened, read and written",
 }
 _ALL = " ".join(_COMMANDS)
-_GPU = "compute produce consume probe measure"
+_GPU = "compute produce consume probe lend borrow measure"
 _OPTIONS = (
     _Option(
         "own-pid", _ALL, _pid, "N", "fork until this process's own PID is N, in a PID namespace"
     ),
-    _Option("role", "rest inventory compute", _role, "NAME", "how to call itself in the log"),
+    _Option(
+        "role", "rest inventory compute lend borrow", _role, "NAME", "how to call itself in the log"
+    ),
     _Option("nonce", _GPU, _nonce, "N", "the run's own word; other offers are refused"),
     _Option("gpus", _GPU, _gpus, "UUID[,UUID]", "allocated GPUs; the first exports"),
-    _Option("folder", "produce consume", _folder, "DIR", "shared folder to hand the offer over in"),
     _Option(
-        "patience", "rest produce consume", _patience, "S", "seconds to wait, for a partner (60)"
+        *("folder", "produce consume lend borrow", _folder, "DIR"),
+        "shared folder to hand the offer over in",
+    ),
+    _Option(
+        "patience",
+        "rest produce consume lend borrow",
+        _patience,
+        "S",
+        "seconds to wait, for a partner (60)",
     ),
     _Option("offer", "consume probe measure", _offer, "JSON", "the offer from the producer's log"),
     _Option(
@@ -266,9 +277,9 @@ _OPTIONS = (
         "foreign", "compute", _nonce, "NONCE", "first look for this run's words in the fresh memory"
     ),
     _Option("log", "produce", _flag, None, "hand the offer over in the log"),
-    _Option("bytes", "produce", _pages, "N", "size of the allocation (67108864)"),
+    _Option("bytes", "produce lend", _pages, "N", "size of the allocation (67108864)"),
     _Option("extras", "produce", _flag, None, "offer more handles, for probe"),
-    _Option("consumers", "produce", _consumers, "N", "wait for so many doorbells (1)"),
+    _Option("consumers", "produce lend", _consumers, "N", "wait for so many consumers (1)"),
     _Option("end", "rest", _end, "|".join(End), "how to end when the patience is over (exit)"),
     _Option(
         "end",
@@ -277,14 +288,16 @@ _OPTIONS = (
         "|".join(End),
         "end when the offer is out or the doorbell is rung, and do not verify",
     ),
+    _Option(
+        *("end", "lend", _end, "exit|kill"),
+        "end when the importer has opened what it can, and do not verify",
+    ),
     _Option("read-only", "consume", _flag, None, "verify, and write nothing back"),
     _Option("index", "consume", _doorbell, "K", "the doorbell to ring, from 0 on (0)"),
     _Option(
         "rewrite-pid", "consume", _pid_or_own, "N|own", "write this over the PID in the handle"
     ),
-    _Option(
-        "until-gone", "consume", _flag, None, "verify the mapping again when the producer is gone"
-    ),
+    _Option("until-gone", "consume borrow", _flag, None, "verify again when the producer is gone"),
     _Option(
         "attempt",
         "probe",
@@ -296,7 +309,11 @@ _OPTIONS = (
     _Option("bytes", "measure", _pages, "N", "how much to read and write (all)"),
 )
 _NEEDED = {
-    "nonce": ("compute produce consume", "give the run's nonce, the same to all that take part"),
+    "nonce": (
+        "compute produce consume lend borrow",
+        "give the run's nonce, the same to all that take part",
+    ),
+    "folder": ("lend borrow", "give a folder that both processes see"),
     "offer": ("probe measure", "give the JSON that the producer's log has"),
 }
 """Options that must be given: to which commands, and the remedy."""
@@ -379,6 +396,8 @@ def _refuse_contradictions(options: Options) -> None:
             _refuse(
                 f"--end: {options.end}: an offer in a folder is gone with its producer: give --log"
             )
+    if options.command == "lend" and options.end is End.KILL_WHEN_RUNG:
+        _refuse(f"--end: {options.end}: there is no doorbell: give {End.EXIT} or {End.KILL}")
     if options.command == "consume":
         if (offer is None) == (folder is None):
             _refuse("give either --folder DIR, where the producer sees it too, or --offer JSON")

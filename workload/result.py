@@ -31,6 +31,21 @@ PEER_ACCESS_UNSUPPORTED = 217
 """``CUDA_ERROR_PEER_ACCESS_UNSUPPORTED``"""
 
 
+class Mechanism(enum.StrEnum):
+    """How memory is shared between processes."""
+
+    IPC = "ipc"
+    """``cuIpcGetMemHandle``: 64 bytes, in which the exporter's own PID stands."""
+    DESCRIPTOR = "descriptor"
+    """``cuMemCreate`` with a POSIX file descriptor, which goes over a Unix socket."""
+    FABRIC = "fabric"
+    """The same with a fabric handle: 64 bytes; both sides need an IMEX channel."""
+    POOL_DESCRIPTOR = "pool-descriptor"
+    """A memory pool with a descriptor, and 64 bytes for each of its allocations."""
+    POOL_FABRIC = "pool-fabric"
+    """The same with a fabric handle."""
+
+
 class Verdict(enum.StrEnum):
     """How a process ended; each has an exit code of its own."""
 
@@ -272,6 +287,9 @@ class Seen:
     words: int
     wrong_words: int
     first_wrong: int | None = None
+    mechanism: Mechanism = Mechanism.IPC
+    writer: str = ""
+    """The consumer's role, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +305,10 @@ class Transfer:
     """The consumer's work over one path: opening, verifying, writing back."""
 
     path: str
-    """``same``: the importing GPU is the exporting one; ``cross``: it is another."""
+    """``same``: the importing GPU is the exporting one; ``cross``: it is another.
+
+    ``late`` (of `workload.borrowing`): the exporting GPU, opened when the exporter was gone.
+    """
     importer: str = ""
     exporter: str = ""
     """Both GPUs' UUIDs."""
@@ -306,6 +327,7 @@ class Transfer:
     wrote: bool = False
     error: Problem | None = None
     after_gone: AfterGone | None = None
+    mechanism: Mechanism = Mechanism.IPC
 
     @property
     def lacks_peer_access(self) -> bool:
@@ -316,6 +338,20 @@ class Transfer:
             and self.error is not None
             and self.error.code == PEER_ACCESS_UNSUPPORTED
         )
+
+
+@dataclass(frozen=True)
+class Lent:
+    """Memory that a process offered by one mechanism, or why it could not."""
+
+    mechanism: Mechanism
+    seed: int = 0
+    """Every word of it is pattern(seed)."""
+    handle: str = ""
+    """What was handed over as bytes, in hexadecimal."""
+    by_descriptor: bool = False
+    """Whether an open file was handed over."""
+    error: Problem | None = None
 
 
 @dataclass(frozen=True)
@@ -429,6 +465,7 @@ class Result:
     """Each ordered pair of visible GPUs."""
     offer: Offer | None = None
     seen: tuple[Seen, ...] = ()
+    lent: tuple[Lent, ...] = ()
     transfers: tuple[Transfer, ...] = ()
     compute: tuple[Computed, ...] = ()
     attempts: tuple[Attempt, ...] = ()

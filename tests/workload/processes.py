@@ -104,6 +104,7 @@ class Node:
         self,
         *arguments: str,
         gpus: tuple[int, ...] = (0, 1),
+        channels: int = 0,
         namespace: bool = False,
         library: bool = True,
         **environment: str,
@@ -113,12 +114,13 @@ class Node:
         Args:
             arguments: its command line.
             gpus: minor numbers of the GPUs that it sees.
+            channels: how many IMEX channels it has.
             namespace: whether it gets a PID namespace of its own, as a container does.
             library: whether the driver's library is there.
             environment: more variables.
         """
         variables = self.machine.environment()
-        variables["SIMULATED_GPUS_DEV"] = str(self.machine.view(*gpus))
+        variables["SIMULATED_GPUS_DEV"] = str(self.machine.view(*gpus, channels=channels))
         if not library:
             del variables["LD_LIBRARY_PATH"]
         argv = [str(self.python), "-P", "-m", "workload", *arguments]

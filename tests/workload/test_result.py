@@ -75,7 +75,7 @@ def test_a_result_is_one_line_of_the_schema() -> None:
         *("schema", "role", "nonce", "verdict", "exit", "error", "process", "cuda", "gpus"),
         "environment",
         *("driver_version", "device_nodes", "forbidden_nodes", "nvml", "nvml_error", "peers"),
-        *("offer", "seen", "transfers", "compute", "attempts", "bandwidth", "open"),
+        *("offer", "seen", "lent", "transfers", "compute", "attempts", "bandwidth", "open"),
     }
     assert document["process"]["nspid"] == [100, 7]
 

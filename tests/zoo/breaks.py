@@ -321,7 +321,7 @@ from workload import consumer
 verify = consumer._Consumer._once_more
 def unmap_and_verify(importer, buffer, transfer):
     address = ctypes.c_uint64(buffer._address)
-    buffer._context._call("unmap", "cuIpcCloseMemHandle", address)
+    buffer._context.call("unmap", "cuIpcCloseMemHandle", address)
     return verify(importer, buffer, transfer)
 consumer._Consumer._once_more = unmap_and_verify
 """,
