@@ -2,8 +2,9 @@
 
 While a check waits for its scenario, the objects of the next ones are in the cluster already. A
 claim is only made when a node has devices for it, so nothing of a run is ever left pending by the
-run itself, and what others hold is left to them. What exhausts or disrupts runs alone and last;
-what disrupts, only once a check asks for it: by then every check that only reads has been made.
+run itself, and what others hold is left to them. What is basic comes first. What exhausts or
+disrupts runs alone and last; what disrupts, only once a check asks for it: by then every check that
+only reads has been made.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Launcher:
             self._scenarios[scenario.name] = scenario
             self._evidence[scenario.name] = Future()
         self._pending = sorted(
-            self._scenarios.values(), key=lambda one: (Impact.DISRUPT in one.impacts, one.alone)
+            self._scenarios.values(),
+            key=lambda one: (not one.basic, Impact.DISRUPT in one.impacts, one.alone),
         )
         self._running: set[str] = set()
         self._unplaced: set[str] = set()

@@ -43,7 +43,7 @@ from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Options
 from harness.scenario.changes import Changes, Means
-from harness.scenario.pods import EVIDENCE_LINES
+from harness.scenario.pods import EVIDENCE_LINES, has_started
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import SkipKind, UnmetError
@@ -383,6 +383,15 @@ class Run:
             )
         if anchor is not None and (of_cluster or self.confined_to):
             obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]
+
+    def has_used_a_claim(self) -> bool:
+        """Whether a pod of the run with a claim has run, and is gone."""
+        for obj in list(self.created):
+            if obj["kind"] == POD.name and obj["spec"].get("resourceClaims"):
+                ran = any(map(has_started, self.observer.versions(obj)))
+                if ran and self.observer.last(obj).gone:
+                    return True
+        return False
 
     def events_of(self, *objects: Object) -> list[Object]:
         """The events about objects, oldest first."""

@@ -46,6 +46,9 @@ class Scenario:
     """Makes tables for the report; one call for all scenarios that name the same."""
     uses: tuple[Needs, ...] = ()
     """What the verbs take that its script uses; their impacts are among its own."""
+    basic: bool = False
+    """Whether it only has a pod with a claim come and go: it runs first, and where no such pod has
+    done so, nothing else that runs says anything."""
 
     @property
     def scenario(self) -> Scenario:

@@ -49,6 +49,11 @@ class Planned:
         return self.check.scenario_of(self.form)
 
     @property
+    def is_basic(self) -> bool:
+        """Whether it judges a scenario that is basic."""
+        return self.scenario is not None and self.scenario.basic
+
+    @property
     def impacts(self) -> frozenset[Impact]:
         """How it can be noticed by others."""
         return self.check.impacts_of(self.form)

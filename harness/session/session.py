@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Protocol
@@ -110,6 +111,8 @@ class Session:
             from reports import baseline  # noqa: PLC0415 - no other run needs it
 
             self._baseline = baseline.load(options.baseline)
+        self._basis = ""
+        """The check that blocks all that runs, once it is known."""
         self._root = root
         self._began = dt.datetime.now(dt.UTC)
         self._timeline = Timeline(self._began.timestamp(), SCENARIO_LABEL, {RUN_LABEL: self.run_id})
@@ -279,11 +282,26 @@ class Session:
             result = self.record.of(earlier, planned.form) or self.record.of(earlier, None)
             if result is None or result.outcome is Outcome.PASS:
                 continue
-            if result.red or result.skip is SkipKind.KNOWN_ISSUE:
+            if _is_cause(result):
                 return UnmetError(earlier, SkipKind.BLOCKED)
             if result.skip is SkipKind.BLOCKED:  # the first cause, not the chain to it
                 return UnmetError(result.blocked_by, SkipKind.BLOCKED)
+        if planned.scenario is not None and (basis := self._missing_basis()):
+            return UnmetError(basis, SkipKind.BLOCKED)
         return None
+
+    def _missing_basis(self) -> str:
+        """Name the check that says why no pod with a claim has come and gone so far, if none has.
+
+        Then nothing that takes one says more, and each would take minutes to say it.
+        """
+        if not self._basis:
+            for planned in filter(attrgetter("is_basic"), self.planned.checks):
+                result = self.record.of(planned.check.id, planned.form)
+                if result is not None and _is_cause(result) and not self.run.has_used_a_claim():
+                    self._basis = planned.check.id
+                    break
+        return self._basis
 
     def launch(self) -> Launcher:
         """Begin to run the scenarios of the checks, in the order of the checks."""
@@ -446,3 +464,8 @@ class Session:
             "real": "real GPUs",
         }.get(run.cluster.hardware, "the cluster's GPUs")
         return f"{text}; {hardware}"
+
+
+def _is_cause(result: Result) -> bool:
+    """Whether what stands on a check is blocked by it."""
+    return result.red or result.skip is SkipKind.KNOWN_ISSUE

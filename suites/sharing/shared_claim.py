@@ -55,6 +55,7 @@ class SharedClaim:
             devices=self.devices,
             needs="" if self.rests else CUDA,
             standard=PRIVILEGED if privileged else RESTRICTED_STANDARD,
+            basic=self.rests,
         )
 
     @property

@@ -67,6 +67,18 @@ def test_never_prepares(node: Node) -> None:
         driver.prepared(claim)
 
 
+def test_never_unprepares(node: Node) -> None:
+    """An error for the claim, which stays prepared until the driver behaves."""
+    with node.driver() as driver:
+        claim = node.allocate("one", "gpu-0")
+        driver.prepared(claim)
+        node.fault("never-unprepares")
+        assert "fault never-unprepares" in driver.unprepare(claim)[claim[2]].error
+        assert node.specifications()
+        node.fault(None)
+        assert not driver.unprepare(claim)[claim[2]].error
+
+
 def test_env_only(node: Node) -> None:
     """Variables, but nothing that could be used."""
     with node.driver() as driver:

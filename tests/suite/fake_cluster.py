@@ -2,8 +2,9 @@
 
 Faults are chosen by name: ``one-missing`` (the driver injects a GPU less than was allocated),
 ``hangs`` (the consumer neither reports nor ends), ``api-lost`` (the API server falls silent once
-the consumer runs), ``stuck-pods`` (pods and namespaces do not go), ``folder-stays`` (a folder of
-the node cannot be removed).
+the consumer runs), ``never-prepares`` (the driver refuses to prepare any claim), ``one-user``
+(it refuses to prepare a claim for a second pod), ``stuck-pods`` (pods and namespaces do not go),
+``folder-stays`` (a folder of the node cannot be removed).
 """
 
 from __future__ import annotations
@@ -193,7 +194,33 @@ class FakeCluster:
             status["reservedFor"] = [*(status.get("reservedFor") or []), user]
             self.api.edit(CLAIM, namespace, claim["metadata"]["name"], status=status)
         pod = self._edit(pod, spec={**pod["spec"], "nodeName": NODE})
-        self._start(pod)
+        if not self._refuses(pod):
+            self._start(pod)
+
+    def _refuses(self, pod: Object) -> bool:
+        """Whether the driver does not prepare the claims of a pod; an event says so."""
+        claims = [
+            self.api.get(CLAIM, pod["metadata"]["namespace"], entry["resourceClaimName"])
+            for entry in pod["spec"].get("resourceClaims") or []
+        ]
+        shared = any(len(claim["status"]["reservedFor"]) > 1 for claim in claims if claim)
+        refuses = self.fault == "never-prepares" or (self.fault == "one-user" and shared)
+        if not (claims and refuses):
+            return False
+        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+        self.api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": metadata,
+                "involvedObject": {"kind": "Pod", "uid": pod["metadata"]["uid"], **metadata},
+                "type": "Warning",
+                "reason": "FailedPrepareDynamicResources",
+                "message": "prepare dynamic resources: this driver does not prepare the claim",
+                "source": {"component": "kubelet"},
+            }
+        )
+        return True
 
     def _allocate(self, claim: Object) -> Object:
         taken = {

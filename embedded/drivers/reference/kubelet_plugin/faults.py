@@ -576,6 +576,21 @@ def _never_prepares(_claim: object, _gpus: Sequence[Gpu]) -> None:
     raise FaultError("this driver never prepares a claim (fault never-prepares)")
 
 
+@fault("hangs-at-prepare", Point.PREPARE)
+def _hangs_at_prepare(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Does not come back from preparing a claim, for 130 s; meanwhile it prepares and unprepares
+    nothing else."""
+    time.sleep(REFUSAL_SECONDS)
+    return claim
+
+
+@fault("ends-at-prepare", Point.PREPARE)
+def _ends_at_prepare(_claim: Any, _gpus: Sequence[Gpu]) -> None:
+    """Ends with an error whenever it is to prepare a claim, so that the kubelet soon waits minutes
+    before it starts it again."""
+    os._exit(1)
+
+
 @fault("refuses-long-names", Point.PREPARE)
 def _refuses_long_names(claim: Any, _gpus: Sequence[Gpu]) -> Any:
     """Prepares no claim with a name of more than 55 characters, as generated ones can have: it
@@ -605,6 +620,12 @@ def _device_in_two_claims(_refuses: bool, _gpus: Sequence[Gpu]) -> bool:
     """Prepares a device for a claim though it is still prepared for another
     (kubernetes-sigs/dra-example-driver#263)."""
     return False
+
+
+@fault("never-unprepares", Point.UNPREPARE)
+def _never_unprepares(_ending: Any, _gpus: Sequence[Gpu]) -> None:
+    """Answers every unpreparation of a claim with an error."""
+    raise FaultError("this driver never unprepares a claim (fault never-unprepares)")
 
 
 @fault("slow-unprepare", Point.UNPREPARE)
