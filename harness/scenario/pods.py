@@ -72,6 +72,14 @@ def has_started(pod: Object, container: str = "") -> bool:
     return "running" in container_state(pod, container)
 
 
+def has_run(pod: Object) -> bool:
+    """Whether a pod's first container certainly ran: of one that never did, a kubelet says at its
+    pod's end that it was terminated, but not when it had begun.
+    """
+    state = container_state(pod)
+    return "running" in state or bool((state.get("terminated") or {}).get("startedAt"))
+
+
 def _end(pod: Object, container: str) -> dict[str, Any] | None:
     """How a container ended that does not run now, also one that is to be started again."""
     state = container_state(pod, container)

@@ -43,7 +43,7 @@ from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Options
 from harness.scenario.changes import Changes, Means
-from harness.scenario.pods import EVIDENCE_LINES, has_started
+from harness.scenario.pods import EVIDENCE_LINES, has_run
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import SkipKind, UnmetError
@@ -386,12 +386,12 @@ class Run:
 
     def has_used_a_claim(self) -> bool:
         """Whether a pod of the run with a claim has run, and is gone."""
-        for obj in list(self.created):
-            if obj["kind"] == POD.name and obj["spec"].get("resourceClaims"):
-                ran = any(map(has_started, self.observer.versions(obj)))
-                if ran and self.observer.last(obj).gone:
-                    return True
-        return False
+        pods = [obj for obj in list(self.created) if obj["kind"] == POD.name]
+        return any(
+            self.observer.last(pod).gone and any(map(has_run, self.observer.versions(pod)))
+            for pod in pods
+            if pod["spec"].get("resourceClaims")
+        )
 
     def events_of(self, *objects: Object) -> list[Object]:
         """The events about objects, oldest first."""
