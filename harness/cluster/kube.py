@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import NOT_FOUND
+from http.client import NOT_FOUND, UNAUTHORIZED
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,6 +47,9 @@ EXPIRED = 410
 SCALARS = frozenset({"string", "version", "int", "bool", "value"})
 """What objects with one value are made of in slices; nobody changes them."""
 SERVICE_ACCOUNT_TRIES = 5
+RETURN_SECONDS = 60.0
+"""How long a server that was there may not answer, or not know the run, before it is lost."""
+ASK_AGAIN_SECONDS = 1.0
 
 
 class NoClusterError(Exception):
@@ -172,6 +176,13 @@ class Kube:
         self._not_renewed = ""
         """Why credentials could not be read anew, when that was tried last."""
         self._heard: tuple[float, float] | None = None
+        self._away_since: float | None = None
+        self._away_at = -math.inf
+        self.return_seconds = RETURN_SECONDS
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called once, by the thread that noticed it, when the server is lost."""
+        self.loss = ""
+        """Why the server is lost: what it said, or that it said nothing, until time was up."""
         self.writes: list[Write] = []
         """Every change that was made through this door, oldest first."""
         self._agent = f"dra-conformance/{__version__}" + (f" run/{run_id}" if run_id else "")
@@ -300,6 +311,31 @@ class Kube:
         said, at = self._heard
         return said + time.monotonic() - at
 
+    def was_away(self, since: float) -> bool:
+        """Whether the server did not answer a request, or did not know the run.
+
+        Args:
+            since: a moment of `time.monotonic`.
+        """
+        return self._away_at >= since
+
+    def comes_back(self) -> bool:
+        """Wait until a server that did not answer, or did not know the run, does so again.
+
+        Returns:
+            False: it is lost; whoever asks later is told so at once.
+        """
+        while not self.loss:
+            try:
+                self.document("/version")
+            except (ApiError, UnreachableError) as error:
+                if isinstance(error, ApiError) and error.status != UNAUTHORIZED:
+                    return True
+                time.sleep(ASK_AGAIN_SECONDS)
+            else:
+                return True
+        return False
+
     # Streams
 
     def watch(
@@ -412,17 +448,36 @@ class Kube:
         url = path + (f"?{urlencode(given)}" if given else "")
         payload = None if body is None else json.dumps(body).encode()
         used = self._configuration
-        response = self._send(method, url, payload, read_seconds, preload=not stream)
-        if response.status == 401 and self._renewed_credentials(used):
-            response.drain_conn()
+        try:
             response = self._send(method, url, payload, read_seconds, preload=not stream)
-        if response.status == 401:
+            if response.status == UNAUTHORIZED and self._renewed_credentials(used):
+                response.drain_conn()
+                response = self._send(method, url, payload, read_seconds, preload=not stream)
+        except UnreachableError as error:
+            self._note_absence(str(error))
+            raise
+        if response.status == UNAUTHORIZED:
             why = self._not_renewed or f"it answers: {_refusal(response)}"
             said = f"the run's credentials are expired or unknown to {self.server}; {why}"
-            raise ApiError(401, said)
+            self._note_absence(said)
+            raise ApiError(UNAUTHORIZED, said)
+        self._away_since = None
         if response.status >= 400:
             raise _refusal(response)
         return response
+
+    def _note_absence(self, text: str) -> None:
+        """Note that the server did not answer, or does not know the run; else it has come back."""
+        if self._heard is None:
+            return  # it never was there
+        now = time.monotonic()
+        since = self._away_since = now if self._away_since is None else self._away_since
+        self._away_at = now
+        with self._credentials:
+            lost = not self.loss and now - since >= self.return_seconds
+            self.loss = text if lost else self.loss
+        if lost:
+            self.on_loss()
 
     def _renewed_credentials(self, used: Any) -> bool:
         """Read the credentials anew, unless another thread has done so since they were used."""

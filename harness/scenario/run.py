@@ -46,7 +46,7 @@ from harness.scenario.changes import Changes, Means
 from harness.scenario.pods import EVIDENCE_LINES, has_run
 from harness.verdict import causes
 from harness.verdict.causes import Cause
-from harness.verdict.finding import SkipKind, UnmetError
+from harness.verdict.finding import Blame, SkipKind, UnmetError
 from harness.verdict.invariants import Invariants
 from harness.verdict.outcome import Record
 
@@ -416,14 +416,17 @@ class Run:
         profile = self.subject.profile
         lines: list[str] = []
         try:
-            pods, _ = self.kube.list(POD, labels=profile.plugin_selector)
-            for pod in pods:
-                if not nodes or pod["spec"].get("nodeName") in nodes:
-                    log = self.kube.log(pod, profile.plugin_container, since_seconds=seconds)
-                    lines += [line for line in log.splitlines() if _tells(line, about)]
+            for pod in self._driver_pods(nodes):
+                log = self.kube.log(pod, profile.plugin_container, since_seconds=seconds)
+                lines += [line for line in log.splitlines() if _tells(line, about)]
         except (ApiError, UnreachableError) as error:
             return [f"(cannot be read: {error})"]
         return [line[:400] for line in lines[-EVIDENCE_LINES:]]
+
+    def _driver_pods(self, nodes: Collection[str]) -> list[Object]:
+        """Those on some nodes; empty: on any."""
+        pods, _ = self.kube.list(POD, labels=self.subject.profile.plugin_selector)
+        return [pod for pod in pods if not nodes or pod["spec"].get("nodeName") in nodes]
 
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
@@ -438,6 +441,9 @@ class Run:
             # The scheduler does not say which; nodes that are not Ready have taints, too.
             lost = list(map(causes.of_node, self._nodes_with_devices()))
             return next((cause for cause in lost if cause is not None), found)
+        if found is not None and found.blame is Blame.DRIVER:
+            on = {str(obj["spec"].get("nodeName")) for obj in now if obj["kind"] == POD.name}
+            return causes.of_driver(self._driver_pods(on)) or found
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:
             if found is None and obj["kind"] == POD.name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http.client import UNAUTHORIZED
 from typing import Any
 
 from harness.cluster.budgets import Budget
@@ -72,10 +73,15 @@ class Waiting:
 
         Raises:
             JudgementError: it did not come in time.
+            UnreachableError: it did not come, but the API server was away meanwhile.
         """
+        began = time.monotonic()
         try:
             return self.run.observer.wait(what, ready, budget, seen)
         except WaitTimeoutError as error:
+            if self.run.kube.was_away(began):
+                said = f"{what} was not seen, as the API server did not answer: {error.seen}"
+                raise UnreachableError(said) from error
             if optional:
                 self.step(str(error))
                 return None
@@ -97,18 +103,24 @@ class Waiting:
         except JudgementError as error:
             reason = error
         except StoppedError:
-            reason = UnmetError("the run was ended before", SkipKind.NOT_RUN)
+            reason = _ended()
         except UnreachableError as error:
-            reason = self.inconclusive(str(error), Blame.CLUSTER)
+            reason = self._away(self.inconclusive(str(error), Blame.CLUSTER))
         except ApiError as error:
             head = f"the API server refuses: {error}"
             reason = InconclusiveError(causes.refusal(head, "that the scenario goes on", error))
+            if error.status == UNAUTHORIZED:
+                reason = self._away(reason)
         except (RenderError, WaitTimeoutError) as error:
             reason = self.inconclusive(str(error), Blame.SUITE)
         else:
             return
         self.step(f"stopped: {reason}")
         missing(reason)
+
+    def _away(self, reason: InconclusiveError) -> JudgementError:
+        """Answer the reason if the API server comes back; else the run ends, for one reason."""
+        return reason if self.run.kube.comes_back() else _ended()
 
     def inconclusive(self, head: str, blame: Blame = Blame.SUITE) -> InconclusiveError:
         """Make a judgement that says nothing about the driver."""
@@ -118,3 +130,7 @@ class Waiting:
         """Describe what a pod is at, in a few words."""
         seen = self.run.observer.last(pod)
         return "gone" if seen.gone else describe(seen.obj, container)
+
+
+def _ended() -> UnmetError:
+    return UnmetError("the run was ended before", SkipKind.NOT_RUN)

@@ -38,16 +38,22 @@ NOTHING_FOREIGN = (
 )
 
 
-def clean_up(run: Run) -> list[Result]:
+def clean_up(run: Run, cause: str = "") -> list[Result]:
     """Delete what the run created and audit what it did.
 
     Never raises for what the cluster does; the results are the audit's cases.
+
+    Args:
+        run: the run.
+        cause: the ID of the case that says why nothing goes, if that is known: less time is given
+            to it then, and what is left is not a second finding.
     """
     began = time.monotonic()
     run.observer.resume_waits()
     _await_server(run)
     _find_unanswered(run)
-    removal = Removal(run.kube, run.observer, run.budgets.clean_up)
+    budget = run.budgets.release if cause else run.budgets.clean_up
+    removal = Removal(run.kube, run.observer, budget)
     run.changes.put_back_all(after_pods=False)
     removal.delete(POD, run.created)
     pods = [run.observer.last(obj).obj for obj in run.created if obj["kind"] == POD.name]
@@ -62,9 +68,11 @@ def clean_up(run: Run) -> list[Result]:
     run.record.leftovers.extend([*stays, *left])
     foreign = _nothing_foreign(run)
     nothing_left = _nothing_left(run, left, removal.trouble, time.monotonic() - began)
-    if stays:
-        # What is left is kept for what is not put back: one cause, one red case.
-        nothing_left = nothing_left.skipped(UnmetError(foreign.id, SkipKind.BLOCKED))
+    # One cause, one red case; what is left may be kept for what is not put back.
+    if nothing_left.red and (cause or stays):
+        nothing_left = nothing_left.skipped(UnmetError(cause or foreign.id, SkipKind.BLOCKED))
+    if cause and foreign.finding is not None and foreign.finding.blame is Blame.CLUSTER:
+        foreign = foreign.skipped(UnmetError(cause, SkipKind.BLOCKED))
     return [nothing_left, foreign]
 
 

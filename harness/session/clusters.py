@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from building.tree import EMBEDDED_RUN, WITH_THE_EMBEDDED
@@ -14,25 +15,46 @@ from harness.cluster.kubeconfig import connect, from_kubeconfig
 from harness.cluster.versions import GROUP, best
 from harness.options import Options
 from harness.scenario.run import ClusterInfo
+from harness.verdict import causes
 from harness.verdict.finding import Blame, Finding
+from harness.verdict.outcome import Outcome, Result
 from reports.words import as_text
+
+COMPONENTS_LIVE = replace(
+    Result.passed(
+        "CLUSTER-001",
+        "components_stay_alive",
+        "cluster",
+        "The embedded cluster's components MUST live as long as the run does.",
+    ),
+    judges_driver=False,
+)
+SERVER_STAYS = replace(
+    Result.passed(
+        "CLUSTER-002",
+        "api_server_stays",
+        "cluster",
+        "The API server MUST answer, and know the run's user, as long as the run lasts.",
+    ),
+    judges_driver=False,
+)
 
 
 class Clusters:
     """Finds or starts the cluster that options ask for, and ends what it started."""
 
-    def __init__(self, options: Options, run_id: str, on_death: Callable[[], None]) -> None:
+    def __init__(self, options: Options, run_id: str, on_loss: Callable[[], None]) -> None:
         """Nothing is asked of any cluster yet.
 
         Args:
             options: which cluster.
             run_id: what requests name as their sender.
-            on_death: called, by another thread, when a component of an embedded cluster ended
-                by itself.
+            on_loss: called, by another thread, when the cluster is lost (`loss`).
         """
         self._options = options
         self._run_id = run_id
-        self._on_death = on_death
+        self._on_loss = on_loss
+        self._kube: Kube | None = None
         self._deaths: list[str] = []
         """What components of the embedded cluster ended by themselves, and how."""
         self._terminal = -1
@@ -46,13 +68,14 @@ class Clusters:
             NoClusterError: there is none, or it could not be started.
         """
         if self._options.cluster == "embedded":
-            return self._start_embedded()
-        kube = connect(self._options.cluster, self._options.context, self._run_id)
-        return kube, ClusterInfo(
-            description=f"cluster {kube.server}",
-            hardware="the cluster's",
-            own=False,
-        )
+            kube, cluster = self._start_embedded()
+        else:
+            kube = connect(self._options.cluster, self._options.context, self._run_id)
+            cluster = ClusterInfo(f"cluster {kube.server}", hardware="the cluster's", own=False)
+        kube.return_seconds *= self._options.timeout_scale
+        kube.on_loss = self._on_loss
+        self._kube = kube
+        return kube, cluster
 
     def describe(self) -> str:
         """Which cluster it would be, for a plan: at most its version and its API are asked for."""
@@ -105,19 +128,36 @@ class Clusters:
         """Say so at once; called by a thread of the embedded cluster's."""
         self._deaths.append(text)
         os.write(self._terminal, as_text(f"\nDIED     {text}\n").encode())
-        self._on_death()
+        self._on_loss()
 
-    def death(self) -> Finding | None:
-        """What to say of everything that was not judged before a component died, if one did."""
-        if not self._deaths:
-            return None
-        return Finding(
-            head=f"the embedded cluster broke: {self._deaths[0].splitlines()[0]}",
-            expected="a cluster that runs for as long as the run does",
-            observed="\n".join(self._deaths),
-            blame=Blame.CLUSTER,
-            next="the same command again; if it dies again, the end of its log says why",
-        )
+    def loss(self) -> Result | None:
+        """What ended the run, as a case of the report, if nothing more can be judged: no more.
+
+        A component of the embedded cluster ended by itself, or the API server did not answer any
+        more, or did not know the run.
+        """
+        if self._deaths:
+            finding = Finding(
+                head=f"the embedded cluster broke: {self._deaths[0].splitlines()[0]}",
+                expected="a cluster that runs for as long as the run does",
+                observed="\n".join(self._deaths),
+                blame=Blame.CLUSTER,
+                next="the same command again; if it dies again, the end of its log says why",
+            )
+            return COMPONENTS_LIVE.ended(Outcome.ERROR, finding)
+        if self._kube is not None and self._kube.loss:
+            said, seconds = self._kube.loss, self._kube.return_seconds
+            expected = "the API server answers again, and knows the run's user"
+            finding = Finding(
+                head=said,
+                expected=f"{expected}, within {seconds:g} s",
+                observed=f"for {seconds:g} s nothing else than: {said}",
+                blame=Blame.CLUSTER,
+                next="see whether the API server runs and can be reached from here",
+            )
+            cause = causes.of_text(said)
+            return SERVER_STAYS.ended(Outcome.ERROR, causes.because(cause, finding))
+        return None
 
     def none_found(self, error: NoClusterError) -> Finding:
         """What to say where there is no cluster."""

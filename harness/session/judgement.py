@@ -11,6 +11,7 @@ from harness.verdict.finding import (
     FailedError,
     Finding,
     InconclusiveError,
+    SkipKind,
     UnmetError,
     broken,
     one_line,
@@ -64,14 +65,13 @@ def interrupted(planned: Planned, by: str, seconds: float) -> Result:
     return passed(planned, seconds).ended(Outcome.ERROR, finding)
 
 
-def judged(planned: Planned, ending: Ending, death: Finding | None, seconds: float) -> Result:
+def judged(planned: Planned, ending: Ending, loss: Result | None, seconds: float) -> Result:
     """Make the result of a check.
 
     Args:
         planned: the check.
         ending: how it ended.
-        death: why nothing can be said any more of what went wrong: a component of the embedded
-            cluster is dead.
+        loss: why nothing can be said any more of what went wrong: the cluster is lost.
         seconds: how long it took.
     """
     result = passed(planned, seconds)
@@ -79,12 +79,14 @@ def judged(planned: Planned, ending: Ending, death: Finding | None, seconds: flo
         return result.skipped(ending.skipped)
     if ending.error is None:
         return result
-    if isinstance(ending.error, UnmetError) and death is None:
+    if loss is not None:
+        return result.skipped(UnmetError(loss.id, SkipKind.BLOCKED))
+    if isinstance(ending.error, UnmetError):
         return result.skipped(ending.error)
-    if isinstance(ending.error, FailedError) and death is None:
+    if isinstance(ending.error, FailedError):
         breach = Outcome.PASS if planned.check.force is Force.SHOULD else Outcome.FAIL
         return result.ended(breach, ending.error.finding)
-    return result.ended(Outcome.ERROR, death or _inconclusive(ending.error, ending))
+    return result.ended(Outcome.ERROR, _inconclusive(ending.error, ending))
 
 
 def _inconclusive(error: BaseException, ending: Ending) -> Finding:

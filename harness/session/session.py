@@ -42,17 +42,6 @@ SERVER_ANSWERS = Result.passed(
     "PF-01", "api_server_answers", PREFLIGHT_AREA, "The API server MUST answer."
 )
 """What fails where there is no cluster to make the other steps of preflight on."""
-COMPONENTS_LIVE = replace(
-    Result.passed(
-        "CLUSTER-001",
-        "components_stay_alive",
-        "cluster",
-        "The embedded cluster's components MUST live as long as the run does.",
-    ),
-    judges_driver=False,
-)
-
-
 SUITE_WORKS = replace(
     Result.passed("SUITE-001", "suite_works", "suite", "The suite itself MUST NOT break."),
     judges_driver=False,
@@ -119,7 +108,7 @@ class Session:
         self._run: Run | None = None
         self._found: Context | None = None
         """What preflight finds out."""
-        self._clusters = Clusters(options, self.run_id, self._component_died)
+        self._clusters = Clusters(options, self.run_id, self._cluster_lost)
         self.terminal: Terminal | None = None
         self._launcher: Launcher | None = None
 
@@ -245,8 +234,8 @@ class Session:
             raise RuntimeError("the run was not started")
         return self._run
 
-    def _component_died(self) -> None:
-        """End all waits; called by a thread of the embedded cluster's."""
+    def _cluster_lost(self) -> None:
+        """End all waits; called by another thread."""
         if self._run is not None:
             self._run.observer.stop_waits()
 
@@ -273,8 +262,8 @@ class Session:
 
     def reason_to_skip(self, planned: Planned) -> UnmetError | None:
         """Say why a check cannot be made now; None when it can."""
-        if death := self._clusters.death():
-            return UnmetError(death.head, SkipKind.NOT_RUN)
+        if loss := self._clusters.loss():
+            return UnmetError(loss.id, SkipKind.BLOCKED)
         reason = self.planned.why_not(planned)
         if reason is not None:
             return reason
@@ -311,7 +300,7 @@ class Session:
 
     def conclude(self, planned: Planned, ending: Ending) -> Result:
         """Note how a check ended."""
-        result = judged(planned, ending, self._clusters.death(), self.spent)
+        result = judged(planned, ending, self._clusters.loss(), self.spent)
         if self.options.expect is not None:
             today = dt.datetime.now(dt.UTC).date()
             result = self.options.expect.accept_known(result, today)
@@ -326,7 +315,8 @@ class Session:
         if pytest_code == 2 and not self.record.interrupted:
             self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
         self._note_what_was_not_made()
-        self._note_death()
+        if loss := self._clusters.loss():
+            self.record.add(loss)
         kept = ""
         run = self._run
         try:
@@ -389,12 +379,13 @@ class Session:
         counts, kept = self.record.counts(), ""
         red = counts[Outcome.FAIL] + counts[Outcome.ERROR] > 0
         has_something = bool(run.created or run.unanswered)
-        if self._clusters.death():
+        loss = self._clusters.loss()
+        if loss and run.cluster.own:
             pass  # the cluster ends with the run, and a broken one does not clean up after itself
         elif has_something and (keep == "always" or (keep == "failed" and red)):
             kept = delete_command(run)
         elif has_something:
-            self.record.add(*clean_up(run))
+            self.record.add(*clean_up(run, loss.id if loss else self._basis))
         if run.has_subject():
             self.record.add(*run.judge_invariants().results())
         run.close()
@@ -412,12 +403,6 @@ class Session:
             else:
                 reason = UnmetError(why or "the run was ended before", SkipKind.NOT_RUN)
                 self.record.add(passed(planned).skipped(reason))
-
-    def _note_death(self) -> None:
-        """A component's death is in the report, whichever check it met."""
-        finding = self._clusters.death()
-        if finding is not None:
-            self.record.add(COMPONENTS_LIVE.ended(Outcome.ERROR, finding))
 
     def _facts(self, code: int, kept: str) -> Facts:
         run = self._run

@@ -375,6 +375,13 @@ NOT_UNPREPARED = Cause(
     Blame.DRIVER,
     "see the logs of the driver and of the kubelet on the pod's node",
 )
+DRIVER_ENDS = Cause(
+    "the driver's container on the node ends with an error again and again (CrashLoopBackOff)",
+    Blame.DRIVER,
+    "kubectl logs --previous of the driver's pod on the node says what it ended with",
+)
+KILLED = (137, 143)
+"""Exit codes of containers that somebody has killed."""
 KUBELET_SILENT = Cause(
     "the pod is scheduled, but the node's kubelet has reported nothing about it",
     Blame.KUBELET,
@@ -518,6 +525,19 @@ def of_end(pod: Object, quiet: float) -> Cause | None:
     over = not running and quiet >= END_SECONDS
     has_claims = spec.get("resourceClaims") or status.get("extendedResourceClaimStatus")
     return NOT_UNPREPARED if asked and has_claims and over else None
+
+
+def of_driver(pods: Iterable[Object]) -> Cause | None:
+    """Find the likely cause of what the driver does not do in its own pods, as they are now."""
+    for pod in pods:
+        for one in (pod.get("status") or {}).get("containerStatuses") or []:
+            now, before = one.get("state") or {}, one.get("lastState") or {}
+            end = now.get("terminated") or before.get("terminated") or {}
+            waits = (now.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+            killed = end.get("exitCode", 0) in (0, *KILLED) and end.get("reason") != "OOMKilled"
+            if waits or (one.get("restartCount", 0) > 1 and not killed):
+                return DRIVER_ENDS
+    return None
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:

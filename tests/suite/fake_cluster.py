@@ -2,9 +2,10 @@
 
 Faults are chosen by name: ``one-missing`` (the driver injects a GPU less than was allocated),
 ``hangs`` (the consumer neither reports nor ends), ``api-lost`` (the API server falls silent once
-the consumer runs), ``never-prepares`` (the driver refuses to prepare any claim), ``one-user``
-(it refuses to prepare a claim for a second pod), ``stuck-pods`` (pods and namespaces do not go),
-``folder-stays`` (a folder of the node cannot be removed).
+the consumer runs), ``user-lost`` (it no longer knows the run from then on), ``never-prepares`` (the
+driver refuses to prepare any claim), ``one-user`` (it refuses to prepare a claim for a second pod),
+``stuck-pods`` (pods and namespaces do not go), ``folder-stays`` (a folder of the node cannot be
+removed).
 """
 
 from __future__ import annotations
@@ -360,7 +361,9 @@ class FakeCluster:
             return False
         if self.fault == "api-lost":
             self.api.fall_silent()
-        return self.fault in ("api-lost", "hangs")
+        if self.fault == "user-lost":
+            self.api.token = "another one"
+        return self.fault in ("api-lost", "user-lost", "hangs")
 
     def _ends_early(self, pod: Object) -> bool:
         """Whether not every allocated GPU is there, which ends the program."""

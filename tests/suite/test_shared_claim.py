@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.verdict.finding import HEAD_CHARACTERS
 from suites.__main__ import checks
 from tests.suite.fake_cluster import FakeCluster
@@ -182,9 +184,19 @@ def test_sigterm_leaves_reports_and_nothing_else(tmp_path: Path) -> None:
     assert len(ended.junit.findall(".//testcase")) == 15 + CASES + 2 + 3
 
 
-def test_a_lost_api_server_is_nobodys_failure_but_its_own(tmp_path: Path) -> None:
-    """Reports are written, the driver is not blamed, what is left is named."""
-    ended = run(FakeCluster("api-lost"), tmp_path, "--dra-timeout-scale", "0.02")
-    assert ended.code == 12, ended.output
-    assert set(ended.red().values()) == {"error"}
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("api-lost", "does not answer"),
+        ("user-lost", "the run's credentials are expired or unknown"),
+    ],
+)
+def test_a_lost_api_server_is_said_once(fault: str, said: str, tmp_path: Path) -> None:
+    """The driver is not blamed, and what is left is named."""
+    ended = run(FakeCluster(fault), tmp_path, "--dra-timeout-scale", "0.05")
+    assert (ended.code, ended.red()) == (12, {"CLUSTER-002": "error"}), ended.output
+    assert said in ended.first_lines()[0]
+    checks = [entry for entry in ended.results["results"] if entry["level"] is not None]
+    others = {entry["headline"] for entry in checks if entry["outcome"] != "pass"}
+    assert others == {"blocked by CLUSTER-002"}
     assert any("pod/producer-" in left for left in ended.results["leftovers"])
