@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import INTERNAL_SERVER_ERROR
@@ -442,8 +443,11 @@ class Run:
             lost = list(map(causes.of_node, self._nodes_with_devices()))
             return next((cause for cause in lost if cause is not None), found)
         if found is not None and found.blame is Blame.DRIVER:
-            on = {str(obj["spec"].get("nodeName")) for obj in now if obj["kind"] == POD.name}
-            return causes.of_driver(self._driver_pods(on)) or found
+            specs = [obj.get("spec") or {} for obj in now if obj["kind"] == POD.name]
+            with suppress(ApiError, UnreachableError):
+                nodes_of = {str(spec["nodeName"]) for spec in specs if "nodeName" in spec}
+                return causes.of_driver(self._driver_pods(nodes_of)) or found
+            return found
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:
             if found is None and obj["kind"] == POD.name:

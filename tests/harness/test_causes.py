@@ -453,3 +453,33 @@ def test_quotas_refuse_in_two_ways(verb: str) -> None:
     cause = causes.of_text(f'pods "x" is forbidden: {verb} quota: q: must specify limits.cpu')
     assert cause is not None
     assert "quota" in cause.text
+
+
+# The driver's own pods
+
+
+def driver_pod(restarts: int, **states: Any) -> Object:
+    """One whose container is in a state, and was in one before."""
+    return {"status": {"containerStatuses": [{"restartCount": restarts, **states}]}}
+
+
+CRASH = {"terminated": {"exitCode": 2, "reason": "Error"}}
+KILL = {"terminated": {"exitCode": 137, "reason": "Error"}}
+OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
+
+
+@pytest.mark.parametrize(
+    ("found", "ends"),
+    [
+        (driver_pod(4, state=BACK_OFF, lastState=CRASH), True),
+        (driver_pod(4, state={"running": {}}, lastState=CRASH), True),
+        (driver_pod(4, state=OOM), True),
+        (driver_pod(0, state={"running": {}}), False),
+        (driver_pod(1, state={"running": {}}, lastState=CRASH), False),
+        (driver_pod(4, state={"running": {}}, lastState=KILL), False),
+    ],
+)
+def test_a_driver_that_ends_again_and_again(found: Object, ends: bool) -> None:
+    """Not one that ended once, or that a check has killed."""
+    assert causes.of_driver([driver_pod(0), found]) is (causes.DRIVER_ENDS if ends else None)

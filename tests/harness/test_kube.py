@@ -148,3 +148,52 @@ def test_the_servers_clock_is_that_of_its_answers(api: FakeApi, kube: Kube) -> N
 def test_the_servers_clock_is_told_by_its_answers(kube: Kube) -> None:
     """To a second."""
     assert abs(kube.server_time() - time.time()) < 3
+
+
+# A server that is lost
+
+
+def test_a_server_that_comes_back_is_not_lost(
+    api: FakeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever got no answer waits for it, and knows that it was away."""
+    monkeypatch.setattr("harness.cluster.kube.ASK_AGAIN_SECONDS", 0.01)
+    api.documents["/version"] = {}
+    kube.document("/version")
+    began = time.monotonic()
+    assert not kube.was_away(began)
+    api.silent = True
+    with pytest.raises(UnreachableError):
+        kube.list(POD)
+    assert kube.was_away(began)
+    threading.Timer(0.2, setattr, (api, "silent", False)).start()
+    assert kube.comes_back()
+    assert not kube.loss
+
+
+@pytest.mark.parametrize("fault", [("silent", True), ("token", "another one")])
+def test_a_server_that_stays_away_is_lost_for_good(
+    fault: tuple[str, object], api: FakeApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once, and nobody waits for it any more."""
+    monkeypatch.setattr("harness.cluster.kube.ASK_AGAIN_SECONDS", 0.01)
+    told: list[str] = []
+    kube.return_seconds, kube.on_loss = 0.1, lambda: told.append(kube.loss)
+    api.documents["/version"] = {}
+    kube.document("/version")
+    setattr(api, *fault)
+    assert not kube.comes_back()
+    assert not kube.comes_back()
+    assert told == [kube.loss]
+    api.silent, api.token = False, ""
+    assert kube.document("/version") == {}
+    assert not kube.comes_back()
+
+
+def test_a_server_that_was_never_there_is_not_waited_for(api: FakeApi, kube: Kube) -> None:
+    """That it does not answer is what preflight says."""
+    kube.return_seconds = 0.0
+    api.silent = True
+    with pytest.raises(UnreachableError):
+        kube.list(POD)
+    assert not kube.loss
