@@ -73,7 +73,8 @@ def judged(results: Iterable[Result], what: str) -> str:
 def meaning(record: Record, facts: Facts) -> str:
     """Say in a sentence what the verdict means."""
     if record.preflight_failed():
-        return "preflight failed: no check was made"
+        whose = ", and the driver is at fault" if record.verdict() is Verdict.NONCONFORMANT else ""
+        return f"preflight failed{whose}: no check was made"
     verdict = record.verdict()
     if verdict is Verdict.PARTIAL:
         skips = {result.skip for result in record.checks()} - {None}

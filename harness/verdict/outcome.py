@@ -41,7 +41,7 @@ class Outcome(enum.StrEnum):
     """Not judged, for a named reason."""
 
 
-RULES = 2
+RULES = 3
 """The version of the verdict's rules: one more whenever the same results give another verdict."""
 
 
@@ -230,29 +230,30 @@ class Record:
     def verdict(self) -> Verdict:
         """Judge the driver; a run that was judged by other rules keeps its verdict.
 
-        It rests on the checks and the run-wide invariants.
+        It rests on the checks and the run-wide invariants; what preflight finds to be the driver's
+        fault counts, too.
         """
         if self.verdict_then is not None:
             return self.verdict_then
-        counts = self.counts()
-        judged = {*counts, *(r.outcome for r in self.results if r.area == INVARIANTS_AREA)}
+        counts, areas = self.counts(), (INVARIANTS_AREA, PREFLIGHT_AREA)
+        judged = {*counts, *(r.outcome for r in self.results if r.area in areas)}
         if Outcome.FAIL in judged:
             return Verdict.NONCONFORMANT
         undecided = not counts[Outcome.PASS] or bool(inconclusive_areas(self.checks()))
-        if self.preflight_failed() or self.interrupted or undecided or Outcome.ERROR in judged:
+        if self.interrupted or undecided or Outcome.ERROR in judged:
             return Verdict.INCONCLUSIVE
         partial = bool(counts[Outcome.SKIP] or self.narrowed)
         return Verdict.PARTIAL if partial else Verdict.CONFORMANT
 
     def exit_code(self, pytest_code: int) -> int:
-        """Choose the first that applies of: pytest's 2 to 5, 10, 1, 12, 13, 11, 0."""
+        """Choose the first that applies of: pytest's 2 to 5, 1, 10, 12, 13, 11, 0."""
         if pytest_code in (Exit.INTERRUPTED, Exit.INTERNAL, Exit.USAGE) or pytest_code > Exit.USAGE:
             return pytest_code
-        if self.preflight_failed():
-            return Exit.PREFLIGHT
         verdict = self.verdict()
         if verdict is Verdict.NONCONFORMANT:
             return Exit.FAILED
+        if self.preflight_failed():
+            return Exit.PREFLIGHT
         if verdict is Verdict.INCONCLUSIVE:
             return Exit.INCONCLUSIVE
         if self.is_red(BASELINE_AREA):

@@ -82,10 +82,11 @@ def test_a_narrowed_run_is_at_most_partial() -> None:
 
 
 def test_exit_codes_come_in_their_order() -> None:
-    """pytest's 2 to 4, then 10, 1, 12, 11, and what failed beside the checks."""
+    """pytest's 2 to 4, then 1, 10, 12, 11, and what failed beside the checks."""
     preflight = result(ERROR, "PF-01", PREFLIGHT_AREA)
-    assert record(preflight, result(FAIL)).exit_code(1) == 10
     assert record(preflight).exit_code(2) == 2
+    assert record(preflight).exit_code(0) == 10
+    assert record(preflight, result(FAIL, "PF-05", PREFLIGHT_AREA)).exit_code(0) == 1
     made = record(result(FAIL), result(ERROR, "B"), result(PASS, "H", HYGIENE_AREA))
     made.leftovers.append("pod")
     assert made.exit_code(1) == 1

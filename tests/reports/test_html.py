@@ -190,7 +190,7 @@ def test_a_failed_preflight_says_so(tmp_path: Path) -> None:
     )
     record.add(samples.result("ISO-001_a", Outcome.SKIP, headline="not run: preflight: PF-03"))
     shown = page(record, tmp_path, cluster="no cluster", kubernetes="", driver="", hardware="none")
-    assert "Preflight failed: no check was made." in shown.text
+    assert "Preflight failed, and the driver is at fault: no check was made." in shown.text
     assert "gave a result" not in shown.text
 
 

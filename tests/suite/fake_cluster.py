@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from harness.cluster.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, Object
+from harness.cluster.kinds import CLAIM, CONFIG_MAP, KINDS, NAMESPACE, POD, SLICE, Object
 from tests.harness.fake_api import FakeApi, serving
 from workload.result import (
     INVALID_CONTEXT,
@@ -185,6 +185,13 @@ class FakeCluster:
 
     def _schedule(self, pod: Object) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        published = self.api.get(SLICE, "", "slice")
+        devices = published["spec"]["devices"] if published else []
+        if pod["spec"].get("resourceClaims") and all(device.get("taints") for device in devices):
+            said = {"message": "0/1 nodes are available: 1 cannot allocate all claims."}
+            condition = {"type": "PodScheduled", "status": "False", **said}
+            self._edit(pod, status={"conditions": [condition]})
+            return
         for entry in pod["spec"].get("resourceClaims") or []:
             claim = self.api.get(CLAIM, namespace, entry["resourceClaimName"])
             assert claim is not None

@@ -70,6 +70,26 @@ def lose_a_slice(cluster: FakeCluster) -> None:
     cluster.api.put(slice_of(DRIVER, "half", pool=pool, devices=[]))
 
 
+def change_devices(cluster: FakeCluster, change: Callable[[Object], object]) -> None:
+    """The driver publishes its devices otherwise."""
+    found = cluster.api.get(SLICE, "", "slice")
+    assert found is not None
+    for device in found["spec"]["devices"]:
+        change(device)
+    cluster.api.put(found)
+
+
+def lose_an_identity(cluster: FakeCluster) -> None:
+    """Nothing tells a device from others."""
+    change_devices(cluster, lambda device: device["attributes"].pop("uuid"))
+
+
+def taint_all(cluster: FakeCluster) -> None:
+    """The driver lets nobody have a device."""
+    taint = {"key": "gpu.example/broken", "effect": "NoSchedule"}
+    change_devices(cluster, lambda device: device.update(taints=[taint]))
+
+
 def set_clock(cluster: FakeCluster) -> None:
     """An hour ahead."""
     cluster.api.clock_ahead = 3600.0
@@ -145,6 +165,8 @@ def rewrite_labels(cluster: FakeCluster) -> None:
         (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
         (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
         (lose_a_slice, "PF-05", "fail", "pool half has 1 of 2 slices of generation 1"),
+        (lose_an_identity, "PF-06", "fail", "device gpu-0 is published without uuid"),
+        (taint_all, "PF-08", "fail", "taints every one itself: gpu.example/broken=:NoSchedule"),
         (set_clock, "PF-14", "error", r"clock is 3(599|600|601) s ahead of this machine's"),
         (refuse_pods, "PF-10", "error", "no registry but ours"),
         (rewrite_labels, "PF-10", "error", "enforce is gone"),
@@ -153,12 +175,14 @@ def rewrite_labels(cluster: FakeCluster) -> None:
 def test_what_is_not_so_ends_the_run(
     spoil: Callable[[FakeCluster], None], step: str, outcome: str, words: str, tmp_path: Path
 ) -> None:
-    """Code 10, one red case, who has to act, and nothing of the run is left."""
+    """Code 10, or 1 if it is the driver's fault; one red case, and nothing of the run is left."""
     cluster = FakeCluster()
     spoil(cluster)
     before = cluster.left()
-    ended = run(cluster, tmp_path, *ONE, *(SHORT if spoil is lose_a_slice else ()))
-    assert (ended.code, ended.red()) == (10, {step: outcome}), ended.output
+    ended = run(cluster, tmp_path, *ONE, *(SHORT if spoil in (lose_a_slice, taint_all) else ()))
+    assert ended.red() == {step: outcome}, ended.output
+    wanted = (1, "nonconformant") if outcome == "fail" else (10, "inconclusive")
+    assert (ended.code, ended.results["verdict"]) == wanted
     (case,) = [entry for entry in ended.results["results"] if entry["id"] == step]
     assert re.search(words, f"{case['headline']}\n{case['body']}", re.DOTALL), case["body"]
     assert case["finding"]["next"]

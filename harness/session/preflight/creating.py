@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.cluster.features import find
-from harness.cluster.inventory import is_allocated, results
+from harness.cluster.inventory import Device, is_allocated, results
 from harness.cluster.kinds import POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
@@ -24,6 +24,8 @@ from harness.verdict.finding import Blame, FindingError, counted, judge
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 PROBE = "preflight"
+KEEP_AWAY = ("NoSchedule", "NoExecute")
+"""The effects of taints of devices with which no claim gets them that does not tolerate it."""
 NODES_TO_PULL_ON = 4
 """On how many nodes at most the image is tried: with more, one stands for the others."""
 
@@ -122,6 +124,16 @@ def matching_class(context: Context) -> None:
 def _no_device(context: Context, error: WaitTimeoutError) -> FindingError:
     """The finding that nothing was allocated: by the class's fault, or by others'."""
     said = error.seen
+    tainted = {one: _taints(one) for one in context.devices}
+    if all(tainted.values()):
+        shown = sorted({taint for taints in tainted.values() for taint in taints})
+        return step_failed(
+            f"no device was allocated: the driver taints every one itself: {', '.join(shown)}",
+            "a device without a taint that keeps claims away",
+            Blame.DRIVER,
+            "see the log of the driver's pods: what does it hold against its devices?",
+            said,
+        )
     if "cannot allocate all claims" in said:
         return step_failed(
             f"DeviceClass {context.device_class} matches none of the free devices of"
@@ -140,6 +152,15 @@ def _no_device(context: Context, error: WaitTimeoutError) -> FindingError:
         cause.next if cause else "see the log of kube-scheduler",
         said,
     )
+
+
+def _taints(device: Device) -> list[str]:
+    """The taints with which a driver publishes a device that keep claims away from it."""
+    return [
+        f"{taint.get('key')}={taint.get('value', '')}:{taint['effect']}"
+        for taint in device.entry.get("taints") or []
+        if taint.get("effect") in KEEP_AWAY
+    ]
 
 
 def _unschedulable(pod: Object) -> str:
