@@ -23,7 +23,7 @@ from harness.cluster.anchor import (
 )
 from harness.cluster.budgets import Budgets
 from harness.cluster.features import State
-from harness.cluster.inventory import Device, devices, holders
+from harness.cluster.inventory import Device, devices, holders, is_allocated
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import (
     CLAIM,
@@ -386,13 +386,24 @@ class Run:
             obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]
 
     def has_used_a_claim(self) -> bool:
-        """Whether a pod of the run with a claim has run, and is gone."""
-        pods = [obj for obj in list(self.created) if obj["kind"] == POD.name]
-        return any(
-            self.observer.last(pod).gone and any(map(has_run, self.observer.versions(pod)))
-            for pod in pods
-            if pod["spec"].get("resourceClaims")
-        )
+        """Whether a claim of the run was used by a pod that ran, and is free again.
+
+        A pod alone says less: it goes without the driver while another one uses its claim.
+        """
+        created = list(self.created)
+        free = {
+            (namespace_of(obj), name_of(obj))
+            for obj in created
+            if obj["kind"] == CLAIM.name
+            and (self.observer.last(obj).gone or not is_allocated(self.observer.last(obj).obj))
+        }
+        for pod in created:
+            if pod["kind"] == POD.name and self.observer.last(pod).gone:
+                claims = pod["spec"].get("resourceClaims") or []
+                used = {(namespace_of(pod), claim.get("resourceClaimName")) for claim in claims}
+                if used & free and any(map(has_run, self.observer.versions(pod))):
+                    return True
+        return False
 
     def events_of(self, *objects: Object) -> list[Object]:
         """The events about objects, oldest first."""

@@ -52,7 +52,7 @@ def clean_up(run: Run, cause: str = "") -> list[Result]:
     run.observer.resume_waits()
     _await_server(run)
     _find_unanswered(run)
-    budget = run.budgets.release if cause else run.budgets.clean_up
+    budget = run.budgets.partner if cause else run.budgets.clean_up
     removal = Removal(run.kube, run.observer, budget)
     run.changes.put_back_all(after_pods=False)
     removal.delete(POD, run.created)

@@ -3,9 +3,9 @@
 Faults are chosen by name: ``one-missing`` (the driver injects a GPU less than was allocated),
 ``hangs`` (the consumer neither reports nor ends), ``api-lost`` (the API server falls silent once
 the consumer runs), ``user-lost`` (it no longer knows the run from then on), ``never-prepares`` (the
-driver refuses to prepare any claim), ``one-user`` (it refuses to prepare a claim for a second pod),
-``stuck-pods`` (pods and namespaces do not go), ``folder-stays`` (a folder of the node cannot be
-removed).
+driver refuses to prepare any claim), ``never-unprepares`` (it takes none back from its last pod),
+``one-user`` (it refuses to prepare a claim for a second pod), ``stuck-pods`` (pods and namespaces
+do not go), ``folder-stays`` (a folder of the node cannot be removed).
 """
 
 from __future__ import annotations
@@ -179,9 +179,21 @@ class FakeCluster:
                 offers = [o["offer"] for o in self._offers.values() if o["uid"] == uid]
                 parts = {"offer": offers[0]} if offers else {}
                 self._finish(obj, GONE, **parts)
-            self.api.remove(POD, namespace, name)
+            if not self._keeps(obj):
+                self.api.remove(POD, namespace, name)
         else:
             self.api.remove(KINDS[obj["kind"]], namespace, name)
+
+    def _keeps(self, pod: Object) -> bool:
+        """Whether a pod stays that is deleted: the driver does not unprepare its claims."""
+        if self.fault != "never-unprepares":
+            return False
+        namespace = pod["metadata"]["namespace"]
+        names = [entry["resourceClaimName"] for entry in pod["spec"].get("resourceClaims") or []]
+        claims = filter(None, (self.api.get(CLAIM, namespace, name) for name in names))
+        users = (claim["status"]["reservedFor"] for claim in claims)
+        there = [[self.api.get(POD, namespace, one["name"]) for one in some] for some in users]
+        return any(len(list(filter(None, some))) == 1 for some in there)
 
     def _schedule(self, pod: Object) -> None:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
