@@ -149,6 +149,8 @@ def publish(run: Path, name: str, into: Path) -> Path:
     scrubbed = _each_text(content, identity.scrubbed)
     scrubbed["place"] = re.sub(r"context [^,;)]+\)", f"context {_CONTEXT})", scrubbed["place"])
     scrubbed["run"]["host"] = _HOST
+    for result in scrubbed["results"]:
+        result["reproduction"] = ""  # its files are of this cluster, and stay where they are
     record, facts = results.parse(scrubbed, Path())
     with tempfile.TemporaryDirectory(dir=into, prefix=".publish-") as made:
         folder.write(record, replace(facts, junit=Path(junit.NAME)), Path(made) / name)

@@ -65,7 +65,7 @@ class Controllers(Verbs):
     def delete_all(self) -> None:
         """Delete what makes pods; the pods go with it, and no others come."""
         while self._made:
-            self._run.kube.delete(self._made.pop())
+            self._steps.delete_object(self._made.pop())
 
     @staticmethod
     def makes(pod: Object) -> bool:
@@ -83,7 +83,7 @@ class Controllers(Verbs):
         labels = {RUN_LABEL: self._run.id, SCENARIO_LABEL: steps.name, MADE_BY: name}
         metadata = {**shape["metadata"], "labels": {**shape["metadata"]["labels"], **labels}}
         metadata = {key: metadata[key] for key in ("labels", "annotations")}
-        made = self._run.create(
+        made = self._steps.create_object(
             {
                 "apiVersion": kind.api_version,
                 "kind": kind.name,

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from harness.cluster.kinds import Object, describe_name, name_of, uid_of
 from harness.options import Impact
+from harness.scenario.by_hand import until_gone
 from harness.scenario.evidence import Claim, Container, End, Evidence
 from harness.scenario.needs import Needs, needs
 from harness.scenario.observed import Observed
@@ -72,6 +73,7 @@ class Deleting(Waiting):
             lambda: "; ".join(self._what_stays(obj) for obj in there()),
             Blame.KUBELET,
             *map(_object, seen.values()),
+            by_hand=[until_gone(_object(one), self.run.budgets.release) for one in seen.values()],
         )
         self.step(f"gone: {', '.join(describe_name(_object(one)) for one in seen.values())}")
 
@@ -82,6 +84,7 @@ class Deleting(Waiting):
             UnmetError: the run is confined to a namespace.
         """
         self._own = self.run.own_namespace(self.name)
+        self.script.apply(self._own)
 
     def delete_namespace(self) -> None:
         """Delete the scenario's own namespace with all that is in it, and wait for its end.
@@ -98,7 +101,7 @@ class Deleting(Waiting):
         asked = time.time()
         for one in inside:
             self._asked.setdefault(uid_of(_object(one)), asked)
-        self.run.kube.delete(own)
+        self.delete_object(own)
         self.step(f"namespace {name_of(own)} deleted")
 
         def stays() -> str:
@@ -112,6 +115,7 @@ class Deleting(Waiting):
             stays,
             Blame.CLUSTER,
             *map(_object, inside),
+            by_hand=[until_gone(own, self.run.budgets.reclaim)],
         )
         self.await_gone(*inside)
         self._note(own, asked, self.evidence.namespace)
@@ -121,7 +125,7 @@ class Deleting(Waiting):
             obj = _object(one)
             if uid_of(obj) not in self._asked:
                 self._asked[uid_of(obj)] = time.time()
-                self.run.kube.delete(obj, force=force)
+                self.delete_object(obj, force=force)
                 self.step(f"{describe_name(obj)} deleted" + (" by force" if force else ""))
 
     def _note_end(self, one: Doomed) -> bool:

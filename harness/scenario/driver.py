@@ -24,6 +24,7 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import ApiError
 from harness.cluster.profile import NO_POD
 from harness.options import Impact
+from harness.scenario import by_hand
 from harness.scenario.changes import FieldsChange, value_at
 from harness.scenario.metrics import Metrics, asked
 from harness.scenario.needs import Needs, Verbs, needs
@@ -102,6 +103,7 @@ class Driver(Verbs):
         invariants.disturb()
         try:
             why = f"for {self._steps.name}; its {self._maker(old)['kind']} makes another"
+            self._steps.script.do(self._command(old, "delete"))
             self._run.changes.delete(old, why)
             self._steps.step(f"driver's pod {name_of(old)} on {node} deleted")
             if meanwhile is not None:
@@ -136,6 +138,11 @@ class Driver(Verbs):
         invariants.disturb()
         try:
             self._run.changes.act(f"driver on {node} killed (for {self._steps.name})")
+            self._steps.script.say(
+                f"end all processes of the driver's container on {node} by SIGKILL; the pod below"
+                f" did it by the container's ID in their cgroups, {identity} then, another now:"
+            )
+            self._steps.script.do(self._command(pod, "get --output=yaml"))
             run_on(self._steps, node, "node-root", "driver-kill", kill_values(identity))
             self._steps.step(f"driver on {node} killed")
             if meanwhile is not None:
@@ -176,6 +183,7 @@ class Driver(Verbs):
         }
         why = f"for {self._steps.name}: no driver on {node}"
         self._stopped[node] = self._run.changes.fields(daemon_set, after, why)
+        self._steps.script.do(by_hand.patch(daemon_set, after))
         self._run.judge_invariants().disturb()
         self._steps.wait(
             f"the end of the driver's pod on {node}",
@@ -193,6 +201,9 @@ class Driver(Verbs):
             JudgementError: it does not come back.
         """
         change = self._stopped.pop(node)
+        metadata = {"name": change.name, "namespace": change.namespace}
+        maker = {"kind": change.kind, "metadata": metadata}
+        self._steps.script.do(by_hand.patch(maker, change.before))
         try:
             if why := self._run.changes.put_back(change):
                 raise self._steps.inconclusive(f"the driver was not started again: {why}")
@@ -215,7 +226,9 @@ class Driver(Verbs):
         """
         seconds = math.ceil(self._steps.seconds - since) + 1
         container = self._profile.plugin_container
-        log = self._run.kube.log(self._pod(node), container, since_seconds=seconds)
+        pod = self._pod(node)
+        self._steps.script.do(self._command(pod, f"logs --container={container} --tail=-1"))
+        log = self._run.kube.log(pod, container, since_seconds=seconds)
         return log.splitlines()
 
     @needs("", (), _PODS, _PROXY)
@@ -233,11 +246,19 @@ class Driver(Verbs):
             return answer
         pod = self._pod(node)
         there = POD.path(namespace_of(pod), f"{name_of(pod)}:{port}")
+        self._steps.script.do(f"kubectl get --raw {there}/proxy/{path}")
         return asked(
             f"the driver on {node}",
             lambda: self._run.kube.text(f"{there}/proxy/{path}"),
             self._profile.prepared,
         )
+
+    def _command(self, pod: Object, verb: str) -> str:
+        """Write a command about the driver's pod that is on a pod's node by then."""
+        kubectl = f"kubectl --namespace {namespace_of(pod)}"
+        where = f"--selector={self._profile.plugin_selector}"
+        node = f"--field-selector=spec.nodeName={pod['spec']['nodeName']}"
+        return f'{kubectl} {verb} "$({kubectl} get pod {where} {node} --output=name)"'
 
     def _pod(self, node: str) -> Object:
         pods = [pod for pod in self._of_node(node) if not pod["metadata"].get("deletionTimestamp")]
@@ -303,12 +324,13 @@ class Driver(Verbs):
             pods = self._of_node(node)
             return [] if any(uid_of(pod) == after for pod in pods) else pods
 
-        self._steps.wait(
+        pod = self._steps.wait(
             f"the driver's new pod on {node}",
             lambda: next((p for p in successors() if has_started(p, container)), None),
             self._run.budgets.start,
             lambda: self._at(node),
             Blame.CLUSTER,
+            by_hand=["sleep 10"],
         )
         self._steps.wait(
             f"the driver on {node}, which was restarted, to be ready with its devices published",
@@ -316,6 +338,7 @@ class Driver(Verbs):
             self._run.budgets.start,
             lambda: f"{self._at(node)}; {published(self._run, node)}",
             Blame.DRIVER,
+            by_hand=[self._command(pod, "wait --for=condition=Ready --timeout=120s")],
         )
         self._steps.step(f"driver on {node} is ready")
 

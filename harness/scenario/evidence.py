@@ -11,6 +11,7 @@ from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
+from harness.scenario.by_hand import Script
 from harness.scenario.observed import Observed
 from harness.scenario.report import Report
 from harness.verdict import causes
@@ -181,6 +182,8 @@ class EvidenceBase:
         self.steps: list[str] = []
         self.events: list[str] = []
         self.driver_log: list[str] = []
+        self.script = Script()
+        """How to do the same by hand."""
 
     def pieces(self) -> list[Observed[Any]]:
         """List every piece."""

@@ -62,17 +62,23 @@ class Launcher:
             self._run.observer.poke()
         return self._evidence[scenario.name].result()
 
+    def left_by(self, scenario: Scenario) -> Evidence | None:
+        """Answer what a scenario left; None where it has not run to its end."""
+        future = self._evidence.get(scenario.name)
+        if future is None or not future.done() or future.exception() is not None:
+            return None
+        return future.result()
+
     def tables(self) -> Iterable[Table]:
         """Make the tables of the scenarios that have run."""
         left: dict[TableWriter, dict[str, Evidence]] = {}
         for name, scenario in self._scenarios.items():
             if scenario.tables is not None:
                 of_writer = left.setdefault(scenario.tables, {})
-                future = self._evidence[name]
-                if future.done() and future.exception() is None:
-                    of_writer[name] = future.result()
-        for writer, evidence in left.items():
-            yield from writer(evidence)
+                if (evidence := self.left_by(scenario)) is not None:
+                    of_writer[name] = evidence
+        for writer, all_evidence in left.items():
+            yield from writer(all_evidence)
 
     def close(self) -> None:
         """Run nothing more; return when nothing is running."""

@@ -69,6 +69,10 @@ class Node(Verbs):
         """
         uid = uid_of(claim.obj)
         self._run.changes.act(f"CDI files of {claim.name} on {self.name} removed")
+        self._steps.script.say(
+            f"remove the CDI files of {self.name} that have the claim's UID in their name; the pod"
+            f" below did it by that of the run, {uid}"
+        )
         values = wipe_values(self._run.subject, "cdi", uid)
         said = run_on(self._steps, self.name, "node-root", "cdi-removal", values)
         removed = tuple(File(path, "file", 0) for path in said.splitlines())
@@ -125,6 +129,7 @@ class Kubelet(Verbs):
         await_rest(self._run, node)
         slices = {uid_of(s) for pool in pools_of_node(self._run, node) for s in pool.slices}
         self._run.changes.act(f"kubelet of {node} restarted (for {self._steps.name})")
+        self._steps.script.say(f"restart the kubelet of {node}: systemctl restart kubelet there")
         if self._run.cluster.restart_kubelet is not None:
             self._run.cluster.restart_kubelet(node)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.cluster.kinds import Object
+from harness.scenario import by_hand
 from harness.scenario.node_files import READ, SMALL
 from harness.scenario.pods import cannot_start, termination
 from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL, Subject
@@ -94,7 +95,7 @@ def create_on(
     }
     made = run.render(f"{template}.yaml.j2", {**common, **values})
     made["metadata"].setdefault("labels", {})[SCENARIO_LABEL] = steps.name
-    return run.create(made)
+    return steps.create_object(made)
 
 
 def run_on(steps: Waiting, node: str, template: str, name: str, values: Mapping[str, Any]) -> str:
@@ -129,9 +130,15 @@ def run_on(steps: Waiting, node: str, template: str, name: str, values: Mapping[
         lambda: steps.at(pod),
         Blame.KUBELET,
         pod,
+        by_hand=[
+            by_hand.until(
+                pod, by_hand.of_container(pod, template, "state.terminated"), run.budgets.start
+            )
+        ],
     )
     said = run.kube.log(pod, template)
-    run.kube.delete(pod)
+    steps.script.do(by_hand.log(pod, template))
+    steps.delete_object(pod)
     if end["exitCode"]:
         last = (said.strip().splitlines() or [f"exit code {end['exitCode']}"])[-1]
         raise steps.inconclusive(f"pod {name} on {node} failed: {last}", Blame.CLUSTER)

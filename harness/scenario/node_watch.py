@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.cluster.kinds import Object
 from harness.cluster.observe import LogFollower
+from harness.scenario import by_hand
 from harness.scenario.evidence import Change
 from harness.scenario.node_pods import ROOT, create_on, folders
 from harness.scenario.pods import cannot_start, has_started
@@ -154,5 +155,6 @@ def folder_over_time(
         wait(f"the first words of pod {name} on {node}", seen.begun)
         yield seen
     finally:
-        run.kube.delete(pod)
+        steps.script.do(by_hand.log(pod, container))
+        steps.delete_object(pod)
         follower.close()

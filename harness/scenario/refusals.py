@@ -34,6 +34,7 @@ class Refusals:
         """
         answer: Observed[ApiError | None] = Observed(f"the API server's answer to {name}")
         self._steps.evidence.answers[name] = answer
+        self._steps.script.say("the API server has to refuse what follows")
         try:
             create()
         except (ApiError, JudgementError) as error:

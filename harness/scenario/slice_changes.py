@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -48,6 +49,7 @@ class SliceChanges(Verbs):
         """
         await_rest(self._run, node)
         item = self._slice(node)
+        self._steps.script.do(f"kubectl delete {self._named(item)}")
         self._run.changes.delete(item, f"for {self._steps.name}; the driver publishes it again")
         self._steps.step(f"ResourceSlice {name_of(item)} of {node} deleted")
 
@@ -65,6 +67,8 @@ class SliceChanges(Verbs):
         item = self._slice(node)
         devices: list[Any] = item["spec"].get("devices") or []
         after = {"spec.devices": devices[:-1]}
+        last = json.dumps([{"op": "remove", "path": f"/spec/devices/{len(devices) - 1}"}])
+        self._steps.script.do(f"kubectl patch {self._named(item)} --type=json --patch='{last}'")
         why = f"a device less, for {self._steps.name}; the driver puts it back"
         self._edits.append(self._run.changes.fields(item, after, why, others_may=True))
         self._steps.step(f"ResourceSlice {name_of(item)} of {node} has a device less")
@@ -99,6 +103,13 @@ class SliceChanges(Verbs):
         if self._wanted:
             self._wanted.clear()
             self._run.judge_invariants().settle()
+
+    def _named(self, item: Object) -> str:
+        """Name a slice for a command; it has another name whenever it is made again."""
+        spec = item["spec"]
+        fields = f"spec.driver={spec['driver']},spec.nodeName={spec['nodeName']}"
+        found = f"kubectl get resourceslices --field-selector={fields} --output=name"
+        return f'"$({found} | head -n 1)"'
 
     def _slice(self, node: str) -> Object:
         """The slice to change; what there is now is what the driver wants."""

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
+from harness.cluster.budgets import Budget
 from harness.cluster.inventory import Device, holders, is_allocated, key_of, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -30,6 +31,8 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower, WaitTimeoutError
+from harness.scenario import by_hand
+from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
 from harness.scenario.deleting import Deleting
@@ -74,6 +77,7 @@ from harness.verdict.finding import (
     judge,
 )
 from workload.reading import ReportError
+from workload.result import OFFER_MARK, SCHEMA
 
 if TYPE_CHECKING:
     from harness.scenario.controllers import Controllers
@@ -163,6 +167,7 @@ class Steps(Deleting):
             self._attempt_with(container, self.stop)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
+        self._look_by_hand()
         # What is used of these is made when it is: most scenarios leave slices and driver alone.
         if "slice" in vars(self):
             self.attempt(self.slice.put_back, lambda _: None)
@@ -178,10 +183,24 @@ class Steps(Deleting):
             piece.explain(evidence.explained)
         return evidence
 
+    def _look_by_hand(self) -> None:
+        """Have whoever does the same by hand see what the evidence is."""
+        self.script.say("see what there is now")
+        for container in self.evidence.containers.values():
+            if container.pod is not None and container.started.known() is not None:
+                self.script.do(by_hand.log(container.pod, container.role))
+        pods = [one.pod for one in self.evidence.containers.values() if one.pod is not None]
+        for pod in {uid_of(pod): pod for pod in pods}.values():
+            self.script.do(f"{by_hand.kubectl(pod)} describe {by_hand.named(pod)}")
+        for claim in self.evidence.claims.values():
+            if claim.exists:
+                self.script.do(by_hand.look(claim.obj))
+
     def part(self, name: str, script: Callable[[Steps], None]) -> Evidence:
         """Run a script as a part of this scenario, beside others, on this one's claims."""
         evidence = Evidence(name)
         self.evidence.parts[name] = evidence
+        evidence.script = Script(self.script.lines)
         part = Steps(self.run, evidence, None, self.standard, self._scenario, self._uses)
         return part.perform(script)
 
@@ -414,6 +433,7 @@ class Steps(Deleting):
             lambda: f"none; the {_first(pod)} is {self.at(pod)}",
             Blame.CLUSTER,
             pod,
+            by_hand=[by_hand.until(pod, "{.status.resourceClaimStatuses}", self._budgets.allocate)],
         )
         self.step(f"claim {claim.name} generated")
 
@@ -441,6 +461,7 @@ class Steps(Deleting):
                 lambda: f"none; the {_first(pod)} is {self.at(pod)}",
                 Blame.SCHEDULER,
                 pod,
+                by_hand=[by_hand.until(pod, f"{{.status.{EXTENDED}}}", self._budgets.allocate)],
             )
         except JudgementError as reason:
             claim.allocated.missing(reason)
@@ -460,6 +481,7 @@ class Steps(Deleting):
         """
         before = self._own
         self._own = self.run.own_namespace(self.name, ADMIN_ACCESS)
+        self.script.apply(self._own)
         try:
             yield
         finally:
@@ -536,6 +558,7 @@ class Steps(Deleting):
                 lambda: f"the claim is not allocated; the {_first(pod)} is {self.at(pod)}",
                 Blame.SCHEDULER,
                 pod,
+                by_hand=[by_hand.until(claim.obj, by_hand.ALLOCATED, self._budgets.allocate)],
             )
         except JudgementError as reason:
             claim.allocated.missing(reason)
@@ -561,7 +584,16 @@ class Steps(Deleting):
             )
         claim.announced = True
         gpus = ",".join(device.uuid for device in claim.devices)
-        self.create("allocation.yaml.j2", {"name": allocation_name(claim.call), "gpus": gpus})
+        values = {"name": allocation_name(claim.call), "gpus": gpus}
+        told = self._rendered("allocation.yaml.j2", values)
+        attribute = self.run.subject.profile.attributes["uuid"]
+        found = by_hand.allocated_gpus(claim.obj, self.run.subject.driver, attribute)
+        self.script.say("tell the pods which GPUs their claim has")
+        self.script.do(
+            f"{by_hand.kubectl(told)} create configmap {name_of(told)}"
+            f' --from-literal=gpus="$({found})"'
+        )
+        self.run.create(told)
 
     def devices_of(self, claim: Object) -> dict[str, tuple[Device, ...]]:
         """Find a claim's devices by request, as far as the driver publishes them."""
@@ -683,7 +715,7 @@ class Steps(Deleting):
         spec = PodSpec(f"not-{name}-{self.evidence.name}", [resting(name)], used, security=security)
         try:
             created = self.create(POD_TEMPLATE, spec.values(self.run.subject))
-            self._kube.delete(container.admitted.found(created))
+            self.delete_object(container.admitted.found(created))
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
@@ -707,7 +739,7 @@ class Steps(Deleting):
 
     def create(self, template: str, values: Mapping[str, Any]) -> Object:
         """Create an object in the scenario's namespace."""
-        return self.run.create(self._rendered(template, values))
+        return self.create_object(self._rendered(template, values))
 
     def _rendered(self, template: str, values: Mapping[str, Any]) -> Object:
         obj = self.run.render(template, {"namespace": self.namespace, **values})
@@ -756,6 +788,7 @@ class Steps(Deleting):
             lambda: f"{role}: {self.at(pod, role)}",
             Blame.KUBELET,
             pod,
+            by_hand=[self._until(pod, role, "containerID", self._budgets.start)],
         )
         container.started.found(seen)
         container.devices = ()
@@ -764,6 +797,11 @@ class Steps(Deleting):
                 container.devices += of_request
         self.step(f"{role} started on {seen['spec'].get('nodeName')}")
         container.follower = LogFollower(self._kube, self._observer, seen, role)
+
+    @staticmethod
+    def _until(pod: Object, role: str, field: str, budget: Budget, value: object = None) -> str:
+        """Write the command that waits for what the kubelet says of a container."""
+        return by_hand.until(pod, by_hand.of_container(pod, role, field), budget, value)
 
     def _last_allocated(self, claim: Claim) -> Object:
         """Find a claim as it was when it last was allocated."""
@@ -796,6 +834,7 @@ class Steps(Deleting):
                 partial(_end_of_log, container),
                 Blame.WORKLOAD,
                 pod,
+                by_hand=[by_hand.until_said(pod, role, OFFER_MARK, self._budgets.workload)],
             )
         except JudgementError as reason:
             container.report.missing(reason)
@@ -847,6 +886,10 @@ class Steps(Deleting):
             Blame.WORKLOAD,
             *map(Container.the_pod, containers),
             optional=optional,
+            by_hand=[
+                self._until(one.the_pod(), one.role, "state.terminated", self._budgets.workload)
+                for one in containers
+            ],
         )
 
     def finish(self, *containers: Container) -> None:
@@ -877,13 +920,15 @@ class Steps(Deleting):
     def await_report(self, *containers: Container) -> None:
         """Wait for what resting containers report at their start."""
         for container in containers:
+            pod, role = container.the_pod(), container.role
             self.wait(
-                f"the {container.role}'s report",
+                f"the {role}'s report",
                 partial(_result_of, container),
                 self._budgets.workload,
                 partial(_end_of_log, container),
                 Blame.WORKLOAD,
-                container.the_pod(),
+                pod,
+                by_hand=[by_hand.until_said(pod, role, SCHEMA, self._budgets.workload)],
             )
             self._collect(container)
 
@@ -920,6 +965,10 @@ class Steps(Deleting):
             lambda: self.at(pod, role),
             Blame.KUBELET,
             pod,
+            by_hand=[
+                self._until(pod, role, "restartCount", self._budgets.start, number),
+                by_hand.log(pod, role, previous=True),
+            ],
         )
         container.pod = seen
         container.follower = LogFollower(self._kube, self._observer, seen, role)
@@ -954,7 +1003,7 @@ class Steps(Deleting):
         """End a container whose partner cannot come; it reports what it saw so far."""
         follower, pod = container.the_follower(), container.the_pod()
         container.ended_by_suite = True
-        self._kube.delete(pod)
+        self.delete_object(pod)
         self.step(f"{container.role} stopped by the suite")
 
         def reported() -> bool | None:
@@ -1050,15 +1099,16 @@ class Steps(Deleting):
         at_once = folder is not None and all(map(self.has_ended, containers))
         for pod in pods:
             if not self._observer.last(pod).gone and not (made and made.makes(pod)):
-                self._kube.delete(pod)
+                self.delete_object(pod)
         removals = folder.begin(changes.means) if folder is not None and at_once else []
         self._await_gone(pods)
         for claim in self.evidence.claims.values():
             if claim.exists and claim.released.known() is None:
                 self._await_release(claim, pods)
-                self._kube.delete(claim.obj)
+                self.delete_object(claim.obj)
         if folder is not None:
             begun = removals if at_once else folder.begin(changes.means)
+            self.script.say(f"on each node that had one of the pods: rm -r {folder.path}")
             changes.attempt(folder, lambda: folder.end(changes.means, begun))
             self._folder = None
 
@@ -1072,6 +1122,7 @@ class Steps(Deleting):
             lambda: "; ".join(map(self.at, pods)),
             Blame.KUBELET,
             *pods,
+            by_hand=[by_hand.until_gone(pod, self._budgets.release) for pod in pods],
         )
 
     def _await_release(self, claim: Claim, pods: Sequence[Object]) -> None:
@@ -1096,7 +1147,12 @@ class Steps(Deleting):
             return "; ".join([*(f"pod {name} is still there" for name in there), held])
 
         found: Object = self.wait(
-            "the release of the claim", released, self._budgets.release, seen, Blame.KUBELET, *pods
+            *("the release of the claim", released, self._budgets.release, seen, Blame.KUBELET),
+            *pods,
+            by_hand=[
+                *(by_hand.until_gone(pod, self._budgets.release) for pod in pods),
+                by_hand.look(claim.obj),
+            ],
         )
         self.step("pods gone, claim deallocated")
         return found

@@ -73,7 +73,7 @@ class Taints(Verbs):
         )
         rule["metadata"]["labels"] = {SCENARIO_LABEL: self._steps.name}
         try:
-            self._rules.append(self._run.create(rule))
+            self._rules.append(self._steps.create_object(rule))
         except ApiError as error:
             if error.status == NOT_FOUND:
                 reason = "the API server serves no DeviceTaintRule (DRADeviceTaintRules)"
@@ -87,5 +87,5 @@ class Taints(Verbs):
     def remove_all(self) -> None:
         """Take the taints away again."""
         while self._rules:
-            self._run.kube.delete(self._rules[-1])
+            self._steps.delete_object(self._rules[-1])
             self._steps.step(f"taint {self._rules.pop()['spec']['taint']['effect']} removed")

@@ -12,6 +12,7 @@ from harness.cluster.kinds import Object
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.cluster.observe import StoppedError, WaitTimeoutError
 from harness.cluster.render import RenderError
+from harness.scenario.by_hand import Commands, Script
 from harness.scenario.evidence import EvidenceBase
 from harness.scenario.pods import describe
 from harness.scenario.run import Run
@@ -41,6 +42,21 @@ class Waiting:
         return self._notes.name
 
     @property
+    def script(self) -> Script:
+        """How to do by hand what the scenario does."""
+        return self._notes.script
+
+    def create_object(self, obj: Object) -> Object:
+        """Create an object of the run."""
+        self.script.apply(obj)
+        return self.run.create(obj)
+
+    def delete_object(self, obj: Object, *, force: bool = False) -> None:
+        """Ask for the end of an object of the run."""
+        self.script.delete(obj, force=force)
+        self.run.kube.delete(obj, force=force)
+
+    @property
     def seconds(self) -> float:
         """How long ago the scenario began."""
         return time.monotonic() - self._began
@@ -48,6 +64,7 @@ class Waiting:
     def step(self, text: str) -> None:
         """Note what happened, with its time."""
         self._notes.steps.append(f"{self.seconds:5.1f} s  {text}")
+        self.script.say(f"in the run after {self.seconds:.1f} s: {text}")
         self.run.journal.write("step", form=self._notes.name, text=text)
 
     def wait(
@@ -59,6 +76,7 @@ class Waiting:
         blame: Blame,
         *about: Object,
         optional: bool = False,
+        by_hand: Commands = (),
     ) -> Any:
         """Wait until ``ready`` answers something, asked again at each change that is seen.
 
@@ -70,6 +88,7 @@ class Waiting:
             blame: who is to blame when no event tells of another cause.
             about: objects whose events tell of causes.
             optional: go on after a time-out, which is noted as a step; answers None then.
+            by_hand: the commands that wait for it (`harness.scenario.by_hand`).
 
         Raises:
             JudgementError: it did not come in time.
@@ -77,6 +96,8 @@ class Waiting:
         """
         began = time.monotonic()
         try:
+            self.script.say(f"wait {budget.seconds:g} s at most for: {what}")
+            self.script.do(*by_hand)
             return self.run.observer.wait(what, ready, budget, seen)
         except WaitTimeoutError as error:
             if self.run.kube.was_away(began):

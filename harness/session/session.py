@@ -305,8 +305,27 @@ class Session:
             today = dt.datetime.now(dt.UTC).date()
             result = self.options.expect.accept_known(result, today)
         self.spent = 0.0
+        if result.red:
+            result = self._with_reproduction(planned, result)
         self.record.add(result)
         return result
+
+    def _with_reproduction(self, planned: Planned, result: Result) -> Result:
+        """Write down how to make a failed check again with kubectl alone."""
+        from harness.session import reproduction  # noqa: PLC0415 - runs that pass need it not
+
+        evidence = None
+        if planned.scenario is not None:
+            evidence = self._launcher.left_by(planned.scenario) if self._launcher else None
+            if evidence is None:
+                return result  # it did not come to its end
+            evidence = evidence.parts.get(planned.form or "", evidence)
+        try:
+            place = reproduction.write(self.run, result, evidence.script if evidence else None)
+        except OSError as error:
+            self.say(f"ERROR    the reproduction of {planned.name} could not be written: {error}")
+            return result
+        return replace(result, reproduction=place)
 
     # End
 

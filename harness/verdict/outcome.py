@@ -98,6 +98,9 @@ class Result:
     """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
     scenario: str = ""
     """The scenario whose evidence it judges; empty: it only reads."""
+    reproduction: str = ""
+    """Where the manifests and commands are that make it again with kubectl alone, from the run's
+    folder; empty: there are none."""
 
     def __post_init__(self) -> None:
         needs_reason = self.outcome is not Outcome.PASS or self.advice
@@ -127,7 +130,12 @@ class Result:
         """Its finding below the first line, title and text."""
         only = "" if self.level is None else f" with --dra-check {self.id}"
         again = f"the same command{only or ' again'}"
-        return self.finding.rows(self.sentence, again) if self.finding is not None else []
+        if self.finding is None:
+            return []
+        rows = self.finding.rows(self.sentence, again)
+        if self.reproduction:
+            rows.append(("by kubectl", f"commands.sh in {self.reproduction} of the run's folder"))
+        return rows
 
     @property
     def body(self) -> str:

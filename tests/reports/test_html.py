@@ -106,6 +106,18 @@ def test_findings_are_told_as_in_the_terminal(tmp_path: Path) -> None:
     assert len(shown.classes("details", "evidence")) == 2
 
 
+def test_a_finding_leads_to_its_reproduction(tmp_path: Path) -> None:
+    """Only ever to a file beside the page."""
+    record = Record()
+    for name, place in (("ISO-006_f", "reproduce/ISO-006"), ("ISO-007_g", "javascript:alert(1)//")):
+        record.add(explained(name, Outcome.FAIL, samples.FINDING, reproduction=place))
+    links = [
+        attributes.get("href") for tag, attributes in page(record, tmp_path).elements if tag == "a"
+    ]
+    assert "./reproduce/ISO-006/commands.sh" in links
+    assert all(str(link).startswith(("#", "./")) for link in links)
+
+
 def test_one_cause_is_told_at_length_once(tmp_path: Path) -> None:
     """The other forms of the check have their first line."""
     record = Record()

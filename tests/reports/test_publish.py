@@ -33,6 +33,8 @@ def run(tmp_path: Path) -> Path:
         " driver 580.159.04, at 12:30:45, v0.4.1"
     )
     record.add(samples.result("ISO-006_f", Outcome.SKIP, headline=told))
+    failed = samples.result("ISO-008_h", Outcome.FAIL, finding=samples.FINDING, headline="no")
+    record.results.insert(0, replace(failed, reproduction="reproduce/ISO-008"))
     facts = replace(
         samples.facts(place),
         host=HOST,
@@ -60,7 +62,7 @@ def test_what_tells_of_the_machine_goes_and_the_rest_stays(run: Path, into: Path
     for name, text in files.items():
         for word in (
             *("corp.example", "gpu-box-7", "10.1.2.3", "fe80", "/root", "/home/jo", "/nas"),
-            *("build-4711", "gpu-worker", "admin@prod", str(into.parent)),
+            *("build-4711", "gpu-worker", "admin@prod", str(into.parent), "reproduce/"),
         ):
             assert word not in text, name
     record, _ = results.read(place)

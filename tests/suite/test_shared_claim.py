@@ -19,6 +19,7 @@ import pytest
 
 from harness.verdict.finding import HEAD_CHARACTERS
 from suites.__main__ import checks
+from tests.suite import reproductions
 from tests.suite.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +120,7 @@ def test_a_fault_turns_exactly_its_check_red(tmp_path: Path) -> None:
     assert ended.red() == {f"ISO-003[{form}]": "fail" for form in forms}, ended.output
     assert ended.code == 1
     assert any("saw 1 of the 2 allocated" in line for line in ended.first_lines())
+    reproductions.can_be_made_again(ended.results, "ISO-003", "restricted")
     assert all(len(line) <= HEAD_CHARACTERS for line in ended.first_lines())
 
 
