@@ -363,6 +363,11 @@ def _relayed(*names: str, sample: bool = False) -> Run:
 
 
 RELAYED = (
+    _relayed(
+        *("fails-now-and-then", "keeps-records", "leaves-a-file-each-time"),
+        *("devices-of-one-name", "half-a-cdi-file", "keeps-cdi-files"),
+        sample=True,
+    ),
     _relayed("another-gpu-at-restart", sample=True),
     _relayed("one-container-of-a-pod"),
     _relayed("no-restart-beside-another"),
