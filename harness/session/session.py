@@ -284,7 +284,7 @@ class Session:
 
         Then nothing that takes one says more, and each would take minutes to say it.
         """
-        if not self._basis:
+        if not self._basis and self.options.keep == "never":  # what is kept does not go
             for planned in filter(attrgetter("is_basic"), self.planned.checks):
                 result = self.record.of(planned.check.id, planned.form)
                 if result is not None and _is_cause(result) and not self.run.has_used_a_claim():
