@@ -576,12 +576,12 @@ def _never_prepares(_claim: object, _gpus: Sequence[Gpu]) -> None:
     raise FaultError("this driver never prepares a claim (fault never-prepares)")
 
 
-@fault("hangs-at-prepare", Point.PREPARE)
-def _hangs_at_prepare(claim: Any, _gpus: Sequence[Gpu]) -> Any:
-    """Does not come back from preparing a claim, for 130 s; meanwhile it prepares and unprepares
-    nothing else."""
-    time.sleep(REFUSAL_SECONDS)
-    return claim
+@fault("hangs-at-prepare", Point.REQUEST)
+def _hangs_at_prepare(claims: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Does not answer a request to prepare claims, for 130 s; the kubelet gives up after 45 s."""
+    if claims:  # a probe asks for none
+        time.sleep(REFUSAL_SECONDS)
+    return claims
 
 
 @fault("ends-at-prepare", Point.PREPARE)
