@@ -158,24 +158,24 @@ class Forwarder:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(handler) -> None:  # noqa: N805 - the forwarder is `self`
-                other = socket.create_connection((host, port))
-                self._open += [handler.request, other]
-                back = threading.Thread(target=_pump, args=(other, handler.request), daemon=True)
-                back.start()
-                _pump(handler.request, other)
+                with socket.create_connection((host, port)) as other:
+                    self._open += [handler.request, other]
+                    back = threading.Thread(target=_pump, args=(other, handler.request))
+                    back.start()
+                    _pump(handler.request, other)
+                    back.join()
 
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
         """Refuse connections, and break those that there are."""
         self._server.shutdown()
-        self._server.server_close()
         for one in self._open:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        self._server.server_close()  # when all have ended
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
