@@ -322,11 +322,18 @@ class Options:
         "work in this namespace, which exists and is never deleted (default: new ones are made)",
     )
     image: str = _option("", any_text, "IMAGE", "the workload image, as the nodes can pull it")
+    python_image: str = _option(
+        "",
+        any_text,
+        "IMAGE",
+        "instead of --dra-image, any image with Python and PyCUDA that the nodes can pull: a config"
+        " map brings the workload to it",
+    )
     image_pull_secret: str = _option(
         "",
         _subdomain("a secret"),
         "NAME",
-        "a secret of --dra-namespace to pull the workload image with",
+        "a secret of --dra-namespace to pull the image with",
     )
     pod_patch: Mapping[str, Any] = _option(
         {},
@@ -466,6 +473,8 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
             f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
             " the namespace that the secret is in: the run's own are new and have none"
         )
+    if values["image"] and values["python_image"]:
+        raise OptionError(f"{flag('image')} and {flag('python_image')}: choose one of them")
     instead = [flag(name) for name in ("plan", "manifest", "sweep") if values[name]]
     if len(instead) > 1:
         raise OptionError(f"{' and '.join(instead)}: choose one of them")

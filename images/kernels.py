@@ -1,4 +1,7 @@
-"""The workload's kernels as PTX, compiled at build time: no GPU, no nvcc, no compiler in the image.
+"""The workload's kernels as PTX: no GPU, no nvcc, no compiler where the workload is.
+
+``python -m images.kernels`` writes ``workload/kernels.ptx`` from ``kernels.cu``. The file is
+committed, so that nothing has to be built to bring the workload to a cluster; a test compares.
 
 PTX for the virtual architecture ``compute_50`` is what every driver from Maxwell on turns into its
 GPU's code. A driver refuses text of a newer PTX version than its own (CUDA error 222), and NVRTC
@@ -10,11 +13,13 @@ from __future__ import annotations
 
 import ctypes
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from building.artifacts import Artifact, Build, wheels
+from building.artifacts import Artifact, Build, obtain, wheels
+from building.progress import Progress
 from building.toolchain import PINS
 
 ARCHITECTURE = "compute_50"
@@ -111,5 +116,8 @@ KERNELS = Artifact("workload-kernels", (SOURCE, Path(__file__)), _build, needs=(
 
 
 if __name__ == "__main__":
-    _libraries, _source, _out = map(Path, sys.argv[1:])
-    _out.write_text(old_head(compile_ptx(_libraries, _source.read_text())))
+    if sys.argv[1:]:
+        _libraries, _source, _out = map(Path, sys.argv[1:])
+        _out.write_text(old_head(compile_ptx(_libraries, _source.read_text())))
+    else:
+        shutil.copyfile(obtain([KERNELS], Progress())[KERNELS.name] / PTX, SOURCE.with_name(PTX))

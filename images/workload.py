@@ -22,7 +22,7 @@ from building.architecture import AMD64, Architecture
 from building.artifacts import Artifact, Build
 from images import apt, elf, host, oci
 from images.cpython import CPYTHON, SITE_PACKAGES, VERSION, cpython_for
-from images.kernels import KERNELS, PTX
+from images.kernels import PTX
 from images.packages import packages_for
 from images.pause import ARCHIVE
 from images.pycuda import pycuda_for
@@ -53,7 +53,8 @@ def _build_base(build: Build, architecture: Architecture) -> None:
     _write_bytecode(build, build.out, python / "lib" / f"python{VERSION}")
 
 
-def _build_image(build: Build, architecture: Architecture) -> None:
+def system_root(build: Build, architecture: Architecture) -> host.Root:
+    """What the base and the hooks of CDI specifications need under them, in the build's scratch."""
     source = host.MACHINE if architecture == AMD64 else apt.fetched(build, architecture)
     system = host.Root(build.scratch / "system", source)
     base = build.needs[architecture.part("workload-base")]
@@ -76,6 +77,12 @@ def _build_image(build: Build, architecture: Architecture) -> None:
             **_debian_version(),
         }
     )
+    return system
+
+
+def _build_image(build: Build, architecture: Architecture) -> None:
+    system = system_root(build, architecture)
+    base = build.needs[architecture.part("workload-base")]
     program = build.scratch / "program"
     add_program(build, program)
     trees = {"system": system.path, "base": base, "program": program}
@@ -109,12 +116,11 @@ def _debian_version() -> dict[str, str]:
 
 
 def add_program(build: Build, root: Path) -> None:
-    """Put the program and its kernels, which the build needs, beside the interpreter in a root."""
+    """Put the program with its kernels beside the interpreter in a root."""
     package = root / PYTHON / SITE_PACKAGES / "workload"
     package.mkdir(parents=True)
-    for source in sorted(SOURCE.glob("*.py")):
+    for source in (*sorted(SOURCE.glob("*.py")), SOURCE / PTX):
         shutil.copyfile(source, package / source.name)
-    shutil.copyfile(build.needs["workload-kernels"] / PTX, package / PTX)
     _write_bytecode(build, root, package, checked=True)
 
 
@@ -161,7 +167,7 @@ def image_for(architecture: Architecture) -> Artifact:
         architecture.part("workload-image"),
         (SOURCE, Path(__file__).parent, host.glibc_digest()),
         functools.partial(_build_image, architecture=architecture),
-        needs=(*system, base_for(architecture), KERNELS, CPYTHON),
+        needs=(*system, base_for(architecture), CPYTHON),
     )
 
 

@@ -78,7 +78,7 @@ class Controllers(Verbs):
         steps, name = self._scenario, self._steps.name
         templates = {claim.call: claim.template}
         pod = PodSpec(name, [spec], [claim.call], templates=templates, restart=restart)
-        values = {"namespace": steps.namespace, **pod.values(self._run.subject)}
+        values = {"namespace": steps.namespace, **steps.pod_values(pod)}
         shape = self._run.render(POD_TEMPLATE, values)
         labels = {RUN_LABEL: self._run.id, SCENARIO_LABEL: steps.name, MADE_BY: name}
         metadata = {**shape["metadata"], "labels": {**shape["metadata"]["labels"], **labels}}

@@ -49,18 +49,18 @@ for folder in folders:
 """
 """A program: it removes the files of folders that have a word in their name, and says which."""
 
-KUBELET_VALUES: Mapping[str, Any] = {"command": ["python", "-c", RESTART]}
+KUBELET_VALUES: Mapping[str, Any] = {"command": ["python3", "-c", RESTART]}
 """For ``node-root.yaml.j2``, beyond those of every pod on a node."""
 
 
 def kill_values(container: str) -> Mapping[str, Any]:
     """Make the values of ``node-root.yaml.j2`` that kill a container, by its ID."""
-    return {"command": ["python", "-c", KILL, container]}
+    return {"command": ["python3", "-c", KILL, container]}
 
 
 def wipe_values(subject: Subject, folder: str, word: str) -> Mapping[str, Any]:
     """Make the values of ``node-root.yaml.j2`` that remove files of a folder, by a word."""
-    return {"command": ["python", "-c", WIPE, word, *folders(subject, folder)]}
+    return {"command": ["python3", "-c", WIPE, word, *folders(subject, folder)]}
 
 
 def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
         subject: the driver.
         folder: what its profile calls the folder that is read, or several with commas between them.
     """
-    command = ["python", "-c", READ, ROOT, str(SMALL), *folders(subject, folder)]
+    command = ["python3", "-c", READ, ROOT, str(SMALL), *folders(subject, folder)]
     return {"command": command, "root": ROOT}
 
 

@@ -116,7 +116,7 @@ def watch_values(subject: Subject, folder: str) -> Mapping[str, Any]:
         subject: the driver.
         folder: what its profile calls the folder that is watched.
     """
-    command = ["python", "-c", WATCH, ROOT, CDI_ENDINGS, *folders(subject, folder)]
+    command = ["python3", "-c", WATCH, ROOT, CDI_ENDINGS, *folders(subject, folder)]
     return {"command": command, "root": ROOT}
 
 

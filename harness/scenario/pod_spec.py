@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
+from harness.scenario import program
 from harness.scenario.evidence import REST
 from harness.scenario.run import Subject
 from harness.scenario.security import RESTRICTED, Security
@@ -116,17 +117,25 @@ class PodSpec:
             "templates": dict(self.templates),
             "folder": FOLDER if self.folder or self.host_folder else "",
             "host_folder": str(self.host_folder or ""),
+            "program": subject.program,
+            "program_folder": program.MOUNTED,
             "restart": self.restart,
             "node": self.node,
             "init_containers": [
-                self._container(one) for one in self.containers if one.kind != MAIN
+                self._container(one, subject) for one in self.containers if one.kind != MAIN
             ],
-            "containers": [self._container(one) for one in self.containers if one.kind == MAIN],
+            "containers": [
+                self._container(one, subject) for one in self.containers if one.kind == MAIN
+            ],
         }
 
-    def _container(self, spec: ContainerSpec) -> dict[str, Any]:
+    def _container(self, spec: ContainerSpec, subject: Subject) -> dict[str, Any]:
+        command, variables = spec.command, spec.environment
+        if subject.program:
+            command = command or program.COMMAND
+            variables = {**program.ENVIRONMENT, **variables}
         env: list[dict[str, Any]] = [
-            {"name": name, "value": text} for name, text in spec.environment.items()
+            {"name": name, "value": text} for name, text in variables.items()
         ]
         if spec.waits and self.claims:
             key = {"name": allocation_name(self.claims[0]), "key": "gpus"}
@@ -139,7 +148,7 @@ class PodSpec:
         return {
             "role": spec.role,
             "args": list(spec.args),
-            "command": list(spec.command),
+            "command": list(command),
             "sidecar": spec.kind == SIDECAR,
             "env": env,
             "claims": used,

@@ -43,6 +43,7 @@ from harness.cluster.observe import Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Options
+from harness.scenario import program
 from harness.scenario.changes import Changes, Means
 from harness.scenario.pods import EVIDENCE_LINES, has_run
 from harness.verdict import causes
@@ -91,6 +92,8 @@ class Subject:
     """Free devices of each node at the start."""
     features: Mapping[str, State] = field(default_factory=dict)
     """Feature gates of the API server (`harness.cluster.features.gates`)."""
+    program: str = ""
+    """The ConfigMap that brings the workload to its pods; empty: their image has it."""
 
 
 class Run:
@@ -120,6 +123,8 @@ class Run:
         self._subject: Subject | None = None
         self._namespaces: dict[str, Object] = {}
         self._opening = threading.Lock()
+        self._have_program: set[str] = set()
+        """The namespaces that the workload's program was brought to."""
         self._anchor: Object | None = None
         self._renewal: Renewal | None = None
         self._invariants: Invariants | None = None
@@ -237,6 +242,14 @@ class Run:
             made = self._namespaces[scenario] = self.create(namespace)
             self._observe_namespace(name)
             return made
+
+    def bring_program(self, namespace: str) -> None:
+        """Bring the workload's program to a namespace, once, if the image is without it."""
+        with self._opening:
+            if self.subject.program and namespace not in self._have_program:
+                values = {"namespace": namespace, **program.values(self.subject.program)}
+                self.create(self.render(program.TEMPLATE, values))
+                self._have_program.add(namespace)
 
     @property
     def confined_to(self) -> str:

@@ -690,9 +690,9 @@ class Steps(Deleting):
             self.evidence.containers[container.role] = container
         used = [claim.call for claim in claims]
         templates = {claim.call: claim.template for claim in claims if claim.template}
-        values = PodSpec(
-            f"{name}-{self.evidence.name}", specs, used, templates=templates, **pod
-        ).values(self.run.subject)
+        values = self.pod_values(
+            PodSpec(f"{name}-{self.evidence.name}", specs, used, templates=templates, **pod)
+        )
         try:
             created = self.create(POD_TEMPLATE, values)
         except ApiError as error:
@@ -713,8 +713,9 @@ class Steps(Deleting):
         container = self.evidence.containers[name] = Container(name, [REST], claims)
         used = [claim.name for claim in claims]
         spec = PodSpec(f"not-{name}-{self.evidence.name}", [resting(name)], used, security=security)
+        values = self.pod_values(spec)
         try:
-            created = self.create(POD_TEMPLATE, spec.values(self.run.subject))
+            created = self.create(POD_TEMPLATE, values)
             self.delete_object(container.admitted.found(created))
         except ApiError as error:
             if error.status != FORBIDDEN:
@@ -730,12 +731,17 @@ class Steps(Deleting):
                 "node": "",
                 "image": self.run.subject.image,
                 "parent": str(NODE_FOLDERS),
-                "command": ["python", "-c", REMOVE, f"/parent/{path.name}"],
+                "command": ["python3", "-c", REMOVE, f"/parent/{path.name}"],
             }
             removal = self._rendered("folder-removal.yaml.j2", values)
             self.run.mark(removal)
             self._folder = self.run.changes.folder(str(path), removal)
         return PurePosixPath(self._folder.path)
+
+    def pod_values(self, spec: PodSpec) -> dict[str, Any]:
+        """Make the values of a pod's template, once what the pod takes is in its namespace."""
+        self.run.bring_program(self.namespace)
+        return spec.values(self.run.subject)
 
     def create(self, template: str, values: Mapping[str, Any]) -> Object:
         """Create an object in the scenario's namespace."""

@@ -14,6 +14,7 @@ from harness.cluster.kinds import POD
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch
 from harness.options import OptionError, Options, flag
+from harness.scenario import program
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.evidence import REST
 from harness.scenario.node_pods import KUBELET_VALUES, files_values
@@ -74,8 +75,9 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         driver=next(iter(profile.drivers), profile.device_class),
         profile=profile,
         api_version="v1",
-        image=options.image or IMAGE,
+        image=options.image or options.python_image or IMAGE,
         slots={},
+        program=program.config_map_of("RUN") if options.python_image else "",
     )
     two = ClaimSpec(CLAIM, [Request("gpu-1"), Request("gpu-2")])
     claim = {**namespace, **two.values(subject.driver, profile.device_class)}
@@ -107,9 +109,15 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "parent": str(NODE_FOLDERS),
         "command": ["rm", "-rf", "/parent/dra-conformance-RUN"],
     }
+    brought = {**namespace, **program.values(program.config_map_of("RUN"))}
     lease = lease_values("RUN", namespace["namespace"], None, time.time())
     return {
-        "shared-claim": [("claim.yaml.j2", claim), ("allocation.yaml.j2", allocation), *shared],
+        "shared-claim": [
+            *([(program.TEMPLATE, brought)] if options.python_image else []),
+            ("claim.yaml.j2", claim),
+            ("allocation.yaml.j2", allocation),
+            *shared,
+        ],
         "claim": [("claim.yaml.j2", claim)],
         "claim-template": [("claim-template.yaml.j2", claim)],
         "device-class": [("device-class.yaml.j2", device_class)],
@@ -119,6 +127,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "namespace": [
             ("namespace.yaml.j2", {"name": "dra-conformance-RUN", "standard": RESTRICTED})
         ],
+        "workload": [(program.TEMPLATE, brought)],
         "lease": [("lease.yaml.j2", lease)],
         "node-files": [("node-files.yaml.j2", {**on_node, **files_values(subject, "cdi")})],
         "node-root": [("node-root.yaml.j2", {**on_node, **KUBELET_VALUES})],

@@ -82,6 +82,8 @@ def _created(options: Options, checks: PlannedChecks) -> Iterator[str]:
         yield "         and in them:"
     yield "         claims for the devices of the scenarios"
     yield "         pods with these claims, and config maps that tell them what was allocated"
+    if options.python_image:
+        yield "         a config map with the workload's program"
     yield "         for preflight: a pod that never starts, one pod per node to pull the image"
     if privileged:
         yield "         among the pods: privileged ones, with host namespaces and a folder in"
@@ -92,8 +94,12 @@ def _created(options: Options, checks: PlannedChecks) -> Iterator[str]:
         for does in used:
             yield from _wrapped(does)
     own = options.cluster == "embedded"
-    unnamed = "the embedded cluster's own" if own else "none named: give --dra-image"
-    yield f"IMAGE    {options.image or unnamed}"
+    unnamed = (
+        "the embedded cluster's own"
+        if own
+        else "none named: give --dra-image or --dra-python-image"
+    )
+    yield f"IMAGE    {options.image or options.python_image or unnamed}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -39,7 +39,7 @@ BYTES = 8 << 20
 LARGEST_FORKED_PID = 50_000
 """A process gets a number by using up all that come before it."""
 WRAPPER = (
-    "python",
+    "python3",
     "-c",
     (
         "import signal, subprocess, sys\n"
@@ -53,7 +53,7 @@ WRAPPER = (
 The first process of a PID namespace ignores what it has no handler for: without one, a pod that is
 to end would be killed, and its workload would not report.
 """
-PROGRAM = ("python", "-m", "workload")
+PROGRAM = ("python3", "-m", "workload")
 
 
 def _rows(standard: str) -> Scenario:

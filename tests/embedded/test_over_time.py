@@ -90,7 +90,7 @@ def test_the_driver_stops_and_starts(a_session: Session, kube: Kube) -> None:
 def test_a_pod_that_reads_a_node_cannot_write(a_session: Session, kube: Kube, where: str) -> None:
     """Not even where another file system is mounted."""
     node = str(the_drivers(kube)[1][0]["spec"]["nodeName"])
-    values = {"command": ["python", "-c", f"open({where!r}, 'w')"], "root": "/node"}
+    values = {"command": ["python3", "-c", f"open({where!r}, 'w')"], "root": "/node"}
 
     def script(steps: Steps) -> None:
         run_on(steps, node, "node-files", "writer", values)

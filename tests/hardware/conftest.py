@@ -16,7 +16,7 @@ from building.progress import Progress
 from embedded.hardware import machine as hardware
 from embedded.hardware.artifact import HARDWARE
 from embedded.hardware.products import H100
-from images.kernels import KERNELS, PTX
+from images.kernels import PTX, SOURCE
 from images.workload import PYTHON
 from tests.hardware.machines import Machine, NewMachine
 from tests.workload.image import WORKLOAD_PYTHON
@@ -98,4 +98,4 @@ def workload_python() -> Path:
 @pytest.fixture(scope="session")
 def kernels_ptx() -> Path:
     """The workload's kernels as its image carries them."""
-    return obtain([KERNELS], Progress())[KERNELS.name] / PTX
+    return SOURCE.with_name(PTX)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from harness.session.session import MANIFESTS
 
 PROFILE = load(MANIFESTS.parents[1] / "profiles" / "nvidia.yaml")
 NAMES = (
-    *("allocation", "claim", "folder-removal", "lease", "namespace", "pod"),
+    *("allocation", "claim", "folder-removal", "lease", "namespace", "pod", "workload"),
     "claim-template",
     "device-class",
     "taint-rule",
@@ -75,6 +78,34 @@ def test_the_original_example_can_be_recognised(tmp_path: Path) -> None:
         assert container["securityContext"]["privileged"] is True
         (volume,) = pod["spec"]["volumes"]
         assert volume["hostPath"]["path"].startswith("/tmp/")
+
+
+def test_the_workload_is_brought_to_an_image_without_it(tmp_path: Path) -> None:
+    """What is mounted runs as it is: by any Python, with nothing else of the project."""
+    brought, _, _, *pods = objects("shared-claim", tmp_path, python_image="python:3")
+    mounted = tmp_path / "mounted"
+    for pod in pods:
+        (container,) = pod["spec"]["containers"]
+        assert container["image"] == "python:3"
+        (at,) = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "workload"]
+        (volume,) = [v for v in pod["spec"]["volumes"] if v["name"] == "workload"]
+        assert volume["configMap"]["name"] == brought["metadata"]["name"]
+        (folder,) = [one["value"] for one in container["env"] if one["name"] == "PYTHONPATH"]
+        package = mounted / Path(at).relative_to(folder)
+        package.mkdir(parents=True, exist_ok=True)
+        for name, text in brought["data"].items():
+            (package / name).write_text(text)
+    assert container["command"] == ["python3", "-m", "workload"]
+    done = subprocess.run(
+        [sys.executable, "-P", *container["command"][1:], *("rest", "--patience", "0.1")],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(mounted)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "ok"
+    assert ".entry fill(" in brought["data"]["kernels.ptx"]
 
 
 def test_an_unknown_manifest_is_named_with_those_there_are(tmp_path: Path) -> None:

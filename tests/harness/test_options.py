@@ -165,6 +165,12 @@ def test_switches_are_off_unless_switched_on(tmp_path: Path) -> None:
         resolve({"plan": "true", "sweep": "true"}, {}, tmp_path)
 
 
+def test_there_is_one_image(tmp_path: Path) -> None:
+    """One with the workload in it, or one that it is brought to."""
+    with pytest.raises(OptionError, match="--dra-image and --dra-python-image: choose one"):
+        resolve({"image": "ours"}, {"DRA_PYTHON_IMAGE": "another"}, tmp_path)
+
+
 def test_a_secret_is_in_a_namespace_that_exists(tmp_path: Path) -> None:
     """The run never makes secrets, so its own namespaces have none."""
     with pytest.raises(OptionError, match="--dra-image-pull-secret s: needs --dra-namespace"):

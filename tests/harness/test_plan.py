@@ -109,6 +109,15 @@ def test_the_plan_tells_what_is_run(tmp_path: Path) -> None:
     assert "privileged" not in harmless
 
 
+def test_the_plan_tells_that_the_workload_is_brought(tmp_path: Path) -> None:
+    """A config map, where the image is without it."""
+    brought = "         a config map with the workload's program"
+    told = lines(a_check(ONE), tmp_path, python_image="python:3")
+    assert brought in told
+    assert "IMAGE    python:3" in told
+    assert brought not in lines(a_check(ONE), tmp_path, image="ours")
+
+
 def test_the_plan_tells_what_is_changed_and_the_rights_for_it(tmp_path: Path) -> None:
     """Only when a check that is made takes it."""
     told = lines(a_check(RESTARTS, RESTARTS_TOO), tmp_path, namespace="team")

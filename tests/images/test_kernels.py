@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from building.artifacts import Artifact
-from images.kernels import KERNELS, NVRTC, PTX, compile_ptx, old_head
+from images.kernels import KERNELS, NVRTC, PTX, SOURCE, compile_ptx, old_head
 
 
 def test_ptx_is_for_old_drivers(obtained: Callable[[Artifact], Path]) -> None:
@@ -19,6 +19,11 @@ def test_ptx_is_for_old_drivers(obtained: Callable[[Artifact], Path]) -> None:
     assert tuple(map(int, version)) <= (8, 0)
     assert re.findall(r"^\.target (\S+)$", text, re.MULTILINE) == ["sm_50"]
     assert re.findall(r"\.visible \.entry (\w+)\(", text) == ["fill", "verify"]
+
+
+def test_what_is_committed_is_what_the_source_gives(obtained: Callable[[Artifact], Path]) -> None:
+    """``python -m images.kernels`` writes it."""
+    assert SOURCE.with_name(PTX).read_text() == (obtained(KERNELS) / PTX).read_text()
 
 
 def test_newer_instructions_are_refused() -> None:

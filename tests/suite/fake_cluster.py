@@ -300,9 +300,14 @@ class FakeCluster:
             if reference and not self.api.get(CONFIG_MAP, namespace, reference["name"]):
                 self._edit(pod, status={"waits": True})
                 return
-        for volume in pod["spec"].get("volumes") or []:
-            if volume["hostPath"]["type"] == "DirectoryOrCreate":
-                self.folders.add(volume["hostPath"]["path"])
+        volumes = pod["spec"].get("volumes") or []
+        for config_map in [volume["configMap"] for volume in volumes if "configMap" in volume]:
+            if not self.api.get(CONFIG_MAP, namespace, config_map["name"]):
+                self._edit(pod, status={"waits": True})
+                return
+        for folder in [volume["hostPath"] for volume in volumes if "hostPath" in volume]:
+            if folder["type"] == "DirectoryOrCreate":
+                self.folders.add(folder["path"])
         pod = self._state(pod, {"running": {}})
         self._running[pod["metadata"]["uid"]] = pod
         programs = {

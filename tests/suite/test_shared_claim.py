@@ -113,6 +113,21 @@ def test_a_good_driver_passes_everything(tmp_path: Path) -> None:
     assert name in {case.get("name") for case in cases}
 
 
+def test_the_workload_is_brought_where_the_image_is_without_it(tmp_path: Path) -> None:
+    """Once to each namespace; nothing of it stays."""
+    cluster = FakeCluster()
+    ended = run(cluster, tmp_path, "--dra-image", "", "--dra-python-image", "python:3")
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert cluster.left() == []
+    (events,) = tmp_path.glob("reports/out/*/events.jsonl")
+    made = [
+        event
+        for event in map(json.loads, events.read_text().splitlines())
+        if event.get("kind") == "ConfigMap" and str(event.get("name")).endswith("-workload")
+    ]
+    assert sorted(event["ns"].rpartition("-")[2] for event in made) == ["privileged", "restricted"]
+
+
 def test_a_fault_turns_exactly_its_check_red(tmp_path: Path) -> None:
     """One cause, one red check a form; more red is as wrong as less."""
     ended = run(FakeCluster("one-missing"), tmp_path)

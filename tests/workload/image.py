@@ -9,7 +9,6 @@ from pathlib import Path
 from building.architecture import AMD64
 from building.artifacts import Artifact, Build
 from images.cpython import CPYTHON
-from images.kernels import KERNELS
 from images.workload import SOURCE, add_program, base_for
 
 
@@ -24,6 +23,6 @@ WORKLOAD_PYTHON = Artifact(
     "workload-python",
     (SOURCE, Path(__file__)),
     _build,
-    needs=(base_for(AMD64), KERNELS, CPYTHON),
+    needs=(base_for(AMD64), CPYTHON),
 )
 """A directory where ``opt/python/bin/python3 -m workload`` runs as it is."""

@@ -16,6 +16,7 @@ from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.profile import Profile
 from harness.options import Impact
+from harness.scenario.program import config_map_of
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run, Subject
 from harness.session.selection import PlannedChecks
 from harness.verdict.finding import Blame, Finding, FindingError, judge
@@ -95,6 +96,7 @@ class Context:
             image=self.image,
             slots=self.free or {},
             features=self.features,
+            program=config_map_of(self.run.id) if self.run.options.python_image else "",
         )
 
     def inventory(self) -> Inventory:

@@ -43,8 +43,8 @@ IDENTIFYING = ("uuid", "product")
 RBAC_FILE = "rbac.yaml"
 PUSH = (
     "push the workload image to a registry that the nodes pull from"
-    f" ({COMMAND} push REGISTRY/NAME), and name it: --dra-image REGISTRY/NAME;"
-    f" {EMBEDDED_RUN} needs none"
+    f" ({COMMAND} push REGISTRY/NAME), and name it: --dra-image REGISTRY/NAME; or name any image"
+    f" with Python and PyCUDA: --dra-python-image IMAGE; {EMBEDDED_RUN} needs none"
 )
 
 
@@ -367,11 +367,12 @@ def others_at_work(context: Context) -> Finding | None:
 
 def image(context: Context) -> None:
     """The workload image MUST be known for checks that run a workload."""
-    context.image = context.run.options.image or context.run.cluster.image
+    options = context.run.options
+    context.image = options.image or options.python_image or context.run.cluster.image
     if not context.image and context.creates():
         raise step_failed(
             "no workload image is named that the cluster's nodes can pull",
-            "--dra-image IMAGE",
+            "--dra-image IMAGE, or --dra-python-image IMAGE",
             Blame.CLUSTER,
             PUSH,
         )
