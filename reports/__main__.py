@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from building.tree import COMMAND
+from building.tree import COMMAND, INSTALLED
 from harness.verdict.outcome import Exit
 from reports import diff, features, folder, publish, results, summary
 from reports.junit import JUnitError
@@ -43,14 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder")
     verb.add_argument("--json", action="store_true", help="for programs, instead of Markdown")
     verb.set_defaults(do=_features)
-    verb = verbs.add_parser(
-        "publish", help="copy a run's files to docs/results/NAME, without host names and addresses"
-    )
-    verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
-    verb.add_argument(
-        "name", metavar="NAME", help="DATE-HARDWARE-DRIVER, such as 2026-11-25-h100-nvidia-0.4.1"
-    )
-    verb.set_defaults(do=_publish)
+    if not INSTALLED:  # a wheel has no docs/results
+        _add_publish(verbs.add_parser)
     verb = verbs.add_parser("schema", help="print the JSON Schema of results.json")
     verb.set_defaults(do=_schema)
     given = parser.parse_args(arguments)
@@ -60,6 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(as_text(f"error: {error}"), file=sys.stderr)
         return Exit.USAGE
     return code
+
+
+def _add_publish(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    verb = add_parser(
+        "publish", help="copy a run's files to docs/results/NAME, without host names and addresses"
+    )
+    verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
+    verb.add_argument(
+        "name", metavar="NAME", help="DATE-HARDWARE-DRIVER, such as 2026-11-25-h100-nvidia-0.4.1"
+    )
+    verb.set_defaults(do=_publish)
 
 
 def _print(lines: Iterable[str]) -> None:
