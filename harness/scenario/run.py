@@ -123,8 +123,8 @@ class Run:
         self._subject: Subject | None = None
         self._namespaces: dict[str, Object] = {}
         self._opening = threading.Lock()
-        self._have_program: set[str] = set()
-        """The namespaces that the workload's program was brought to."""
+        self._programs: dict[str, Object] = {}
+        """What brought the workload's program to a namespace."""
         self._anchor: Object | None = None
         self._renewal: Renewal | None = None
         self._invariants: Invariants | None = None
@@ -243,13 +243,19 @@ class Run:
             self._observe_namespace(name)
             return made
 
-    def bring_program(self, namespace: str) -> None:
-        """Bring the workload's program to a namespace, once, if the image is without it."""
+    def bring_program(self, namespace: str) -> Object | None:
+        """Bring the workload's program to a namespace, once, if the image is without it.
+
+        Returns:
+            What brought it, as it was sent; None: the image has it.
+        """
         with self._opening:
-            if self.subject.program and namespace not in self._have_program:
+            if self.subject.program and namespace not in self._programs:
                 values = {"namespace": namespace, **program.values(self.subject.program)}
-                self.create(self.render(program.TEMPLATE, values))
-                self._have_program.add(namespace)
+                sent = self.render(program.TEMPLATE, values)
+                self.create(sent)
+                self._programs[namespace] = sent
+            return self._programs.get(namespace)
 
     @property
     def confined_to(self) -> str:

@@ -740,7 +740,9 @@ class Steps(Deleting):
 
     def pod_values(self, spec: PodSpec) -> dict[str, Any]:
         """Make the values of a pod's template, once what the pod takes is in its namespace."""
-        self.run.bring_program(self.namespace)
+        brought = self.run.bring_program(self.namespace)
+        if brought is not None and brought not in self.script.lines:
+            self.script.apply(brought)
         return spec.values(self.run.subject)
 
     def create(self, template: str, values: Mapping[str, Any]) -> Object:

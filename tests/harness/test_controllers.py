@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.cluster.kinds import CLAIM, DEVICE_CLASS, JOB, POD, Kind, Object, name_of
+from harness.cluster.kinds import CLAIM, CONFIG_MAP, DEVICE_CLASS, JOB, POD, Kind, Object, name_of
 from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.scenario.claim_spec import Parameters
 from harness.scenario.controllers import Controllers
 from harness.scenario.evidence import Evidence
 from harness.scenario.needs import needs_of
-from harness.scenario.pod_spec import ContainerSpec
+from harness.scenario.pod_spec import ContainerSpec, PodSpec, resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError
@@ -108,3 +109,17 @@ def test_a_job_makes_pods_with_claims_of_their_own(run: Run, api: FakeApi) -> No
     assert all(map(steps.controllers.makes, of_kind(api, POD)))
     steps.controllers.delete_all()
     assert not of_kind(api, JOB)
+
+
+def test_the_workload_is_brought_to_a_namespace_once(run: Run, api: FakeApi) -> None:
+    """And is among the manifests of each scenario that has pods there."""
+    run.subject = replace(run.subject, program="mine")
+    spec = PodSpec("pod", [resting("rest")], [])
+    for steps in (steps_of(run), steps_of(run)):
+        for _ in range(2):
+            assert steps.pod_values(spec)["program"] == "mine"
+        (told,) = steps.script.lines
+        assert isinstance(told, dict)
+        assert (told["kind"], name_of(told)) == (CONFIG_MAP.name, "mine")
+    (made,) = of_kind(api, CONFIG_MAP)
+    assert made["data"].keys() >= {"__main__.py", "kernels.ptx"}
