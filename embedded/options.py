@@ -145,7 +145,7 @@ class Options:
         "nvidia",
         "NAME[@VERSION][,…]",
         "the drivers, side by side: nvidia, example or reference, in a version that is not the"
-        " default with it, such as nvidia@0.5.0; the first one is under test (default nvidia)",
+        " default with it, such as nvidia@0.4.1; the first one is under test (default nvidia)",
     )
     fault: str = _option(
         "",

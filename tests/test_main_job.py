@@ -129,7 +129,7 @@ def test_all_forms_pass_on_the_real_driver(tmp_path: Path) -> None:
     )
     printed, _ = running.communicate()
     assert running.returncode in (0, 1), printed[-5000:]
-    assert "NVIDIA DRA driver v0.4.1" in printed
+    assert "NVIDIA DRA driver v0.5.0" in printed
     assert "SIMULATED GPUs" in printed
     cases = passed_or_skipped(tmp_path, running.returncode)
     sharing = [name for name in cases if name.startswith("ALLOC-003")]

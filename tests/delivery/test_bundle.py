@@ -18,6 +18,7 @@ from building.progress import Progress
 from delivery.bundle import packages
 from delivery.bundle.__main__ import main, part_size
 from delivery.bundle.write import Written, pack, write
+from embedded.drivers import DRIVERS
 from images.workload import WORKLOAD_IMAGE
 
 MIB = 1 << 20
@@ -229,8 +230,10 @@ def test_bad_options_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_a_bundle_has_what_a_push_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On the other machine nothing is built: neither the image nor the program that sends it."""
+def test_a_bundle_has_what_a_push_and_each_version_of_a_driver_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On the other machine nothing is built: neither an image nor the program that sends one."""
     asked: list[Artifact] = []
 
     def obtain(wanted: list[Artifact], _: Progress) -> dict[str, Path]:
@@ -239,5 +242,7 @@ def test_a_bundle_has_what_a_push_needs(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
     monkeypatch.setattr(artifacts, "obtain", obtain)
     with pytest.raises(BuildError, match="enough"):
-        write(tmp_path, MIB, ["nvidia"], [KUBERNETES], Progress())
-    assert {PUSH, WORKLOAD_IMAGE} <= set(asked)
+        write(tmp_path, MIB, ["nvidia", "nvidia@0.4.1"], [KUBERNETES], Progress())
+    (default,), (older,) = DRIVERS["nvidia"].images, DRIVERS["nvidia@0.4.1"].images
+    assert default != older
+    assert {PUSH, WORKLOAD_IMAGE, default, older} <= set(asked)

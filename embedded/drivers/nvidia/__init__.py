@@ -26,5 +26,5 @@ NVIDIA_RELEASES: Mapping[str, Driver] = {
     for version, module in NVIDIA_DRIVERS.items()
 }
 """By version, newest first."""
-NVIDIA = NVIDIA_RELEASES["0.4.1"]
+NVIDIA = NVIDIA_RELEASES["0.5.0"]
 """The default."""
