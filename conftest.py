@@ -1,6 +1,3 @@
-"""Hooks, options and fixtures of the conformance suite live in these modules."""
+"""Hooks, options and fixtures of the conformance suite live in this module."""
 
-pytest_plugins = [
-    "fixtures.plugin",
-    "fixtures.checks",
-]
+pytest_plugins = ["fixtures.plugin"]

@@ -108,7 +108,7 @@ def render(record: Record, facts: Facts) -> str:
         record=record,
         facts=facts,
         verdict=record.verdict().value,
-        meaning=meaning(record, facts),
+        meaning=meaning(record, facts.hardware),
         started=facts.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
         counts=[(outcome.value, numbers[outcome], word) for outcome, word in WORDS.items()],
         judged=judged(of_driver, "the driver"),

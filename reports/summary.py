@@ -38,7 +38,7 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
     )
     if others:
         yield f"         CUDA, the cluster and this suite itself: {counts(others)}"
-    yield f"         {meaning(record, facts)}"
+    yield f"         {meaning(record, facts.hardware)}"
     for group in alike(r for r in record.results if r.red or r.advice):
         finding = group[0].finding
         party = f" (responsible: {finding.blame.value})" if finding and group[0].red else ""

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from harness.verdict.finding import CONCLUSIVE, SkipKind, counted, without_uuids
 from harness.verdict.outcome import Outcome, Record, Result, Verdict
-from reports.facts import Facts
 
 WORDS = {
     Outcome.FAIL: "failed",
@@ -70,7 +69,7 @@ def judged(results: Iterable[Result], what: str) -> str:
     return f"{counted(len(decided), 'check')} judged {what}: {counts(listed)}"
 
 
-def meaning(record: Record, facts: Facts) -> str:
+def meaning(record: Record, hardware: str) -> str:
     """Say in a sentence what the verdict means."""
     if record.preflight_failed():
         whose = ", and the driver is at fault" if record.verdict() is Verdict.NONCONFORMANT else ""
@@ -80,7 +79,7 @@ def meaning(record: Record, facts: Facts) -> str:
         skips = {result.skip for result in record.checks()} - {None}
         if record.narrowed or not skips.issubset(_CANNOT_BE_JUDGED):
             return "no check failed, but not every check was made"
-        where = "simulated GPUs" if facts.hardware == "simulated" else "this cluster"
+        where = "simulated GPUs" if hardware == "simulated" else "this cluster"
         return f"no check failed, and everything that can be checked on {where} was checked"
     return {
         Verdict.CONFORMANT: "every check passed",

@@ -3,6 +3,12 @@
 One list and watch a kind and namespace for the whole run; every change is journaled. Waiting is a
 question about what has been seen, asked again at each change, never a sleep. What was seen last of
 an object stays known after its deletion, because the end of a container is often seen only then.
+
+The time limits of waits are patience, not promises of the specification: each is generous to a
+slow but correct cluster. What includes the start of a container with a claim is longer than 90 s:
+a kubelet does not take a failed NodePrepareResources for an error of the pod's sync, so it tries
+again at the pod's next regular one only, after 60 to 90 s by default
+(kubernetes/kubernetes#139836).
 """
 
 from __future__ import annotations
@@ -14,11 +20,36 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from harness.cluster.budgets import Budget
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import Kind, Object, namespace_of, uid_of
 from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
 from harness.cluster.versions import from_server
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A named time limit."""
+
+    name: str
+    seconds: float
+
+
+class Budgets:
+    """The time limits of a run, all multiplied by one factor (``--dra-timeout-scale``)."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+        self.observe = Budget("observe", 15 * scale)
+        self.pull = Budget("pull", 300 * scale)
+        self.allocate = Budget("allocate", 30 * scale)
+        self.start = Budget("start", 120 * scale)
+        self.workload = Budget("workload", 60 * scale)
+        self.partner = Budget("partner", 30 * scale)
+        self.release = Budget("release", 60 * scale)
+        self.reclaim = Budget("reclaim", 120 * scale)
+        self.withdraw = Budget("withdraw", 45 * scale)
+        self.clean_up = Budget("clean-up", 120 * scale)
+
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.cluster.budgets import Budget
 from harness.cluster.kinds import Object, name_of, namespace_of
+from harness.cluster.observe import Budget
 
 Commands = Sequence[str]
 """For a POSIX shell."""

@@ -17,7 +17,6 @@ from functools import partial
 from http.client import CONFLICT
 from typing import Any, ClassVar
 
-from harness.cluster.budgets import Budget
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import (
     KINDS,
@@ -30,7 +29,7 @@ from harness.cluster.kinds import (
     uid_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError
+from harness.cluster.observe import Budget, Observer, StoppedError, WaitTimeoutError
 from harness.scenario.pods import describe, termination
 
 TRIES = 5

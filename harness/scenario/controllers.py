@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from harness.cluster.anchor import RUN_LABEL
 from harness.cluster.kinds import DEPLOYMENT, JOB, POD, Kind, Object, Rule, has_labels, name_of
 from harness.scenario.evidence import Claim, Container
-from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.pod_spec import POD_TEMPLATE, ContainerSpec, PodSpec
 from harness.scenario.run import SCENARIO_LABEL
+from harness.scenario.verbs import Needs, Verbs, needs
 from harness.verdict.finding import Blame
 
 if TYPE_CHECKING:

@@ -26,10 +26,9 @@ from harness.cluster.profile import NO_POD
 from harness.options import Impact
 from harness.scenario import by_hand
 from harness.scenario.changes import FieldsChange, value_at
+from harness.scenario.evidence import Observed
 from harness.scenario.metrics import Metrics, asked
-from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_pods import kill_values, run_on
-from harness.scenario.observed import Observed
 from harness.scenario.pods import (
     describe,
     has_started,
@@ -38,7 +37,7 @@ from harness.scenario.pods import (
     status_of,
 )
 from harness.scenario.run import Run
-from harness.scenario.waiting import Waiting
+from harness.scenario.verbs import Needs, Verbs, Waiting, needs
 from harness.verdict.finding import Blame, SkipKind, UnmetError, UnsupportedError
 
 STRATEGY, AFFINITY = "spec.updateStrategy", "spec.template.spec.affinity"

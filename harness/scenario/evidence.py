@@ -1,10 +1,13 @@
-"""What a scenario left: claims, containers, what happened, and what each of them reported."""
+"""What a scenario left: claims, containers, what happened, and what each of them reported.
+
+A piece of it is a value that was observed, or the reason why it was not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object, name_of
@@ -12,11 +15,17 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
 from harness.scenario.by_hand import Script
-from harness.scenario.observed import Observed
 from harness.scenario.report import Report
 from harness.verdict import causes
 from harness.verdict.causes import Cause
-from harness.verdict.finding import Blame, Finding, InconclusiveError, JudgementError, judge
+from harness.verdict.finding import (
+    Blame,
+    FailedError,
+    Finding,
+    InconclusiveError,
+    JudgementError,
+    judge,
+)
 from workload.result import Termination, Verdict
 
 if TYPE_CHECKING:
@@ -25,6 +34,52 @@ if TYPE_CHECKING:
     from harness.scenario.slice_writes import SliceWrites
 
 T = TypeVar("T")
+
+
+class Observed(Generic[T]):
+    """A value, or the reason why there is none; asking for a missing one raises the reason."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._found: list[T] = []
+        self._reason: JudgementError | None = None
+
+    def found(self, value: T) -> T:
+        """Note the value, and answer it."""
+        self._found = [value]
+        return value
+
+    def missing(self, reason: JudgementError) -> None:
+        """Note why it never came; the first reason stays, and what was found stays found."""
+        if not self._found and self._reason is None:
+            self._reason = reason
+
+    def explain(self, explained: Callable[[Finding], Finding]) -> None:
+        """Put beside the reason what else was seen."""
+        if isinstance(self._reason, FailedError | InconclusiveError):
+            self._reason.finding = explained(self._reason.finding)
+
+    def known(self) -> T | None:
+        """Answer the value, or None."""
+        return self._found[0] if self._found else None
+
+    def reason(self) -> str:
+        """Say why it is missing; empty when it is there or nobody said."""
+        return "" if self._found or self._reason is None else str(self._reason)
+
+    def get(self) -> T:
+        """Answer the value.
+
+        Raises:
+            JudgementError: the reason why there is none.
+        """
+        if self._found:
+            return self._found[0]
+        if self._reason is not None:
+            raise self._reason
+        head = f"{self.what} was not collected"
+        raise InconclusiveError(Finding(head, self.what, "nothing", Blame.SUITE))
+
 
 HOLDER = "holder"
 """A container that does nothing but keep a claim allocated."""

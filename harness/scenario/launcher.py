@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from functools import partial
 
-from harness.cluster.budgets import Budget
-from harness.cluster.observe import StoppedError
+from harness.cluster.observe import Budget, StoppedError
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.run import Run

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import FORBIDDEN
 
 from harness.cluster.kube import ApiError
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import Observed
 from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?")

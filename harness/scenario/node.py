@@ -9,12 +9,11 @@ from harness.cluster.kinds import NODE, SLICE, Rule, name_of, uid_of
 from harness.options import Impact
 from harness.scenario.driver import pools_of_node, published, publishes
 from harness.scenario.evidence import Claim, Evidence
-from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.node_files import File, parse
 from harness.scenario.node_pods import KUBELET_VALUES, files_values, run_on, wipe_values
 from harness.scenario.node_watch import FolderWatch, folder_over_time, watch_values
 from harness.scenario.slice_writes import await_rest
-from harness.scenario.waiting import Waiting
+from harness.scenario.verbs import Needs, Verbs, Waiting, needs
 from harness.verdict.finding import Blame, UnmetError
 
 

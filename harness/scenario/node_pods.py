@@ -10,7 +10,7 @@ from harness.scenario import by_hand
 from harness.scenario.node_files import READ, SMALL
 from harness.scenario.pods import cannot_start, termination
 from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL, Subject
-from harness.scenario.waiting import Waiting
+from harness.scenario.verbs import Waiting
 from harness.verdict.finding import Blame
 
 ROOT = "/node"

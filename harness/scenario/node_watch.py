@@ -15,7 +15,7 @@ from harness.scenario.evidence import Change
 from harness.scenario.node_pods import ROOT, create_on, folders
 from harness.scenario.pods import cannot_start, has_started
 from harness.scenario.run import Subject
-from harness.scenario.waiting import Waiting
+from harness.scenario.verbs import Waiting
 from harness.verdict.finding import Blame
 
 WATCH = """\

@@ -1,4 +1,7 @@
-"""Pods of the workload as data: the values of ``fixtures/manifests/pod.yaml.j2``."""
+"""Pods of the workload as data: the values of ``fixtures/manifests/pod.yaml.j2``.
+
+What a pod may do is all that the restricted standard allows, where nothing else is said.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,79 @@ from typing import Any, TypedDict
 from harness.scenario import program
 from harness.scenario.evidence import REST
 from harness.scenario.run import Subject
-from harness.scenario.security import RESTRICTED, Security
+
+
+@dataclass(frozen=True)
+class Security:
+    """Security settings of a pod and its container (Kubernetes API: PodSpec, SecurityContext)."""
+
+    host_pid: bool = False
+    host_ipc: bool = False
+    host_network: bool = False
+    share_process_namespace: bool = False
+    user_namespace: bool = False
+    """``hostUsers: false``: a user namespace of the pod's own."""
+    privileged: bool = False
+    capabilities: tuple[str, ...] = ()
+    """Added; all others are dropped unless the container is privileged."""
+    uid: int = 1000
+    seccomp: str = "RuntimeDefault"
+    read_only_root: bool = True
+
+    def __str__(self) -> str:
+        """What is not as the restricted standard wants it, or else what makes it special."""
+        words = [
+            *(name for name in self.of_pod() if name != "hostUsers"),
+            *(["user namespace"] if self.user_namespace else []),
+            *(["privileged"] if self.privileged else []),
+            *self.capabilities,
+            *([f"uid {self.uid}"] if self.uid != Security.uid else []),
+            *([f"seccomp {self.seccomp}"] if self.seccomp != Security.seccomp else []),
+            *(["writable root"] if not self.read_only_root and not self.privileged else []),
+        ]
+        return ", ".join(words) or "nothing"
+
+    def of_pod(self) -> dict[str, Any]:
+        """The fields of ``spec``."""
+        wanted = {
+            "hostPID": self.host_pid,
+            "hostIPC": self.host_ipc,
+            "hostNetwork": self.host_network,
+            "shareProcessNamespace": self.share_process_namespace,
+        }
+        fields: dict[str, Any] = {name: True for name, on in wanted.items() if on}
+        return {**fields, "hostUsers": False} if self.user_namespace else fields
+
+    def of_container(self) -> dict[str, Any]:
+        """The container's ``securityContext``."""
+        context: dict[str, Any] = {
+            "runAsUser": self.uid,
+            "runAsNonRoot": self.uid != 0,
+            "readOnlyRootFilesystem": self.read_only_root,
+        }
+        add = {"add": list(self.capabilities)} if self.capabilities else {}
+        if self.privileged:
+            added = {"capabilities": add} if add else {}
+            return {**context, "privileged": True, **added}
+        return {
+            **context,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"], **add},
+            "seccompProfile": {"type": self.seccomp},
+        }
+
+
+RESTRICTED = Security()
+EXAMPLE = Security(
+    host_pid=True,
+    host_ipc=True,
+    privileged=True,
+    capabilities=("IPC_LOCK",),
+    uid=0,
+    read_only_root=False,
+)
+"""What the original example asks for."""
+
 
 POD_TEMPLATE = "pod.yaml.j2"
 LONG, SHORT = "3600", "0.1"

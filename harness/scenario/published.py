@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NoReturn
 
-from harness.cluster.budgets import Budget
 from harness.cluster.inventory import Pool, current, devices, driver_names, pools
 from harness.cluster.kinds import (
     ACCESS_REVIEW_OF_OTHERS,
@@ -28,10 +27,9 @@ from harness.cluster.kinds import (
     namespace_of,
 )
 from harness.cluster.kube import ApiError, UnreachableError
-from harness.cluster.observe import WaitTimeoutError
+from harness.cluster.observe import Budget, WaitTimeoutError
 from harness.cluster.profile import NO_POD
-from harness.scenario.evidence import EvidenceBase
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import EvidenceBase, Observed
 from harness.scenario.pods import describe, has_started, is_ready
 from harness.scenario.run import Run
 from harness.verdict import causes

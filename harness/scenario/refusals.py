@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
-from harness.scenario.deleting import Deleting
-from harness.scenario.evidence import Container
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import Container, Observed
 from harness.scenario.pods import has_started
+from harness.scenario.verbs import Deleting
 from harness.verdict.finding import Blame, JudgementError
 
 NOT_SCHEDULED = "FailedScheduling"

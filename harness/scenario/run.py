@@ -21,7 +21,6 @@ from harness.cluster.anchor import (
     lease_values,
     owner_reference,
 )
-from harness.cluster.budgets import Budgets
 from harness.cluster.features import State
 from harness.cluster.inventory import Device, devices, holders, is_allocated
 from harness.cluster.journal import Journal
@@ -39,7 +38,7 @@ from harness.cluster.kinds import (
     uid_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer
+from harness.cluster.observe import Budgets, Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
 from harness.options import Options

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
-from harness.scenario.needs import Needs, Verb, needs_of
 from harness.scenario.run import RESTRICTED, Run
 from harness.scenario.steps import Reservation, Steps
+from harness.scenario.verbs import Needs, Verb, needs_of
 from harness.verdict.finding import JudgementError
 from harness.verdict.table import Table
 

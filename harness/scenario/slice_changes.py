@@ -9,14 +9,13 @@ from typing import Any
 from harness.cluster.kinds import SLICE, Object, Rule, name_of
 from harness.options import Impact
 from harness.scenario.changes import FieldsChange
-from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.slice_writes import (
     await_rest,
     devices_by_name,
     slices_of_node,
     version_of,
 )
-from harness.scenario.waiting import Waiting
+from harness.scenario.verbs import Needs, Verbs, Waiting, needs
 from harness.verdict.finding import Blame, UnmetError
 
 _DELETED = Rule(SLICE, ("delete",), "a ResourceSlice of the driver, to see it back", anywhere=True)

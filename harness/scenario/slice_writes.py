@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from harness.cluster.budgets import Budget
 from harness.cluster.inventory import current
 from harness.cluster.kinds import SLICE, Object, name_of, uid_of
-from harness.cluster.observe import WaitTimeoutError
+from harness.cluster.observe import Budget, WaitTimeoutError
 from harness.scenario.run import Run
 
 ADDED, CHANGED, DELETED = "added", "changed", "deleted"

@@ -16,7 +16,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
-from harness.cluster.budgets import Budget
 from harness.cluster.inventory import Device, holders, is_allocated, key_of, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -30,20 +29,18 @@ from harness.cluster.kinds import (
     uid_of,
 )
 from harness.cluster.kube import ApiError
-from harness.cluster.observe import LogFollower, WaitTimeoutError
+from harness.cluster.observe import Budget, LogFollower, WaitTimeoutError
 from harness.scenario import by_hand
 from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
-from harness.scenario.deleting import Deleting
-from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence
-from harness.scenario.needs import Needs, needs
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence, Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
     ContainerSpec,
     PodOptions,
     PodSpec,
+    Security,
     allocation_name,
     resting,
 )
@@ -64,7 +61,7 @@ from harness.scenario.report import (
     result_line,
 )
 from harness.scenario.run import SCENARIO_LABEL, Run
-from harness.scenario.security import Security
+from harness.scenario.verbs import Deleting, Needs, needs
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,

@@ -9,9 +9,8 @@ from harness.cluster.anchor import anchor_name
 from harness.cluster.inventory import Device, key_of, results
 from harness.cluster.kinds import CLAIM, TAINT_RULE, Object, Rule, name_of
 from harness.cluster.kube import ApiError
-from harness.scenario.deleting import Deleting
-from harness.scenario.needs import Needs, Verbs, needs
 from harness.scenario.run import SCENARIO_LABEL
+from harness.scenario.verbs import Deleting, Needs, Verbs, needs
 from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError
 
 KEY = "dra-conformance.io/check"

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from harness.cluster.budgets import Budget
 from harness.cluster.kinds import (
     CLAIM,
     LEASE,
@@ -26,7 +25,7 @@ from harness.cluster.kinds import (
     uid_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError
+from harness.cluster.observe import Budget, Observer, StoppedError, WaitTimeoutError
 from harness.scenario.run import Run
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result

@@ -18,9 +18,15 @@ from harness.scenario import program
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.evidence import REST
 from harness.scenario.node_pods import KUBELET_VALUES, files_values
-from harness.scenario.pod_spec import FOLDER, POD_TEMPLATE, ContainerSpec, PodSpec, allocation_name
+from harness.scenario.pod_spec import (
+    EXAMPLE,
+    FOLDER,
+    POD_TEMPLATE,
+    ContainerSpec,
+    PodSpec,
+    allocation_name,
+)
 from harness.scenario.run import RESTRICTED, Subject
-from harness.scenario.security import EXAMPLE
 from harness.scenario.steps import NODE_FOLDERS
 from harness.scenario.taints import NO_SCHEDULE, rule_values
 

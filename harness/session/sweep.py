@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.cluster.anchor import RUN_LABEL, Candidate, candidates, is_owned_by
-from harness.cluster.budgets import Budgets
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import (
     CLAIM,
@@ -25,7 +24,7 @@ from harness.cluster.kinds import (
     namespace_of,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
-from harness.cluster.observe import Observer
+from harness.cluster.observe import Budgets, Observer
 from harness.scenario.changes import Change, Means, NotPutBackError, read
 from harness.session.cleanup import Removal
 

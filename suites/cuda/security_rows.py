@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import EXAMPLE, Security
 from harness.scenario.run import PRIVILEGED, RESTRICTED
-from harness.scenario.security import EXAMPLE, Security
 
 EXPORTER, IMPORTER = "exporter", "importer"
 API, FOLDER_OF_NODE, FOLDER_OF_POD = "the API", "a hostPath folder", "an emptyDir folder"

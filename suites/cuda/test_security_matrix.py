@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
+from harness.scenario.pod_spec import Security
 from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
-from harness.scenario.security import Security
 from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import (

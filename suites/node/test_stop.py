@@ -6,11 +6,11 @@ from collections import Counter
 
 from harness.checks.check import check
 from harness.cluster.kinds import name_of
-from harness.scenario.deleting import Deleting
 from harness.scenario.driver import Driver, pools_of_node, published
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
+from harness.scenario.verbs import Deleting
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.node.pods import on_one_node, pod
 

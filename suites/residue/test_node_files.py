@@ -12,10 +12,9 @@ from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import uid_of
 from harness.scenario.driver import Driver
-from harness.scenario.evidence import Evidence
+from harness.scenario.evidence import Evidence, Observed
 from harness.scenario.node import Node
 from harness.scenario.node_files import File
-from harness.scenario.observed import Observed
 from harness.scenario.pod_spec import resting
 from harness.scenario.pods import restarts
 from harness.scenario.scenario import scenario

@@ -11,11 +11,10 @@ from functools import partial
 
 from harness.options import Impact
 from harness.scenario.evidence import REST, Claim, Container
-from harness.scenario.pod_spec import FOLDER, ContainerSpec
+from harness.scenario.pod_spec import EXAMPLE, FOLDER, RESTRICTED, ContainerSpec, Security
 from harness.scenario.run import PRIVILEGED
 from harness.scenario.run import RESTRICTED as RESTRICTED_STANDARD
 from harness.scenario.scenario import CUDA, Scenario
-from harness.scenario.security import EXAMPLE, RESTRICTED, Security
 from harness.scenario.steps import Steps
 from workload.result import Verdict
 

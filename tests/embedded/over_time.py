@@ -14,10 +14,10 @@ from harness.cluster.kinds import NODE, name_of
 from harness.options import resolve
 from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
-from harness.scenario.needs import Verb, needs_of
 from harness.scenario.node import Kubelet, Node
 from harness.scenario.run import RESTRICTED
 from harness.scenario.steps import Steps
+from harness.scenario.verbs import Verb, needs_of
 from harness.session.selection import Planned
 from harness.session.session import Session
 from harness.verdict.outcome import HYGIENE_AREA

@@ -6,8 +6,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from harness.cluster.budgets import Budget
 from harness.cluster.kinds import Object
+from harness.cluster.observe import Budget
 from harness.scenario import by_hand
 from harness.scenario.by_hand import Script
 

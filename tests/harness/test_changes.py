@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.cluster import anchor
-from harness.cluster.budgets import Budgets
 from harness.cluster.kinds import DAEMON_SET, LEASE, NODE, POD, Object, name_of
 from harness.cluster.kube import ApiError, Kube
+from harness.cluster.observe import Budgets
 from harness.scenario.changes import FolderChange, read
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
 from harness.session.cleanup import clean_up

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from harness.cluster import anchor
-from harness.cluster.budgets import Budget
 from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
 from harness.cluster.kube import Kube, UnreachableError
+from harness.cluster.observe import Budget
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
 from harness.session.cleanup import clean_up, delete_command
 from harness.verdict.finding import UnmetError

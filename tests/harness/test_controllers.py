@@ -14,10 +14,10 @@ from harness.cluster.profile import named
 from harness.scenario.claim_spec import Parameters
 from harness.scenario.controllers import Controllers
 from harness.scenario.evidence import Evidence
-from harness.scenario.needs import needs_of
 from harness.scenario.pod_spec import ContainerSpec, PodSpec, resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.steps import Steps
+from harness.scenario.verbs import needs_of
 from harness.verdict.finding import UnmetError
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import Controllers as ClusterControllers

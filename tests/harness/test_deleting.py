@@ -11,10 +11,10 @@ from harness.cluster.kinds import CLAIM, NAMESPACE, POD, Object, name_of
 from harness.cluster.kube import Kube
 from harness.cluster.profile import named
 from harness.scenario.evidence import Claim, Container, Evidence
-from harness.scenario.needs import needs_of
 from harness.scenario.pod_spec import resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.steps import Steps
+from harness.scenario.verbs import needs_of
 from harness.session.cleanup import clean_up
 from harness.verdict.finding import Blame, InconclusiveError, JudgementError, UnmetError
 from tests.harness.fake_api import FakeApi

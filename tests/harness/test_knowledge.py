@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from harness.checks.check import Check, Force, check, check_of
-from harness.cluster.budgets import Budgets
 from harness.cluster.inventory import (
     devices,
     driver_names,
@@ -20,6 +19,7 @@ from harness.cluster.inventory import (
     selector,
 )
 from harness.cluster.kinds import Object
+from harness.cluster.observe import Budgets
 from harness.cluster.profile import NO_POD, ProfileError, choose, load, load_all
 from harness.options import Impact
 from harness.scenario.report import offer_of, parse, parse_termination

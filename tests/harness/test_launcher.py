@@ -11,8 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.cluster.budgets import Budget
-from harness.cluster.observe import Observer, StoppedError
+from harness.cluster.observe import Budget, Observer, StoppedError
 from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.launcher import MOST_AT_A_TIME, Launcher

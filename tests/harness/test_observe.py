@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster.budgets import Budget
 from harness.cluster.journal import Journal
 from harness.cluster.kinds import CONFIG_MAP, POD, Object, name_of
 from harness.cluster.kube import Kube
-from harness.cluster.observe import Observer, StoppedError, WaitTimeoutError
+from harness.cluster.observe import Budget, Observer, StoppedError, WaitTimeoutError
 from tests.harness.fake_api import FakeApi, client, serving
 
 LONG = Budget("long", 10)

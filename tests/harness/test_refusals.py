@@ -11,10 +11,10 @@ from harness.cluster.kinds import name_of, uid_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import named
 from harness.scenario.evidence import Container, Evidence
-from harness.scenario.needs import needs_of
 from harness.scenario.refusals import NOT_SCHEDULED
 from harness.scenario.run import RESTRICTED, Subject
 from harness.scenario.steps import Steps
+from harness.scenario.verbs import needs_of
 from harness.verdict.finding import Blame, InconclusiveError
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing

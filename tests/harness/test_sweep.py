@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness.cluster import anchor
-from harness.cluster.budgets import Budgets
 from harness.cluster.kinds import LEASE, NAMESPACE, Object, name_of
 from harness.cluster.kube import Kube
+from harness.cluster.observe import Budgets
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
 from harness.session.sweep import Swept, sweep
 from tests.harness.fake_api import FakeApi

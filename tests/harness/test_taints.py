@@ -11,10 +11,10 @@ from harness.cluster.kinds import CLAIM, TAINT_RULE, Object, name_of
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.profile import named
 from harness.scenario.evidence import Evidence
-from harness.scenario.needs import needs_of
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.steps import Steps
 from harness.scenario.taints import NO_EXECUTE, NO_SCHEDULE, Taints
+from harness.scenario.verbs import needs_of
 from harness.verdict.finding import UnmetError, UnsupportedError
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing

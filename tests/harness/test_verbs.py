@@ -21,7 +21,6 @@ from harness.scenario import slice_writes
 from harness.scenario.controllers import Controllers
 from harness.scenario.driver import NODE_AFFINITY, Driver, without_node
 from harness.scenario.evidence import Claim, Evidence
-from harness.scenario.needs import Verb, needs_of
 from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_files import READ, File, parse
 from harness.scenario.node_pods import KILL
@@ -32,6 +31,7 @@ from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import ADDED, CHANGED, DELETED
 from harness.scenario.steps import Steps
 from harness.scenario.taints import NO_SCHEDULE, Taints
+from harness.scenario.verbs import Verb, needs_of
 from harness.session.cleanup import clean_up
 from harness.verdict.finding import (
     Blame,

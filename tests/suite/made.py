@@ -8,10 +8,9 @@ from typing import Any
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object
-from harness.scenario.evidence import Claim, Container, End, Evidence
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import Claim, Container, End, Evidence, Observed
+from harness.scenario.pod_spec import Security
 from harness.scenario.report import Report
-from harness.scenario.security import Security
 from harness.verdict.finding import Blame, Finding, JudgementError, judge
 from suites.cuda.transfers import CONTROL_PAGE_BYTES, WORD_BYTES
 from workload.result import (

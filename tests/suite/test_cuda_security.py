@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from harness.scenario.security import EXAMPLE, RESTRICTED, Security
+from harness.scenario.pod_spec import EXAMPLE, RESTRICTED, Security
 from suites.cuda.security_rows import NOT_RESTRICTED, ROWS
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 HANGING = '''
 import time
 
-from harness.cluster.budgets import Budget
+from harness.cluster.observe import Budget
 from harness.checks.check import check
 
 POD = {pod!r}
@@ -70,7 +70,7 @@ def start(
             # What a shell starts in the background ignores Ctrl-C, and what nohup starts SIGHUP.
             *("env", "--default-signal=INT,HUP", f"--ignore-signal={ignored}"),
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-m", "dra"),
-            *("-p", "no:cacheprovider", "-p", "fixtures.plugin", "-p", "fixtures.checks"),
+            *("-p", "no:cacheprovider", "-p", "fixtures.plugin"),
             *("--dra-image", "w", *arguments, checks),
         ],
         cwd=folder,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness.cluster.kube import ApiError
-from harness.scenario.evidence import Evidence
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import Evidence, Observed
 from harness.verdict.finding import Blame
 from suites.allocation.seen import INVENTORY
 from suites.features.test_admin_access import ADMIN, AFTER, DURING, NEXT, UNLABELLED

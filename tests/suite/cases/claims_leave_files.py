@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from harness.scenario.evidence import Container, Evidence
+from harness.scenario.evidence import Container, Evidence, Observed
 from harness.scenario.metrics import asked
 from harness.scenario.node_files import File
-from harness.scenario.observed import Observed
 from suites.residue.test_metrics import CALL, FAILED
 from suites.residue.test_node_files import HELD, OFTEN, ONCE
 from tests.suite.cases import Case

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 from harness.cluster.kinds import uid_of
 from harness.scenario.evidence import Change as FileChange
-from harness.scenario.evidence import End, Evidence
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import End, Evidence, Observed
 from harness.verdict.finding import Blame, Finding, judge
 from tests.suite.cases import Case
 from tests.suite.made import (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness.cluster.kube import ApiError
-from harness.scenario.evidence import HOLDER, Container, Evidence
-from harness.scenario.observed import Observed
+from harness.scenario.evidence import HOLDER, Container, Evidence, Observed
 from harness.verdict.finding import Blame
 from suites.refusals.test_waiting import (
     CLASSLESS,
