@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from harness.options import Impact
-from harness.scenario.evidence import REST, Claim, Container
+from harness.scenario.evidence import REST, Claim, Container, Evidence
 from harness.scenario.pod_spec import EXAMPLE, FOLDER, RESTRICTED, ContainerSpec, Security
 from harness.scenario.run import PRIVILEGED
 from harness.scenario.run import RESTRICTED as RESTRICTED_STANDARD
@@ -150,3 +150,23 @@ RESTRICTED_FORM = SharedClaim("restricted", own_pids=_DIFFERENT)
 ONE_GPU_FORM = SharedClaim("one-gpu", devices=1, own_pids=_DIFFERENT)
 EQUAL_PIDS_FORM = SharedClaim("equal-pids", own_pids={PRODUCER: 1, CONSUMER: 1})
 ANY_DRIVER_FORM = SharedClaim("any-driver", devices=1, rests=True)
+
+SHARING_TWO = (PRIVILEGED_FORM, HOSTPID_FORM, RESTRICTED_FORM)
+SHARING = (*SHARING_TWO, ONE_GPU_FORM)
+TWO_GPUS = (*SHARING_TWO, EQUAL_PIDS_FORM)
+RESTRICTED_FORMS = (RESTRICTED_FORM, ONE_GPU_FORM, EQUAL_PIDS_FORM)
+EVERY_FORM = (*SHARING, EQUAL_PIDS_FORM)
+ANY_DRIVER = (ANY_DRIVER_FORM,)
+
+
+# Judging
+
+
+def both(evidence: Evidence) -> tuple[Container, ...]:
+    """Find producer and consumer."""
+    return tuple(evidence.container(role) for role in ROLES)
+
+
+def consumer_opens(evidence: Evidence) -> bool:
+    """Whether the producer offered memory for the consumer to open."""
+    return evidence.container(CONSUMER).args[0] == CONSUME

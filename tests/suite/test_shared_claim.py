@@ -23,11 +23,10 @@ from tests.suite import reproductions
 from tests.suite.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).parents[2]
-SHARING = ROOT / "suites" / "sharing" / "test_shared_claim.py"
+SHARING = [ROOT / "suites" / "sharing" / f"test_shared_{name}.py" for name in ("claim", "memory")]
 """The fake cluster knows the scenarios of these checks only."""
-OTHERS = sorted(
-    check.id for check in checks() if f"def test_{check.name}(" not in SHARING.read_text()
-)
+_CODE = "".join(path.read_text() for path in SHARING)
+OTHERS = sorted(check.id for check in checks() if f"def test_{check.name}(" not in _CODE)
 CASES = 75
 """Checks in their forms."""
 
@@ -72,7 +71,7 @@ def start(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Popen[str
             *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")),
             *("-p", "pytest_timeout", "-p", "no:cacheprovider", "-m", "dra", "-q"),
             *("--dra-allow", "privileged", "--dra-image", "workload", *options),
-            str(SHARING),
+            *map(str, SHARING),
         ],
         cwd=folder,
         env=environment,

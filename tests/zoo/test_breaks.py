@@ -29,7 +29,9 @@ from tests.zoo.relay import Read, relay
 
 pytestmark = pytest.mark.embedded
 
-SHARED_CLAIM = "suites/sharing/test_shared_claim.py"
+SHARED_CLAIM = [
+    ROOT / "suites" / "sharing" / f"test_shared_{name}.py" for name in ("claim", "memory")
+]
 LONGEST_HEAD = 120
 
 
@@ -94,7 +96,7 @@ def reads(cluster: embedded_cluster.Cluster) -> Read:
 
 def judge(cluster: embedded_cluster.Cluster, image: str, broken: Run, out: Path) -> Finished:
     """Run checks against a cluster, or the shared claim's where none are named."""
-    which: list[str | Path] = ["--dra-allow", "privileged", ROOT / SHARED_CLAIM]
+    which: list[str | Path] = ["--dra-allow", "privileged", *SHARED_CLAIM]
     if broken.checks:
         allow = ["--dra-allow", broken.allow] if broken.allow else []
         which = [*allow, "--dra-check", ",".join(broken.checks), ROOT / "suites"]
