@@ -44,6 +44,7 @@ _EMBEDDED = "embedded_"
 """What the names of the embedded cluster's options begin with."""
 CLUSTERS = ("auto", "kubeconfig", "embedded")
 APIS = ("auto", *VERSIONS)
+WAYS = tuple(way for way in VISIBLE_BY if way != UNKNOWN)
 KEEPS = ("never", "failed", "always")
 ALLOWABLE = tuple(impact.value for impact in Impact)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -263,8 +264,8 @@ class Options:
     )
     visible_by: str = _option(
         "",
-        one_of(*(way for way in VISIBLE_BY if way != UNKNOWN)),
-        "|".join(way for way in VISIBLE_BY if way != UNKNOWN),
+        one_of(*WAYS),
+        "|".join(WAYS),
         "how a container has a device: CUDA finds it, a node below /dev is there, or a variable"
         " names it (default: as the profile says)",
     )

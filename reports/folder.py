@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from harness.verdict.outcome import Record
 from reports import html, junit, results
@@ -30,24 +29,26 @@ def write(record: Record, facts: Facts, into: Path | None = None) -> None:
         OSError: a file cannot be written. Whatever is raised, the other files are there.
     """
     place = into or facts.folder
-    files: dict[Path, Callable[[], str]] = {
-        place / results.NAME: lambda: results.dumped(results.document(record, facts)),
-        place / ENVIRONMENT: lambda: results.dumped(environment(record, facts)),
-        place / html.NAME: lambda: html.render(record, facts),
-        into / junit.NAME if into else facts.junit: lambda: junit.render(record, facts),
+    files: dict[Path, Callable[[Record, Facts], str]] = {
+        place / results.NAME: results.render,
+        place / ENVIRONMENT: environment,
+        place / html.NAME: html.render,
+        into / junit.NAME if into else facts.junit: junit.render,
     }
     with ExitStack() as all_files:  # what one raises does not keep the others from being made
         for path, render in reversed(files.items()):
-            all_files.callback(_render_to, path, render)
+            all_files.callback(_write, path, render, record, facts)
 
 
-def _render_to(path: Path, render: Callable[[], str]) -> None:
-    write_whole(path, render())
+def _write(
+    path: Path, render: Callable[[Record, Facts], str], record: Record, facts: Facts
+) -> None:
+    write_whole(path, render(record, facts))
 
 
-def environment(record: Record, facts: Facts) -> dict[str, Any]:
+def environment(record: Record, facts: Facts) -> str:
     """Make ``environment.json``: what the run ran on, so that it can be placed and repeated."""
-    return {
+    content = {
         "schema": ENVIRONMENT_SCHEMA,
         "place": facts.cluster,
         "hardware": facts.hardware,
@@ -60,6 +61,7 @@ def environment(record: Record, facts: Facts) -> dict[str, Any]:
         },
         **record.environment,
     }
+    return results.dumped(content)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -133,6 +133,11 @@ def _typed() -> TypeAdapter[Document]:
     return TypeAdapter(Document)
 
 
+def render(record: Record, facts: Facts) -> str:
+    """Make the file."""
+    return dumped(document(record, facts))
+
+
 def document(record: Record, facts: Facts) -> dict[str, Any]:
     """Make the file's content."""
     made = Document(

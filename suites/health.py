@@ -42,7 +42,7 @@ def note_health(steps: Steps, container: Container, name: str, *, like: str = ""
     if any(map(is_known, steps.evidence.noted.get(_called(like), ()))):
         steps.wait(
             f"the health of the {container.role}'s devices",
-            lambda: is_known(health(observer.last(pod).obj, container.role)) or None,
+            lambda: is_known(health(observer.last(pod).obj, container.role)),
             steps.run.budgets.observe,
             lambda: "it is unknown",
             Blame.DRIVER,

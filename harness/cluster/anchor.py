@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import CONFLICT
@@ -110,7 +110,7 @@ class Renewal(threading.Thread):
             ApiError: the API server refuses.
             UnreachableError: it does not answer.
         """
-        self._change(lambda lease: lease["metadata"]["annotations"].update(naming(lease)))
+        self._change(naming(self._lease))
 
     def note(self, changes: str) -> None:
         """Write into the Lease what the run is about to change that is not its own.
@@ -120,22 +120,19 @@ class Renewal(threading.Thread):
             UnreachableError: it does not answer.
         """
 
-        def write(lease: Object) -> None:
-            lease["metadata"]["annotations"][_CHANGES] = changes
-
         try:
-            self._change(write)
+            self._change({_CHANGES: changes})
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
             self._look_again()
-            self._change(write)
+            self._change({_CHANGES: changes})
 
     def run(self) -> None:
         """Renew until closed, or until the Lease is gone."""
         while not self._ended.wait(RENEW_SECONDS):
             try:
-                self._change(lambda _: None)
+                self._change({})
             except ApiError as error:
                 self._journal.write("trouble", where="lease", text=str(error))
                 if error.status == 404:
@@ -150,10 +147,10 @@ class Renewal(threading.Thread):
         if self.is_alive():
             self.join()
 
-    def _change(self, change: Callable[[Object], object]) -> None:
+    def _change(self, annotations: Mapping[str, str]) -> None:
         with self._changing:
             self._lease["spec"]["renewTime"] = moment(self._kube.server_time())
-            change(self._lease)
+            self._lease["metadata"]["annotations"].update(annotations)
             self._lease = self._kube.update(self._lease)
 
     def _look_again(self) -> None:

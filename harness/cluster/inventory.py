@@ -136,6 +136,8 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                 continue
             names = profile.attributes
             known = {what: attribute(device, driver, name) for what, name in names.items()}
+            capacities, name = device.get("capacity") or {}, names.get("memory", "")
+            memory = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
             found.append(
                 Device(
                     driver,
@@ -147,7 +149,7 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                     pci=known.get("pci", ""),
                     # Published as a semantic version: 9.0.0.
                     compute_capability=".".join(known.get("compute-capability", "").split(".")[:2]),
-                    memory=_capacity(device, driver, names.get("memory", "")),
+                    memory=None if memory is None else int(quantity(memory)),
                     version=known.get("version", ""),
                     cuda_version=known.get("cuda-version", ""),
                     entry=device,
@@ -172,13 +174,6 @@ def attribute(device: Object, driver: str, name: str) -> str:
     attributes = device.get("attributes") or {}
     value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}
     return str(next(iter(value.values()), ""))
-
-
-def _capacity(device: Object, driver: str, name: str) -> int | None:
-    """A capacity in its unit; None where it is not published."""
-    capacities = device.get("capacity") or {}
-    value = (capacities.get(name, capacities.get(f"{driver}/{name}")) or {}).get("value")
-    return None if value is None else int(quantity(value))
 
 
 def selector(slices: Iterable[Object], device: Device) -> str:

@@ -210,8 +210,8 @@ class Kube:
                     query,
                     body=to_server(obj, self.dra_api),
                 )
-                if not dry_run:
-                    self._note_write("create", created)
+                if not dry_run and "uid" in created["metadata"]:  # a review is not stored
+                    self.writes.append(Write("create", created))
                 return from_server(created)
             except ApiError as error:
                 missing = error.status == 403 and "error looking up service account" in str(error)
@@ -273,7 +273,7 @@ class Kube:
         """Replace an object as it was read; `ApiError` with status 409 if it has changed since."""
         path = self._path(kind_of(obj), namespace_of(obj), name_of(obj))
         updated = self._json("PUT", path, body=to_server(obj, self.dra_api))
-        self._note_write("update", updated)
+        self.writes.append(Write("update", updated))
         return from_server(updated)
 
     def delete(self, obj: Object, *, force: bool = False) -> bool:
@@ -299,7 +299,7 @@ class Kube:
             if error.status == NOT_FOUND or replaced:
                 return False
             raise
-        self._note_write("delete", obj)
+        self.writes.append(Write("delete", obj))
         return True
 
     def server_time(self) -> float:
@@ -352,12 +352,14 @@ class Kube:
             "labelSelector": labels,
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        return self._stream(self._path(kind, namespace), query, read_seconds=WATCH_SECONDS + 10)
+        path, patience = self._path(kind, namespace), WATCH_SECONDS + 10
+        return Stream(self._request("GET", path, query, read_seconds=patience, stream=True))
 
     def follow_log(self, pod: Object, container: str) -> Stream:
         """A container's log from its start, as it is written."""
         path = kind_of(pod).path(namespace_of(pod), name_of(pod)) + "/log"
-        return self._stream(path, {"container": container, "follow": "true"}, read_seconds=None)
+        query = {"container": container, "follow": "true"}
+        return Stream(self._request("GET", path, query, read_seconds=None, stream=True))
 
     def log(
         self,
@@ -406,11 +408,6 @@ class Kube:
     def _path(self, kind: Kind, namespace: str | None, name: str | None = None) -> str:
         return served_as(kind, self.dra_api).path(namespace, name)
 
-    def _note_write(self, method: str, obj: Object) -> None:
-        if "uid" not in obj["metadata"]:
-            return  # a review: it is answered, not stored
-        self.writes.append(Write(method, obj))
-
     def _json(
         self,
         method: str,
@@ -430,9 +427,6 @@ class Kube:
                 response.status, f"{host}{path} answered no JSON object; is it an API server?"
             )
         return answer
-
-    def _stream(self, path: str, query: Mapping[str, str], read_seconds: float | None) -> Stream:
-        return Stream(self._request("GET", path, query, read_seconds=read_seconds, stream=True))
 
     def _request(
         self,

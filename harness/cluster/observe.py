@@ -146,7 +146,7 @@ class Observer:
         """Whether a kind is watched in a namespace, or (None) in the whole cluster."""
         with self._changed:
             for watcher in self._watchers:
-                if watcher.covers(kind, namespace):
+                if watcher.kind == kind and watcher.namespace in (None, namespace):
                     return True
         return False
 
@@ -196,7 +196,8 @@ class Observer:
 
         Args:
             what: what is awaited, as the subject of a sentence ("the claim's allocation").
-            ready: asked at each change; None means not yet. It may raise to end the wait.
+            ready: asked at each change; nothing, or false, means not yet. It may raise to end the
+                wait.
             budget: how long at most.
             seen: says, when time is up, what was seen instead.
 
@@ -209,8 +210,7 @@ class Observer:
             while True:
                 if self._stopped:
                     raise StoppedError(f"the run was stopped while waiting for {what}")
-                answer = ready()
-                if answer is not None:
+                if answer := ready():
                     return answer
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -308,8 +308,8 @@ class _Watcher(threading.Thread):
         super().__init__(name=f"watch {where}", daemon=True)
         self._observer = observer
         self._kube = kube
-        self._kind = kind
-        self._namespace = namespace
+        self.kind = kind
+        self.namespace = namespace
         self._labels = labels
         self._where = where
         self._version = ""
@@ -319,18 +319,14 @@ class _Watcher(threading.Thread):
         self._begun: Stream | None = None
         """One that is open and not yet read."""
 
-    def covers(self, kind: Kind, namespace: str | None) -> bool:
-        """Whether it watches a kind in a namespace, or (None) in the whole cluster."""
-        return self._kind == kind and self._namespace in (None, namespace)
-
     def begin(self) -> None:
         """Learn the present state, and see that it may be watched from there."""
         self._list()
         self._begun = self._stream = self._open()
 
     def _list(self) -> None:
-        items, self._version = self._kube.list(self._kind, self._namespace, labels=self._labels)
-        self._observer.take_list(self._kind, self._namespace, items)
+        items, self._version = self._kube.list(self.kind, self.namespace, labels=self._labels)
+        self._observer.take_list(self.kind, self.namespace, items)
 
     def run(self) -> None:
         """Watch until closed; list again whenever the server has forgotten the version."""
@@ -367,7 +363,7 @@ class _Watcher(threading.Thread):
         self.join(timeout=LAST_RETRY_SECONDS)
 
     def _open(self) -> Stream:
-        return self._kube.watch(self._kind, self._namespace, self._version, labels=self._labels)
+        return self._kube.watch(self.kind, self.namespace, self._version, labels=self._labels)
 
     def _watch(self) -> None:
         stream = self._begun or self._open()

@@ -125,6 +125,14 @@ def _profile(document: Field) -> Profile:
     select = _texts(fields, "select", ("attribute", "value"), ("partition",))
     plugin = _texts(fields, "plugin", ("selector", "container"), ("metrics", "prepared"))
     visible_by = fields["visible-by"].one_of(VISIBLE_BY) if "visible-by" in fields else UNKNOWN
+    folders: dict[str, tuple[str, ...]] = {}
+    if "folders" in fields:
+        given = fields["folders"].table((), FOLDERS)
+        folders = {name: tuple(map(Field.text, items_of(given, name))) for name in given}
+    promises: dict[str, str] = {}
+    if "promises" in fields:
+        given = fields["promises"].mapping()
+        promises = {name: one.one_of(TYPES) for name, one in given.items()}
     return Profile(
         name=fields["name"].text(),
         title=fields["title"].text(),
@@ -141,22 +149,9 @@ def _profile(document: Field) -> Profile:
         metrics=plugin.get("metrics", ""),
         prepared=plugin.get("prepared", ""),
         configurations=tuple(map(_configuration, items_of(fields, "configurations"))),
-        folders={**FOLDERS, **_folders(fields)},
-        promises=_promises(fields),
+        folders={**FOLDERS, **folders},
+        promises=promises,
     )
-
-
-def _folders(fields: Mapping[str, Field]) -> dict[str, tuple[str, ...]]:
-    if "folders" not in fields:
-        return {}
-    given = fields["folders"].table((), FOLDERS)
-    return {name: tuple(map(Field.text, items_of(given, name))) for name in given}
-
-
-def _promises(fields: Mapping[str, Field]) -> dict[str, str]:
-    if "promises" not in fields:
-        return {}
-    return {name: one.one_of(TYPES) for name, one in fields["promises"].mapping().items()}
 
 
 def _texts(

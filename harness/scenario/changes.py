@@ -12,6 +12,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from http.client import CONFLICT
@@ -134,9 +135,11 @@ class FolderChange:
         self.end(means, self.begin(means))
 
     def begin(self, means: Means) -> list[Object]:
-        """Create a pod that removes it on each node."""
-        created = []
-        for node in self._nodes_there_are(means.kube):
+        """Create a pod that removes it on each node: with a node that is gone, it is gone."""
+        nodes, created = set(self.nodes), []
+        with suppress(ApiError):  # that may not be seen
+            nodes &= set(map(name_of, means.kube.list(NODE)[0]))
+        for node in sorted(nodes):
             pod = copy.deepcopy(self.pod)
             # A second try must not meet the first one's pod.
             pod["metadata"]["name"] += f"-{secrets.token_hex(3)}"
@@ -168,14 +171,6 @@ class FolderChange:
         node = pod["spec"]["nodeName"]
         by_hand = f"rm -r {self.path} on {node} removes it"
         return f"folder {self.path} on {node}: {why} ({by_hand})" if why else ""
-
-    def _nodes_there_are(self, kube: Kube) -> list[str]:
-        """The nodes that it is on: with one that is gone, it is gone."""
-        try:
-            there = set(map(name_of, kube.list(NODE)[0]))
-        except ApiError:
-            return sorted(self.nodes)  # that may not be seen
-        return sorted(there & set(self.nodes))
 
 
 Change = FieldsChange | FolderChange

@@ -148,7 +148,7 @@ class Driver(Verbs):
                 meanwhile()
             self._steps.wait(
                 f"the driver on {node}, which was killed, to be started again",
-                lambda: any(restarts(p, container) > before for p in self._of_node(node)) or None,
+                lambda: any(restarts(p, container) > before for p in self._of_node(node)),
                 self._run.budgets.start,
                 lambda: self._at(node),
                 Blame.KUBELET,
@@ -186,7 +186,7 @@ class Driver(Verbs):
         self._run.judge_invariants().disturb()
         self._steps.wait(
             f"the end of the driver's pod on {node}",
-            lambda: None if self._of_node(node) else True,
+            lambda: not self._of_node(node),
             self._run.budgets.release,
             lambda: self._at(node),
             Blame.CLUSTER,
@@ -333,7 +333,7 @@ class Driver(Verbs):
         )
         self._steps.wait(
             f"the driver on {node}, which was restarted, to be ready with its devices published",
-            lambda: (any(map(is_ready, successors())) and publishes(self._run, node)) or None,
+            lambda: any(map(is_ready, successors())) and publishes(self._run, node),
             self._run.budgets.start,
             lambda: f"{self._at(node)}; {published(self._run, node)}",
             Blame.DRIVER,

@@ -6,7 +6,7 @@ A piece of it is a value that was observed, or the reason why it was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from harness.cluster.inventory import Device
@@ -250,8 +250,13 @@ class EvidenceBase:
             piece.missing(reason)
 
     def explained(self, finding: Finding) -> Finding:
-        """Put beside a finding what happened."""
-        return finding.with_evidence(tuple(self.steps), tuple(self.events), tuple(self.driver_log))
+        """Put beside a finding what happened, where it has no evidence of its own."""
+        return replace(
+            finding,
+            steps=finding.steps or tuple(self.steps),
+            events=finding.events or tuple(self.events),
+            driver_log=finding.driver_log or tuple(self.driver_log),
+        )
 
     def fail(
         self,

@@ -97,9 +97,9 @@ class Launcher:
     def _hold_off_others(self, scenario: str) -> None:
         """Wait until all claims of others are allocated, and let nobody begin from then on."""
 
-        def taken() -> bool | None:
+        def taken() -> bool:
             if self._unplaced - {scenario}:
-                return None
+                return False
             self._unplaced.add(scenario)
             return True
 
@@ -109,36 +109,31 @@ class Launcher:
 
     def _direct(self) -> None:
         try:
-            self._run_all()
-        except Exception as error:  # noqa: BLE001 - whoever asks for the evidence gets it
-            for scenario in self._pending:
-                self._evidence[scenario.name].set_exception(error)
-
-    def _run_all(self) -> None:
-        while self._pending:
-            try:
+            while self._pending:
                 scenario, possible = self._run.observer.wait(
                     "a scenario's turn", self._next, _UNTIL_THE_END, lambda: ""
                 )
-            except StoppedError:
-                reason = UnmetError("the run was ended before", SkipKind.NOT_RUN)
-                for scenario in self._pending:
+                self._pending.remove(scenario)
+                if not possible:
+                    reason = UnmetError(
+                        "devices of an earlier form were not given back, and none are free",
+                        SkipKind.NOT_RUN,
+                    )
                     self._evidence[scenario.name].set_result(scenario.not_run(reason))
-                return
-            self._pending.remove(scenario)
-            if not possible:
-                reason = UnmetError(
-                    "devices of an earlier form were not given back, and none are free",
-                    SkipKind.NOT_RUN,
+                    continue
+                self._running.add(scenario.name)
+                thread = threading.Thread(
+                    target=self._run_one, args=(scenario,), name=scenario.name, daemon=True
                 )
+                self._threads.append(thread)
+                thread.start()
+        except StoppedError:
+            reason = UnmetError("the run was ended before", SkipKind.NOT_RUN)
+            for scenario in self._pending:
                 self._evidence[scenario.name].set_result(scenario.not_run(reason))
-                continue
-            self._running.add(scenario.name)
-            thread = threading.Thread(
-                target=self._run_one, args=(scenario,), name=scenario.name, daemon=True
-            )
-            self._threads.append(thread)
-            thread.start()
+        except Exception as error:  # noqa: BLE001 - whoever asks for the evidence gets it
+            for scenario in self._pending:
+                self._evidence[scenario.name].set_exception(error)
 
     def _next(self) -> tuple[Scenario, bool] | None:
         """Answer the next scenario and whether it can run; None while that has to wait."""

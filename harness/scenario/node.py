@@ -142,7 +142,7 @@ class Kubelet(Verbs):
         """Wait for a heartbeat after another one."""
         self._steps.wait(
             f"the kubelet of {node}, which was restarted, to say that the node is ready",
-            lambda: (self._heartbeat(node) or before) > before or None,
+            lambda: (self._heartbeat(node) or before) > before,
             self._run.budgets.start,
             lambda: (
                 f"last heard of at {self._heartbeat(node) or 'no time, as the node is unready'}"
@@ -158,7 +158,7 @@ class Kubelet(Verbs):
             return
         self._steps.wait(
             "the restarted kubelet to remove the node's ResourceSlices",
-            lambda: {uid_of(item) for item in observer.objects(SLICE)}.isdisjoint(slices) or None,
+            lambda: {uid_of(item) for item in observer.objects(SLICE)}.isdisjoint(slices),
             budgets.observe,
             lambda: "they are there",
             Blame.KUBELET,
@@ -166,7 +166,7 @@ class Kubelet(Verbs):
         )
         self._steps.wait(
             f"the driver to publish devices of {node} again, after a restart of the kubelet",
-            lambda: publishes(self._run, node) or None,
+            lambda: publishes(self._run, node),
             budgets.start,
             lambda: published(self._run, node),
             Blame.DRIVER,

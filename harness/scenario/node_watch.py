@@ -72,13 +72,13 @@ class FolderWatch:
 
     def begun(self) -> bool | None:
         """Answer True as soon as every change is seen."""
-        return "{}" in self._follower.lines() or None
+        return "{}" in self._follower.lines()
 
     def await_without(self, *words: str) -> None:
         """Wait until no file mentions any of some words; go on when that takes too long."""
         self._steps.wait(
             "the removal of CDI files",
-            lambda: not states(self.changes(), words)[-1] or None,
+            lambda: not states(self.changes(), words)[-1],
             self._steps.run.budgets.release,
             lambda: "some are left",
             Blame.DRIVER,

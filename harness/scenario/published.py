@@ -340,9 +340,9 @@ class Published(EvidenceBase):
             self._look_at_driver()
         wanted = set(self.driver_pods.known() or ())
 
-        def settled() -> bool | None:
+        def settled() -> bool:
             whole = not any(pool.problem for pool in self._pools())
-            return (whole and ("" in (have := self._nodes_now()) or wanted <= have)) or None
+            return whole and ("" in (have := self._nodes_now()) or wanted <= have)
 
         self._wait("whole pools of every node", settled, self._run.budgets.observe)
 

@@ -124,7 +124,10 @@ class Run:
         self._opening = threading.Lock()
         self._programs: dict[str, Object] = {}
         """What brought the workload's program to a namespace."""
-        self._anchor: Object | None = None
+        self.confined_to = options.namespace
+        """The namespace that exists and that the run keeps to; empty when it makes its own."""
+        self.anchor: Object | None = None
+        """What owns everything of the run; None while there is nothing."""
         self._renewal: Renewal | None = None
         self._invariants: Invariants | None = None
         self.created: list[Object] = []
@@ -256,33 +259,23 @@ class Run:
                 self._programs[namespace] = sent
             return self._programs.get(namespace)
 
-    @property
-    def confined_to(self) -> str:
-        """The namespace that exists and that the run keeps to; empty when it makes its own."""
-        return self.options.namespace
-
-    @property
-    def anchor(self) -> Object | None:
-        """What owns everything of the run; None while there is nothing."""
-        return self._anchor
-
     def _open_anchor(self) -> Object:
-        if self._anchor is not None:
-            return self._anchor
+        if self.anchor is not None:
+            return self.anchor
         if self.confined_to:
             lease = self._create_lease(self.confined_to, None)
-            self._anchor = lease
+            self.anchor = lease
             self._observe_namespace(self.confined_to)
         else:
             self.observer.observe(NAMESPACE, labels=f"{RUN_LABEL}={self.id}")
             values = {"name": anchor_name(self.id), "standard": RESTRICTED}
-            self._anchor = self.create(self.render("namespace.yaml.j2", values))
-            lease = self._create_lease(name_of(self._anchor), self._anchor)
+            self.anchor = self.create(self.render("namespace.yaml.j2", values))
+            lease = self._create_lease(name_of(self.anchor), self.anchor)
         self._renewal = Renewal(self.kube, self.journal, lease)
         if self.confined_to:
             self._renewal.name_itself()
         self._renewal.start()
-        return self._anchor
+        return self.anchor
 
     def _create_lease(self, namespace: str, anchor: Object | None) -> Object:
         values = lease_values(self.id, namespace, anchor, self.kube.server_time())
@@ -314,7 +307,7 @@ class Run:
 
     def namespaces(self) -> list[Object]:
         """The namespaces that the run made, its anchor first."""
-        own = [self._anchor] if self._anchor is not None and not self.confined_to else []
+        own = [self.anchor] if self.anchor is not None and not self.confined_to else []
         return [*own, *self._namespaces.values()]
 
     def is_mine(self, obj: Object) -> bool:
@@ -392,7 +385,6 @@ class Run:
             UnmetError: it is an object of the cluster, and the run is confined to a namespace.
         """
         obj["metadata"].setdefault("labels", {})[RUN_LABEL] = self.id
-        anchor = self._anchor
         of_cluster = not kind_of(obj).namespaced
         if of_cluster and self.confined_to:
             raise UnmetError(
@@ -400,8 +392,8 @@ class Run:
                 f" run to {self.confined_to}",
                 SkipKind.NOT_ALLOWED,
             )
-        if anchor is not None and (of_cluster or self.confined_to):
-            obj["metadata"]["ownerReferences"] = [owner_reference(anchor)]
+        if self.anchor is not None and (of_cluster or self.confined_to):
+            obj["metadata"]["ownerReferences"] = [owner_reference(self.anchor)]
 
     def has_used_a_claim(self) -> bool:
         """Whether a claim of the run was used by a pod that ran, and is free again.

@@ -84,7 +84,7 @@ class SliceChanges(Verbs):
 
         self._steps.wait(
             f"the ResourceSlices of {' and '.join(self._wanted)} to be put right",
-            lambda: None if wrong() else True,
+            lambda: not wrong(),
             self._run.budgets.start,
             lambda: f"not those of {' and '.join(wrong())}",
             Blame.DRIVER,

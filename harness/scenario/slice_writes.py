@@ -118,7 +118,7 @@ def slices_over_time(run: Run) -> Iterator[SliceWrites]:
 
     def told(listed: list[Object], gone: set[str]) -> bool | None:
         whole = {version_of(obj) for obj in listed} <= known
-        return (whole and uids.isdisjoint(gone)) or None
+        return whole and uids.isdisjoint(gone)
 
     observer.listen(saw)
     try:

@@ -154,14 +154,10 @@ class Steps(Deleting):
     def perform(self, script: Callable[[Steps], None]) -> Evidence:
         """Run a script to its end and keep what it left; never raises but to end the run."""
         evidence = self.evidence
-
-        def whole() -> None:
-            script(self)
+        if self.attempt(partial(script, self), evidence.without):
             evidence.ended.found(True)
-
-        self.attempt(whole, evidence.without)
         for container in evidence.containers.values():
-            self._attempt_with(container, self.stop)
+            self._stop_anyway(container)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
         self._look_by_hand()
@@ -798,7 +794,9 @@ class Steps(Deleting):
         container.started.found(seen)
         container.devices = ()
         for claim in container.claims:
-            for of_request in self.devices_of(self._last_allocated(claim)).values():
+            states = reversed(self._observer.versions(claim.obj))
+            allocated = next(filter(is_allocated, states), claim.obj)
+            for of_request in self.devices_of(allocated).values():
                 container.devices += of_request
         self.step(f"{role} started on {seen['spec'].get('nodeName')}")
         container.follower = LogFollower(self._kube, self._observer, seen, role)
@@ -807,11 +805,6 @@ class Steps(Deleting):
     def _until(pod: Object, role: str, field: str, budget: Budget, value: object = None) -> str:
         """Write the command that waits for what the kubelet says of a container."""
         return by_hand.until(pod, by_hand.of_container(pod, role, field), budget, value)
-
-    def _last_allocated(self, claim: Claim) -> Object:
-        """Find a claim as it was when it last was allocated."""
-        versions = reversed(self._observer.versions(claim.obj))
-        return next(filter(is_allocated, versions), claim.obj)
 
     def find_offer(self, container: Container) -> str | None:
         """Wait for the offer in a container's log, as JSON; None if it ended without one."""
@@ -873,7 +866,7 @@ class Steps(Deleting):
             optional: go on when they have not ended in time, which is noted as a step.
         """
 
-        def settled() -> bool | None:
+        def settled() -> bool:
             failed = False
             for one in containers:
                 pod, role = one.the_pod(), one.role
@@ -881,7 +874,7 @@ class Steps(Deleting):
                 if (reason := cannot_start(seen, self.run.events_of(pod), role)) is not None:
                     raise reason
                 failed = failed or (termination(seen, role) or {}).get("exitCode", 0) != 0
-            return failed or all(map(self.has_ended, containers)) or None
+            return failed or all(map(self.has_ended, containers))
 
         self.wait(
             f"{' and '.join(one.role for one in containers)} to end",
@@ -913,14 +906,14 @@ class Steps(Deleting):
         self.await_end(*containers, optional=True)
         self.wait(
             "their partner's end to be noticed",
-            lambda: all(map(self.has_ended, containers)) or None,
+            lambda: all(map(self.has_ended, containers)),
             self._budgets.partner,
             lambda: self._all_at(containers),
             Blame.WORKLOAD,
             optional=True,
         )
         for container in containers:
-            self._attempt_with(container, self.stop)
+            self._stop_anyway(container)
 
     def await_report(self, *containers: Container) -> None:
         """Wait for what resting containers report at their start."""
@@ -1011,9 +1004,9 @@ class Steps(Deleting):
         self.delete_object(pod)
         self.step(f"{container.role} stopped by the suite")
 
-        def reported() -> bool | None:
+        def reported() -> bool:
             done = result_line(follower.lines()) is not None or follower.ended()
-            return True if done and self.has_ended(container) else None
+            return done and self.has_ended(container)
 
         try:
             self._observer.wait(
@@ -1054,12 +1047,12 @@ class Steps(Deleting):
         except ReportError as error:
             container.message.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
 
-    def _attempt_with(self, container: Container, do: Callable[[Container], None]) -> None:
+    def _stop_anyway(self, container: Container) -> None:
         def missing(reason: JudgementError) -> None:
             for piece in container.all():
                 piece.missing(reason)
 
-        self.attempt(lambda: do(container), missing)
+        self.attempt(partial(self.stop, container), missing)
 
     def keep_events(self) -> None:
         """Keep all warnings about pods and claims; where something failed, the last are kept."""
@@ -1106,35 +1099,27 @@ class Steps(Deleting):
             if not self._observer.last(pod).gone and not (made and made.makes(pod)):
                 self.delete_object(pod)
         removals = folder.begin(changes.means) if folder is not None and at_once else []
-        self._await_gone(pods)
+        if not self.evidence.claims:  # else with their release
+            self.wait(
+                "the end of the pods",
+                lambda: self._observer.gone(pods),
+                self._budgets.release,
+                lambda: "; ".join(map(self.at, pods)),
+                Blame.KUBELET,
+                *pods,
+                by_hand=[by_hand.until_gone(pod, self._budgets.release) for pod in pods],
+            )
         for claim in self.evidence.claims.values():
             if claim.exists and claim.released.known() is None:
-                self._await_release(claim, pods)
+                found = self._await_freed(claim, pods)
+                if claim.allocated.known() is not None:
+                    claim.released.found(found)
                 self.delete_object(claim.obj)
         if folder is not None:
             begun = removals if at_once else folder.begin(changes.means)
             self.script.say(f"on each node that had one of the pods: rm -r {folder.path}")
             changes.attempt(folder, lambda: folder.end(changes.means, begun))
             self._folder = None
-
-    def _await_gone(self, pods: Sequence[Object]) -> None:
-        if self.evidence.claims:
-            return  # with the claims' release
-        self.wait(
-            "the end of the pods",
-            lambda: self._observer.gone(pods) or None,
-            self._budgets.release,
-            lambda: "; ".join(map(self.at, pods)),
-            Blame.KUBELET,
-            *pods,
-            by_hand=[by_hand.until_gone(pod, self._budgets.release) for pod in pods],
-        )
-
-    def _await_release(self, claim: Claim, pods: Sequence[Object]) -> None:
-        """Wait until pods are gone and their claim is free for good."""
-        found = self._await_freed(claim, pods)
-        if claim.allocated.known() is not None:
-            claim.released.found(found)
 
     def _await_freed(self, claim: Claim, pods: Sequence[Object]) -> Object:
         """Wait until pods are gone and their claim is free."""

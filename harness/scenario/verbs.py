@@ -41,13 +41,10 @@ class Waiting:
 
     def __init__(self, run: Run, evidence: EvidenceBase) -> None:
         self.run = run
+        self.name = evidence.name
+        """The scenario's."""
         self._notes = evidence
         self._began = time.monotonic()
-
-    @property
-    def name(self) -> str:
-        """The scenario's."""
-        return self._notes.name
 
     @property
     def script(self) -> Script:
@@ -73,7 +70,7 @@ class Waiting:
         """Note what happened, with its time."""
         self._notes.steps.append(f"{self.seconds:5.1f} s  {text}")
         self.script.say(f"in the run after {self.seconds:.1f} s: {text}")
-        self.run.journal.write("step", form=self._notes.name, text=text)
+        self.run.journal.write("step", form=self.name, text=text)
 
     def wait(
         self,
@@ -90,7 +87,7 @@ class Waiting:
 
         Args:
             what: a clause that says what is awaited: "the producer's container started".
-            ready: answers it, or None.
+            ready: answers it; nothing, or false, means not yet.
             budget: how long.
             seen: says what there is instead.
             blame: who is to blame when no event tells of another cause.
@@ -120,12 +117,15 @@ class Waiting:
             finding = Finding(head, expected, error.seen, blame)
             raise judge(causes.because(cause, finding)) from error
 
-    def attempt(self, part: Callable[[], None], missing: Callable[[JudgementError], None]) -> None:
+    def attempt(self, part: Callable[[], None], missing: Callable[[JudgementError], None]) -> bool:
         """Do a part; whatever ends it is the reason for what it did not bring.
 
         Args:
             part: what to do.
             missing: gets the reason.
+
+        Returns:
+            Whether it came to its end.
         """
         try:
             part()
@@ -143,9 +143,10 @@ class Waiting:
         except (RenderError, WaitTimeoutError) as error:
             reason = self.inconclusive(str(error), Blame.SUITE)
         else:
-            return
+            return True
         self.step(f"stopped: {reason}")
         missing(reason)
+        return False
 
     def _away(self, reason: InconclusiveError) -> JudgementError:
         """Answer the reason if the API server comes back; else the run ends, for one reason."""
@@ -295,7 +296,7 @@ class Deleting(Waiting):
         numbers = [counted(kinds.count(kind), kind.lower()) for kind in dict.fromkeys(kinds)]
         self.wait(
             f"the end of {' and '.join(numbers)}",
-            lambda: None if there() else True,
+            lambda: not there(),
             self.run.budgets.release,
             lambda: "; ".join(self._what_stays(obj) for obj in there()),
             Blame.KUBELET,
@@ -337,7 +338,7 @@ class Deleting(Waiting):
 
         self.wait(
             "the end of the namespace",
-            lambda: self.run.observer.last(own).gone or None,
+            lambda: self.run.observer.last(own).gone,
             self.run.budgets.reclaim,
             stays,
             Blame.CLUSTER,

@@ -154,7 +154,7 @@ class Removal:
         try:
             self.observer.wait(
                 "the end of the run's objects",
-                lambda: self.observer.gone(objects) or None,
+                lambda: self.observer.gone(objects),
                 left,
                 lambda: "",
             )
@@ -252,7 +252,7 @@ def _await_server(run: Run) -> None:
     try:
         run.observer.wait(
             "the API server",
-            lambda: run.observer.reachable() or None,
+            run.observer.reachable,
             run.budgets.partner,
             lambda: "it does not answer",
         )

@@ -6,7 +6,7 @@ import enum
 import re
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 HEAD_CHARACTERS = 120
 """TestGrid keeps 140 characters of a message and cuts the middle out."""
@@ -42,17 +42,6 @@ class Finding:
     """What happened before, with times."""
     events: tuple[str, ...] = ()
     driver_log: tuple[str, ...] = ()
-
-    def with_evidence(
-        self, steps: tuple[str, ...], events: tuple[str, ...], driver_log: tuple[str, ...]
-    ) -> Finding:
-        """Answer the same finding with evidence, where it has none of its own."""
-        return replace(
-            self,
-            steps=self.steps or steps,
-            events=self.events or events,
-            driver_log=self.driver_log or driver_log,
-        )
 
     def rows(self, sentence: str, rerun: str) -> list[tuple[str, str]]:
         """Name what stands below the first line, title and text, in the order of reading.

@@ -218,7 +218,9 @@ class Invariants:
                     (self._pods.discard if gone else self._pods.add)(uid_of(obj))
                 elif obj["kind"] == SLICE.name:
                     pools |= self._take_slice(obj, gone=gone)
-            self._judge_devices(touched)
+            for key in touched:
+                breach, evidence = self._clash(key)
+                self._suspect(ONE_ALLOCATION, key, breach, evidence)
             self._judge_users()
             for driver, pool in pools:
                 self._judge_pool(driver, pool)
@@ -308,13 +310,8 @@ class Invariants:
 
     # Judging what is there now
 
-    def _judge_devices(self, keys: Iterable[DeviceKey]) -> None:
-        for key in keys:
-            breach, evidence = self._clash(self._allocations, key)
-            self._suspect(ONE_ALLOCATION, key, breach, evidence)
-
-    def _clash(self, found: Allocations, key: DeviceKey) -> tuple[Breach | None, frozenset[str]]:
-        clash = found.clash(key)
+    def _clash(self, key: DeviceKey) -> tuple[Breach | None, frozenset[str]]:
+        clash = self._allocations.clash(key)
         if clash is None:
             return None, frozenset()
         one, other = clash
@@ -337,11 +334,15 @@ class Invariants:
             for user in _users(claim):
                 book.judged = True
                 if user["uid"] not in self._pods:
-                    key = (uid_of(claim), user["uid"])
-                    found[key] = (_dead_user(claim, user), frozenset((_version(claim),)))
+                    name = _claim_name(claim)
+                    breach = Breach(
+                        text=f"claim {name} is reserved for pod {user['name']}, which is gone",
+                        observed=f"status.reservedFor of {name}: {user}",
+                        mine=True,
+                    )
+                    found[uid_of(claim), user["uid"]] = (breach, frozenset((_version(claim),)))
         for pair in [*book.suspicions, *found]:
-            breach, evidence = found.get(pair, (None, frozenset()))
-            self._suspect(LIVING_USERS, pair, breach, evidence)
+            self._suspect(LIVING_USERS, pair, *found.get(pair, (None, frozenset())))
 
     def _judge_pool(self, driver: str, name: str) -> None:
         pool = _pool(self._of_pool.get((driver, name), {}).values(), driver, name)
@@ -445,14 +446,6 @@ class Invariants:
 def _users(claim: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     users = (claim.get("status") or {}).get("reservedFor") or []
     return [user for user in users if user.get("resource") == "pods"]
-
-
-def _dead_user(claim: Object, user: Mapping[str, Any]) -> Breach:
-    return Breach(
-        text=f"claim {_claim_name(claim)} is reserved for pod {user['name']}, which is gone",
-        observed=f"status.reservedFor of {_claim_name(claim)}: {user}",
-        mine=True,
-    )
 
 
 def _pool_of(item: Object) -> tuple[str, str]:

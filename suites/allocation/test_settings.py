@@ -46,7 +46,7 @@ def note(steps: Steps, role: str, claim: Claim, wanted: Configuration) -> None:
     follower = container.the_follower()
     steps.wait(
         f"the end of {program}'s output",
-        lambda: follower.ended() or None,
+        follower.ended,
         steps.run.budgets.workload,
         lambda: "it goes on",
         Blame.WORKLOAD,

@@ -75,9 +75,9 @@ def _await_ready(steps: Steps, claim: Claim) -> None:
     (result,) = results(claim.allocated.get())
     wanted = result.get("bindingConditions") or []
 
-    def ready() -> bool | None:
+    def ready() -> bool:
         seen = steps.run.observer.last(claim.obj).obj
-        return (results(seen) and met(seen)) or None
+        return bool(results(seen)) and met(seen)
 
     def told() -> str:
         devices = (steps.run.observer.last(claim.obj).obj.get("status") or {}).get("devices") or []

@@ -24,7 +24,7 @@ def completed_pod(steps: Steps) -> None:
     pod, observer = user.the_pod(), steps.run.observer
     steps.wait(
         "the release of a completed pod's claim",
-        lambda: None if is_allocated(observer.last(claim.obj).obj) else True,
+        lambda: not is_allocated(observer.last(claim.obj).obj),
         steps.run.budgets.start,
         lambda: steps.at(pod),
         Blame.KUBELET,

@@ -27,10 +27,10 @@ def failed_prepare(steps: Steps) -> None:
     (user,) = steps.submit_pod("user", [resting("user")], claim)
     steps.await_allocation(user)
 
-    def decided() -> bool | None:
+    def decided() -> bool:
         events = [str(event.get("reason")) for event in steps.run.events_of(user.the_pod())]
         running = has_started(steps.run.observer.last(user.the_pod()).obj)
-        return True if running or FAILED in events else None
+        return running or FAILED in events
 
     budget = steps.run.budgets.start
     pod = user.the_pod()

@@ -35,7 +35,7 @@ def driver_away(steps: Steps) -> None:
         with steps.slices():
             steps.wait(
                 f"the withdrawal of the ResourceSlices of {pods.node}",
-                lambda: None if pools_of_node(steps.run, pods.node) else True,
+                lambda: not pools_of_node(steps.run, pods.node),
                 steps.run.budgets.release,
                 lambda: published(steps.run, pods.node),
                 Blame.KUBELET,

@@ -68,11 +68,6 @@ class SharedClaim:
         return tuple(f"gpu-{number}" for number in range(1, self.devices + 1))
 
     @property
-    def sees_all(self) -> bool:
-        """Whether its containers see every GPU of the node, as privileged ones do."""
-        return self.security.privileged
-
-    @property
     def equal_own_pids(self) -> bool:
         """Whether both processes see the same PID of themselves."""
         return len(self.own_pids) > len(set(self.own_pids.values()))

@@ -176,7 +176,7 @@ def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: Sha
         report, wanted = container.report.get(), {device.uuid for device in container.devices}
         seen = [gpu.uuid for gpu in report.gpus]
         missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
-        expected = f"{'at least' if form.sees_all else 'exactly'} {listed(wanted)}"
+        expected = f"{'at least' if form.security.privileged else 'exactly'} {listed(wanted)}"
         observed = listed(seen)
         if missing:
             there = len(wanted) - len(missing)
@@ -188,7 +188,7 @@ def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: Sha
                 head += f", {', '.join(short_uuid(uuid) for uuid in surplus)} instead"
             cause = causes.of_cuda(report.error)
             evidence.fail(head, expected=expected, observed=observed, cause=cause)
-        if surplus and not form.sees_all:
+        if surplus and not form.security.privileged:
             head = (
                 f"{container.role} saw {counted(len(surplus), 'GPU')} that"
                 f" {'is' if len(surplus) == 1 else 'are'} not allocated to it:"
@@ -343,7 +343,7 @@ def test_devices_can_be_claimed_again(evidence: Evidence, form: SharedClaim) -> 
     seen = {gpu.uuid for gpu in report.gpus}
     missing = [short_uuid(one.uuid) for one in wanted.values() if one.uuid not in seen]
     # Of a pod without privileges, which the one in the privileged form is, too.
-    if (missing and not form.sees_all) or report.verdict is not Verdict.OK:
+    if (missing and not form.security.privileged) or report.verdict is not Verdict.OK:
         evidence.fail(
             f"GPUs claimed again are not seen: {', '.join(missing) or report.error_text()}",
             expected=named(wanted.values()),

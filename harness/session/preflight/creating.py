@@ -176,7 +176,7 @@ def _await_release(context: Context, claim: Object) -> None:
     try:
         context.run.observer.wait(
             "the end of preflight's claim",
-            lambda: context.run.observer.last(claim).gone or None,
+            lambda: context.run.observer.last(claim).gone,
             context.run.budgets.observe,
             lambda: "",
         )
@@ -218,7 +218,8 @@ def _await_pull(context: Context, pod: Object) -> None:
         waiting = state.get("waiting")
         if state and (waiting is None or waiting.get("reason") in NOT_PULLED):
             return state
-        return {} if (seen.get("status") or {}).get("phase") == "Failed" else None
+        failed = (seen.get("status") or {}).get("phase") == "Failed"
+        return {"terminated": {}} if failed else None
 
     try:
         state = run.observer.wait(

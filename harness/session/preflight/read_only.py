@@ -193,7 +193,7 @@ def complete_pools(context: Context) -> None:
     try:
         context.run.observer.wait(
             "the driver's complete pools",
-            lambda: not wrong() or None,
+            lambda: not wrong(),
             context.run.budgets.observe,
             lambda: "",
         )

@@ -76,7 +76,7 @@ def _shared(form: SharedClaim) -> Evidence:
     allocated = DEVICES[: form.devices]
     paths = ("same", "cross")[: form.devices]
     pids = form.own_pids or {PRODUCER: 46, CONSUMER: 47}
-    visible = DEVICES if form.sees_all else allocated
+    visible = DEVICES if form.security.privileged else allocated
     own = {role: process(form.security, "one", own_pid=pids[role]) for role in ROLES}
     producer = report(
         *visible,
