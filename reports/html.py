@@ -174,7 +174,7 @@ def _published(gpus: Iterable[Mapping[str, Any]], attribute: str) -> str:
 def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
     """List what else concerns the run as a whole."""
     notes = [("ended early", record.interrupted), ("a part of the checks", record.narrowed)]
-    if not record.preflight_failed():
+    if not record.is_red(PREFLIGHT_AREA):
         notes += [("untested", untested(area)) for area in inconclusive_areas(record.checks())]
     for one in record.results:
         if one.area == HYGIENE_AREA and not one.red:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.verdict.finding import HEAD_CHARACTERS, Finding, counted, headline, one_line, text_of
-from harness.verdict.outcome import Record, Result, inconclusive_areas
+from harness.verdict.outcome import PREFLIGHT_AREA, Record, Result, inconclusive_areas
 from reports import html, results
 from reports.facts import Facts
 from reports.words import alike, counts, judged, meaning, skips, untested
@@ -54,7 +54,7 @@ def lines(record: Record, facts: Facts) -> Iterator[str]:
         yield f" ENDED   {record.interrupted}"
     if record.narrowed:
         yield f"SELECTED a part of the checks; {one_line(record.narrowed)}"
-    for area in () if record.preflight_failed() else inconclusive_areas(record.checks()):
+    for area in () if record.is_red(PREFLIGHT_AREA) else inconclusive_areas(record.checks()):
         yield f"UNTESTED {untested(area)}"
     for left in record.leftovers:
         yield f" LEFT    {left}"

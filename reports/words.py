@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.verdict.finding import CONCLUSIVE, SkipKind, counted, without_uuids
-from harness.verdict.outcome import Outcome, Record, Result, Verdict
+from harness.verdict.outcome import PREFLIGHT_AREA, Outcome, Record, Result, Verdict
 
 WORDS = {
     Outcome.FAIL: "failed",
@@ -71,7 +71,7 @@ def judged(results: Iterable[Result], what: str) -> str:
 
 def meaning(record: Record, hardware: str) -> str:
     """Say in a sentence what the verdict means."""
-    if record.preflight_failed():
+    if record.is_red(PREFLIGHT_AREA):
         whose = ", and the driver is at fault" if record.verdict() is Verdict.NONCONFORMANT else ""
         return f"preflight failed{whose}: no check was made"
     verdict = record.verdict()

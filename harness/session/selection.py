@@ -56,7 +56,7 @@ class Planned:
     @property
     def impacts(self) -> frozenset[Impact]:
         """How it can be noticed by others."""
-        return self.check.impacts_of(self.form)
+        return self.scenario.impacts if self.scenario is not None else frozenset()
 
 
 class PlannedChecks:
@@ -180,7 +180,6 @@ class Selection:
         """The driver in words, as far as options tell."""
         self.profile: Profile | None = None
         """The driver's, as far as options tell."""
-        self.planned = PlannedChecks()
         self.narrowed = ""
         """Why they are not all of the catalogue; empty when they are."""
         self._suites = root / SUITES
@@ -213,10 +212,10 @@ class Selection:
                 asked += known[name].after
         return {name for name in chosen if known[name].level <= self._options.level}
 
-    def settle(self, checks: list[Planned]) -> None:
-        """Note what is to be made, why it is less than everything, and what options tell of it."""
-        self.planned = PlannedChecks(checks)
-        self.planned.learn(
+    def settle(self, checks: list[Planned]) -> PlannedChecks:
+        """Answer what is to be made with what options tell of it; note why it is not everything."""
+        planned = PlannedChecks(checks)
+        planned.learn(
             allowed=self._options.allowed(),
             profile=self.profile,
             largest=self._largest_of_options(),
@@ -224,9 +223,10 @@ class Selection:
         lock = self._suites / CATALOGUE
         if lock.exists():
             catalogue = re.findall(r"^([A-Z]\S*) ", lock.read_text(encoding="utf-8"), re.MULTILINE)
-            missing = sorted({*catalogue} - self.planned.ids())
+            missing = sorted({*catalogue} - planned.ids())
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
+        return planned
 
     def _largest_of_options(self) -> int | None:
         """The most devices that one node will have; None where only the cluster knows."""

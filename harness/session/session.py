@@ -175,6 +175,8 @@ class Session:
         self.junit = invoked_in / junit if junit else self.folder / "junit.xml"
         self.record = Record(environment={"suite": environment.suite(root)})
         self.selection = Selection(options, root)
+        self.planned = PlannedChecks()
+        """The checks that are to be made."""
         self.current: Planned | None = None
         """The check that is being made."""
         self.spent = 0.0
@@ -210,7 +212,7 @@ class Session:
 
     def settle(self, planned: list[Planned]) -> None:
         """Note what is to be made."""
-        self.selection.settle(planned)
+        self.planned = self.selection.settle(planned)
         self.record.narrowed = self.selection.narrowed
 
     def show_plan(self) -> None:
@@ -315,11 +317,6 @@ class Session:
             self.say(
                 f"WRITTEN  {path}: what is there now; {flag('expect')}={path} compares with it"
             )
-
-    @property
-    def planned(self) -> PlannedChecks:
-        """The checks that are to be made."""
-        return self.selection.planned
 
     @property
     def run(self) -> Run:

@@ -231,10 +231,6 @@ class Record:
         """Whether a case of an area is neither passed nor skipped."""
         return any(result.red for result in self.results if result.area == area)
 
-    def preflight_failed(self) -> bool:
-        """Whether the run ended before its first check."""
-        return self.is_red(PREFLIGHT_AREA)
-
     def verdict(self) -> Verdict:
         """Judge the driver; a run that was judged by other rules keeps its verdict.
 
@@ -260,7 +256,7 @@ class Record:
         verdict = self.verdict()
         if verdict is Verdict.NONCONFORMANT:
             return Exit.FAILED
-        if self.preflight_failed():
+        if self.is_red(PREFLIGHT_AREA):
             return Exit.PREFLIGHT
         if verdict is Verdict.INCONCLUSIVE:
             return Exit.INCONCLUSIVE
