@@ -22,7 +22,7 @@ from harness.verdict.outcome import (
     inconclusive_areas,
 )
 from harness.verdict.table import Table
-from reports import timeline
+from reports import matrix, timeline
 from reports.facts import Facts, images, records
 from reports.words import WORDS, as_text, counts, judged, meaning, skips, untested
 
@@ -98,6 +98,7 @@ def render(record: Record, facts: Facts) -> str:
         lstrip_blocks=True,
     )
     templates.filters["cell"] = _cell
+    templates.filters["pictures"] = matrix.pictures
     templates.filters["kindof"] = _kind_of
     templates.filters["numeric"] = _numeric
     templates.filters["uuids"] = _uuids

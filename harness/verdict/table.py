@@ -15,6 +15,18 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """How a table is shown as a picture, too: what stands in it where two things meet."""
+
+    down: tuple[str, ...]
+    """The columns of the table that name a row of the picture."""
+    across: tuple[str, ...]
+    """Those that name a column of it; a row of the table with null in one of them is left out."""
+    values: tuple[str, ...]
+    """Those that stand in it; each makes a picture."""
+
+
+@dataclass(frozen=True)
 class Table:
     """What was measured, row by row. The leftmost columns tell a row from the others."""
 
@@ -29,6 +41,8 @@ class Table:
     """What follows from the table, in one sentence; the terminal shows this much of it."""
     note: str = ""
     """How it was measured, and what it does not say."""
+    matrix: Matrix | None = None
+    """None: it is no picture."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
@@ -37,6 +51,10 @@ class Table:
             raise TableError(f"table {self.name}: it has no title")
         if not self.columns or len(set(self.columns)) != len(self.columns):
             raise TableError(f"table {self.name}: expected columns of different names")
+        if self.matrix is not None:
+            named = {*self.matrix.down, *self.matrix.across, *self.matrix.values}
+            if unknown := sorted(named - set(self.columns)):
+                raise TableError(f"table {self.name}: its matrix has no column {unknown[0]}")
         for number, row in enumerate(self.rows, 1):
             if len(row) != len(self.columns):
                 raise TableError(

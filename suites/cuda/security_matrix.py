@@ -20,7 +20,7 @@ from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.scenario.scenario import CUDA, Scenario, scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import JudgementError, UnsupportedError
-from harness.verdict.table import Cell, Table
+from harness.verdict.table import Cell, Matrix, Table
 from suites.cuda.security_rows import (
     EXPORTER,
     FOLDER_OF_NODE,
@@ -172,7 +172,7 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
             or not importer.transfers
         ):
             note = _why_not(found[row.name])
-            rows.append((*_about(row), None, None, None, note, None))
+            rows.append((*_about(row), None, None, None, note, None, None))
             continue
         reports.append(importer)
         pid = row.pid_in_handle(found[row.name])
@@ -182,14 +182,15 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
         else:
             contrary.append(row.name)
         pids = (exporter.process.own_pid, importer.process.own_pid, pid)
-        rows.append((*_about(row), *pids, answered(same), answered(cross)))
+        alike = "equal" if pid == importer.process.own_pid else "different"
+        rows.append((*_about(row), *pids, answered(same), answered(cross), alike))
     for container in refused:
         if container.role in NOT_RESTRICTED:
             taken = "taken" if container.admitted.known() is not None else "not run to its end"
             answer = "refused by Pod Security admission" if container.refused else taken
             what = str(NOT_RESTRICTED[container.role])
             row_name = f"restricted/{container.role}"
-            rows.append((row_name, what, what, "", None, None, None, answer, None))
+            rows.append((row_name, what, what, "", None, None, None, answer, None, None))
     if not rows and not scenarios:
         return
     yield Table(
@@ -198,14 +199,16 @@ def security_table(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
         columns=(
             *("row", "exporter may", "importer may", "handle goes by"),
             *("exporter's own PID", "importer's own PID", "PID in the handle"),
-            *("same GPU", "other GPU"),
+            *("same GPU", "other GPU", "PIDs"),
         ),
         rows=tuple(rows),
         sentence=_statement(reports, agreeing, contrary, simulated=simulated),
         note=(
             "Own PIDs are what each process reports of itself (getpid). 201:"
-            " CUDA_ERROR_INVALID_CONTEXT, CUDA takes the importer for the exporter."
+            " CUDA_ERROR_INVALID_CONTEXT, CUDA takes the importer for the exporter. PIDs: whether"
+            " the one in the handle is the importer's own."
         ),
+        matrix=Matrix(("exporter may", "importer may"), ("PIDs",), ("same GPU", "other GPU")),
     )
 
 

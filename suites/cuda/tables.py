@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
-from harness.verdict.table import Cell, Table
+from harness.verdict.table import Cell, Matrix, Table
 from suites.cuda.transfers import IMPORTER, code_of
 from workload.result import Transfer
 
@@ -75,6 +75,7 @@ def _speeds(report: Report, *, simulated: bool) -> Table:
         " holds it; cross: imported, from the other GPU; plain: two GPUs of one process."
         + (f" Link between the GPUs: {', '.join(sorted(links))}." if links else "")
         + (" SIMULATED GPUs: these numbers say nothing about any GPU." if simulated else ""),
+        matrix=Matrix(("path",), ("direction", "method"), ("GB/s",)),
     )
 
 
@@ -95,4 +96,5 @@ def _peers(report: Report) -> Table:
             )
             for peer in report.peers
         ),
+        matrix=Matrix(("importer",), ("exporter",), ("peer access", "rank", "link")),
     )

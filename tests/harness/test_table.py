@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.verdict.outcome import Record
-from harness.verdict.table import Table, TableError
+from harness.verdict.table import Matrix, Table, TableError
 
 TABLE = Table(
     "own-pids",
@@ -51,3 +51,9 @@ def test_a_name_stands_for_one_table() -> None:
     record.add_table(TABLE)
     with pytest.raises(ValueError, match="two tables own-pids"):
         record.add_table(TABLE)
+
+
+def test_a_matrix_is_of_columns_that_there_are() -> None:
+    """Or nothing could be drawn."""
+    with pytest.raises(TableError, match="table x: its matrix has no column c"):
+        Table("x", "X", ("a", "b"), (), matrix=Matrix(("a",), ("b",), ("c",)))

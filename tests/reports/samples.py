@@ -9,11 +9,12 @@ from pathlib import Path
 from harness import __version__
 from harness.verdict.finding import Blame, Finding, SkipKind
 from harness.verdict.outcome import Outcome, Record, Result
-from harness.verdict.table import Table
+from harness.verdict.table import Matrix, Table
 from harness.verdict.timeline import Life, Moment
 from reports.facts import Facts
 
 FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
+MATRIX = Matrix(("PIDs",), ("works",), ("µs",))
 FULL = Finding(
     "head",
     "expected",
@@ -75,7 +76,9 @@ def full_record() -> Record:
     made = record()
     made.add(result("ISO-006_f[y]", Outcome.ERROR, finding=FULL, variant="y", line=7))
     rows = (("1/1", False, 201), ("1/2", None, 1.5))
-    made.add_table(Table("pids", "PIDs", ("PIDs", "works", "µs"), rows, "So.", "Median of 5."))
+    made.add_table(
+        Table("pids", "PIDs", ("PIDs", "works", "µs"), rows, "So.", "Median of 5.", MATRIX)
+    )
     made.narrowed, made.interrupted = "not selected: X", "by SIGTERM"
     made.leftovers.append("pod/x in y")
     made.environment["nodes"] = [{"name": "node-1"}]

@@ -139,6 +139,7 @@ def test_rows_show_pids_and_answers() -> None:
         "PID in the handle": 1,
         "same GPU": 201,
         "other GPU": 201,
+        "PIDs": "equal",
     }
     different = row_of(table, DIFFERENT)
     assert (different["importer's own PID"], different["same GPU"]) == (300, "ok")
