@@ -10,10 +10,11 @@ from typing import NoReturn
 
 from building.tree import COMMAND, INSTALLED
 from harness.verdict.outcome import Exit
-from reports import diff, features, folder, publish, results, summary
+from reports import diff, features, folder, publish, results, statement, summary
 from reports.junit import JUnitError
 from reports.publish import PublishError
 from reports.results import ResultsError
+from reports.statement import StatementError
 from reports.words import as_text
 
 
@@ -45,12 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.set_defaults(do=_features)
     if not INSTALLED:  # a wheel has no docs/results
         _add_publish(verbs.add_parser)
+    verb = verbs.add_parser(
+        "statement", help="what runs of one driver have shown: levels, features, evidence"
+    )
+    verb.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder")
+    verb.add_argument("--json", action="store_true", help="for programs, instead of Markdown")
+    verb.set_defaults(do=_statement)
     verb = verbs.add_parser("schema", help="print the JSON Schema of results.json")
     verb.set_defaults(do=_schema)
     given = parser.parse_args(arguments)
     try:
         code: int = given.do(given)
-    except (ResultsError, JUnitError, PublishError, OSError) as error:
+    except (ResultsError, JUnitError, PublishError, StatementError, OSError) as error:
         print(as_text(f"error: {error}"), file=sys.stderr)
         return Exit.USAGE
     return code
@@ -100,6 +107,18 @@ def _features(given: argparse.Namespace) -> int:
 
 def _schema(_: argparse.Namespace) -> int:
     print(results.dumped(results.json_schema()), end="")
+    return Exit.OK
+
+
+def _statement(given: argparse.Namespace) -> int:
+    from suites.__main__ import checks  # noqa: PLC0415 - no other verb reads the suites
+
+    catalogue = {check.id: check.level for check in checks()}
+    said = statement.make(given.runs, features.load(), catalogue)
+    if given.json:
+        print(results.dumped(statement.document(said)), end="")
+    else:
+        _print(statement.markdown(said))
     return Exit.OK
 
 

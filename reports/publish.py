@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reports import folder, html, junit, results
-from reports.words import as_text, counts
+from reports.words import counts, in_markdown
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE = "README.md"
@@ -34,8 +34,6 @@ _ADDRESSES = re.compile(
 """Of IPv4, a port behind it or not, and what may be one of IPv6."""
 _HOMES = re.compile(r"(?<![\w.~-])/(?:root|(?:home|Users)/[^/\s'\"]+)(?=[/\s'\",;:)\]}]|$)")
 _PATHS = re.compile(r"(?<![\w.~)>-])/((?:[\w.@+-]+/)+)([\w.@+-]+)")
-_MARKUP = re.compile(r"[\\`*\[\]<>|&~]")
-"""What could be more than text in a cell of Markdown."""
 _OF_NODES = (
     *("api", "apis", "bin", "dev", "etc", "lib", "lib64", "opt", "proc", "run", "sbin", "shared"),
     *("sys", "tmp", "usr", "var", "workload"),
@@ -216,5 +214,5 @@ def _index_row(path: Path) -> dict[str, str]:
         "cases that judge the driver": counts(of_driver),
         "cases that judge CUDA and this suite": counts(others),
     }
-    texts = {name: _MARKUP.sub(r"\\\g<0>", as_text(cell, "")) for name, cell in cells.items()}
+    texts = {name: in_markdown(cell) for name, cell in cells.items()}
     return {"run": f"[{path.name}]({path.name}/report.html)", **texts}

@@ -23,6 +23,8 @@ _WITHOUT_INK = (
 )
 """Of the characters that Unicode counts among the printable ones."""
 _MAYBE_UNSEEN = re.compile(rf"([{_WITHOUT_INK}])|[^\w !-~]")
+_MARKUP = re.compile(r"[\\`*\[\]<>|&~]")
+"""What could be more than text in a cell of Markdown."""
 _CANNOT_BE_JUDGED = (*CONCLUSIVE, SkipKind.BLOCKED)
 """In a run in which nothing failed, what blocks a check is something that cannot be judged."""
 
@@ -44,6 +46,16 @@ def as_text(text: str, kept: str = "\n\t") -> str:
         return one if seen else json.dumps(one)[1:-1]
 
     return _MAYBE_UNSEEN.sub(visible, text)
+
+
+def in_markdown(text: str) -> str:
+    """Make a text that is nothing but text in one cell of Markdown."""
+    return _MARKUP.sub(r"\\\g<0>", as_text(text, ""))
+
+
+def markdown_row(*cells: str) -> str:
+    """Make a row of a table of cells that are Markdown."""
+    return f"| {' | '.join(cells)} |"
 
 
 def counts(results: Iterable[Result]) -> str:

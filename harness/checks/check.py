@@ -20,6 +20,13 @@ from harness.scenario.scenario import Scenario
 F = TypeVar("F", bound=Callable[..., Any])
 
 ATTRIBUTE = "dra_check"
+LEVELS = (
+    *("what the driver publishes, read only", "standard attributes of devices (KEP-5970)"),
+    *("allocation, sharing and lifecycle of claims", "what stands behind feature gates"),
+    *("CUDA and IPC", "the contract between kubelet and driver"),
+)
+CUDA_LEVEL = 4
+"""Where only real GPUs are evidence."""
 FUNCTION_PREFIX = "test_"
 
 
@@ -61,8 +68,7 @@ class Check:
     sentence: str
     force: Force
     level: int
-    """0 read-only · 1 KEP-5970 · 2 allocation, sharing, lifecycle · 3 feature-gated · 4 CUDA and
-    IPC · 5 node contract."""
+    """How deep it goes: its place in `LEVELS`."""
     source: str
     """Where the requirement comes from."""
     scenario: Scenario | None = None
