@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from building.tree import COMMAND, INSTALLED
 from harness.verdict.outcome import Exit
-from reports import diff, features, folder, publish, results, statement, summary
+from reports import diff, features, folder, history, publish, results, statement, summary
+from reports.history import HistoryError
 from reports.junit import JUnitError
 from reports.publish import PublishError
 from reports.results import ResultsError
@@ -47,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not INSTALLED:  # a wheel has no docs/results
         _add_publish(verbs.add_parser)
     verb = verbs.add_parser(
+        "history", help="runs of many nights as one page: verdicts, flaky checks, durations"
+    )
+    verb.add_argument("place", metavar="DIR", type=Path, help="the folder that has their folders")
+    verb.set_defaults(do=_history)
+    verb = verbs.add_parser(
         "statement", help="what runs of one driver have shown: levels, features, evidence"
     )
     verb.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="a run's folder")
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         code: int = given.do(given)
-    except (ResultsError, JUnitError, PublishError, StatementError, OSError) as error:
+    except (ResultsError, HistoryError, JUnitError, PublishError, StatementError, OSError) as error:
         print(as_text(f"error: {error}"), file=sys.stderr)
         return Exit.USAGE
     return code
@@ -119,6 +125,15 @@ def _statement(given: argparse.Namespace) -> int:
         print(results.dumped(statement.document(said)), end="")
     else:
         _print(statement.markdown(said))
+    return Exit.OK
+
+
+def _history(given: argparse.Namespace) -> int:
+    found, unread = history.read(given.place)
+    page = given.place / history.NAME
+    folder.write_whole(page, history.render(found, unread))
+    _print(history.lines(found, unread))
+    print(as_text(f"PAGE     {page}"))
     return Exit.OK
 
 

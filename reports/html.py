@@ -88,24 +88,30 @@ class Row:
         return found
 
 
-def render(record: Record, facts: Facts) -> str:
-    """Make the page."""
-    templates = jinja2.Environment(
+def templates() -> jinja2.Environment:
+    """Make what fills in the templates of pages."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["cell"] = _cell
-    templates.filters["pictures"] = matrix.pictures
-    templates.filters["kindof"] = _kind_of
-    templates.filters["numeric"] = _numeric
-    templates.filters["uuids"] = _uuids
+    made.filters["cell"] = _cell
+    made.filters["pictures"] = matrix.pictures
+    made.filters["kindof"] = _kind_of
+    made.filters["numeric"] = _numeric
+    made.filters["uuids"] = _uuids
+    return made
+
+
+def render(record: Record, facts: Facts) -> str:
+    """Make the page."""
     shown = _shown(record)
     of_driver, others = record.by_subject()
     numbers = Counter(result.outcome for result in of_driver)
-    page = templates.get_template("report.html.j2").render(
+    template = templates().get_template("report.html.j2")
+    page = template.render(
         record=record,
         facts=facts,
         verdict=record.verdict().value,
