@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import many_slices, phases
+from benchmarks import large_report, many_slices, phases
 from benchmarks.phases import PhasesError, Timing
 from harness.verdict.outcome import Exit
 from harness.verdict.table import Table
@@ -23,11 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["slices"]:
         return many_slices.main(words[1:])
+    if words[:1] == ["report"]:
+        return large_report.main(words[1:])
     parser = argparse.ArgumentParser(
         prog="./run bench",
         description=__doc__,
         epilog="Other options are those of ./run dra. `./run bench slices` is another: how long a"
-        " run that only reads takes in a cluster of thousands of nodes.",
+        " run that only reads takes in a cluster of thousands of nodes; `./run bench report`: how"
+        " long the page of thousands of checks takes.",
     )
     parser.add_argument(
         "--times", type=int, default=3, metavar="N", help="how many runs (default 3)"
