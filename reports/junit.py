@@ -63,7 +63,10 @@ def _tidied(text: str) -> str:
     for element in root.iter():
         element.attrib.pop("disabled", None)  # always 0, and unknown to Jenkins' junit-10.xsd
         if "time" in element.attrib:
-            element.set("time", f"{float(element.attrib['time']):.6f}")  # never 1e-06
+            seconds = float(element.attrib["time"])
+            # Never 1e-06. Jenkins' schema has milliseconds for a suite; zero is no time to some.
+            of_case = element.tag == "testcase"
+            element.set("time", f"{seconds:.6f}" if of_case else f"{max(seconds, 0.001):.3f}")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
