@@ -12,7 +12,7 @@ from typing import Any
 from harness import __version__
 from harness.checks.check import CUDA_LEVEL, LEVELS
 from harness.verdict.finding import CONCLUSIVE, counted
-from harness.verdict.outcome import Outcome, Record, Result
+from harness.verdict.outcome import INVARIANTS_AREA, Outcome, Record, Result
 from reports import features, html, results
 from reports.facts import Facts
 from reports.words import counts, in_markdown, markdown_row
@@ -72,7 +72,7 @@ class Level:
     why: str
     """Empty where it is passed without reserve."""
     checks: int
-    """How many checks passed in some run and failed in none."""
+    """How many checks passed in all their forms that can be judged, and failed in none."""
 
 
 @dataclass(frozen=True)
@@ -127,37 +127,45 @@ def make(
 
 
 def _level(level: int, runs: Sequence[Evidence], ids: set[str]) -> Level:
-    """Judge a level: every check of it has to be judged in one of the runs, and failed in none."""
-    failed, broken, passed, excused = (set[str]() for _ in range(4))
+    """Judge a level: each form of its checks has to be judged in some run, and failed in none.
+
+    What must hold all through a run, and has no level, is counted as level 0: it is only looked at.
+    """
+    red: dict[Outcome, set[str]] = {Outcome.FAIL: set(), Outcome.ERROR: set()}
+    passed: dict[str, str] = {}
+    excused: dict[str, str] = {}
+    open_ones: dict[str, str] = {}
     for run in runs:
         # Simulated CUDA answers as the suite expects it to: that is no evidence.
-        counts_here = level != CUDA_LEVEL or run.facts.hardware == REAL
-        for one in run.record.checks():
-            if one.level != level:
+        is_evidence = level != CUDA_LEVEL or run.facts.hardware == REAL
+        for one in run.record.results:
+            if (0 if one.area == INVARIANTS_AREA else one.level) != level:
                 continue
             if one.red:
-                (failed if one.outcome is Outcome.FAIL else broken).add(one.id)
-            elif counts_here:
-                if one.outcome is Outcome.PASS:
-                    passed.add(one.id)
-                elif one.skip in CONCLUSIVE:
-                    excused.add(one.id)
-    passed -= failed | broken
-    lacking = sorted(ids - passed - excused)
-    tried = any(run.facts.hardware == REAL for run in runs) or level != CUDA_LEVEL
+                red[one.outcome].add(one.id)
+            elif is_evidence and one.outcome is Outcome.PASS:
+                passed[one.case] = one.id
+            elif is_evidence and one.skip in CONCLUSIVE:
+                excused[one.case] = one.id
+            else:
+                open_ones[one.case] = one.id
+    failed, broken = map(sorted, red.values())
+    lacking = ids.difference(passed.values(), excused.values(), failed, broken)
+    lacking |= {open_ones[case] for case in open_ones.keys() - passed.keys() - excused.keys()}
+    good = set(passed.values()).difference(failed, broken, lacking)
+    alone = sorted(set(excused.values()).difference(passed.values()))
     if failed:
-        state, why = State.FAILED, ", ".join(sorted(failed))
+        state, why = State.FAILED, ", ".join(failed)
     elif broken:
-        state, why = State.INCONCLUSIVE, ", ".join(sorted(broken))
-    elif not tried:
+        state, why = State.INCONCLUSIVE, ", ".join(broken)
+    elif level == CUDA_LEVEL and not any(run.facts.hardware == REAL for run in runs):
         state, why = State.NOT_CLAIMED, NOT_REAL
-    elif lacking or not passed:
-        state, why = State.NOT_CLAIMED, f"not judged: {', '.join(lacking) or 'any check'}"
+    elif lacking or not good:
+        state, why = State.NOT_CLAIMED, f"not judged: {', '.join(sorted(lacking)) or 'any check'}"
     else:
-        alone = sorted(excused - passed)
-        state = State.PASSED
-        why = f"cannot be judged here, or refused as it may be: {', '.join(alone)}" if alone else ""
-    return Level(level, state, why, len(passed))
+        said = f"cannot be judged here, or refused as it may be: {', '.join(alone)}"
+        state, why = State.PASSED, said if alone else ""
+    return Level(level, state, why, len(good))
 
 
 def markdown(said: Statement) -> list[str]:

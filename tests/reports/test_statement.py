@@ -11,7 +11,7 @@ import pytest
 
 from harness.checks.check import CUDA_LEVEL
 from harness.verdict.finding import SkipKind
-from harness.verdict.outcome import Outcome, Record, Result
+from harness.verdict.outcome import INVARIANTS_AREA, Outcome, Record, Result
 from reports import __main__, features, folder, statement
 from reports.statement import Level, State, Statement, StatementError
 from tests.reports import samples
@@ -107,6 +107,23 @@ def test_what_no_run_selected_is_not_claimed(tmp_path: Path) -> None:
     one = run(tmp_path / "a", case("ALL-001", Outcome.PASS))
     assert level(2, one) == Level(2, State.NOT_CLAIMED, "not judged: ALL-002", 1)
     assert level(0, one) == Level(0, State.NOT_CLAIMED, "not judged: any check", 0)
+
+
+def test_every_form_of_a_check_has_to_be_judged(tmp_path: Path) -> None:
+    """In some run, not in each."""
+    form = replace(case("ALL-002", Outcome.SKIP, SkipKind.NOT_ALLOWED), case="ALL-002_a[x]")
+    cases = [case("ALL-001", Outcome.PASS), case("ALL-002", Outcome.PASS)]
+    one = run(tmp_path / "a", *cases, form)
+    assert level(2, one) == Level(2, State.NOT_CLAIMED, "not judged: ALL-002", 1)
+    good = replace(case("ALL-002", Outcome.PASS), case="ALL-002_a[x]")
+    assert level(2, one, run(tmp_path / "b", good)) == Level(2, State.PASSED, "", 2)
+
+
+def test_what_must_hold_all_through_a_run_is_of_level_0(tmp_path: Path) -> None:
+    """A driver that broke it has not passed what is only looked at."""
+    invariant = Result.passed("INV-003", "pools_are_whole", INVARIANTS_AREA, "")
+    broken = invariant.ended(Outcome.FAIL, samples.FINDING)
+    assert level(0, run(tmp_path / "a", broken)) == Level(0, State.FAILED, "INV-003", 0)
 
 
 def test_a_statement_is_about_one_driver(tmp_path: Path) -> None:
