@@ -310,6 +310,13 @@ class Options:
         "an earlier run's folder or results.json: a check that ends worse than there is a"
         " regression (exit code 13); write =RUN",
     )
+    replay: Path | None = _option(
+        None,
+        _run_of_before,
+        "RUN",
+        "make only the checks that failed in an earlier run, and say of each whether it is fixed;"
+        " write =RUN",
+    )
     node_selector: Mapping[str, str] = _option(
         {},
         _labels,
@@ -479,6 +486,8 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
     instead = [flag(name) for name in ("plan", "manifest", "sweep") if values[name]]
     if len(instead) > 1:
         raise OptionError(f"{' and '.join(instead)}: choose one of them")
+    if values["replay"] and values["check"]:
+        raise OptionError(f"{flag('replay')} and {flag('check')}: choose one of them")
     for name in origins:
         on_command_line = origins[name] == "command line"
         if name.startswith(_EMBEDDED) and on_command_line and not embedded:

@@ -1,4 +1,4 @@
-"""``report VERB``: work with the files of runs that have ended; no cluster is needed."""
+"""``report VERB``: work with the files of runs that have ended; only replay needs a cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from building.tree import COMMAND, INSTALLED
 from harness.verdict.outcome import Exit
-from reports import diff, features, folder, history, publish, results, statement, summary
+from reports import diff, features, folder, history, publish, replay, results, statement, summary
 from reports.history import HistoryError
 from reports.junit import JUnitError
 from reports.publish import PublishError
@@ -39,6 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("old", metavar="OLD", type=Path, help="a run's folder or results.json")
     verb.add_argument("new", metavar="NEW", type=Path, help="another's")
     verb.set_defaults(do=_diff)
+    verb = verbs.add_parser(
+        "replay",
+        help="make only what failed in a run once more, in its cluster: FIXED or STILL FAILING",
+    )
+    verb.add_argument("run", metavar="RUN", type=Path, help="a run's folder or results.json")
+    verb.add_argument(
+        "options",
+        metavar="…",
+        nargs=argparse.REMAINDER,
+        help="options of a run, which go before those that the run was made with",
+    )
+    verb.set_defaults(do=_replay)
     verb = verbs.add_parser(
         "features", help="which features of DRA work with which driver: a table of several runs"
     )
@@ -99,6 +111,14 @@ def _diff(given: argparse.Namespace) -> int:
     found = diff.compare(old, new)
     _print(diff.lines(old_facts, new_facts, found))
     return Exit.REGRESSION if found.regressions else Exit.OK
+
+
+def _replay(given: argparse.Namespace) -> int:
+    # The only verb that needs a cluster, and so the checks.
+    from dra_conformance.__main__ import make_checks  # noqa: PLC0415
+
+    _, facts = results.read(given.run)
+    return make_checks([*replay.options(facts, given.run), *given.options])
 
 
 def _features(given: argparse.Namespace) -> int:

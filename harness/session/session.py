@@ -167,8 +167,15 @@ class Session:
             junit: where JUnit goes if not into the run's folder.
 
         Raises:
-            OptionError: the run of ``--dra-baseline`` cannot be read.
+            OptionError: the run of ``--dra-baseline`` or ``--dra-replay`` cannot be read.
         """
+        self.replay = None
+        """What failed in an earlier run, if that is what is to be made."""
+        if options.replay is not None:
+            from reports import replay  # noqa: PLC0415 - no other run needs it
+
+            self.replay = replay.load(options.replay)
+            options = replace(options, check=self.replay.ids)
         self.options = options
         self.run_id = new_run_id()
         self.folder = options.output / self.run_id
@@ -454,6 +461,8 @@ class Session:
             facts = self._written_elsewhere(facts, error)
         self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
+        if self.replay is not None:
+            self.summary += self.replay.lines(self.record, facts.server)
         return code
 
     def _conclude_run(self) -> None:
@@ -467,6 +476,8 @@ class Session:
         if self._baseline is not None and not self.record.interrupted:
             ids = self.planned.ids()
             self.record.add(self._baseline.judge(self.record, self.folder, ids))
+        if self.replay is not None:
+            self.record.add(self.replay.judge(self.record))
 
     def _written_elsewhere(self, facts: Facts, why: Exception) -> Facts:
         """Write the reports where there is room, if there is, and say so; answer where they are."""

@@ -25,6 +25,7 @@ HYGIENE_AREA = "hygiene"
 INVARIANTS_AREA = "invariants"
 EXPECTATIONS_AREA = "expectations"
 BASELINE_AREA = "baseline"
+REPLAY_AREA = "replay"
 _REASON_CHARACTERS = 500
 """Of a skip's reason in a report."""
 
@@ -212,7 +213,7 @@ class Record:
 
     def checks(self) -> list[Result]:
         """List the results of checks, without preflight, invariants, audit and baseline."""
-        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA, BASELINE_AREA)
+        others = (PREFLIGHT_AREA, INVARIANTS_AREA, HYGIENE_AREA, BASELINE_AREA, REPLAY_AREA)
         return [r for r in self.results if r.area not in others]
 
     def by_subject(self) -> tuple[list[Result], list[Result]]:
@@ -259,6 +260,8 @@ class Record:
         if self.is_red(PREFLIGHT_AREA):
             return Exit.PREFLIGHT
         if verdict is Verdict.INCONCLUSIVE:
+            return Exit.INCONCLUSIVE
+        if self.is_red(REPLAY_AREA):  # for what was not judged: the rest is decided
             return Exit.INCONCLUSIVE
         if self.is_red(BASELINE_AREA):
             return Exit.REGRESSION

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from suites.__main__ import checks
-from tests.admin import ROOT, run_suite
+from tests.admin import ROOT, environment, run_suite
 from tests.drivers.cluster import DriverCluster, running
 
 pytestmark = pytest.mark.embedded
@@ -79,6 +83,33 @@ def published(driver: DriverCluster) -> list[Any]:
         ),
         key=lambda entry: str(entry[0]),
     )
+
+
+def test_a_replay_says_what_is_fixed(
+    driver: DriverCluster, fault: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Once the fault is switched off; nothing but what failed is made."""
+    before = published(driver)
+    fault("no-product-name")
+    out = tmp_path / "out"
+    assert run_suite(driver.kubeconfig, out, "--dra-level", "0", ROOT / "suites").code == 1
+    (run,) = out.iterdir()
+    set_fault(embedded_cluster.node_root(driver.name, FAULTY), None)
+    driver.wait_for_slices(lambda _: published(driver) == before)
+    done = subprocess.run(
+        [sys.executable, "-m", "reports", "replay", run, f"--dra-output={tmp_path / 'again'}"],
+        cwd=ROOT,
+        env=environment(driver.kubeconfig),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^ FIXED .*|.*STILL.*", done.stdout, re.MULTILINE) == [
+        " FIXED         SLICE-004"
+    ]
+    (again,) = (tmp_path / "again").glob("*/results.json")
+    made = [e["id"] for e in json.loads(again.read_text())["results"] if e["level"] is not None]
+    assert made == ["SLICE-004"]
 
 
 def test_the_reference_driver_passes(judge: Any) -> None:
