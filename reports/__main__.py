@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from building.tree import COMMAND, INSTALLED
 from harness.verdict.outcome import Exit
-from reports import diff, features, folder, history, publish, replay, results, statement, summary
+from reports import diff, features, folder, history, publish, results, statement, summary
 from reports.history import HistoryError
 from reports.junit import JUnitError
 from reports.publish import PublishError
@@ -34,11 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
     verb.set_defaults(do=_rebuild)
     verb = verbs.add_parser(
-        "diff", help="what changed from one run to another; exit code 13 when something got worse"
+        "bundle", help="pack a run's files into one to hand on, without secrets, with their hashes"
     )
-    verb.add_argument("old", metavar="OLD", type=Path, help="a run's folder or results.json")
-    verb.add_argument("new", metavar="NEW", type=Path, help="another's")
-    verb.set_defaults(do=_diff)
+    verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
+    verb.set_defaults(do=_bundle)
     verb = verbs.add_parser(
         "replay",
         help="make only what failed in a run once more, in its cluster: FIXED or STILL FAILING",
@@ -51,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="options of a run, which go before those that the run was made with",
     )
     verb.set_defaults(do=_replay)
+    verb = verbs.add_parser(
+        "diff", help="what changed from one run to another; exit code 13 when something got worse"
+    )
+    verb.add_argument("old", metavar="OLD", type=Path, help="a run's folder or results.json")
+    verb.add_argument("new", metavar="NEW", type=Path, help="another's")
+    verb.set_defaults(do=_diff)
     verb = verbs.add_parser(
         "features", help="which features of DRA work with which driver: a table of several runs"
     )
@@ -106,19 +111,30 @@ def _rebuild(given: argparse.Namespace) -> int:
     return Exit.OK
 
 
-def _diff(given: argparse.Namespace) -> int:
-    (old, old_facts), (new, new_facts) = results.read(given.old), results.read(given.new)
-    found = diff.compare(old, new)
-    _print(diff.lines(old_facts, new_facts, found))
-    return Exit.REGRESSION if found.regressions else Exit.OK
+def _bundle(given: argparse.Namespace) -> int:
+    from reports import bundle  # noqa: PLC0415 - for its own verb
+
+    results.read(given.run)  # what is no run is refused
+    if not given.run.is_dir():
+        raise ResultsError(f"{given.run}: expected the folder of a run, not one of its files")
+    print(bundle.write(given.run))
+    return Exit.OK
 
 
 def _replay(given: argparse.Namespace) -> int:
     # The only verb that needs a cluster, and so the checks.
     from dra_conformance.__main__ import make_checks  # noqa: PLC0415
+    from reports import replay  # noqa: PLC0415
 
     _, facts = results.read(given.run)
     return make_checks([*replay.options(facts, given.run), *given.options])
+
+
+def _diff(given: argparse.Namespace) -> int:
+    (old, old_facts), (new, new_facts) = results.read(given.old), results.read(given.new)
+    found = diff.compare(old, new)
+    _print(diff.lines(old_facts, new_facts, found))
+    return Exit.REGRESSION if found.regressions else Exit.OK
 
 
 def _features(given: argparse.Namespace) -> int:

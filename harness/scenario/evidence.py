@@ -5,6 +5,7 @@ A piece of it is a value that was observed, or the reason why it was not.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
@@ -237,6 +238,10 @@ class EvidenceBase:
         self.steps: list[str] = []
         self.events: list[str] = []
         self.driver_log: list[str] = []
+        self.driver_lines: list[str] = []
+        """All that the driver said meanwhile, where something failed."""
+        self.began = time.time()
+        """In seconds since 1970."""
         self.script = Script()
         """How to do the same by hand."""
 

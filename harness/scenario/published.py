@@ -31,7 +31,7 @@ from harness.cluster.observe import Budget, WaitTimeoutError
 from harness.cluster.profile import NO_POD
 from harness.scenario.evidence import EvidenceBase, Observed
 from harness.scenario.pods import describe, has_started, is_ready
-from harness.scenario.run import Run
+from harness.scenario.run import Run, telling
 from harness.verdict import causes
 from harness.verdict.finding import (
     Blame,
@@ -246,7 +246,8 @@ class Published(EvidenceBase):
         blame: Blame = Blame.DRIVER,
     ) -> NoReturn:
         """End a check: not so, of these nodes; with what the driver says there."""
-        self.driver_log = self._run.driver_log(nodes={*nodes} - {""}, about=["ResourceSlice"])
+        lines = self._run.driver_lines(nodes={*nodes} - {""})
+        self.driver_log = telling(lines, about=["ResourceSlice"])
         self.fail(head, expected=expected, observed=observed, blame=blame)
 
     def none_of(self, wrong: Iterable[Wrong], expected: str, blame: Blame = Blame.DRIVER) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +51,7 @@ from harness.verdict.finding import Blame, SkipKind, UnmetError
 from harness.verdict.invariants import Invariants
 from harness.verdict.outcome import Record
 
+_UNREADABLE = "(cannot be read:"
 SCENARIO_LABEL = "dra-conformance.io/scenario"
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
@@ -425,14 +426,11 @@ class Run:
         ]
         return sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp")))
 
-    def driver_log(
-        self, *, nodes: Collection[str], about: Sequence[str], seconds: int | None = None
-    ) -> list[str]:
-        """What the driver's pods say that may explain something: the last of its lines.
+    def driver_lines(self, *, nodes: Collection[str], seconds: int | None = None) -> list[str]:
+        """What the driver's pods say.
 
         Args:
             nodes: the nodes on which it happened; empty: any.
-            about: words that a line of interest has; those that tell of errors have it anyway.
             seconds: how long ago it began; None: whenever.
         """
         profile = self.subject.profile
@@ -440,10 +438,10 @@ class Run:
         try:
             for pod in self._driver_pods(nodes):
                 log = self.kube.log(pod, profile.plugin_container, since_seconds=seconds)
-                lines += [line for line in log.splitlines() if _tells(line, about)]
+                lines += log.splitlines()
         except (ApiError, UnreachableError) as error:
-            return [f"(cannot be read: {error})"]
-        return [line[:400] for line in lines[-EVIDENCE_LINES:]]
+            return [f"{_UNREADABLE} {error})"]
+        return lines
 
     def _driver_pods(self, nodes: Collection[str]) -> list[Object]:
         """Those on some nodes; empty: on any."""
@@ -476,6 +474,17 @@ class Run:
                 node = nodes.get(str((pod.get("spec") or {}).get("nodeName")))
                 found = causes.of_silence(pod, self.events_of(pod), node)
         return found
+
+
+def telling(lines: Iterable[str], about: Sequence[str]) -> list[str]:
+    """Choose of the driver's lines what may explain something: the last of them.
+
+    Args:
+        lines: all of them.
+        about: words that a line of interest has; those that tell of errors have it anyway.
+    """
+    found = [line for line in lines if line.startswith(_UNREADABLE) or _tells(line, about)]
+    return [line[:400] for line in found[-EVIDENCE_LINES:]]
 
 
 def _tells(line: str, about: Sequence[str]) -> bool:

@@ -60,7 +60,7 @@ from harness.scenario.report import (
     parse_termination,
     result_line,
 )
-from harness.scenario.run import SCENARIO_LABEL, Run
+from harness.scenario.run import SCENARIO_LABEL, Run, telling
 from harness.scenario.verbs import Deleting, Needs, needs
 from harness.verdict import causes
 from harness.verdict.finding import (
@@ -1065,11 +1065,12 @@ class Steps(Deleting):
         claims = [claim for claim in self.evidence.claims.values() if claim.exists]
         self.keep_events()
         self.evidence.events = self.evidence.events[-EVIDENCE_LINES:]
-        self.evidence.driver_log = self.run.driver_log(
+        self.evidence.driver_lines = self.run.driver_lines(
             nodes={device.node for claim in claims for device in claim.devices},
-            about=[claim.obj["metadata"]["uid"] for claim in claims],
             seconds=int(self.seconds) + 2,
         )
+        about = [claim.obj["metadata"]["uid"] for claim in claims]
+        self.evidence.driver_log = telling(self.evidence.driver_lines, about)
 
     # The end
 

@@ -409,8 +409,9 @@ class Session:
         return result
 
     def _with_reproduction(self, planned: Planned, result: Result) -> Result:
-        """Write down how to make a failed check again with kubectl alone."""
-        from harness.session import reproduction  # noqa: PLC0415 - runs that pass need it not
+        """Write down what a failed check left, and how to make it again with kubectl alone."""
+        # Runs that pass need neither.
+        from harness.session import evidence_files, reproduction  # noqa: PLC0415
 
         evidence = None
         if planned.scenario is not None:
@@ -420,8 +421,9 @@ class Session:
             evidence = evidence.parts.get(planned.form or "", evidence)
         try:
             place = reproduction.write(self.run, result, evidence.script if evidence else None)
+            evidence_files.write(self.run, Path(place).name, evidence)
         except OSError as error:
-            self.say(f"ERROR    the reproduction of {planned.name} could not be written: {error}")
+            self.say(f"ERROR    the files of {planned.name} could not be written: {error}")
             return result
         return replace(result, reproduction=place)
 
@@ -459,11 +461,26 @@ class Session:
             folder.write(self.record, facts)
         except (OSError, JUnitError) as error:
             facts = self._written_elsewhere(facts, error)
+        bundle = self._bundled(facts)
         self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
         if self.replay is not None:
             self.summary += self.replay.lines(self.record, facts.server)
+        if bundle is not None:
+            self.summary.append(f"BUNDLE   {bundle}")
         return code
+
+    def _bundled(self, facts: Facts) -> Path | None:
+        """Pack the files of a run in which something failed."""
+        if not any(result.red for result in self.record.results):
+            return None
+        from reports import bundle  # noqa: PLC0415 - runs that pass need it not
+
+        try:
+            return bundle.write(facts.folder)
+        except OSError as error:
+            self.say(f"ERROR    {bundle.NAME} could not be written: {error}")
+            return None
 
     def _conclude_run(self) -> None:
         """Add what follows from all results, and end the cluster if it is the run's own."""

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+
+def can_be_handed_on(results: dict[str, Any], check: str, form: str) -> None:
+    """The bundle has what the failed check's scenario left, each file with its hash."""
+    folder = Path(results["files"]["events"]).parent
+    with tarfile.open(folder / "bundle.tar.gz") as archive:
+        archive.extractall(folder / "unpacked", filter="data")
+    place = folder / "unpacked" / folder.name
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=place, check=True)
+    (first, *_) = (place / "reproduce").iterdir()
+    assert (first / "commands.sh").is_file()
+    left = place / "evidence" / f"{check}-{form}"
+    before, after = (
+        list(yaml.safe_load_all((left / f"{when}.yaml").read_text()))
+        for when in ("before", "after")
+    )
+    assert [one["kind"] for one in before] == [one["kind"] for one in after]
+    assert {one["kind"] for one in before} == {"ResourceClaim", "Pod"}
+    assert not any("allocation" in one.get("status", {}) for one in before)
+    assert "dra-conformance/workload" in (left / "logs" / "consumer.log").read_text()
+    assert (left / "logs" / "driver.log").is_file()
+    assert (left / "slices.yaml").is_file()
 
 
 def can_be_made_again(results: dict[str, Any], check: str, form: str) -> None:

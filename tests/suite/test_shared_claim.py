@@ -135,6 +135,7 @@ def test_a_fault_turns_exactly_its_check_red(tmp_path: Path) -> None:
     assert ended.code == 1
     assert any("saw 1 of the 2 allocated" in line for line in ended.first_lines())
     reproductions.can_be_made_again(ended.results, "ISO-003", "restricted")
+    reproductions.can_be_handed_on(ended.results, "ISO-003", "restricted")
     assert all(len(line) <= HEAD_CHARACTERS for line in ended.first_lines())
 
 
