@@ -13,6 +13,8 @@ from harness.cluster.observe import Budget
 
 Commands = Sequence[str]
 """For a POSIX shell."""
+STAY = '[ -z "${KEEP:-}" ] || exit 0'
+"""Ends the script before anything is removed, if that is asked for."""
 ALLOCATED = "{.status.allocation}"
 """JSON paths of what a script waits for."""
 _TEMPLATE_HASH = "pod-template-hash"

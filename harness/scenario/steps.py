@@ -179,15 +179,19 @@ class Steps(Deleting):
     def _look_by_hand(self) -> None:
         """Have whoever does the same by hand see what the evidence is."""
         self.script.say("see what there is now")
+        pods: dict[str, Object] = {}
         for container in self.evidence.containers.values():
-            if container.pod is not None and container.started.known() is not None:
-                self.script.do(by_hand.log(container.pod, container.role))
-        pods = [one.pod for one in self.evidence.containers.values() if one.pod is not None]
-        for pod in {uid_of(pod): pod for pod in pods}.values():
+            pod = container.pod
+            if pod is not None and not self._observer.last(pod).gone:
+                pods[uid_of(pod)] = pod
+                if container.started.known() is not None:
+                    self.script.do(by_hand.log(pod, container.role))
+        for pod in pods.values():
             self.script.do(f"{by_hand.kubectl(pod)} describe {by_hand.named(pod)}")
         for claim in self.evidence.claims.values():
             if claim.exists:
                 self.script.do(by_hand.look(claim.obj))
+        self.script.do(by_hand.STAY)
 
     def part(self, name: str, script: Callable[[Steps], None]) -> Evidence:
         """Run a script as a part of this scenario, beside others, on this one's claims."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from harness.cluster.anchor import RUN_LABEL
 from harness.cluster.kinds import (
     CLAIM,
     LEASE,
@@ -83,6 +84,12 @@ def delete_command(run: Run) -> str:
     # Kubernetes removes what the anchor owns.
     where = f" --namespace {namespace_of(owner)}" if namespace_of(owner) else ""
     return f"kubectl delete {owner['kind'].lower()} {name_of(owner)}{where}"
+
+
+def look_command(run: Run) -> str:
+    """What shows by hand the pods and claims that the run left."""
+    where = f"--namespace={run.confined_to}" if run.confined_to else "--all-namespaces"
+    return f"kubectl get pods,resourceclaims {where} --selector={RUN_LABEL}={run.id}"
 
 
 @dataclass

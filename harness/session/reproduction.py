@@ -66,7 +66,8 @@ def _head(run: Run, result: Result) -> Iterator[str]:
     subject = run.subject
     yield "#"
     yield "# The same by kubectl alone, with objects of its own: line by line, or `sh commands.sh`,"
-    yield "# in this folder. A wait that ends with an error is what a step failed by."
+    yield "# in this folder; `KEEP=1 sh commands.sh` leaves them there to be looked at. A wait that"
+    yield "# ends with an error is what a step failed by."
     yield f"# Driver: {subject.driver}, with resource.k8s.io/{subject.api_version}"
     yield f"# The pods run the workload's image: {subject.image}"
     yield "# Their logs end with what they saw, as JSON. The manifests name nodes and devices of"
@@ -92,6 +93,7 @@ class _Again:
         if script is None:
             yield from self._reading()
             return
+        yield self._slices()
         steps = script.lines
         spaces = {namespace_of(one) for one in steps if not isinstance(one, str)}
         made = {name_of(one) for one in steps if not isinstance(one, str)}
@@ -107,7 +109,8 @@ class _Again:
             else:
                 yield "# (and so on, as before)"
                 break
-        yield "# The driver's log"
+        yield "# What the driver publishes, and what it says"
+        yield self._slices()
         yield self._driver_log()
         yield "# Remove all of it"
         if self._kept:
@@ -145,6 +148,19 @@ class _Again:
         yield "kubectl get nodes --output=wide"
         yield "# The driver's log"
         yield self._driver_log()
+
+    def _slices(self) -> str:
+        columns = {
+            "NAME": ".metadata.name",
+            "NODE": ".spec.nodeName",
+            "GENERATION": ".spec.pool.generation",
+            "VERSION": ".metadata.resourceVersion",
+            "DEVICES": ".spec.devices[*].name",
+        }
+        return (
+            f"kubectl get resourceslices --field-selector=spec.driver={self._run.subject.driver}"
+            f" --output='custom-columns={','.join(map(':'.join, columns.items()))}'"
+        )
 
     def _driver_log(self) -> str:
         profile = self._run.subject.profile

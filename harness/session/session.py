@@ -21,7 +21,7 @@ from harness.options import Options, flag
 from harness.scenario.launcher import Launcher
 from harness.scenario.run import SCENARIO_LABEL, Run, new_run_id
 from harness.session import environment
-from harness.session.cleanup import clean_up, delete_command
+from harness.session.cleanup import clean_up, delete_command, look_command
 from harness.session.clusters import Clusters
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
@@ -468,6 +468,8 @@ class Session:
             self.summary += self.replay.lines(self.record, facts.server)
         if bundle is not None:
             self.summary.append(f"BUNDLE   {bundle}")
+        if kept and run is not None:
+            self.summary.append(f"LOOK     {look_command(run)}")
         return code
 
     def _bundled(self, facts: Facts) -> Path | None:

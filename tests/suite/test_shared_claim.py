@@ -178,6 +178,7 @@ def test_pods_are_kept_when_asked(tmp_path: Path) -> None:
     assert ended.code == 1
     assert any(name.startswith("Pod/producer-") for name in cluster.left())
     assert "kubectl delete namespace dra-conformance-" in ended.results["kept"]
+    assert "LOOK     kubectl get pods,resourceclaims --all-namespaces --selector=" in ended.output
     made = {entry["id"] for entry in ended.results["results"] if entry["level"] is not None}
     assert made == {"ALLOC-003", "IPC-015", "ISO-003", "ISO-007", "NODE-028", "NODE-029"}
 
