@@ -281,7 +281,7 @@ class Options:
         whole_number(0, DEEPEST_LEVEL),
         "N",
         "how deep: 0 read-only, 1 KEP-5970, 2 allocation and sharing, 3 feature-gated, 4 CUDA and"
-        " IPC, 5 node contract (default 4)",
+        " IPC, 5 node contract (default 4); --dra-plan tells how long each took here",
     )
     allow: frozenset[Impact] | None = _option(
         None,

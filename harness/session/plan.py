@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from harness.checks.check import Check
 from harness.options import Impact, Options
@@ -19,7 +19,12 @@ INDENT = " " * 11
 
 
 def lines(
-    options: Options, cluster: str, driver: str, checks: PlannedChecks, narrowed: str = ""
+    options: Options,
+    cluster: str,
+    driver: str,
+    checks: PlannedChecks,
+    narrowed: str = "",
+    took: Mapping[int, float] | None = None,
 ) -> Iterator[str]:
     """Tell what a run would do, for the terminal; the manifest of its rights is the end of it.
 
@@ -29,6 +34,7 @@ def lines(
         driver: the driver, in words.
         checks: what would be made.
         narrowed: why some checks of the catalogue are not among them.
+        took: how many seconds the last whole run of each level took here.
     """
     made = checks.possible()
     skipped = {
@@ -40,6 +46,8 @@ def lines(
     yield f"PLAN     {cases} to run, {len(skipped)} to skip; nothing was touched"
     yield f"CLUSTER  {cluster}"
     yield f"DRIVER   {driver}"
+    times = ", ".join(f"level {level} {seconds:.0f} s" for level, seconds in (took or {}).items())
+    yield f"TIME     of the last run here: {times or 'not known, there was none'}"
     if narrowed:
         yield f"SELECTED a part of the checks; {narrowed}"
     for check in {planned.check.id: planned.check for planned in made}.values():

@@ -225,6 +225,7 @@ class Session:
     def show_plan(self) -> None:
         """Show what would be done; of a cluster at most its version and API are asked for."""
         from harness.session import plan  # noqa: PLC0415 - no other run needs it
+        from reports import times  # noqa: PLC0415 - likewise
 
         self.say("")
         for line in plan.lines(
@@ -233,6 +234,7 @@ class Session:
             self.selection.driver,
             self.planned,
             self.selection.narrowed,
+            times.of_levels(self.options.output),
         ):
             self.say(line)
 
