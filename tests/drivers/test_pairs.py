@@ -16,7 +16,7 @@ from tests.test_main_job import CALM, RUN
 
 VERSIONS = [*(name for name in DRIVERS if "@" in name), "reference"]
 """The drivers by their full names, one for each version."""
-EACH_TIME = {(name, "1.37") for name in ("nvidia@0.5.0", "example@0.3.0", "reference")}
+EACH_TIME = {(name, "1.37") for name in ("nvidia@0.5.0", "example@0.4.0", "reference")}
 """The pairs that the tests of CI run, most of them in the main job and in the zoo."""
 ON_DEMAND = [pair for pair in product(VERSIONS, RELEASES) if pair not in EACH_TIME]
 PAGE = Path(__file__).parents[2] / "docs" / "embedded-cluster.md"

@@ -22,5 +22,5 @@ EXAMPLE_RELEASES: Mapping[str, Driver] = {
     for version in VERSIONS
 }
 """By version, newest first."""
-EXAMPLE = EXAMPLE_RELEASES["0.3.0"]
+EXAMPLE = EXAMPLE_RELEASES["0.4.0"]
 """The default."""
