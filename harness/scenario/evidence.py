@@ -337,13 +337,13 @@ class Evidence(EvidenceBase):
         return found
 
     def went_well(self) -> bool:
-        """Whether nothing of it will be of interest to somebody who looks for a fault."""
+        """Whether nothing of it, so far, will be of interest to somebody who looks for a fault."""
         for container in self.containers.values():
             report = container.report.known()
             ended_so = container.ended_by_suite or (report and report.verdict == container.verdict)
             if not container.rests and not (report and ended_so):
                 return False
-        return self.ended.known() is not None
+        return not self.ended.reason()
 
     def node(self, done: str) -> str:
         """Find the node to which something was done."""
