@@ -124,7 +124,7 @@ static bool read_gpu(const char *entry, struct gpu *gpu) {
   read_value(text, "architecture", "%31[^\n]", gpu->architecture);
   read_value(text, "brand", "%31[^\n]", gpu->brand);
   read_value(text, "addressing_mode", "%7[^\n]", gpu->addressing_mode);
-  read_value(text, "fault", "%31[^\n]", gpu->fault);
+  read_value(text, "fault", "%127[^\n]", gpu->fault);
   if (gpu->minor >= 0 && gpu->memory && parse_uuid(gpu->uuid, gpu->uuid_bytes)) return true;
   fprintf(stderr, "simulated GPU hardware: %s: minor, memory or uuid is missing or wrong\n", path);
   return false;
@@ -149,7 +149,12 @@ int machine_gpus(struct gpu gpus[MACHINE_MAX_GPUS]) {
 }
 
 bool machine_fault(const struct gpu *gpu, const char *fault) {
-  return strcmp(gpu->fault, fault) == 0;
+  size_t length = strlen(fault);
+  for (const char *word = gpu->fault; word; word = strchr(word, ',')) {
+    if (*word == ',') word++;
+    if (strncmp(word, fault, length) == 0 && (!word[length] || word[length] == ',')) return true;
+  }
+  return false;
 }
 
 int machine_channel(void) {

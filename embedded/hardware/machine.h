@@ -35,7 +35,7 @@ struct gpu {
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
-  char fault[32];           // what is wrong with it (docs/simulated-hardware.md); empty: nothing
+  char fault[128];          // what is wrong with it: words of docs/simulated-hardware.md
 };
 
 struct driver {
@@ -52,7 +52,7 @@ bool machine_driver(struct driver *driver);
 // Whether /dev/<node> is a character device that the device cgroup lets this process open.
 bool machine_device_opens(const char *node);
 
-// Whether the GPU has this fault.
+// Whether the GPU has this fault, maybe among others.
 bool machine_fault(const struct gpu *gpu, const char *fault);
 
 // The smallest number of an IMEX channel that this process may open, -1 where there is none.

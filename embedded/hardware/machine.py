@@ -85,7 +85,7 @@ def install(
         gpus: the machine's GPUs.
         driver_version: what the driver calls itself; the libraries are the same.
         cuda_version: the newest CUDA it supports, 1000 * major + 10 * minor.
-        fault: what is wrong with the GPUs: a word of docs/simulated-hardware.md, empty for nothing.
+        fault: what is wrong with the GPUs: words of docs/simulated-hardware.md, with commas.
     """
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)

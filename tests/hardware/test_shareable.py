@@ -312,7 +312,7 @@ def test_faults_of_mappings(new_machine: NewMachine, make: Make) -> None:
     offer = make(machine, DESCRIPTOR)
     _, pointer = opened(machine, offer, to := machine.ready())
     assert to("read", pointer, 64) == [0, "00" * 64]
-    machine = new_machine(fault="loses-writes")
+    machine = new_machine(fault="refuses-pid-1,loses-writes")
     offer = make(machine, DESCRIPTOR)
     _, pointer = opened(machine, offer, to := machine.ready())
     assert to("read", pointer, 64) == [0, WORD]
