@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
 from harness.verdict.table import Cell, Matrix, Table
-from suites.cuda.transfers import IMPORTER, code_of
-from workload.result import Transfer
+from suites.cuda.transfers import IMPORTER, code_of, way
+from workload.result import Mechanism, Transfer
 
+EQUAL, STRANGER, STAYING = "importer-same-pid", "importer-other-gpu", "importer-left"
+"""Importers beside the usual one: with the exporter's own PID, without its GPU, left by it."""
 SIMULATED = "SIMULATED GPUs: the codes are those that the simulation was given"
 
 
@@ -18,7 +20,8 @@ def answered(transfer: Transfer | None) -> Cell:
     if transfer is None:
         return None
     if not transfer.opened:
-        return code_of(transfer)
+        code, error = code_of(transfer), transfer.error
+        return error.text if code is None and error is not None else code
     return "ok" if transfer.wrong_words == 0 else f"{transfer.wrong_words} words wrong"
 
 
@@ -98,3 +101,43 @@ def _peers(report: Report) -> Table:
         ),
         matrix=Matrix(("importer",), ("exporter",), ("peer access", "rank", "link")),
     )
+
+
+def ways(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
+    """Tell by which mechanisms containers could share memory."""
+    for evidence in scenarios.values():
+        reports = {
+            role: container.report.known() for role, container in evidence.containers.items()
+        }
+        if (importer := reports.get(IMPORTER)) is None:
+            continue
+
+        def cell(mechanism: str, role: str, path: str) -> Cell:
+            report = reports.get(role)  # noqa: B023 - called in this round only
+            return answered(way(report, mechanism, path)) if report is not None else None
+
+        lent = {one.mechanism: one.error for one in importer.lent}
+        version = importer.driver_version or "of unknown version"
+        yield Table(
+            name="ways-to-share",
+            title="By which mechanisms containers of one claim share GPU memory",
+            columns=(
+                *("mechanism", "made", "same GPU", "other GPU", "equal own PIDs"),
+                *("without the GPU", "opened after the exporter's end"),
+            ),
+            rows=tuple(
+                (
+                    mechanism,
+                    error.code if (error := lent[mechanism]) is not None else "ok",
+                    cell(mechanism, IMPORTER, "same"),
+                    cell(mechanism, IMPORTER, "cross"),
+                    cell(mechanism, EQUAL, "same"),
+                    cell(mechanism, STRANGER, "cross"),
+                    cell(mechanism, STAYING, "late"),
+                )
+                for mechanism in Mechanism
+                if mechanism in lent
+            ),
+            note="ok: every word was right; a number: CUDA's error code. The containers have no"
+            f" privilege. GPU driver {version}." + (f" {SIMULATED}." if evidence.simulated else ""),
+        )

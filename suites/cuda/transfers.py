@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.scenario.evidence import Evidence
-from harness.scenario.report import describe
+from harness.scenario.report import Report, describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
 from workload.result import PEER_ACCESS_UNSUPPORTED, Attempt, Offer, Transfer
@@ -35,6 +35,12 @@ def transfer_of(evidence: Evidence, role: str, path: str) -> Transfer:
             cause=causes.of_cuda(report.error),
         )
     return transfer
+
+
+def way(report: Report, mechanism: str, path: str) -> Transfer | None:
+    """How an importer fared with what was shared by a mechanism, if it came to it."""
+    tried = (one for one in report.transfers if one.mechanism == mechanism)
+    return next((one for one in tried if one.path == path), None)
 
 
 def attempt_of(evidence: Evidence, role: str, name: str) -> Attempt:

@@ -9,7 +9,8 @@ from harness.verdict.finding import Blame, Finding, InconclusiveError
 from harness.verdict.table import Cell, Table
 from suites.cuda.security_matrix import security_table
 from suites.cuda.security_rows import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS
-from suites.cuda.tables import handles, speeds
+from suites.cuda.tables import handles, speeds, ways
+from tests.suite.cases import mechanisms
 from tests.suite.cases.bandwidth import bandwidth
 from tests.suite.cases.ipc import attempts
 from tests.suite.cases.security_matrix import (
@@ -47,9 +48,9 @@ def test_a_run_without_evidence_has_no_table() -> None:
     """What was not run is not shown as measured."""
     lost = made("bandwidth", importer=report())
     lost.containers[IMPORTER].report = lose(lost.containers[IMPORTER].report, GONE)
-    for writer in (security_table, handles, speeds):
+    for writer in (security_table, handles, speeds, ways):
         assert list(writer({})) == []
-    for writer in (handles, speeds):
+    for writer in (handles, speeds, ways):
         assert list(writer({lost.name: lost})) == []
 
 
@@ -234,3 +235,23 @@ def test_peers_are_called_by_their_number() -> None:
     assert peers.rows == (("GPU 0", "GPU 1", True, 0, True, "NVLink"),)
     alone = made("bandwidth", importer=report(DEVICES[0]))
     assert [table.name for table in speeds({alone.name: alone})] == ["bandwidth"]
+
+
+def test_ways_to_share_are_told_by_mechanism() -> None:
+    """By what importers of each kind were answered; without an importer there is no table."""
+    evidence = mechanisms.mechanisms()
+    (table,) = ways({"mechanisms": evidence})
+    told = {row[0]: row[1:] for row in table.rows}
+    assert told == {
+        "ipc": ("ok", "ok", "ok", "ok", 1, 400),
+        "descriptor": ("ok", "ok", "ok", "ok", 101, "ok"),
+        "fabric": ("ok", "ok", "ok", "ok", 801, 400),
+        "pool-descriptor": ("ok", "ok", "ok", "ok", 101, 400),
+        "pool-fabric": ("ok", "ok", "ok", "ok", 801, 400),
+    }
+    assert "GPU driver 580.159.04." in table.note
+    mechanisms.not_made(800, channel=False)(evidence)
+    (table,) = ways({"mechanisms": evidence})
+    assert {row[0]: row[1] for row in table.rows}["fabric"] == 800
+    del evidence.containers["importer"]
+    assert list(ways({"mechanisms": evidence})) == []

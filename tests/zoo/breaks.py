@@ -59,6 +59,8 @@ class Run:
     """The impacts that the checks have; those of the shared claim are allowed theirs."""
     sample: bool = True
     """Whether it is made each time."""
+    with_channel: bool = False
+    """Whether containers with GPUs get an IMEX channel, too: fabric handles need one."""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,8 @@ class Run:
     @property
     def faults(self) -> list[Fault]:
         """What the relay does."""
-        return list(dict.fromkeys(one.fault for one in self.breaks if one.fault))
+        channel = [_injects(_add_channel)] if self.with_channel else []
+        return channel + list(dict.fromkeys(one.fault for one in self.breaks if one.fault))
 
     @property
     def red(self) -> set[tuple[str, str | None]]:
@@ -142,6 +145,13 @@ def _add_node_of_no_gpu(spec: dict[str, Any]) -> None:
     node = _device_nodes(spec)[0]
     extra = {**node, "path": "/dev/nvidia9", "minor": 9}  # there are four
     spec["devices"][0]["containerEdits"]["deviceNodes"].append(extra)
+
+
+def _add_channel(spec: dict[str, Any]) -> None:
+    """An IMEX channel: any node that opens is one to the simulated CUDA."""
+    node = _device_nodes(spec)[0]
+    extra = {**node, "path": "/dev/nvidia-caps-imex-channels/channel0"}
+    spec["containerEdits"].setdefault("deviceNodes", []).append(extra)
 
 
 def _drop_ldcache_hook(spec: dict[str, Any]) -> None:
@@ -328,6 +338,63 @@ consumer._Consumer._once_more = unmap_and_verify
     ),
 )
 
+MECHANISMS = ("descriptor", "fabric", "pool-descriptor", "pool-fabric")
+
+MECHANISM_BREAKS = (
+    Break(
+        "the other GPU gets no access to shared memory",
+        {"IPC-024": MECHANISMS},
+        r"the importer could not open the memory: CUDA_ERROR_PEER_ACCESS_UNSUPPORTED \(217\)$",
+        hardware="refuses-peers",
+    ),
+    Break(
+        "a page that importers write stays theirs",
+        {"IPC-025": MECHANISMS},
+        r"the exporter saw 512 of \d+ words wrong that the \S+ wrote$",
+        hardware="loses-writes",
+    ),
+    Break(
+        "importers with PID 1 are refused",
+        {"IPC-026": MECHANISMS},
+        r"the importer-same-pid could not open the memory: CUDA_ERROR_INVALID_CONTEXT \(201\)$",
+        hardware="refuses-pid-1",
+    ),
+    Break(
+        "descriptors open without the exporter's GPU",
+        {"IPC-027": ("descriptor",)},
+        r"memory opened in a container that was not given its GPU$",
+        hardware="opens-any-gpu",
+    ),
+)
+
+LONELY_MECHANISM_BREAKS = (
+    Break(
+        "no handle can be imported",
+        {"IPC-023": MECHANISMS},
+        r"the importer could not open the memory: CUDA_ERROR_NOT_SUPPORTED \(801\)$",
+        hardware="refuses-imports",
+    ),
+    Break(
+        "a page of imported memory is another one",
+        {"IPC-023": MECHANISMS},
+        r"the importer opened the memory, of \d+ words: 512 wrong$",
+        hardware="loses-a-page",
+    ),
+    Break(
+        "shared memory goes with its exporter",
+        {"IPC-029": MECHANISMS},
+        r"memory that was open did not outlive its exporter: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)$",
+        hardware="ends-with-exporter",
+    ),
+    Break(
+        "descriptors of a process that has ended show nothing",
+        {"IPC-030": ("descriptor",)},
+        r"memory opened after its exporter's end: \d+ of \d+ words wrong$",
+        hardware="clears-late",
+    ),
+)
+OF_MECHANISMS = tuple(f"IPC-0{number}" for number in range(23, 31))
+
 IN_THE_HANDLE = Break(
     "the PID in the handle is not the exporter's",
     {
@@ -478,7 +545,15 @@ RUNS = (
         ),
         SEEN,
     ),
-    Run(WORKLOAD_BREAKS, tuple(check for broken in WORKLOAD_BREAKS for check in broken.red)),
+    Run(
+        (*WORKLOAD_BREAKS, *MECHANISM_BREAKS),
+        (*(check for broken in WORKLOAD_BREAKS for check in broken.red), *OF_MECHANISMS),
+        with_channel=True,
+    ),
+    *(
+        Run((broken,), OF_MECHANISMS, sample=False, with_channel=True)
+        for broken in LONELY_MECHANISM_BREAKS
+    ),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),

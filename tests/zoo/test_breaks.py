@@ -69,7 +69,7 @@ def faulty(node: Path, fault: str) -> Iterator[None]:
     before = {path: path.read_text() for path in descriptions}
     try:
         for path, text in before.items():
-            path.write_text(text.replace("fault=\n", f"fault={fault}\n"))
+            path.write_text(re.sub("^fault=", f"fault={fault},", text, flags=re.MULTILINE))
         yield
     finally:
         for path, text in before.items():
