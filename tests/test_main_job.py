@@ -56,11 +56,13 @@ WHY_NOT = (
     r"CUDA shows devices of this driver: ISO-004 and SHARE-008 look by it",
     r"the driver names devices by no variable; CUDA-001 looks by CUDA",
     r"no GPU is published beside parts of it",
+    r"no IMEX channel in the container: .+",
 )
 """Why a check is not made on simulated GPUs with the NVIDIA driver: patterns."""
 SMALL = (
     r"needs \d free devices on one node; the most that one has is \d",
     r"the node has too few free devices for this",
+    r"needs a claim of two GPUs",
 )
 """Why a check is not made where a node has few GPUs: patterns."""
 PID_ON_HOST = "the exporter's PID on the host is"
