@@ -34,6 +34,13 @@ def lend(task: Task, door: Door, waiting: Waiting) -> None:
         context = stack.enter_context(task.cuda.context(task.gpus[0]))
         memory: dict[Mechanism, Exported] = {}
         for mechanism in Mechanism:
+            without_channel = next(
+                (one.error for one in result.lent if one.mechanism is Mechanism.FABRIC), None
+            )
+            if mechanism is Mechanism.POOL_FABRIC and without_channel:
+                # CUDA makes such a pool, refuses to export it, and crashes when it is let go.
+                result.lent += (Lent(mechanism, error=without_channel),)
+                continue
             try:
                 made = stack.enter_context(exported(context, mechanism, options.bytes))
             except WorkloadError as error:

@@ -77,7 +77,7 @@ def _type(mechanism: Mechanism) -> int:
     return _FABRIC if fabric else _DESCRIPTOR
 
 
-def _is_pool(mechanism: Mechanism) -> bool:
+def is_pool(mechanism: Mechanism) -> bool:
     return mechanism in (Mechanism.POOL_DESCRIPTOR, Mechanism.POOL_FABRIC)
 
 
@@ -100,7 +100,7 @@ def exported(context: Context, mechanism: Mechanism, size: int) -> Iterator[Expo
         if mechanism is Mechanism.IPC:
             address = stack.enter_context(context.allocated(size))
             yield Exported(address, context.export(address))
-        elif _is_pool(mechanism):
+        elif is_pool(mechanism):
             yield _export_pool(context, _type(mechanism), size, stack)
         else:
             yield _export_allocation(context, _type(mechanism), size, stack)
@@ -190,7 +190,7 @@ class Opened:
         """
         if self._mechanism is Mechanism.IPC:
             return self._stack.enter_context(context.imported(self._handle))
-        if _is_pool(self._mechanism):
+        if is_pool(self._mechanism):
             return self._of_pool(context, exporter)
         if self._address is None:
             allocation = self._import(context, "cuMemImportFromShareableHandle")

@@ -35,7 +35,7 @@ def pair(
     return exporter.end(), importer.end()
 
 
-def codes(result: dict[str, Any], path: str) -> dict[str, int]:
+def codes(result: dict[str, Any], path: str) -> dict[str, int | None]:
     """What CUDA said of each mechanism over a path; 0: it opened, and every word was right."""
     found = {}
     for transfer in result["transfers"]:
@@ -80,9 +80,10 @@ def test_without_the_exporters_gpu(node: Node, shared: Path) -> None:
         IPC: INVALID_VALUE,
         DESCRIPTOR: INVALID_DEVICE,
         FABRIC: NOT_SUPPORTED,
-        POOL_DESCRIPTOR: INVALID_DEVICE,
-        POOL_FABRIC: NOT_SUPPORTED,
+        POOL_DESCRIPTOR: None,
+        POOL_FABRIC: None,
     }
+    assert importer["transfers"][-1]["error"]["text"].startswith("not tried: CUDA crashes")
 
 
 @pytest.mark.parametrize("how", ["exit", "kill"])
@@ -97,14 +98,12 @@ def test_the_exporters_end(node: Node, shared: Path, how: str) -> None:
         assert exporter.end()["seen"] == []
     after = {one["mechanism"]: one["after_gone"] for one in result["transfers"][:5]}
     assert after == {one: {"words": WORDS, "wrong_words": 0} for one in Mechanism}
-    gone = INVALID_HANDLE if how == "kill" else INVALID_VALUE  # its memory is freed before it exits
-    assert codes(result, "late") == {
-        IPC: gone,
-        DESCRIPTOR: 0,
-        FABRIC: gone,
-        POOL_DESCRIPTOR: gone,
-        POOL_FABRIC: gone,
-    }
+    late = codes(result, "late")
+    assert late.pop(DESCRIPTOR) == 0
+    # Who exits frees its memory first, and may be gone a moment later.
+    gone = {INVALID_HANDLE} if how == "kill" else {INVALID_HANDLE, INVALID_VALUE}
+    assert late.keys() == {IPC, FABRIC, POOL_DESCRIPTOR, POOL_FABRIC}
+    assert {*late.values()} <= gone
 
 
 def test_pages_that_are_lost_are_seen(new_node: Callable[..., Node], shared: Path) -> None:
