@@ -78,7 +78,7 @@ class Course(enum.StrEnum):
     """What becomes of a case from night to night, the worst first."""
 
     FLAKY = "flaky"
-    """It went to and fro: it changed between passed and not passed more than once."""
+    """It changed between passed and not passed more than once."""
     FAILS = "fails"
     """It did not pass the last time that it was judged."""
     MENDED = "mended"

@@ -199,7 +199,8 @@ class FakeCluster:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         published = self.api.get(SLICE, "", "slice")
         devices = published["spec"]["devices"] if published else []
-        if pod["spec"].get("resourceClaims") and all(device.get("taints") for device in devices):
+        tainted = devices and all(device.get("taints") for device in devices)
+        if tainted and pod["spec"].get("resourceClaims"):
             said = {"message": "0/1 nodes are available: 1 cannot allocate all claims."}
             condition = {"type": "PodScheduled", "status": "False", **said}
             self._edit(pod, status={"conditions": [condition]})
@@ -277,12 +278,13 @@ class FakeCluster:
             claim = self.api.get(CLAIM, namespace, entry["resourceClaimName"])
             if claim is None:
                 continue
+            held = claim.get("status") or {}
             users = [
                 user
-                for user in claim["status"]["reservedFor"]
+                for user in held.get("reservedFor") or []
                 if user["uid"] != pod["metadata"]["uid"]
             ]
-            status = {**claim["status"], "reservedFor": users} if users else {}
+            status = {**held, "reservedFor": users} if users else {}
             self.api.edit(CLAIM, namespace, claim["metadata"]["name"], status=status)
 
     # The kubelet
