@@ -14,7 +14,7 @@ Usage: dra-conformance VERB …        conformance of Kubernetes DRA drivers
   run      make the checks; this is pytest -m dra and takes all its options
   plan     only say what a run would do and which rights that takes; the options are those of run
   sweep    only remove what runs that were killed left in the cluster
-  report   rebuild | diff | features | schema: the files of runs that have ended
+  report   rebuild | diff | replay | bundle | statement | …: the files of runs that have ended
   push     the workload's image to a registry, without Docker
   cluster  up | down | status | …: an embedded cluster on this machine (Linux, root)
 `dra-conformance VERB --help` tells the options; --version, which suite this is.
