@@ -63,7 +63,7 @@ def test_a_claim_can_be_prepared_once_more(evidence: Evidence) -> None:
 @check(id="NODE-005", level=2, source="NODE-5", scenario=kubelet_restart, after=("NODE-003",))
 def test_a_claim_that_is_prepared_once_more_gets_its_cdi_file_again(evidence: Evidence) -> None:
     """A claim that is prepared once more MUST have its CDI devices then, even if its file was lost
-    with the node's ``/run``.
+    with the node's /run.
     """
     pod(evidence, "restored")
     if not evidence.files("wiped"):
