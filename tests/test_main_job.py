@@ -157,7 +157,8 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
     cases = passed_or_skipped(tmp_path, done.returncode)
     needs_two = "needs 2 free devices on one node; the most that one has is 1"
     no_peers = "the two GPUs have no peer access (CUDA error 217)"
-    assert not unexplained(cases, *WHY_NOT, *SMALL, re.escape(no_peers))
+    no_fabric = r"this GPU or its driver does not share memory by (pool-)?fabric"
+    assert not unexplained(cases, *WHY_NOT, *SMALL, re.escape(no_peers), no_fabric)
     assert blocked_by(cases) <= {"SEC-005", "IPC-004"}
     assert f"unsupported: {needs_two if gpus == '1' else no_peers}" in cases.values()
     passed = {name.partition("_")[0] for name, reason in cases.items() if not reason}
