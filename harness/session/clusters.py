@@ -128,6 +128,8 @@ class Clusters:
         """Say so at once; called by a thread of the embedded cluster's."""
         self._deaths.append(text)
         os.write(self._terminal, as_text(f"\nDIED     {text}\n").encode())
+        if self._kube is not None:
+            self._kube.loss = text  # nobody waits for a server that may have gone with it
         self._on_loss()
 
     def loss(self) -> Result | None:
