@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from workload.cuda import Context
 from workload.result import HANDLE_BYTES, Mechanism
@@ -24,31 +25,28 @@ _PINNED, _ON_DEVICE, _READ_WRITE = 1, 1, 3
 _NONE = ctypes.c_uint64(0)
 
 
-class _AllocationProperties(ctypes.Structure):
+class _Properties(ctypes.Structure):
+    """What ``CUmemAllocationProp`` and ``CUmemPoolProps`` begin with."""
+
+    _fields_: ClassVar[Sequence[tuple[str, Any]]] = (
+        ("type", ctypes.c_int),
+        ("handle_types", ctypes.c_int),
+        ("location_type", ctypes.c_int),
+        ("location", ctypes.c_int),
+        ("of_windows", ctypes.c_void_p),
+    )
+
+
+class _AllocationProperties(_Properties):
     """``CUmemAllocationProp``."""
 
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("handle_types", ctypes.c_int),
-        ("location_type", ctypes.c_int),
-        ("location", ctypes.c_int),
-        ("of_windows", ctypes.c_void_p),
-        ("flags", ctypes.c_ubyte * 8),
-    )
+    _fields_ = (("flags", ctypes.c_ubyte * 8),)
 
 
-class _PoolProperties(ctypes.Structure):
+class _PoolProperties(_Properties):
     """``CUmemPoolProps``."""
 
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("handle_types", ctypes.c_int),
-        ("location_type", ctypes.c_int),
-        ("location", ctypes.c_int),
-        ("of_windows", ctypes.c_void_p),
-        ("largest", ctypes.c_size_t),
-        ("reserved", ctypes.c_ubyte * 56),
-    )
+    _fields_ = (("largest", ctypes.c_size_t), ("reserved", ctypes.c_ubyte * 56))
 
 
 class _Access(ctypes.Structure):

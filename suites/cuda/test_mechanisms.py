@@ -71,6 +71,7 @@ def mechanisms(steps: Steps) -> None:
 
 
 FORMS = tuple(Part(one, mechanisms) for one in Mechanism if one is not Mechanism.IPC)
+REFUSED = tuple(form for form in FORMS if form.name in KNOWN)
 
 
 def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
@@ -113,8 +114,8 @@ def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
     return transfer
 
 
-def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> None:
-    """An importer opened what was shared and found every word right.
+def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
+    """An importer opened what was shared and found every word right: answer how.
 
     Raises:
         JudgementError: it did not.
@@ -135,6 +136,7 @@ def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> None:
             expected="every word as it was written",
             observed=describe(transfer),
         )
+    return transfer
 
 
 @check(id="IPC-023", level=4, source="IPC-6, IPC-7, IPC-9", forms=FORMS, judges_driver=False)
@@ -213,7 +215,7 @@ def test_equal_own_pids_are_no_obstacle(evidence: Evidence, form: Part) -> None:
     id="IPC-027",
     level=4,
     source="IPC-10",
-    forms=tuple(form for form in FORMS if form.name in KNOWN),
+    forms=REFUSED,
     judges_driver=False,
 )
 def test_memory_of_a_gpu_that_is_not_given_does_not_open(evidence: Evidence, form: Part) -> None:
@@ -233,7 +235,7 @@ def test_memory_of_a_gpu_that_is_not_given_does_not_open(evidence: Evidence, for
     id="IPC-028",
     level=4,
     source="IPC-9, IPC-10",
-    forms=tuple(form for form in FORMS if form.name in KNOWN),
+    forms=REFUSED,
     after=("IPC-027",),
     judges_driver=False,
 )
@@ -263,8 +265,7 @@ def test_open_memory_outlives_its_killed_exporter(evidence: Evidence, form: Part
     """Memory shared by descriptor or fabric handle that is open when its exporter is killed MUST
     stay, unchanged.
     """
-    judge_right(evidence, STAYING, "same", form)
-    transfer = tried(evidence, STAYING, "same", form)
+    transfer = judge_right(evidence, STAYING, "same", form)
     after = transfer.after_gone
     if after is None or after.wrong_words or not after.words:
         found = f"{after.wrong_words} of {after.words} words wrong" if after else answer(transfer)
