@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cluster import journal
 from harness.verdict.table import Table
 from reports import results
 
-JOURNAL = "events.jsonl"
 PHASES = ("start", "checks", "clean-up")
 POD_STEPS = ("schedule", "prepare", "run", "remove")
 
@@ -44,11 +44,11 @@ def read(place: Path) -> Timing:
         ResultsError: these are no results.
     """
     _, facts = results.read(place)
-    journal = place / JOURNAL
+    path = place / journal.NAME
     try:
-        entries = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise PhasesError(f"{journal}: cannot be read: {error}") from error
+        raise PhasesError(f"{path}: cannot be read: {error}") from error
     created = [entry["time"] for entry in entries if entry["what"] == "created"]
     removed = [
         entry["time"]

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
+from harness.cluster import journal
 from harness.verdict.finding import counted
 from harness.verdict.outcome import Outcome, Record
 from reports import html, results
@@ -178,7 +179,7 @@ def read(place: Path) -> tuple[list[History], list[str]]:
     nights: dict[str, list[Night]] = {}
     unread: list[str] = []
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
-        if not any((folder / name).exists() for name in (results.NAME, "events.jsonl")):
+        if not any((folder / name).exists() for name in (results.NAME, journal.NAME)):
             continue
         try:
             night = Night(folder, *results.read(folder))

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from harness.cluster import journal
 from harness.options import Given
 from harness.verdict.outcome import RULES, Outcome, Record, Result, Verdict
 from harness.verdict.table import Table
@@ -177,7 +178,7 @@ def document(record: Record, facts: Facts) -> dict[str, Any]:
         leftovers=record.leftovers,
         kept=facts.kept,
         properties=dict(facts.properties),
-        files=FilesPart(junit=str(facts.junit), events=str(facts.folder / "events.jsonl")),
+        files=FilesPart(junit=str(facts.junit), events=str(facts.folder / journal.NAME)),
     )
     content = dataclasses.asdict(made)
     content["run"]["started"] = facts.started.isoformat(timespec="milliseconds")
@@ -222,7 +223,7 @@ def path_of(place: Path) -> Path:
     path = place / NAME if place.is_dir() else place
     if path.is_file():
         return path
-    if place.is_dir() and (place / "events.jsonl").exists():
+    if place.is_dir() and (place / journal.NAME).exists():
         raise ResultsError(
             f"{path}: there is no such file; the run of this folder was killed before it could"
             " write its results"

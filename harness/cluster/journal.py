@@ -13,9 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+NAME = "events.jsonl"
+"""In a run's folder."""
+
 
 class Journal:
-    """Appends to ``events.jsonl``; ``None`` as path keeps nothing (tests)."""
+    """Appends to a file; ``None`` as path keeps nothing (tests)."""
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from harness.cluster import journal
 from harness.cluster.anchor import (
     RUN_LABEL,
     Renewal,
@@ -115,7 +116,7 @@ class Run:
         self.kube = kube
         self.cluster = cluster
         self.budgets = Budgets(options.timeout_scale)
-        self.journal = Journal(self.folder / "events.jsonl")
+        self.journal = Journal(self.folder / journal.NAME)
         self.observer = Observer(kube, self.journal, self._is_foreign)
         self.record = record
         self.started = time.time()
