@@ -1,7 +1,8 @@
 """Writes what is derived from the checks: ``python -m suites`` in the project's folder.
 
 ``docs/checks.md`` and ``docs/requirements.md`` are for people; ``suites/checks.lock`` keeps IDs and
-names from being changed or used again, because reports and dashboards know checks by them.
+names from being changed or used again, because reports and dashboards know checks by them; the
+roles of ``deploy/rights`` give the nightly run what the checks take.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ def main() -> None:
     LOCK.write_text(lock(known), encoding="utf-8")
     PAGE.write_text(page(known), encoding="utf-8")
     REQUIREMENTS_PAGE.write_text(requirements.page(asked, known), encoding="utf-8")
+    from delivery import deploy  # noqa: PLC0415 - not part of a wheel, which reads the checks here
+
+    deploy.write(known)
 
 
 if __name__ == "__main__":

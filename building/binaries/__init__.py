@@ -141,6 +141,10 @@ def _helm(build: Build) -> None:
     )
 
 
+def _kubectl(build: Build) -> None:
+    go_build(build, HERE / "kubectl", "-ldflags", "-s -w", "-o", build.out / "kubectl")
+
+
 def _push(build: Build) -> None:
     go_build(build, HERE / "push", "-ldflags", "-s -w", "-o", build.out / "push")
 
@@ -172,6 +176,8 @@ NVIDIA_DRIVERS = {
 }
 """By version, newest first: what ``--embedded-driver nvidia@`` takes."""
 HELM = Artifact("helm", (HERE / "helm",), _helm, minutes=1)
+KUBECTL = Artifact("kubectl", (HERE / "kubectl",), _kubectl, minutes=1)
+"""A directory with ``kubectl``, of the release that `KUBERNETES` is."""
 PUSH = Artifact("push", (HERE / "push",), _push, minutes=0.8)
 """A directory with ``push``, a program on the library that crane is made of."""
 KUBELET_PROTOCOL = Artifact(

@@ -23,9 +23,9 @@ from images.workload import WORKLOAD_IMAGE_NAME
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 INFO = f"dra_conformance-{PROJECT['version']}.dist-info"
-NOT_PACKED = {"benchmarks", "docs", "tests"}
-"""Folders with Python that a run does not need."""
-OF_THE_CHECKOUT = {"delivery/bundle", "delivery/wheel.py"}
+NOT_PACKED = {"benchmarks", "deploy", "docs", "tests"}
+"""Folders that a run does not need."""
+OF_THE_CHECKOUT = {"delivery/bundle", "delivery/deploy.py", "delivery/wheel.py"}
 WITHOUT_POSIX = Path(__file__).with_name("without_posix.py")
 
 
