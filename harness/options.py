@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -197,13 +198,27 @@ def _expectations(value: Any) -> Expectations:
         raise ValueError(str(error)) from error
 
 
-def _file_to_write(value: Any) -> Path:
-    path = Path(any_text(value))
-    if path.suffix not in (".yaml", ".yml"):
-        raise ValueError("expected a .yaml file")
-    if not path.parent.is_dir():
-        raise ValueError(f"expected a file in a folder that exists; {path.parent} does not")
-    return path
+def _file_to_write(*suffixes: str) -> Callable[[Any], Path]:
+    """What reads the name of a file with one of these suffixes."""
+
+    def read(value: Any) -> Path:
+        path = Path(any_text(value))
+        if path.suffix not in suffixes:
+            raise ValueError(f"expected a {suffixes[0]} file")
+        if not path.parent.is_dir():
+            raise ValueError(f"expected a file in a folder that exists; {path.parent} does not")
+        return path
+
+    return read
+
+
+def _web_address(value: Any) -> str:
+    parts = urlsplit(any_text(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected http://HOST:PORT or https://HOST")
+    if parts.username is not None:
+        raise ValueError("expected an address without user and password: reports show it")
+    return str(value)
 
 
 def _run_of_before(value: Any) -> Path:
@@ -301,7 +316,10 @@ class Options:
         "what must be there (nodes, GPUs, features, ...): what is missing fails; write =FILE",
     )
     expect_write: Path | None = _option(
-        None, _file_to_write, "FILE", "write down what is there now, for --dra-expect; write =FILE"
+        None,
+        _file_to_write(".yaml", ".yml"),
+        "FILE",
+        "write down what is there now, for --dra-expect; write =FILE",
     )
     baseline: Path | None = _option(
         None,
@@ -351,6 +369,15 @@ class Options:
     )
     output: Path = _option(
         "reports/out", any_text, "DIR", "where reports go (default reports/out); write =DIR"
+    )
+    metrics: Path | None = _option(
+        None,
+        _file_to_write(".prom"),
+        "FILE",
+        "write verdict, counts and duration for Prometheus's textfile collector; write =FILE",
+    )
+    pushgateway: str = _option(
+        "", _web_address, "URL", "send the same to a Prometheus Pushgateway when the run has ended"
     )
     keep: str = _option(
         "never",

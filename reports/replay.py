@@ -14,7 +14,13 @@ from reports.facts import Facts
 
 FIXED, STILL, UNJUDGED = "FIXED", "STILL FAILING", "NOT JUDGED"
 _ANOTHER_TIME = tuple(
-    map(flag, ("check", "replay", "output", "keep", "baseline", "expect", "expect_write"))
+    map(
+        flag,
+        (
+            *("check", "replay", "output", "keep", "baseline", "expect", "expect_write"),
+            *("metrics", "pushgateway"),
+        ),
+    )
 )
 """Options of the earlier run that a replay does not take from it."""
 _NOT_KNOWN = flag("pod_patch")

@@ -464,6 +464,7 @@ class Session:
         except (OSError, JUnitError) as error:
             facts = self._written_elsewhere(facts, error)
         bundle = self._bundled(facts)
+        self._measure(facts)
         self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
         if self.replay is not None:
@@ -485,6 +486,22 @@ class Session:
         except OSError as error:
             self.say(f"ERROR    {bundle.NAME} could not be written: {error}")
             return None
+
+    def _measure(self, facts: Facts) -> None:
+        """Tell Prometheus how the run ended, as asked; what cannot be told changes no verdict."""
+        path, url = self.options.metrics, self.options.pushgateway
+        if path is None and not url:
+            return
+        from reports import metrics  # noqa: PLC0415 - few runs are asked for them
+
+        text = metrics.render(self.record, facts)
+        try:
+            if path is not None:
+                folder.write_whole(path, text)
+            if url:
+                metrics.push(text, url)
+        except (OSError, metrics.PushError) as error:
+            self.say(f"ERROR    the metrics could not be told: {error}")
 
     def _conclude_run(self) -> None:
         """Add what follows from all results, and end the cluster if it is the run's own."""
