@@ -307,7 +307,7 @@ class Options:
     )
     """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
     check: tuple[str, ...] = _option(
-        (), _checks, "ID[,ID]", "only these checks, and those that they build on"
+        (), _checks, "ID[,ID]", "only these checks, and what they build on in the same scenarios"
     )
     expect: Expectations | None = _option(
         None,

@@ -75,7 +75,9 @@ class Check:
     """What it judges, where it has one form only; None: it only reads."""
     forms: tuple[Form, ...] = ()
     after: tuple[str, ...] = ()
-    """Checks that must have passed in the same form for this one to say anything."""
+    """Checks that must have passed for this one to say anything: each in the same form, or in every
+    form if it has none in common with this one. Of one that judges another scenario it is made all
+    the same, but when it fails, that is put down to the other."""
     judges_driver: bool = True
     """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
 
@@ -87,6 +89,16 @@ class Check:
     def case(self, form: str | None) -> str:
         """The name in JUnit."""
         return f"{self.id}_{self.name}" + (f"[{form}]" if form else "")
+
+    @property
+    def scenarios(self) -> frozenset[str]:
+        """The names of what runs for it, in all its forms; empty: it only reads."""
+        every = (self.scenario, *(form.scenario for form in self.forms))
+        return frozenset(one.name for one in every if one is not None)
+
+    def goes_with(self, other: Check) -> bool:
+        """Whether nothing more has to run for another check than runs for this one."""
+        return not other.scenarios or not self.scenarios.isdisjoint(other.scenarios)
 
     def scenario_of(self, form: str | None) -> Scenario | None:
         """What runs for it in one form; None: it only reads."""
@@ -121,7 +133,8 @@ def check(
         area: under which reports show it; the folder of the suite that it is in where not given.
         scenario: what it judges, where it has one form only.
         forms: the forms in which it is made, each with what it judges.
-        after: checks that must have passed in the same form for this one to say anything.
+        after: checks that must have passed for this one to say anything (`Check.after`), where they
+            are made in the same run.
         judges_driver: False for what judges CUDA, the cluster or the suite itself.
 
     Raises:

@@ -59,6 +59,20 @@ class Planned:
         return self.scenario.impacts if self.scenario is not None else frozenset()
 
 
+def before(planned: Planned, others: Iterable[Planned]) -> list[Planned]:
+    """Find those among some checks that must have passed for one to say anything.
+
+    Each in the same form; in every form, if it has none in common with that one.
+    """
+    own = {form.name for form in planned.check.forms}
+    found: list[Planned] = []
+    for name in planned.check.after:
+        every = [one for one in others if one.check.id == name]
+        common = any(one.form in own for one in every)
+        found += [one for one in every if one.form == planned.form or not common]
+    return found
+
+
 class PlannedChecks:
     """The checks of a run in their order, and what is known of the cluster they are made on."""
 
@@ -192,6 +206,9 @@ class Selection:
     def choose(self, checks: Iterable[Check]) -> set[str]:
         """The IDs of the checks to make: those asked for, and those that they build on.
 
+        Only those of a scenario that runs anyway, or of none: a run of some checks neither takes
+        longer for the others nor does what it was not asked for.
+
         Raises:
             OptionError: a check or a profile was asked for that there is not.
         """
@@ -209,7 +226,8 @@ class Selection:
             name = asked.pop()
             if name not in chosen and name in known:
                 chosen.add(name)
-                asked += known[name].after
+                after = (one for one in known[name].after if one in known)
+                asked += (one for one in after if known[name].goes_with(known[one]))
         return {name for name in chosen if known[name].level <= self._options.level}
 
     def settle(self, checks: list[Planned]) -> PlannedChecks:

@@ -25,7 +25,7 @@ from harness.session.cleanup import clean_up, delete_command, look_command
 from harness.session.clusters import Clusters
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
-from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection
+from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection, before
 from harness.verdict.finding import (
     Blame,
     FailedError,
@@ -367,17 +367,28 @@ class Session:
         reason = self.planned.why_not(planned)
         if reason is not None:
             return reason
-        for earlier in planned.check.after:
-            result = self.record.of(earlier, planned.form) or self.record.of(earlier, None)
-            if result is None or result.outcome is Outcome.PASS:
-                continue
-            if _is_cause(result):
-                return UnmetError(earlier, SkipKind.BLOCKED)
-            if result.skip is SkipKind.BLOCKED:  # the first cause, not the chain to it
-                return UnmetError(result.blocked_by, SkipKind.BLOCKED)
+        if blocking := self._blocking(planned, same=True):
+            return UnmetError(blocking, SkipKind.BLOCKED)
         if planned.scenario is not None and (basis := self._missing_basis()):
             return UnmetError(basis, SkipKind.BLOCKED)
         return None
+
+    def _blocking(self, planned: Planned, *, same: bool) -> str:
+        """Name what is wrong with a check that one builds on; empty where nothing is.
+
+        Args:
+            planned: the one.
+            same: whether to look at those that judge the same as it, or at the others.
+        """
+        for earlier in before(planned, self.planned.checks):
+            result = self.record.of(earlier.check.id, earlier.form)
+            if result is None or planned.check.goes_with(earlier.check) is not same:
+                continue
+            if _is_cause(result):
+                return earlier.check.id
+            if result.skip is SkipKind.BLOCKED:  # the first cause, not the chain to it
+                return result.blocked_by
+        return ""
 
     def _missing_basis(self) -> str:
         """Name the check that says why no pod with a claim has come and gone so far, if none has.
@@ -404,6 +415,8 @@ class Session:
         if self.options.expect is not None:
             today = dt.datetime.now(dt.UTC).date()
             result = self.options.expect.accept_known(result, today)
+        if result.red and (cause := self._blocking(planned, same=False)):
+            result = passed(planned, self.spent).skipped(UnmetError(cause, SkipKind.BLOCKED))
         self.spent = 0.0
         if result.red:
             result = self._with_reproduction(planned, result)

@@ -81,7 +81,9 @@ def understood_parameters(steps: Steps) -> None:
         steps.await_report(*(container for container, _ in batch))
 
 
-@check(id="ALLOC-031", level=2, source="ALLOC-31", scenario=understood_parameters)
+@check(
+    id="ALLOC-031", level=2, source="ALLOC-31", scenario=understood_parameters, after=("ISO-012",)
+)
 def test_parameters_of_a_claim_take_effect(evidence: Evidence) -> None:
     """Parameters of a claim that the driver understands MUST have the effect that its profile
     names.
@@ -173,7 +175,7 @@ def parameters_of_class_and_claim(steps: Steps) -> None:
     level=2,
     source="ALLOC-15",
     scenario=parameters_of_class_and_claim,
-    after=("ALLOC-031",),
+    after=("ALLOC-031", "ALLOC-016"),
 )
 def test_parameters_of_class_and_claim_take_effect(evidence: Evidence) -> None:
     """Parameters of a request's DeviceClass MUST take effect, and so MUST those of the claim."""

@@ -108,7 +108,7 @@ def neighbours(steps: Steps) -> None:
     steps.finish(steps.start("third", [*look, "--bytes", LEFT_BEHIND], claim))
 
 
-@check(id="CUDA-005", level=4, source="CUDA-5, SHARE-4", scenario=neighbours)
+@check(id="CUDA-005", level=4, source="CUDA-5, SHARE-4", scenario=neighbours, after=("SHARE-013",))
 def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
     """Two pods that share a GPU MUST both compute right at the same time, each in memory of its
     own.

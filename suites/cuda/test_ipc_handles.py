@@ -159,7 +159,7 @@ def exporters_end(steps: Steps) -> None:
         steps.finish(importer)
 
 
-@check(id="IPC-008", level=4, source="IPC-8", scenario=exporters_end)
+@check(id="IPC-008", level=4, source="IPC-8", scenario=exporters_end, after=("SHARE-013",))
 def test_memory_of_an_ended_process_does_not_open(evidence: Evidence) -> None:
     """Opening memory of a process that has exited or was killed MUST be refused with an error."""
     for how in ("exit", "kill"):
@@ -321,7 +321,7 @@ def both_directions(steps: Steps) -> None:
             steps.finish(exporter)
 
 
-@check(id="IPC-019", level=4, source="IPC-4", scenario=both_directions)
+@check(id="IPC-019", level=4, source="IPC-4", scenario=both_directions, after=("SHARE-013",))
 def test_memory_is_shared_between_gpus_in_both_directions(evidence: Evidence) -> None:
     """Where two GPUs of a claim have peer access, memory on either MUST be readable and writable
     through the other.

@@ -64,7 +64,14 @@ def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> No
         )
 
 
-@check(id="SEC-001", level=4, source="SEC-1, SEC-5, IPC-2, IPC-3", forms=FORMS, judges_driver=False)
+@check(
+    id="SEC-001",
+    level=4,
+    source="SEC-1, SEC-5, IPC-2, IPC-3",
+    forms=FORMS,
+    after=("SHARE-013",),
+    judges_driver=False,
+)
 def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:
     """Memory MUST open if the PID in the handle is not the importing process's own, and MUST be
     refused with CUDA error 201 if it is, whatever namespaces and privileges the two have.

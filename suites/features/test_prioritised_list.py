@@ -62,7 +62,13 @@ def test_the_first_alternative_that_can_be_had_is_given(evidence: Evidence) -> N
         must_see(evidence, request, claim.by_request.get(request, ()), f"of request {request}")
 
 
-@check(id="ALLOC-014", level=3, source="ALLOC-14", scenario=alternatives, after=("ALLOC-013",))
+@check(
+    id="ALLOC-014",
+    level=3,
+    source="ALLOC-14",
+    scenario=alternatives,
+    after=("ALLOC-013", "ALLOC-031", "ALLOC-016"),
+)
 def test_parameters_of_the_chosen_alternative_take_effect(evidence: Evidence) -> None:
     """Parameters of a request with alternatives and of the alternative that was chosen MUST take
     effect, and those of another alternative MUST NOT.

@@ -17,7 +17,10 @@ from harness.scenario.scenario import CUDA, EVERY_DEVICE, Scenario, scenario
 from harness.scenario.steps import Steps
 from harness.session import plan
 from harness.session.permissions import rights, rules
-from harness.session.selection import Planned, PlannedChecks
+from harness.session.selection import Planned, PlannedChecks, Selection, before
+from harness.session.session import Ending, Session
+from harness.verdict.finding import Blame, FailedError, Finding
+from harness.verdict.outcome import Outcome
 from tests.forms import form_names
 
 
@@ -54,6 +57,54 @@ def a_check(*forms: Scenario, **changes: Any) -> Check:
     """A check in some forms."""
     made = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", forms=forms)
     return replace(made, **changes)
+
+
+def test_a_check_builds_on_others_in_its_own_form_or_in_all_of_theirs() -> None:
+    """What is made in a form of its own says something of the others, too."""
+    two = a_check(ONE, TWO)
+    later = a_check(TWO, SEVERAL, id="AA-002", after=("AA-001", "AA-003"))
+    other = a_check(ALL, HOST, id="AA-003")
+    every = [Planned(check, form.name) for check in (two, other, later) for form in check.forms]
+    names = {one.name: [earlier.name for earlier in before(one, every)] for one in every}
+    assert names == {
+        **{name: [] for name in ("AA-001[one]", "AA-001[two]", "AA-003[all]", "AA-003[host]")},
+        "AA-002[two]": ["AA-001[two]", "AA-003[all]", "AA-003[host]"],
+        "AA-002[several]": ["AA-003[all]", "AA-003[host]"],
+    }
+
+
+def test_a_check_brings_those_that_it_builds_on_where_nothing_more_runs(tmp_path: Path) -> None:
+    """A small run stays small, and does nothing that was not asked for."""
+    checks = [
+        a_check(),
+        a_check(ONE, id="AA-002", after=("AA-001",)),
+        a_check(RESTARTS, id="AA-003"),
+        a_check(ONE, TWO, id="AA-004", after=("AA-002", "AA-003")),
+    ]
+    options = resolve({"check": "AA-004"}, {}, tmp_path)
+    selection = Selection(options, Path(__file__).parents[2])
+    assert selection.choose(checks) == {"AA-001", "AA-002", "AA-004"}
+
+
+def test_a_failure_is_put_down_to_what_it_builds_on(tmp_path: Path) -> None:
+    """Of one that judges the same scenario nothing is made; of another all, and a pass stays."""
+    first = Planned(a_check(ONE), "one")
+    same = Planned(a_check(ONE, id="AA-002", after=("AA-001",)), "one")
+    other, last, alone = (
+        Planned(a_check(HOST, id=id_, after=after), "host")
+        for id_, after in (("AA-003", ("AA-002",)), ("AA-004", ("AA-002",)), ("AA-005", ()))
+    )
+    session = Session(resolve({}, {}, tmp_path), root=tmp_path, invoked_in=tmp_path, junit=None)
+    session.planned = PlannedChecks([first, same, other, last, alone])
+    session.planned.learn(allowed=set(Impact))
+    failure = Ending(FailedError(Finding("it is not", "it is", "it is not", Blame.DRIVER)))
+    assert session.conclude(first, failure).outcome is Outcome.FAIL
+    blocked = session.reason_to_skip(same)
+    assert session.conclude(same, Ending(blocked, skipped=blocked)).blocked_by == "AA-001"
+    assert session.reason_to_skip(other) is session.reason_to_skip(alone) is None
+    assert session.conclude(other, failure).blocked_by == "AA-001"
+    assert session.conclude(last, Ending()).outcome is Outcome.PASS
+    assert session.conclude(alone, failure).outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from harness.options import Impact
 from harness.session.preflight import CREATING, READ_ONLY
-from harness.session.selection import files_of
+from harness.session.selection import Planned, before, files_of
 from harness.verdict.invariants import INVARIANTS
 from suites import __main__ as catalogue
 from suites import requirements
@@ -93,16 +93,18 @@ def test_checks_and_requirements_fit_together() -> None:
 
 def test_checks_build_on_checks_that_are_made_earlier() -> None:
     """So that the earlier one's result is known, in the form in which both are made."""
-    ids = {check.function: check.id for check in KNOWN}
-    names = re.findall(r"::(\w+)(\[.*\])?$", collect("-m", "dra"), re.MULTILINE)
-    order = [(ids[function], form) for function, form in names]
+    known = {check.function: check for check in KNOWN}
+    names = re.findall(r"::(\w+?)(?:\[(.*)\])?$", collect("-m", "dra"), re.MULTILINE)
+    order = [Planned(known[function], form or None) for function, form in names]
     assert len(order) == FORMS
+    for number, planned in enumerate(order):
+        for earlier in before(planned, order):
+            assert earlier in order[:number], (earlier.name, planned.name)
     for check in KNOWN:
-        for earlier in check.after:
-            forms = [form for one, form in order if one == check.id and (earlier, form) in order]
-            assert forms, (earlier, check.id)
-            for form in forms:
-                assert order.index((earlier, form)) < order.index((check.id, form))
+        built_on = {
+            one.check.id for made in order if made.check is check for one in before(made, order)
+        }
+        assert built_on == set(check.after), check.id
 
 
 def test_bare_pytest_collects_no_check() -> None:
