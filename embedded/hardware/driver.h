@@ -182,4 +182,5 @@ CUresult shareable_export(void *handle, CUmemAllocationHandleType type, const st
 // Open what such a handle is of; the file is the caller's to close.
 CUresult shareable_import(const void *handle, CUmemAllocationHandleType type, struct shared *what);
 // Do to memory that was mapped from another process's file what the device's fault does.
-void shareable_spoil(const struct device *device, void *base, int protection, int file);
+void shareable_spoil(const struct device *device, void *base, size_t size, int protection,
+                     int file);

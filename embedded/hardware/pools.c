@@ -186,7 +186,7 @@ CUresult CUDAAPI cuMemPoolImportPointer(CUdeviceptr *ptr_out, CUmemoryPool pool,
   int file = dup(from.file);  // memory_map() closes its own
   result = enter(found, MEMORY_BORROWED, from, ptr_out);
   if (result == CUDA_SUCCESS)
-    shareable_spoil(from.device, (void *)*ptr_out, PROT_READ | PROT_WRITE, file);
+    shareable_spoil(from.device, (void *)*ptr_out, from.size, PROT_READ | PROT_WRITE, file);
   close(file);
   memory_unlock();
   return result;

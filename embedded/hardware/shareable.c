@@ -140,9 +140,12 @@ CUresult shareable_import(const void *handle, CUmemAllocationHandleType type, st
   return result;
 }
 
-void shareable_spoil(const struct device *device, void *base, int protection, int file) {
+void shareable_spoil(const struct device *device, void *base, size_t size, int protection,
+                     int file) {
   if (machine_fault(&device->gpu, "loses-a-page"))
     mmap(base, PAGE, protection, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (machine_fault(&device->gpu, "loses-writes"))
     mmap(base, PAGE, protection, MAP_FIXED | MAP_PRIVATE, file, 0);
+  if (machine_fault(&device->gpu, "lacks-a-page"))  // behind a file's end there is nothing
+    mmap((char *)base + size - PAGE, PAGE, protection, MAP_FIXED | MAP_SHARED, file, (off_t)size);
 }

@@ -220,7 +220,7 @@ static CUresult map(char *base, size_t size, struct physical *physical) {
   what.owner = &physical->object;
   what.denied = true;
   if (!memory_enter(what)) return CUDA_ERROR_OUT_OF_MEMORY;
-  if (physical->imported) shareable_spoil(from->device, base, PROT_NONE, from->file);
+  if (physical->imported) shareable_spoil(from->device, base, size, PROT_NONE, from->file);
   physical->mappings++;
   return CUDA_SUCCESS;
 }

@@ -130,7 +130,7 @@ def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> Transfe
             cause=causes.of_cuda(transfer.error),
         )
     if transfer.wrong_words != 0 or not transfer.words:
-        wrong = transfer.error.sentence() if transfer.error else f"{transfer.wrong_words} wrong"
+        wrong = answer(transfer) if transfer.error else f"{transfer.wrong_words} wrong"
         evidence.fail(
             f"the {role} opened the memory, of {transfer.words} words: {wrong}",
             expected="every word as it was written",
@@ -216,6 +216,7 @@ def test_equal_own_pids_are_no_obstacle(evidence: Evidence, form: Part) -> None:
     level=4,
     source="IPC-10",
     forms=REFUSED,
+    after=("IPC-023",),
     judges_driver=False,
 )
 def test_memory_of_a_gpu_that_is_not_given_does_not_open(evidence: Evidence, form: Part) -> None:

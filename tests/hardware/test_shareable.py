@@ -312,6 +312,14 @@ def test_faults_of_mappings(new_machine: NewMachine, make: Make) -> None:
     offer = make(machine, DESCRIPTOR)
     _, pointer = opened(machine, offer, to := machine.ready())
     assert to("read", pointer, 64) == [0, "00" * 64]
+    machine = new_machine(fault="lacks-a-page")
+    offer = make(machine, DESCRIPTOR)
+    _, pointer = opened(machine, offer, to := machine.ready())
+    assert to("function", to("load", PTX)[1], "fill") == 0
+    assert to("launch", "fill", 1, pointer, 0, 1, 0) == 0
+    assert to("call", "cuCtxSynchronize") == 0
+    assert to("launch", "fill", 1, pointer + SIZE - 8, 0, 1, 0) == 0
+    assert to("call", "cuCtxSynchronize") == ILLEGAL_ADDRESS
     machine = new_machine(fault="refuses-pid-1,loses-writes")
     offer = make(machine, DESCRIPTOR)
     _, pointer = opened(machine, offer, to := machine.ready())

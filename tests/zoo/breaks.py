@@ -154,6 +154,20 @@ def _add_channel(spec: dict[str, Any]) -> None:
     spec["containerEdits"].setdefault("deviceNodes", []).append(extra)
 
 
+def _close_channel(spec: dict[str, Any]) -> None:
+    """IMEX channels are there, but only root may open them."""
+    for node in spec["containerEdits"]["deviceNodes"]:
+        if "imex-channels" in node["path"]:
+            node.update(fileMode=0o600, uid=0, gid=0)
+
+
+def _give_all_to_each(spec: dict[str, Any]) -> None:
+    """A container that names one device of the claim gets the others, too."""
+    every = {node["path"]: node for node in _device_nodes(spec)}
+    for device in spec["devices"]:
+        device["containerEdits"]["deviceNodes"] = list(every.values())
+
+
 def _drop_ldcache_hook(spec: dict[str, Any]) -> None:
     edits = spec["containerEdits"]
     edits["hooks"] = [hook for hook in edits["hooks"] if "update-ldcache" not in hook["args"]]
@@ -379,6 +393,24 @@ LONELY_MECHANISM_BREAKS = (
         {"IPC-023": MECHANISMS},
         r"the importer opened the memory, of \d+ words: 512 wrong$",
         hardware="loses-a-page",
+    ),
+    Break(
+        "the last page of imported memory is not there",
+        {"IPC-023": MECHANISMS},
+        r"the importer opened the memory, of 0 words: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)$",
+        hardware="lacks-a-page",
+    ),
+    Break(
+        "IMEX channels are root's",
+        {"IPC-023": ("fabric", "pool-fabric")},
+        r"the exporter could not share memory: CUDA_ERROR_NOT_PERMITTED \(800\)$",
+        _injects(_close_channel),
+    ),
+    Break(
+        "a container gets the GPU of its neighbour",
+        {"IPC-027": ("descriptor", "fabric")},
+        r"memory opened in a container that was not given its GPU$",
+        _injects(_give_all_to_each),
     ),
     Break(
         "shared memory goes with its exporter",
