@@ -197,7 +197,8 @@ CUresult CUDAAPI cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevic
   struct device *peer = device_of(peerDev);
   if (!peer) return CUDA_ERROR_INVALID_DEVICE;
   if (!canAccessPeer) return CUDA_ERROR_INVALID_VALUE;
-  *canAccessPeer = machine_peers(&device->gpu, &peer->gpu);
+  const struct gpu *here = &device->gpu, *there = &peer->gpu;
+  *canAccessPeer = machine_peers(here, there) && !machine_faulty_pair(here, there, "denies-a-peer");
   return CUDA_SUCCESS;
 }
 

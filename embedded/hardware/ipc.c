@@ -83,7 +83,9 @@ static CUresult open_first(struct device *device, struct allocation_id id, struc
   CUresult refused = shareable_refusal(allocation_open(&device->gpu, id, &what.size, &file));
   if (refused != CUDA_SUCCESS) return refused;
   bool event = what.size == 0;
-  if (event || !shareable_reaches(context->device, device)) {
+  const struct gpu *here = &context->device->gpu, *there = &device->gpu;
+  bool faulty = machine_faulty_pair(here, there, "refuses-a-peer");
+  if (event || faulty || !shareable_reaches(context->device, device)) {
     close(file);
     return event ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   }

@@ -121,6 +121,8 @@ static bool read_gpu(const char *entry, struct gpu *gpu) {
   read_value(text, "compute_capability", "%d.%d", &gpu->capability_major, &gpu->capability_minor);
   read_value(text, "peer_group", "%63[^\n]", gpu->peer_group);
   read_value(text, "link", "%15[^\n]", gpu->link);
+  read_value(text, "pcie_root", "%d", &gpu->pcie_root);
+  read_value(text, "numa_node", "%d", &gpu->numa_node);
   read_value(text, "architecture", "%31[^\n]", gpu->architecture);
   read_value(text, "brand", "%31[^\n]", gpu->brand);
   read_value(text, "addressing_mode", "%7[^\n]", gpu->addressing_mode);
@@ -155,6 +157,10 @@ bool machine_fault(const struct gpu *gpu, const char *fault) {
     if (strncmp(word, fault, length) == 0 && (!word[length] || word[length] == ',')) return true;
   }
   return false;
+}
+
+bool machine_faulty_pair(const struct gpu *one, const struct gpu *other, const char *fault) {
+  return one->minor + other->minor == 1 && machine_fault(one, fault);
 }
 
 int machine_channel(void) {

@@ -32,6 +32,8 @@ struct gpu {
   int capability_major, capability_minor;  // compute capability
   char peer_group[64];  // GPUs of one group access each other's memory; empty: none does
   char link[16];        // "nvlink" or "pcie"
+  int pcie_root;        // which of the machine's PCIe roots it is at
+  int numa_node;        // at which CPU that is
   char architecture[32];
   char brand[32];
   char addressing_mode[8];  // "HMM", "ATS", "None"; empty: the platform has none
@@ -61,6 +63,9 @@ int machine_channel(void);
 // Bytes that live processes have allocated on the GPU; allocations of dead ones are removed.
 // -1: the machine's directory is not usable (errno says why).
 int64_t machine_used_memory(const struct gpu *gpu);
+
+// Whether the two are the machine's first two GPUs, and have this fault, which is of those alone.
+bool machine_faulty_pair(const struct gpu *one, const struct gpu *other, const char *fault);
 
 // Whether the two GPUs can access each other's memory. No GPU is its own peer.
 bool machine_peers(const struct gpu *one, const struct gpu *other);

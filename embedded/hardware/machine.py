@@ -90,7 +90,7 @@ def install(
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o755)
     _write(root / "driver", {"driver_version": driver_version, "cuda_version": cuda_version})
-    for gpu in gpus:
+    for gpu, place in zip(gpus, _places(len(gpus)), strict=True):
         directory = root / f"gpu{gpu.minor}"
         directory.mkdir(exist_ok=True)
         directory.chmod(0o777)
@@ -109,6 +109,8 @@ def install(
                 "compute_capability": product.compute_capability,
                 "peer_group": gpu.peer_group,
                 "link": product.link,
+                "pcie_root": place.pcie_root,
+                "numa_node": place.numa_node,
                 "architecture": product.architecture,
                 "brand": product.brand,
                 "addressing_mode": product.addressing_mode,
@@ -161,8 +163,23 @@ def make_device_nodes(dev: Path, count: int, major: int = MAJOR, channels: int =
         path.chmod(0o666)  # whatever the umask
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a GPU is."""
+
+    pcie_root: int
+    """The root's bus."""
+    numa_node: int
+
+
+def _places(count: int) -> list[_Place]:
+    """Say where the GPUs of a machine are: two at a PCIe root, half of the roots at each CPU."""
+    roots = -(-count // 2)
+    return [_Place(0x10 + number // 2, 2 * (number // 2) // roots) for number in range(count)]
+
+
 def make_sys(sys: Path, gpus: Sequence[Gpu]) -> None:
-    """Make what ``/sys`` says of where the GPUs are: two at a PCIe root, the roots at two CPUs.
+    """Make what ``/sys`` says of where the GPUs are.
 
     Args:
         sys: where to make it; made if it is missing.
@@ -170,13 +187,11 @@ def make_sys(sys: Path, gpus: Sequence[Gpu]) -> None:
     """
     addresses = sys / "bus/pci/devices"
     addresses.mkdir(parents=True, exist_ok=True)
-    roots = [gpus[first : first + 2] for first in range(0, len(gpus), 2)]
-    for number, those in enumerate(roots):
-        for gpu in those:
-            device = sys / f"devices/pci0000:{0x10 + number:02x}" / gpu.pci
-            device.mkdir(parents=True)
-            (device / "numa_node").write_text(f"{2 * number // len(roots)}\n")
-            (addresses / gpu.pci).symlink_to(Path("../../..") / device.relative_to(sys))
+    for gpu, place in zip(gpus, _places(len(gpus)), strict=True):
+        device = sys / f"devices/pci0000:{place.pcie_root:02x}" / gpu.pci
+        device.mkdir(parents=True)
+        (device / "numa_node").write_text(f"{place.numa_node}\n")
+        (addresses / gpu.pci).symlink_to(Path("../../..") / device.relative_to(sys))
 
 
 def _used_majors(devices: Path = Path("/proc/devices")) -> set[int]:

@@ -322,13 +322,38 @@ nvmlReturn_t DECLDIR nvmlDeviceGetP2PStatus(nvmlDevice_t device1, nvmlDevice_t d
   return NVML_SUCCESS;
 }
 
-// On hardware it depends on the board where two GPUs meet; here all have the CPU between them.
+// Where two GPUs meet, by what /sys says of their PCIe roots and CPUs (machine.py).
 nvmlReturn_t DECLDIR nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t device1, nvmlDevice_t device2,
                                                          nvmlGpuTopologyLevel_t *pathInfo) {
   REQUIRE_GPU(one, device1, pathInfo);
   const struct gpu *other = gpu_of(device2);
   if (!other) return NVML_ERROR_INVALID_ARGUMENT;
-  *pathInfo = one == other ? NVML_TOPOLOGY_INTERNAL : NVML_TOPOLOGY_NODE;
+  *pathInfo = one == other                         ? NVML_TOPOLOGY_INTERNAL
+              : one->pcie_root == other->pcie_root ? NVML_TOPOLOGY_HOSTBRIDGE
+              : one->numa_node == other->numa_node ? NVML_TOPOLOGY_NODE
+                                                   : NVML_TOPOLOGY_SYSTEM;
+  return NVML_SUCCESS;
+}
+
+// As on an HGX board of H100: each GPU has all of its links to switches, which join every two.
+#define NVLINKS 18
+
+nvmlReturn_t DECLDIR nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link,
+                                              nvmlEnableState_t *isActive) {
+  REQUIRE_GPU(gpu, device, isActive);
+  if (strcmp(gpu->link, "nvlink") != 0) return NVML_ERROR_NOT_SUPPORTED;
+  if (link >= NVLINKS) return NVML_ERROR_INVALID_ARGUMENT;
+  *isActive = NVML_FEATURE_ENABLED;
+  return NVML_SUCCESS;
+}
+
+nvmlReturn_t DECLDIR nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t device, unsigned int link,
+                                                         nvmlIntNvLinkDeviceType_t *type) {
+  nvmlEnableState_t active;
+  nvmlReturn_t result = nvmlDeviceGetNvLinkState(device, link, &active);
+  if (result != NVML_SUCCESS) return result;
+  if (!type) return NVML_ERROR_INVALID_ARGUMENT;
+  *type = NVML_NVLINK_DEVICE_TYPE_SWITCH;
   return NVML_SUCCESS;
 }
 

@@ -41,7 +41,9 @@ CUresult shareable_refusal(enum allocation_state state) {
 }
 
 bool shareable_reaches(const struct device *importer, const struct device *device) {
-  return device == importer || machine_peers(&device->gpu, &importer->gpu);
+  const struct gpu *here = &importer->gpu, *there = &device->gpu;
+  if (machine_faulty_pair(here, there, "denies-a-peer")) return false;
+  return device == importer || machine_peers(there, here);
 }
 
 CUresult shareable_types(unsigned types, const struct device *device) {

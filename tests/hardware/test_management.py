@@ -215,7 +215,7 @@ def test_links(nvml: ctypes.CDLL) -> None:
     assert status.value == 0
     level = ctypes.c_int(-1)
     assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, other, ctypes.byref(level)) == 0
-    assert level.value == 40  # NVML_TOPOLOGY_NODE
+    assert level.value == 30  # NVML_TOPOLOGY_HOSTBRIDGE
     assert nvml.nvmlDeviceGetTopologyCommonAncestor(one, one, ctypes.byref(level)) == 0
     assert level.value == 0  # NVML_TOPOLOGY_INTERNAL
 
