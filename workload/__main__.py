@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from workload import nodes, nvml, process
@@ -16,6 +16,7 @@ from workload.borrowing import borrow
 from workload.compute import compute
 from workload.consumer import consume
 from workload.cuda import Cuda
+from workload.every_pair import export_all, import_all
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
 from workload.lending import SOCKET, lend
 from workload.measure import measure
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options, result: Result) -> None:
-    work = {"compute": compute, "probe": probe, "measure": measure}
+    work = {"compute": compute, "probe": probe, "measure": measure, "import-all": import_all}
     if options.command == "rest":
         _rest(options, result)
     elif options.command == "inventory":
@@ -74,8 +75,9 @@ def _rest(options: Options, result: Result) -> None:
 
 def _exchange(options: Options, waiting: Waiting, result: Result) -> None:
     """Do the part of a process that meets another one."""
-    if options.command == "borrow":
-        borrow(_prepare(options, result), waiting)
+    meeting = {"borrow": borrow, "export-all": export_all}
+    if options.command in meeting:
+        meeting[options.command](_prepare(options, result), waiting)
         return
     if options.command == "lend":
         assert options.folder  # the options need it
@@ -104,7 +106,7 @@ def _prepare(options: Options, result: Result) -> Task:
     log = Log(options.role)
     result.device_nodes = nodes.names()
     result.forbidden_nodes = nodes.forbidden(result.device_nodes)
-    links: Mapping[tuple[str, str], str] = {}
+    links: nvml.Links = {}
     try:
         shown = nvml.look()
     except nvml.NvmlError as error:

@@ -38,6 +38,8 @@ class Doorbell(enum.IntEnum):
     """All data is as it was."""
     CROSS_WROTE_ALL = 6
     """All data is pattern(seed + 2): the consumer has another GPU only."""
+    WROTE_PART = 7
+    """The part of the doorbell's number is pattern(seed + 1 + number) (`workload.every_pair`)."""
 
 
 def seed_of(nonce: str) -> int:
@@ -62,6 +64,23 @@ class Buffer:
         """Indices of the data's words."""
         middle = len(self.words) // 2
         self.halves = (self.words[:middle], self.words[middle:])
+
+    def part(self, number: int, parts: int) -> range:
+        """Which words are the n-th of so many parts."""
+        count = len(self.words)
+        return self.words[count * number // parts : count * (number + 1) // parts]
+
+    def prepare(self) -> int:
+        """Fill everything, verify it, and return the checksum.
+
+        Raises:
+            WorkloadError: a word is wrong (checksum-wrong).
+        """
+        self.silence()
+        self.fill(self.words, 0)
+        found = self.verify(self.words, 0)
+        found.must_be_right("verify the own fill")
+        return found.checksum
 
     def fill(self, part: range, step: int) -> None:
         """Words become pattern(seed + step), by a kernel."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from workload.library import Handle, Library
+from workload.nvml import Link, Links
 from workload.result import Gpu, Peer, Problem, Verdict, WorkloadError
 
 NO_DEVICE = 100
@@ -95,12 +96,13 @@ class Cuda:
             device = self._driver.Device(importer.ordinal)
             return bool(device.can_access_peer(self._driver.Device(exporter.ordinal)))
 
-    def peers(self, links: Mapping[tuple[str, str], str]) -> tuple[Peer, ...]:
+    def peers(self, links: Links) -> tuple[Peer, ...]:
         """What each visible GPU is to each other one.
 
         Args:
             links: what connects two GPUs, by their UUIDs.
         """
+        pairs = [(one, other) for one in self.gpus for other in self.gpus if one is not other]
         return tuple(
             Peer(
                 importer=one.uuid,
@@ -109,11 +111,12 @@ class Cuda:
                 performance_rank=self._p2p(_RANK, one, other),
                 access_supported=_truth(self._p2p(_ACCESS, one, other)),
                 native_atomics=_truth(self._p2p(_ATOMICS, one, other)),
-                link=links.get((one.uuid, other.uuid), "unknown"),
+                link=link.kind,
+                nvlinks=link.nvlinks,
+                meet=link.meet,
             )
-            for one in self.gpus
-            for other in self.gpus
-            if one is not other
+            for one, other in pairs
+            for link in (links.get((one.uuid, other.uuid), Link()),)
         )
 
     def _p2p(self, attribute: int, one: Gpu, other: Gpu) -> int | None:

@@ -84,7 +84,7 @@ def _path(gpu: Gpu, task: Task, offer: Offer) -> None:
             ("write", "copy"): lambda at: context.start_copy(at, scratch, size),
         }
         for (direction, method), start in operations.items():
-            for name, seconds in _in_turns(context, memories, start).items():
+            for name, seconds in in_turns(context, memories, start).items():
                 rates = tuple(round(size / each / 1e9, 3) for each in seconds)
                 median = statistics.median(rates)
                 result.bandwidth += (Bandwidth(name, direction, method, size, median, rates),)
@@ -107,7 +107,7 @@ def _open_times(context: Context, offer: Offer) -> list[float] | None:
     return times
 
 
-def _in_turns(
+def in_turns(
     context: Context, memories: Mapping[str, int], start: Callable[[int], None]
 ) -> dict[str, list[float]]:
     """The seconds that an operation took on each path's memory, the paths in turns."""

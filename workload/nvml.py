@@ -7,6 +7,7 @@ stays None; nothing here ends the process.
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,6 +23,12 @@ _CAPS_NVLINK = 2
 """``NVML_P2P_CAPS_INDEX_NVLINK``."""
 _P2P_OK = 0
 """``NVML_P2P_STATUS_OK``."""
+_NVLINKS = 36
+"""``NVML_NVLINK_MAX_LINKS``."""
+_TO_SWITCH = 2
+"""``NVML_NVLINK_DEVICE_TYPE_SWITCH``."""
+_LEVELS = {10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
+"""``nvmlGpuTopologyLevel_t``, in the words of ``nvidia-smi topo -m``."""
 
 
 class _PciInfo(ctypes.Structure):
@@ -53,13 +60,28 @@ class NvmlError(Exception):
 
 
 @dataclass(frozen=True)
+class Link:
+    """What connects two GPUs, as far as NVML tells."""
+
+    kind: str = "unknown"
+    """``NVLink``, ``PCIe`` or ``unknown``."""
+    nvlinks: int | None = None
+    """How many NVLinks, over switches or directly."""
+    meet: str | None = None
+    """Where their PCIe paths meet: see `_LEVELS`."""
+
+
+Links = Mapping[tuple[str, str], Link]
+"""By two GPUs' UUIDs."""
+
+
+@dataclass(frozen=True)
 class Shown:
     """What NVML showed."""
 
     driver_version: str | None
     gpus: tuple[NvmlGpu, ...]
-    links: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
-    """``NVLink`` or ``PCIe`` by two GPUs' UUIDs; a pair of which NVML does not tell is missing."""
+    links: Links = field(default_factory=lambda: MappingProxyType({}))
 
 
 def look() -> Shown:
@@ -77,6 +99,24 @@ def look() -> Shown:
         return nvml.shown()
     finally:
         nvml.call("nvmlShutdown")
+
+
+_SWITCH = "switch"
+
+
+def _address(pci: _PciInfo) -> str:
+    return f"{pci.domain:04X}:{pci.bus:02X}:{pci.device:02X}.0"
+
+
+def _between(one: Counter[str], other: Counter[str], address: str | None) -> int:
+    """Count the NVLinks from one GPU to another: direct ones, and as many as both have to switches.
+
+    Args:
+        one: the ends of the one's links.
+        other: those of the other.
+        address: the other's PCI address.
+    """
+    return one[address or ""] + min(one[_SWITCH], other[_SWITCH])
 
 
 class _Nvml:
@@ -107,17 +147,17 @@ class _Nvml:
         self.need("nvmlDeviceGetCount_v2", ctypes.byref(count))
         devices = [self._device(index) for index in range(count.value)]
         gpus = tuple(self._gpu(index, device) for index, device in enumerate(devices))
-        pairs = {
-            (one.uuid, other.uuid): self._link(devices[one.index], devices[other.index])
+        ends = [self._nvlinks(device) for device in devices]
+        links = {
+            (one.uuid, other.uuid): self._link(
+                *(devices[one.index], devices[other.index]),
+                _between(ends[one.index], ends[other.index], other.pci),
+            )
             for one in gpus
             for other in gpus
             if one is not other
         }
-        return Shown(
-            self._text("nvmlSystemGetDriverVersion"),
-            gpus,
-            {pair: link for pair, link in pairs.items() if link},
-        )
+        return Shown(self._text("nvmlSystemGetDriverVersion"), gpus, links)
 
     def _device(self, index: int) -> ctypes.c_void_p:
         device = ctypes.c_void_p()
@@ -137,8 +177,7 @@ class _Nvml:
                 lambda: minor.value, "nvmlDeviceGetMinorNumber", device, ctypes.byref(minor)
             ),
             pci=self._told(
-                lambda: f"{pci.domain:04X}:{pci.bus:02X}:{pci.device:02X}.0",
-                *("nvmlDeviceGetPciInfo_v3", device, ctypes.byref(pci)),
+                lambda: _address(pci), "nvmlDeviceGetPciInfo_v3", device, ctypes.byref(pci)
             ),
             memory=self._told(
                 lambda: memory.total, "nvmlDeviceGetMemoryInfo", device, ctypes.byref(memory)
@@ -150,18 +189,38 @@ class _Nvml:
             ),
         )
 
-    def _link(self, one: ctypes.c_void_p, other: ctypes.c_void_p) -> str | None:
+    def _link(self, one: ctypes.c_void_p, other: ctypes.c_void_p, nvlinks: int) -> Link:
         """NVLink where memory is reached over it; else PCIe where NVML knows how they meet."""
         status, level = ctypes.c_int(-1), ctypes.c_int(-1)
         code = self.call(
             "nvmlDeviceGetP2PStatus", one, other, ctypes.c_int(_CAPS_NVLINK), ctypes.byref(status)
         )
-        if code == 0 and status.value == _P2P_OK:
-            return "NVLink"
         topology = "nvmlDeviceGetTopologyCommonAncestor"
-        if code == 0 and self.call(topology, one, other, ctypes.byref(level)) == 0:
-            return "PCIe"
-        return None
+        met = self.call(topology, one, other, ctypes.byref(level)) == 0
+        kind = "unknown"
+        if code == 0 and status.value == _P2P_OK:
+            kind = "NVLink"
+        elif code == 0 and met:
+            kind = "PCIe"
+        return Link(kind, nvlinks, _LEVELS.get(level.value))
+
+    def _nvlinks(self, device: ctypes.c_void_p) -> Counter[str]:
+        """Count a GPU's active NVLinks by what is at the other end: `_SWITCH`, or a PCI address."""
+        ends: Counter[str] = Counter()
+        for number in map(ctypes.c_uint, range(_NVLINKS)):
+            active, kind, pci = ctypes.c_int(), ctypes.c_int(-1), _PciInfo()
+            state = self.call("nvmlDeviceGetNvLinkState", device, number, ctypes.byref(active))
+            if state != 0 or not active.value:
+                continue
+            remote = "nvmlDeviceGetNvLinkRemoteDeviceType"
+            self.call(remote, device, number, ctypes.byref(kind))
+            if kind.value == _TO_SWITCH:
+                ends[_SWITCH] += 1
+                continue
+            remote = "nvmlDeviceGetNvLinkRemotePciInfo_v2"
+            if self.call(remote, device, number, ctypes.byref(pci)) == 0:
+                ends[_address(pci)] += 1
+        return ends
 
     def _text(self, function: str, *arguments: object) -> str | None:
         text = ctypes.create_string_buffer(_TEXT)

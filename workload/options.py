@@ -82,6 +82,8 @@ class Options:
     """What to write over the PID in the handle: a number or `OWN`."""
     until_gone: bool = False
     """Whether the consumer, or importer, verifies again when the producer is gone."""
+    speeds: bool = False
+    """Whether to measure how fast each pair of GPUs is."""
     attempts: tuple[str, ...] = ()
     """What to try; empty: all that the offer has."""
 
@@ -241,9 +243,11 @@ _COMMANDS = {
     "lend": "offer GPU memory by every mechanism that CUDA has",
     "borrow": "open what lend offers, verify it, write back",
     "measure": "measure how fast offered GPU memory is opened, read and written",
+    "export-all": "fill and offer memory of every GPU, verify what every GPU wrote",
+    "import-all": "open every GPU's offered memory on every GPU, verify it, write back",
 }
 _ALL = " ".join(_COMMANDS)
-_GPU = "compute produce consume probe lend borrow measure"
+_GPU = "compute produce consume probe lend borrow measure export-all import-all"
 _OPTIONS = (
     _Option(
         "own-pid", _ALL, _pid, "N", "fork until this process's own PID is N, in a PID namespace"
@@ -259,12 +263,15 @@ _OPTIONS = (
     ),
     _Option(
         "patience",
-        "rest produce consume lend borrow",
+        "rest produce consume lend borrow export-all",
         _patience,
         "S",
         "seconds to wait, for a partner (60)",
     ),
-    _Option("offer", "consume probe measure", _offer, "JSON", "the offer from the producer's log"),
+    _Option(
+        *("offer", "consume probe measure import-all", _offer, "JSON"),
+        "the offer from the producer's log",
+    ),
     _Option(
         "bytes",
         "compute",
@@ -277,7 +284,10 @@ _OPTIONS = (
         "foreign", "compute", _nonce, "NONCE", "first look for this run's words in the fresh memory"
     ),
     _Option("log", "produce", _flag, None, "hand the offer over in the log"),
-    _Option("bytes", "produce lend", _pages, "N", "size of the allocation (67108864)"),
+    _Option(
+        *("bytes", "produce lend export-all", _pages, "N", "size of the allocation (67108864)")
+    ),
+    _Option("speeds", "import-all", _flag, None, "measure how fast each pair reads and writes"),
     _Option("extras", "produce", _flag, None, "offer more handles, for probe"),
     _Option("consumers", "produce lend", _consumers, "N", "wait for so many consumers (1)"),
     _Option("end", "rest", _end, "|".join(End), "how to end when the patience is over (exit)"),
@@ -310,11 +320,11 @@ _OPTIONS = (
 )
 _NEEDED = {
     "nonce": (
-        "compute produce consume lend borrow",
+        "compute produce consume lend borrow export-all",
         "give the run's nonce, the same to all that take part",
     ),
     "folder": ("lend borrow", "give a folder that both processes see"),
-    "offer": ("probe measure", "give the JSON that the producer's log has"),
+    "offer": ("probe measure import-all", "give the JSON that the producer's log has"),
 }
 """Options that must be given: to which commands, and the remedy."""
 
@@ -344,7 +354,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     for name, (commands, remedy) in _NEEDED.items():
         if command in commands.split() and name not in values:
             _refuse(f"--{name} (or DRA_{name.upper()}) is missing: {remedy}")
-    if command in ("probe", "measure"):
+    if command in ("probe", "measure", "import-all"):
         offer = values["offer"]
         values = {"nonce": offer.nonce, "bytes": offer.bytes - PAGE, **values}
     options = Options(command, **values)
@@ -385,9 +395,9 @@ def _refuse_contradictions(options: Options) -> None:
         WorkloadError: some do not.
     """
     folder, offer = options.folder, options.offer
+    if options.command in ("produce", "export-all") and options.bytes < 2 * PAGE:
+        _refuse(f"--bytes: {options.bytes} is too little: give at least {2 * PAGE}")
     if options.command == "produce":
-        if options.bytes < 2 * PAGE:
-            _refuse(f"--bytes: {options.bytes} is too little: give at least {2 * PAGE}")
         if options.log == (folder is not None):
             _refuse("give either --folder DIR, where the consumer sees it too, or --log")
         if folder and options.extras:

@@ -18,7 +18,7 @@ _SMALL = 16
 _INTERIOR = 1 << 20
 """Bytes into the main allocation: within its first block of 2 MiB."""
 
-_SHORTEST, _LONGEST = 0.0005, 0.005
+SHORTEST, LONGEST = 0.0005, 0.005
 """Seconds between two looks at the doorbell: device memory wakes nobody."""
 
 
@@ -37,7 +37,7 @@ def produce(task: Task, side: ProducerSide, waiting: Waiting) -> None:
         _extras(context, address, seed) if options.extras else nullcontext() as extras,
     ):
         buffer = Buffer(context, address, options.bytes, seed)
-        checksum = _fill(buffer)
+        checksum = buffer.prepare()
         result.offer = Offer(
             nonce=nonce,
             handle=context.export(address).hex(),
@@ -82,15 +82,6 @@ def _extras(context: Context, address: int, seed: int) -> Iterator[Extras]:
         )
 
 
-def _fill(buffer: Buffer) -> int:
-    """Fill everything, verify it, and return the checksum."""
-    buffer.silence()
-    buffer.fill(buffer.words, 0)
-    found = buffer.verify(buffer.words, 0)
-    found.must_be_right("verify the own fill")
-    return found.checksum
-
-
 def _wait_for_doorbells(
     buffer: Buffer, side: ProducerSide, waiting: Waiting, consumers: int
 ) -> list[Doorbell]:
@@ -102,7 +93,7 @@ def _wait_for_doorbells(
     # That a single consumer is gone is seen at its end of the FIFO. Where there are several, that
     # nobody has it open says nothing: others may be yet to come.
     descriptor = side.descriptor if consumers == 1 else None
-    pause = _SHORTEST
+    pause = SHORTEST
     while True:
         woken = waiting.wait(descriptor, "the consumer's write", at_most=pause)
         answers = side.answers()
@@ -120,7 +111,7 @@ def _wait_for_doorbells(
             raise partner_never_came(
                 "the consumer ended without a word, or its write cannot be seen"
             )
-        pause = min(pause * 1.5, _LONGEST)
+        pause = min(pause * 1.5, LONGEST)
 
 
 def _verify_write(buffer: Buffer, rung: list[Doorbell], result: Result) -> str:

@@ -164,6 +164,15 @@ class Peer:
     native_atomics: bool | None = None
     link: str = "unknown"
     """``NVLink``, ``PCIe`` or ``unknown``, as NVML has it."""
+    nvlinks: int | None = None
+    """How many NVLinks there are between the two, over switches or directly."""
+    meet: str | None = None
+    """Where their PCIe paths meet: ``PIX``, ``PXB``, ``PHB``, ``NODE`` or ``SYS``."""
+
+    @property
+    def link_class(self) -> str:
+        """The link as ``nvidia-smi topo -m`` names it: ``NV18``, ``PIX``, …"""
+        return f"NV{self.nvlinks}" if self.nvlinks else self.meet or self.link
 
 
 @dataclass(frozen=True)
@@ -200,6 +209,8 @@ class Offer:
     own_pid: int
     """The producer's PID as it sees itself."""
     extras: Extras | None = None
+    others: tuple[Offer, ...] = ()
+    """Of the same process: memory on its other GPUs (`workload.every_pair`)."""
     rewritten_pid: int | None = None
     """What the consumer wrote over the PID in the handle before it opened it, if it did."""
 
@@ -218,8 +229,9 @@ class Offer:
             raise ReportError("it is not a JSON object")
         # Only a consumer says that it rewrote the PID, never an offer.
         offer = replace(read(Offer, given), rewritten_pid=None)
-        _need_digits("handle", offer.handle, 2 * HANDLE_BYTES)
-        _need_digits("checksum", offer.checksum, 16)
+        for one in (offer, *offer.others):
+            _need_digits("handle", one.handle, 2 * HANDLE_BYTES)
+            _need_digits("checksum", one.checksum, 16)
         if (more := offer.extras) is not None:
             handles = {"freed": more.freed, "interior": more.interior, "event": more.event}
             handles |= {f"small[{number}]": handle for number, handle in enumerate(more.small)}
@@ -290,6 +302,9 @@ class Seen:
     mechanism: Mechanism = Mechanism.IPC
     writer: str = ""
     """The consumer's role, where there are several."""
+    importer: str = ""
+    exporter: str = ""
+    """UUIDs of the GPU that wrote and of the one that has the memory, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -408,6 +423,10 @@ class Bandwidth:
     gbps: float
     """The samples' median; 10^9 bytes a second."""
     samples: tuple[float, ...]
+    importer: str = ""
+    exporter: str = ""
+    """UUIDs of the GPU that accesses and of the one that has the memory, where there are
+    several."""
 
 
 @dataclass(frozen=True)

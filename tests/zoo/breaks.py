@@ -204,13 +204,13 @@ SHARING_BREAKS = (
         {"IPC-011": SHARING},
         r"1 of \d+ words",
         workload="""
-from workload import producer
-fill = producer._fill
+from workload.buffer import Buffer
+prepare = Buffer.prepare
 def flip(buffer):
-    checksum = fill(buffer)
+    checksum = prepare(buffer)
     buffer._context.write(buffer._address + 8 * 100_003, 0)
     return checksum
-producer._fill = flip
+Buffer.prepare = flip
 """,
     ),
     Break(
