@@ -25,6 +25,8 @@ GPUS = tuple(
         uuid=f"GPU-{minor}",
         product="NVIDIA H100 80GB HBM3",
         pci=f"0000:{minor:02x}:00.0",
+        pcie_root=0x10,
+        numa_node=0,
         memory=81559 << 20,
         driver_version="580.159.04",
         folder=Path("/nonexistent"),
@@ -100,6 +102,8 @@ def test_publishes_in_the_shape_that_the_server_serves(
         "productName": {"string": "NVIDIA H100 80GB HBM3"},
         "driverVersion": {"version": "580.159.4"},
         "resource.kubernetes.io/pciBusID": {"string": "0000:01:00.0"},
+        "resource.kubernetes.io/pcieRoot": {"string": "pci0000:10"},
+        "resource.kubernetes.io/numaNode": {"int": 0},
     }
     assert device["capacity"] == {"memory": {"value": "81559Mi"}}
 

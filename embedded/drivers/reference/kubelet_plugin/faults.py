@@ -238,6 +238,16 @@ def _twice_the_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     return _with(devices, "capacity", "memory", doubled)
 
 
+@fault("crossed-pcie-roots", Point.PUBLISH)
+def _crossed_pcie_roots(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the second GPU at the PCIe root of the last one, and that one at its root."""
+    name = "resource.kubernetes.io/pcieRoot"
+    roots = [one["attributes"][name] for one in devices]
+    if len(roots) > 2:
+        roots[1], roots[-1] = roots[-1], roots[1]
+    return _with(devices, "attributes", name, roots)
+
+
 def _last(devices: list[Any], **fields: Any) -> list[Any]:
     """The devices, the last one with other fields; of attributes and capacity, these beside the
     others, or without those that are None."""

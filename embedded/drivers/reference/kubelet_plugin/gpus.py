@@ -25,6 +25,9 @@ class Gpu:
     product: str
     pci: str
     """``0000:2a:00.0``"""
+    pcie_root: int
+    """Number of the bus of the PCIe root that it is at."""
+    numa_node: int
     memory: int
     """Bytes."""
     driver_version: str
@@ -80,6 +83,8 @@ class Gpu:
                 "productName": {"string": self.product},
                 "driverVersion": {"version": version},
                 "resource.kubernetes.io/pciBusID": {"string": self.pci},
+                "resource.kubernetes.io/pcieRoot": {"string": f"pci0000:{self.pcie_root:02x}"},
+                "resource.kubernetes.io/numaNode": {"int": self.numa_node},
             },
             "capacity": {"memory": {"value": _quantity(self.memory)}},
         }
@@ -95,6 +100,8 @@ class Gpu:
                 uuid=f"MIG-{uuid5(NAMESPACE_OID, f'{self.uuid}/{number}')}",
                 product=self.product,
                 pci=self.pci,
+                pcie_root=self.pcie_root,
+                numa_node=self.numa_node,
                 memory=self.memory // PARTS,
                 driver_version=self.driver_version,
                 folder=self.folder,
@@ -155,6 +162,8 @@ def discover(description: Path) -> tuple[Gpu, ...]:
             uuid=info["uuid"],
             product=info["name"],
             pci=info["pci"],
+            pcie_root=int(info["pcie_root"]),
+            numa_node=int(info["numa_node"]),
             memory=int(info["memory"]),
             driver_version=version,
             folder=folder,
