@@ -158,8 +158,9 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
     needs_two = "needs 2 free devices on one node; the most that one has is 1"
     no_peers = "the two GPUs have no peer access (CUDA error 217)"
     no_fabric = r"this GPU or its driver does not share memory by (pool-)?fabric"
-    assert not unexplained(cases, *WHY_NOT, *SMALL, re.escape(no_peers), no_fabric)
-    assert blocked_by(cases) <= {"SEC-005", "IPC-004"}
+    no_nvlink = "NVML shows no NVLink between two GPUs"
+    assert not unexplained(cases, *WHY_NOT, *SMALL, re.escape(no_peers), no_fabric, no_nvlink)
+    assert blocked_by(cases) <= {"SEC-005", "IPC-004", "IPC-031"}
     assert f"unsupported: {needs_two if gpus == '1' else no_peers}" in cases.values()
     passed = {name.partition("_")[0] for name, reason in cases.items() if not reason}
     assert passed >= {"CUDA-001", "CUDA-004", "IPC-020", "IPC-021", "SEC-001", "SEC-004", "IPC-011"}

@@ -103,6 +103,60 @@ def _peers(report: Report) -> Table:
     )
 
 
+def pairs(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
+    """Tell how memory of each GPU opened on each GPU, and how fast it was there."""
+    for report, simulated in _reports(scenarios):
+        yield _pairs(report, simulated=simulated)
+
+
+def _pairs(report: Report, *, simulated: bool) -> Table:
+    names = {gpu.uuid: f"GPU {number}" for number, gpu in enumerate(report.gpus)}
+    order = {uuid: number for number, uuid in enumerate(names)}
+    transfers = sorted(
+        report.transfers,
+        key=lambda one: (order.get(one.importer, -1), order.get(one.exporter, -1)),
+    )
+    links = {(peer.importer, peer.exporter): peer for peer in report.peers}
+    speeds = {(b.importer, b.exporter, b.direction): round(b.gbps, 1) for b in report.bandwidth}
+    rows = []
+    for one in transfers:
+        pair = (one.importer, one.exporter)
+        peer = links.get(pair)
+        rows.append(
+            (
+                names.get(one.importer, one.importer),
+                names.get(one.exporter, one.exporter),
+                peer.link_class if peer else "X",
+                peer.meet if peer else "X",
+                answered(one),
+                one.open_ms,
+                speeds.get((*pair, "read")),
+                speeds.get((*pair, "write")),
+            )
+        )
+    right = sum(answered(one) == "ok" for one in transfers)
+    return Table(
+        name="pairs",
+        title="Memory of every GPU, opened on every GPU",
+        columns=(
+            *("importer", "exporter", "link", "PCIe paths meet", "answer"),
+            *("open, ms", "read, GB/s", "write, GB/s"),
+        ),
+        rows=tuple(rows),
+        sentence=f"{right} of {len(rows)} pairs of GPUs opened, with every word right.",
+        note="Exporter and importer are pods of one claim. Link as nvidia-smi topo names it, by"
+        " NVML: NV and the number of NVLinks, else where the PCIe paths meet. Answer: ok, CUDA's"
+        " error code, or wrong words. GB/s: copies to and from the importing GPU by CUDA events,"
+        f" median. GPU driver {report.driver_version or 'of unknown version'}."
+        + (f" {SIMULATED}; times say nothing, speed is not measured." if simulated else ""),
+        matrix=Matrix(
+            ("importer",),
+            ("exporter",),
+            ("link", "answer", "open, ms", "read, GB/s", "write, GB/s"),
+        ),
+    )
+
+
 def ways(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
     """Tell by which mechanisms containers could share memory."""
     for evidence in scenarios.values():

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from harness.checks.check import check
+from harness.checks.check import Part, check
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report, describe
-from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
+from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import Blame, counted, short_uuid
+from suites.cuda.every_gpu import buffer, every_gpu
 from suites.cuda.transfers import judge_read
 from workload.result import Verdict
 
-SIMULATED_BYTES = str(64 << 20)
-SHARE_OF_FREE_MEMORY = "25%"
 LEFT_BEHIND = str(32 << 20)
 """Bytes that a pod leaves behind for another one to find, if memory is not cleared."""
-
-
-def buffer(steps: Steps) -> list[str]:
-    """How much memory to compute on: simulated GPUs have no memory but the machine's."""
-    return ["--bytes", SIMULATED_BYTES if steps.simulated else SHARE_OF_FREE_MEMORY]
 
 
 def compute(steps: Steps) -> None:
@@ -41,14 +35,11 @@ def compute_on_two(steps: Steps) -> None:
     compute(steps)
 
 
-@scenario(needs=CUDA, most=EVERY_DEVICE, impacts=["exhaust"])
-def compute_on_all(steps: Steps) -> None:
-    """A claim of every GPU of a node."""
-    compute(steps)
-
-
 @check(
-    id="CUDA-004", level=4, source="CUDA-4", forms=(compute_on_one, compute_on_two, compute_on_all)
+    id="CUDA-004",
+    level=4,
+    source="CUDA-4",
+    forms=(compute_on_one, compute_on_two, Part("compute-on-all", every_gpu)),
 )
 def test_kernels_compute_right_on_every_gpu_at_once(evidence: Evidence) -> None:
     """Kernels on all GPUs of a claim at once MUST write and read every word of large buffers

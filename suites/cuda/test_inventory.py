@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from harness.checks.check import check
+from harness.checks.check import Part, check
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import ContainerSpec
 from harness.scenario.report import Report, describe
-from harness.scenario.scenario import CUDA, EVERY_DEVICE, scenario
+from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted, short_uuid
+from suites.cuda.every_gpu import every_gpu
 from suites.cuda.transfers import attempt_of
 from workload.result import Gpu, NvmlGpu
 
@@ -37,13 +38,7 @@ def inventory_of_two(steps: Steps) -> None:
     show(steps)
 
 
-@scenario(needs=CUDA, most=EVERY_DEVICE, impacts=["exhaust"])
-def inventory_of_all(steps: Steps) -> None:
-    """A claim of every GPU of a node."""
-    show(steps)
-
-
-SIZES = (inventory_of_one, inventory_of_two, inventory_of_all)
+SIZES = (inventory_of_one, inventory_of_two, Part("inventory-of-all", every_gpu))
 
 
 @check(id="CUDA-001", level=4, source="ISO-3, SLICE-7", forms=SIZES)

@@ -7,11 +7,13 @@ import pytest
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame, Finding, InconclusiveError
 from harness.verdict.table import Cell, Table
+from reports.matrix import pictures
 from suites.cuda.security_matrix import security_table
 from suites.cuda.security_rows import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS
-from suites.cuda.tables import handles, speeds, ways
+from suites.cuda.tables import handles, pairs, speeds, ways
 from tests.suite.cases import mechanisms
 from tests.suite.cases.bandwidth import bandwidth
+from tests.suite.cases.every_pair import every_gpu
 from tests.suite.cases.ipc import attempts
 from tests.suite.cases.security_matrix import (
     DIFFERENT,
@@ -48,9 +50,9 @@ def test_a_run_without_evidence_has_no_table() -> None:
     """What was not run is not shown as measured."""
     lost = made("bandwidth", importer=report())
     lost.containers[IMPORTER].report = lose(lost.containers[IMPORTER].report, GONE)
-    for writer in (security_table, handles, speeds, ways):
+    for writer in (security_table, handles, pairs, speeds, ways):
         assert list(writer({})) == []
-    for writer in (handles, speeds, ways):
+    for writer in (handles, pairs, speeds, ways):
         assert list(writer({lost.name: lost})) == []
 
 
@@ -255,3 +257,29 @@ def test_ways_to_share_are_told_by_mechanism() -> None:
     assert {row[0]: row[1] for row in table.rows}["fabric"] == 800
     del evidence.containers["importer"]
     assert list(ways({"mechanisms": evidence})) == []
+
+
+def test_pairs_of_gpus_are_a_matrix() -> None:
+    """In the order of the GPUs, with the class of their link, and how fast they are."""
+    (table,) = pairs({"every-gpu": every_gpu()})
+    assert [row[:6] for row in table.rows[:3]] == [
+        ("GPU 0", "GPU 0", "X", "X", "ok", 0.2),
+        ("GPU 0", "GPU 1", "NV18", "PIX", "ok", 0.2),
+        ("GPU 0", "GPU 2", "NV18", "SYS", "ok", 0.2),
+    ]
+    assert {row[6:] for row in table.rows} == {(400.0, 380.0)}
+    assert table.sentence == "16 of 16 pairs of GPUs opened, with every word right."
+    drawn = {picture.value: picture for picture in pictures(table)}
+    assert list(drawn) == ["link", "answer", "open, ms", "read, GB/s", "write, GB/s"]
+    assert [len(squares) for _, squares in drawn["link"].rows] == [4] * 4
+
+
+def test_speeds_of_simulated_pairs_are_not_told() -> None:
+    """They were not measured, and the note says so."""
+    evidence = every_gpu()
+    evidence.simulated = True
+    alter(evidence, IMPORTER, bandwidth=())
+    (table,) = pairs({"every-gpu": evidence})
+    assert "speed is not measured" in table.note
+    values = [picture.value for picture in pictures(table)]
+    assert values == ["link", "answer", "open, ms"]

@@ -427,6 +427,35 @@ LONELY_MECHANISM_BREAKS = (
 )
 OF_MECHANISMS = tuple(f"IPC-0{number}" for number in range(23, 31))
 
+PAIR_BREAKS = (
+    Break(
+        "two GPUs with NVLink have no peer access",
+        {"CUDA-007": ONCE},
+        r"gpu-[01] has no peer access to gpu-[01], with NV18 between them \(and 1 other pair\)$",
+        hardware="denies-a-peer",
+    ),
+    Break(
+        "what one GPU writes to another's memory is lost",
+        {"IPC-032": ONCE},
+        r"what gpu-\d wrote to gpu-\d's memory did not arrive: (\d+) of \1 words wrong$",
+        workload="""
+from workload import every_pair
+fill = every_pair.Buffer.fill
+def fill_but_not_all(buffer, part, step):
+    if step != 2 or len(part) == len(buffer.words):
+        fill(buffer, part, step)
+every_pair.Buffer.fill = fill_but_not_all
+""",
+    ),
+)
+A_REFUSED_PAIR = Break(
+    "a GPU does not open another one's memory",
+    {"IPC-031": ONCE},
+    r"gpu-[01]'s memory on gpu-[01]: CUDA_ERROR_PEER_ACCESS_UNSUPPORTED \(217\) \(and 1 other",
+    hardware="refuses-a-peer",
+)
+OF_PAIRS = ("IPC-031", "IPC-032", "CUDA-007", "SLICE-038")
+
 IN_THE_HANDLE = Break(
     "the PID in the handle is not the exporter's",
     {
@@ -586,6 +615,8 @@ RUNS = (
         Run((broken,), OF_MECHANISMS, sample=False, with_channel=True)
         for broken in LONELY_MECHANISM_BREAKS
     ),
+    Run(PAIR_BREAKS, OF_PAIRS, "exhaust"),
+    Run((A_REFUSED_PAIR,), OF_PAIRS, "exhaust", sample=False),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),

@@ -43,7 +43,6 @@ def _neighbours() -> Evidence:
 GOOD: Mapping[str, Callable[[], Evidence]] = {
     "compute-on-one": _compute(1),
     "compute-on-two": _compute(2),
-    "compute-on-all": _compute(4),
     "neighbours": _neighbours,
 }
 

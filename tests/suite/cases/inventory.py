@@ -55,7 +55,6 @@ def _claims_of_their_own() -> Evidence:
 GOOD: Mapping[str, Callable[[], Evidence]] = {
     "inventory-of-one": _inventory(1),
     "inventory-of-two": _inventory(2),
-    "inventory-of-all": _inventory(4),
     "requests-of-their-own": _requests_of_their_own,
     "claims-of-their-own": _claims_of_their_own,
 }

@@ -2,5 +2,6 @@
 
 CAUGHT = (
     ("later-version", "CUDA-002", "differs: slice 999.0, NVML "),
+    ("crossed-pcie-roots", "SLICE-038", "by their slice gpu-0 and gpu-1 have different pcieRoot, "),
     ("read-only-uvm", "CUDA-006", "the container may not open /dev/nvidia-uvm, which"),
 )
