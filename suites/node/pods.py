@@ -6,10 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from harness.scenario.driver import published
 from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import resting
+from harness.scenario.run import Run
 from harness.scenario.steps import Steps
-from harness.verdict.finding import JudgementError, UnsupportedError
+from harness.verdict.finding import (
+    Blame,
+    FailedError,
+    Finding,
+    JudgementError,
+    UnsupportedError,
+    counted,
+    one_line,
+)
 from suites.given import WITHOUT, given, see_same
 
 
@@ -20,9 +30,14 @@ class Pods:
     """
 
     def __init__(self, steps: Steps, roles: tuple[str, ...]) -> None:
-        """Claim a device for each pod, as many as may be claimed; the last ones are left out."""
+        """Claim a device for each pod, as many as may be claimed; the last ones are left out.
+
+        Raises:
+            FailedError: what was done to the driver before has cost it devices.
+        """
         self._steps = steps
         self.node = steps.roomiest_node()
+        _see_published(steps.run, self.node)
         self.claims = {role: steps.claim(1, name=role) for role in roles[: steps.devices]}
         self.failed = False
         """Whether something did not come in time."""
@@ -139,6 +154,21 @@ def on_one_node(steps: Steps, *roles: str) -> Iterator[Pods]:
         pods.see()
         if pods.failed:
             steps.attempt(lambda: _restart(steps, pods.node), lambda _: None)
+
+
+def _see_published(run: Run, node: str) -> None:
+    """See that the driver still publishes as many devices of a node as were free at the start."""
+    found, wanted = sum(one.node == node for one in run.devices()), run.subject.slots.get(node, 0)
+    if found < wanted:
+        raise FailedError(
+            Finding(
+                f"the driver does not publish {wanted - found} of {counted(wanted, 'device')} of"
+                f" {one_line(node, 40)} any more",
+                expected="the devices that it published before it, or its kubelet, was restarted",
+                observed=published(run, node),
+                blame=Blame.DRIVER,
+            )
+        )
 
 
 def _restart(steps: Steps, node: str) -> None:

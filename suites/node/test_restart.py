@@ -55,7 +55,13 @@ def _slices(evidence: Evidence) -> SliceWrites:
     return slices
 
 
-@check(id="SLICE-036", level=2, source="SLICE-24", scenario=driver_restart)
+@check(
+    id="SLICE-036",
+    level=2,
+    source="SLICE-24",
+    scenario=driver_restart,
+    after=("DISC-006", "SLICE-014"),
+)
 def test_devices_stay_published_while_they_are_allocated(evidence: Evidence) -> None:
     """A device that is allocated when the driver restarts MUST stay published."""
     slices = _slices(evidence)
@@ -125,7 +131,7 @@ def test_a_claim_is_unprepared_after_the_driver_has_restarted(evidence: Evidence
     evidence.container("again").started.get()
 
 
-@check(id="NODE-030", level=2, source="NODE-21", scenario=driver_restart)
+@check(id="NODE-030", level=2, source="NODE-21", scenario=driver_restart, after=("SLICE-036",))
 def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -> None:
     """A pod that runs while the driver restarts MUST run on, and its claim be usable by another pod
     that starts then.
@@ -142,7 +148,7 @@ def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -
     see_same_devices(evidence, "runs", "late", "the driver's restart")
 
 
-@check(id="NODE-031", level=2, source="NODE-1", scenario=driver_restart)
+@check(id="NODE-031", level=2, source="NODE-1", scenario=driver_restart, after=("SLICE-036",))
 def test_a_pod_starts_that_came_while_the_driver_restarted(evidence: Evidence) -> None:
     """A pod that came while the driver restarted MUST start, whatever its first prepare met."""
     pod(evidence, "starts").started.get()

@@ -8,7 +8,7 @@ from suites.health import UNKNOWN, is_known, noted_health, see_reported
 from suites.node.test_restart import driver_restart
 
 
-@check(id="HLTH-002", level=3, source="HLTH-2", scenario=driver_restart)
+@check(id="HLTH-002", level=3, source="HLTH-2", scenario=driver_restart, after=("SLICE-036",))
 def test_health_is_known_again_when_the_driver_is_back(evidence: Evidence) -> None:
     """When a driver that reports health has restarted, the health of devices MUST be known again,
     those of claims that it had prepared before among them.
@@ -24,7 +24,7 @@ def test_health_is_known_again_when_the_driver_is_back(evidence: Evidence) -> No
         )
 
 
-@check(id="HLTH-003", level=3, source="HLTH-3", scenario=driver_restart)
+@check(id="HLTH-003", level=3, source="HLTH-3", scenario=driver_restart, after=("SLICE-036",))
 def test_health_is_reported_again_and_again(evidence: Evidence) -> None:
     """A driver that reports health MUST repeat it before the kubelet takes it for stale: it is
     known of a device not only when the driver has just started.

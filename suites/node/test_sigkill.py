@@ -30,7 +30,13 @@ def driver_killed(steps: Steps) -> None:
         pods.await_reports("cut", "again", "next")
 
 
-@check(id="DISC-007", level=2, source="DISC-7", scenario=driver_killed)
+@check(
+    id="DISC-007",
+    level=2,
+    source="DISC-7",
+    scenario=driver_killed,
+    after=("SLICE-014", "SLICE-036"),
+)
 def test_a_driver_that_was_killed_is_registered_again(evidence: Evidence) -> None:
     """A driver that was killed by SIGKILL MUST be registered again when it is back, whatever
     sockets it left: pods with claims start and end on the node.

@@ -49,7 +49,13 @@ def driver_away(steps: Steps) -> None:
         pods.await_reports("starts", "next", "waits")
 
 
-@check(id="SLICE-013", level=2, source="SLICE-13", scenario=driver_away)
+@check(
+    id="SLICE-013",
+    level=2,
+    source="SLICE-13",
+    scenario=driver_away,
+    after=("SLICE-036", "DISC-007"),
+)
 def test_slices_of_a_driver_that_is_away_are_withdrawn(evidence: Evidence) -> None:
     """The ResourceSlices of a driver that has left a node MUST be withdrawn: the kubelet does it
     after 30 s.
@@ -64,7 +70,13 @@ def test_slices_of_a_driver_that_is_away_are_withdrawn(evidence: Evidence) -> No
         )
 
 
-@check(id="SLICE-023", level=2, source="SLICE-23", scenario=driver_away)
+@check(
+    id="SLICE-023",
+    level=2,
+    source="SLICE-23",
+    scenario=driver_away,
+    after=("SLICE-036", "DISC-007"),
+)
 def test_slices_are_not_written_while_nothing_changes(evidence: Evidence) -> None:
     """A driver MUST NOT write its ResourceSlices again and again while nothing changes."""
     slices, stopped = evidence.slices.get(), evidence.node("stopped")
@@ -85,19 +97,25 @@ def test_slices_are_not_written_while_nothing_changes(evidence: Evidence) -> Non
         )
 
 
-@check(id="NODE-022", level=2, source="NODE-22", scenario=driver_away)
+@check(
+    id="NODE-022", level=2, source="NODE-22", scenario=driver_away, after=("SLICE-036", "DISC-007")
+)
 def test_a_pod_that_could_not_end_goes_when_the_driver_is_back(evidence: Evidence) -> None:
     """A pod that is deleted while the driver is away MUST go when it is back."""
     evidence.container("ends").gone.get()
 
 
-@check(id="NODE-032", level=2, source="NODE-1", scenario=driver_away)
+@check(
+    id="NODE-032", level=2, source="NODE-1", scenario=driver_away, after=("SLICE-036", "DISC-007")
+)
 def test_a_pod_that_came_while_the_driver_was_away_starts(evidence: Evidence) -> None:
     """A pod that is on its node already while the driver is away MUST start when it is back."""
     pod(evidence, "starts").started.get()
 
 
-@check(id="DISC-008", level=2, source="DISC-8", scenario=driver_away, after=("NODE-022",))
+@check(
+    id="DISC-008", level=2, source="DISC-8", scenario=driver_away, after=("NODE-022", "SLICE-017")
+)
 def test_a_pod_that_waits_for_the_driver_starts(evidence: Evidence) -> None:
     """A pod that waits for a device of a driver that is not there MUST start once it is."""
     evidence.container("waits").started.get()
