@@ -228,6 +228,51 @@ def holders(claims: Iterable[Object]) -> dict[tuple[str, str, str], str]:
     return held
 
 
+def has_room(device: Device, claims: Iterable[Object]) -> bool:
+    """Whether a device that claims share can be given to one more, which does not say how much.
+
+    Such a claim gets the capacity that is the device's default, or else all.
+    """
+    if not device.entry.get("allowMultipleAllocations"):
+        return False
+    taken = [
+        result.get("consumedCapacity") or {}
+        for claim in claims
+        for result in results(claim)
+        if key_of(result) == device.key
+    ]
+    for name, one in (device.entry.get("capacity") or {}).items():
+        needs = (one.get("requestPolicy") or {}).get("default", one["value"])
+        used = sum(quantity(str(each.get(name, "0"))) for each in taken)
+        if used + quantity(str(needs)) > quantity(str(one["value"])):
+            return False
+    return True
+
+
+KEEP_AWAY = ("NoSchedule", "NoExecute")
+"""The effects of taints of devices with which no claim gets them that does not tolerate it."""
+
+
+def kept_away(found: Iterable[Device], rules: Iterable[Object]) -> dict[tuple[str, str, str], str]:
+    """Find the DeviceTaintRule that keeps claims away from a device, by what allocations call it.
+
+    Args:
+        found: the devices.
+        rules: all DeviceTaintRules. One with an empty selector is about all devices of all drivers;
+            one without a selector is about none.
+    """
+    kept: dict[tuple[str, str, str], str] = {}
+    for rule in rules:
+        selector, effect = rule["spec"].get("deviceSelector"), rule["spec"]["taint"]["effect"]
+        if selector is None or effect not in KEEP_AWAY:
+            continue
+        for device in found:
+            own = {"driver": device.driver, "pool": device.pool, "device": device.name}
+            if all(selector.get(what) in (None, name) for what, name in own.items()):
+                kept.setdefault(device.key, str(rule["metadata"]["name"]))
+    return kept
+
+
 def free_by_node(found: Iterable[Device], claims: Iterable[Object]) -> dict[str, list[Device]]:
     """The free devices of each node that has any devices."""
     held = holders(claims)

@@ -466,7 +466,7 @@ class Run:
             specs = [obj.get("spec") or {} for obj in now if obj["kind"] == POD.name]
             with suppress(ApiError, UnreachableError):
                 nodes_of = {str(spec["nodeName"]) for spec in specs if "nodeName" in spec}
-                return causes.of_driver(self._driver_pods(nodes_of)) or found
+                return causes.of_driver(self._driver_pods(nodes_of), found)
             return found
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:

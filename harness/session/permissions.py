@@ -31,6 +31,7 @@ from harness.cluster.kinds import (
     POLICY_BINDING,
     SLICE,
     SUBJECT_REVIEW,
+    TAINT_RULE,
     Rule,
 )
 from harness.cluster.kube import Kube
@@ -68,6 +69,9 @@ NODES = Rule(
     *(NODE, ("list", "watch"), "labels, taints, images and health of the nodes with devices"),
     anywhere=True,
     needed=False,
+)
+TAINT_RULES = Rule(
+    TAINT_RULE, ("list",), "which devices are kept from claims", anywhere=True, needed=False
 )
 ALL_CLAIMS = Rule(
     CLAIM, ("watch",), "what others hold while the run goes on", anywhere=True, needed=False
@@ -133,10 +137,10 @@ def rules(
     reading = (*READING, *nodes, NODES, *OF_THE_DRIVER)
     if creates and not namespace:
         # Its namespaces have no names yet, so what it may do there it may do everywhere.
-        return (*reading, *OBJECTS, *NAMESPACES, *used)
+        return (*reading, TAINT_RULES, *OBJECTS, *NAMESPACES, *used)
     beyond = (ALL_CLAIMS, DRIVER_PODS, DRIVER_LOGS)
     if creates:
-        return (*reading, *OBJECTS, *IN_NAMESPACE, *beyond, *used)
+        return (*reading, TAINT_RULES, *OBJECTS, *IN_NAMESPACE, *beyond, *used)
     return (*reading, *beyond, *(IN_NAMESPACE[1:] if namespace else LEFT_BY_OTHERS))
 
 

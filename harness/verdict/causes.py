@@ -96,6 +96,14 @@ _UNREACHABLE = (
 )
 _ALREADY_SCHEDULED = "Scheduled"
 _NOT_SCHEDULED = "FailedScheduling"
+NOT_REGISTERED = Cause(
+    "the driver is not registered with the node's kubelet: its pod does not run there, its"
+    " registration failed, or it looks for the kubelet in another folder",
+    Blame.DRIVER,
+    "see the driver's pod on the node; compare its folders for plugins with the kubelet's"
+    " --root-dir, in which plugins_registry is",
+    when=r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+)
 TAINTED = Cause(
     "the nodes with devices have taints that the pod does not tolerate",
     Blame.CLUSTER,
@@ -157,6 +165,18 @@ _EVENTS = (
         when=r"admission webhook|ValidatingAdmissionPolicy|denied the request|denied request",
     ),
     Cause(
+        "the namespace has no service account yet: nobody makes the default one",
+        Blame.CLUSTER,
+        "kubectl --namespace kube-system get pods and leases; is kube-controller-manager alive?",
+        when=r"error looking up service account .* not found",
+    ),
+    Cause(
+        "the RuntimeClass that the pods name does not exist",
+        Blame.CLUSTER,
+        "kubectl get runtimeclasses; --dra-pod-patch, or a policy of the cluster, names it",
+        when=r"RuntimeClass .* not found",
+    ),
+    Cause(
         "a LimitRange of the namespace refuses the pod's requests or limits",
         Blame.CLUSTER,
         "--dra-pod-patch can change the pods' resources",
@@ -164,13 +184,14 @@ _EVENTS = (
     ),
     # What the node's part of DRA says.
     Cause(
-        "the driver is not registered with the node's kubelet: its pod does not run there, its"
-        " registration failed, or it looks for the kubelet in another folder",
-        Blame.DRIVER,
-        "see the driver's pod on the node; compare its folders for plugins with the kubelet's"
-        " --root-dir, in which plugins_registry is",
-        when=r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+        "the node's disk has no room, so the driver or the kubelet could not write what is to be"
+        " prepared",
+        Blame.CLUSTER,
+        "df on the node: the folders are those of the CDI specifications and of the kubelet's"
+        " plugins",
+        when=r"FailedPrepareDynamicResources.*no space left on device",
     ),
+    NOT_REGISTERED,
     Cause(
         "the claim is not reserved for the pod: something put the pod on its node without the"
         " scheduler, or the claim is still reserved for a pod of that name that is gone; the driver"
@@ -342,6 +363,19 @@ _EVENTS = (
         when=r"error running createContainer hook.*permission denied",
     ),
     Cause(
+        "the image does not have the program that is to run in it",
+        Blame.WORKLOAD,
+        "name the workload's own image with --dra-image, or any with Python and PyCUDA with"
+        " --dra-python-image",
+        when=r'exec: "[^"]*": (stat \S+: no such file|executable file not found)',
+    ),
+    Cause(
+        "the pod was to end after a time (activeDeadlineSeconds), which is over",
+        Blame.CLUSTER,
+        "--dra-pod-patch, or a policy of the cluster, sets activeDeadlineSeconds: leave it out",
+        when=r"DeadlineExceeded: Pod was active on the node longer|exceeded its deadline",
+    ),
+    Cause(
         "the container runtime cannot start the container; with a claim the usual reason is a"
         " device node, mount or hook of the CDI specification that does not work",
         Blame.DRIVER,
@@ -375,6 +409,14 @@ NOT_UNPREPARED = Cause(
     Blame.DRIVER,
     "see the logs of the driver and of the kubelet on the pod's node",
 )
+UNKNOWN_TO_THE_KUBELET = Cause(
+    "the driver's pod runs on the node and its kubelet does not know it: they look in different"
+    " folders, for the kubelet's is not /var/lib/kubelet (--root-dir), or the driver's registration"
+    " failed",
+    Blame.CLUSTER,
+    "compare the hostPath volumes of the driver's pod with the kubelet's --root-dir, in which"
+    " plugins_registry is; if they agree, the driver's log says why it is not registered",
+)
 DRIVER_ENDS = Cause(
     "the driver's container on the node ends with an error again and again (CrashLoopBackOff)",
     Blame.DRIVER,
@@ -386,6 +428,11 @@ KUBELET_SILENT = Cause(
     "the pod is scheduled, but the node's kubelet has reported nothing about it",
     Blame.KUBELET,
     "check on the node whether the kubelet runs and reaches the API server",
+)
+DISK_PRESSURE = Cause(
+    "the node's disk is too full (DiskPressure): its kubelet takes no pods and evicts some",
+    Blame.CLUSTER,
+    "kubectl describe nodes; make room on the node's disk (crictl rmi --prune)",
 )
 NODE_NOT_READY = Cause(
     "the pod's node is not Ready",
@@ -527,9 +574,15 @@ def of_end(pod: Object, quiet: float) -> Cause | None:
     return NOT_UNPREPARED if asked and has_claims and over else None
 
 
-def of_driver(pods: Iterable[Object]) -> Cause | None:
-    """Find the likely cause of what the driver does not do in its own pods, as they are now."""
-    for pod in pods:
+def of_driver(pods: Iterable[Object], found: Cause) -> Cause:
+    """Find the likely cause of what the driver does not do in its own pods, as they are now.
+
+    Args:
+        pods: the driver's, on the nodes on which it happened.
+        found: what else is the cause.
+    """
+    listed = list(pods)
+    for pod in listed:
         for one in (pod.get("status") or {}).get("containerStatuses") or []:
             now, before = one.get("state") or {}, one.get("lastState") or {}
             end = now.get("terminated") or before.get("terminated") or {}
@@ -537,7 +590,13 @@ def of_driver(pods: Iterable[Object]) -> Cause | None:
             killed = end.get("exitCode", 0) in (0, *KILLED) and end.get("reason") != "OOMKilled"
             if waits or (one.get("restartCount", 0) > 1 and not killed):
                 return DRIVER_ENDS
-    return None
+    if found is NOT_REGISTERED and listed and all(map(_is_ready, listed)):
+        return UNKNOWN_TO_THE_KUBELET
+    return found
+
+
+def _is_ready(pod: Object) -> bool:
+    return _condition(pod, "Ready").get("status") == "True"
 
 
 def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Cause | None:
@@ -560,8 +619,10 @@ def of_silence(pod: Object, events: Iterable[Object], node: Object | None) -> Ca
 
 
 def of_node(node: Object | None) -> Cause | None:
-    """Say why nothing runs on a node; None when it is Ready, or the run may not read it."""
+    """Say why nothing runs on a node; None when it is well, or the run may not read it."""
     ready = _condition(node, "Ready")
+    if _condition(node, "DiskPressure").get("status") == "True":
+        return DISK_PRESSURE
     return {"Unknown": KUBELET_STOPPED, "False": NODE_NOT_READY}.get(str(ready.get("status")))
 
 

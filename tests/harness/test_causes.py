@@ -208,7 +208,39 @@ EVENTS = {
             " create failed: runc create failed: unable to start container process: error during"
             ' container init: exec: "/none": stat /none: no such file or directory'
         ),
+        (Blame.WORKLOAD, "does not have the program"),
+    ),
+    "no program in the image's path": (  # source: runc
+        "Failed",
+        (
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: exec:"
+            ' "produce": executable file not found in $PATH'
+        ),
+        (Blame.WORKLOAD, "does not have the program"),
+    ),
+    "a hook of the CDI specification": (  # source: runc
+        "Failed",
+        (
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: error during"
+            " container init: error running createContainer hook #0: fork/exec /usr/bin/hook: no"
+            " such file or directory"
+        ),
         (Blame.DRIVER, "runtime cannot start the container"),
+    ),
+    "no room to prepare": (  # source
+        "FailedPrepareDynamicResources",
+        (
+            f"{PREPARE}NodePrepareResources failed for ResourceClaim a: write"
+            " /var/run/cdi/a.json: no space left on device"
+        ),
+        (Blame.CLUSTER, "disk has no room"),
+    ),
+    "deadline of the pod": (  # source
+        "DeadlineExceeded",
+        "Pod was active on the node longer than the specified deadline",
+        (Blame.CLUSTER, "activeDeadlineSeconds"),
     ),
     "node lost": ("NodeNotReady", "Node is not ready", (Blame.CLUSTER, "no longer Ready")),
 }
@@ -262,6 +294,17 @@ REFUSALS = {
             " the ranges: [1000700000, 1000709999]]"
         ),
         "users of the namespace's own range",
+    ),
+    "no service account": (  # source
+        (
+            'pods "x" is forbidden: error looking up service account n/default: serviceaccount'
+            ' "default" not found'
+        ),
+        "no service account yet",
+    ),
+    "no RuntimeClass": (  # source
+        'pods "x" is forbidden: pod rejected: RuntimeClass "none" not found',
+        "RuntimeClass that the pods name",
     ),
     "LimitRange": (  # source
         'pods "x" is forbidden: maximum memory usage per Container is 1Mi, but limit is 4Gi',
@@ -482,4 +525,24 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 )
 def test_a_driver_that_ends_again_and_again(found: Object, ends: bool) -> None:
     """Not one that ended once, or that a check has killed."""
-    assert causes.of_driver([driver_pod(0), found]) is (causes.DRIVER_ENDS if ends else None)
+    other = causes.SCHEDULER_SILENT
+    cause = causes.of_driver([driver_pod(0), found], other)
+    assert cause is (causes.DRIVER_ENDS if ends else other)
+
+
+@pytest.mark.parametrize(
+    ("ready", "restarts", "expected"),
+    [
+        ("True", 0, causes.UNKNOWN_TO_THE_KUBELET),
+        ("False", 0, causes.NOT_REGISTERED),
+        ("True", 4, causes.DRIVER_ENDS),
+    ],
+)
+def test_a_driver_that_runs_and_that_the_kubelet_does_not_know(
+    ready: str, restarts: int, expected: causes.Cause
+) -> None:
+    """Nobody knows whether the kubelet or the driver looks in the wrong folder."""
+    found = driver_pod(restarts, state={"running": {}}, lastState=CRASH)
+    found["status"]["conditions"] = [{"type": "Ready", "status": ready}]
+    assert causes.of_driver([found], causes.NOT_REGISTERED) is expected
+    assert causes.of_driver([], causes.NOT_REGISTERED) is causes.NOT_REGISTERED

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,3 +79,77 @@ def test_a_run_that_can_make_nothing_ends(run: Run, api: FakeApi) -> None:
     assert str(error.value) == (
         "the checks need 1 free device on one node; free are 0 on node-1; held by team/train"
     )
+
+
+@pytest.mark.parametrize(
+    ("selector", "free"),
+    [
+        ({}, 0),
+        ({"driver": GPU.driver}, 0),
+        ({"driver": GPU.driver, "pool": "node-1", "device": "gpu-0"}, 1),
+        ({"device": "gpu-9"}, 2),
+        (None, 2),
+    ],
+)
+def test_devices_that_a_rule_taints_are_not_free(
+    selector: dict[str, str] | None, free: int, run: Run, api: FakeApi
+) -> None:
+    """An empty selector is about every device of every driver; the rule is named."""
+    spec = {"taint": {"key": "example.com/maintenance", "effect": "NoSchedule"}}
+    api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "DeviceTaintRule",
+            "metadata": {"name": "everything"},
+            "spec": spec if selector is None else {**spec, "deviceSelector": selector},
+        }
+    )
+    found = context(run, GPU, replace(GPU, name="gpu-1"))
+    if free:
+        free_devices(found)
+        assert found.free == {"node-1": free}
+        return
+    with pytest.raises(InconclusiveError) as error:
+        free_devices(found)
+    assert str(error.value) == (
+        "the checks need 1 free device on one node; free are 0 on node-1:"
+        " DeviceTaintRule everything keeps claims away from 2 devices"
+    )
+    assert error.value.finding.next.endswith("kubectl delete devicetaintrule everything ends it")
+
+
+@pytest.mark.parametrize(
+    ("capacity", "free"),
+    [
+        ({}, True),
+        ({"memory": {"value": "80Gi", "requestPolicy": {"default": "10Gi"}}}, True),
+        ({"memory": {"value": "80Gi", "requestPolicy": {"default": "50Gi"}}}, False),
+        ({"memory": {"value": "80Gi"}}, False),
+        (None, False),
+    ],
+)
+def test_a_device_that_others_share_is_free_as_long_as_it_has_room(
+    capacity: dict[str, Any] | None, free: bool, run: Run, api: FakeApi
+) -> None:
+    """Somebody has 40 GiB of it; a claim that does not say how much gets the default, or all."""
+    result: dict[str, Any] = {"driver": GPU.driver, "pool": GPU.pool, "device": GPU.name}
+    result |= {"shareID": "1", "consumedCapacity": {"memory": "40Gi"}}
+    api.put(
+        {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceClaim",
+            "metadata": {"name": "train", "namespace": "team"},
+            "spec": {"devices": {"requests": []}},
+            "status": {"allocation": {"devices": {"results": [result]}}},
+        }
+    )
+    entry: dict[str, Any] = {"name": GPU.name}
+    if capacity is not None:
+        entry |= {"allowMultipleAllocations": True, "capacity": capacity}
+    found = context(run, replace(GPU, entry=entry))
+    if free:
+        free_devices(found)
+        assert found.free == {"node-1": 1}
+    else:
+        with pytest.raises(InconclusiveError, match="held by team/train"):
+            free_devices(found)

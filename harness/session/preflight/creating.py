@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.cluster.features import find
-from harness.cluster.inventory import Device, is_allocated, results
+from harness.cluster.inventory import KEEP_AWAY, Device, is_allocated, results
 from harness.cluster.kinds import POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
@@ -20,12 +20,10 @@ from harness.scenario.run import PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, step_failed
 from harness.session.preflight.read_only import PUSH
 from harness.verdict import causes
-from harness.verdict.finding import Blame, FindingError, counted, judge
+from harness.verdict.finding import Blame, Finding, FindingError, counted, judge
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 PROBE = "preflight"
-KEEP_AWAY = ("NoSchedule", "NoExecute")
-"""The effects of taints of devices with which no claim gets them that does not tolerate it."""
 NODES_TO_PULL_ON = 4
 """On how many nodes at most the image is tried: with more, one stands for the others."""
 
@@ -105,7 +103,7 @@ def matching_class(context: Context) -> None:
             lambda: _unschedulable(run.observer.last(pod).obj),
         )
     except WaitTimeoutError as error:
-        raise _no_device(context, error) from error
+        raise _no_device(context, pod, error) from error
     finally:
         for obj in (pod, claim):
             run.kube.delete(obj)
@@ -121,7 +119,7 @@ def matching_class(context: Context) -> None:
     _await_release(context, claim)
 
 
-def _no_device(context: Context, error: WaitTimeoutError) -> FindingError:
+def _no_device(context: Context, pod: Object, error: WaitTimeoutError) -> FindingError:
     """The finding that nothing was allocated: by the class's fault, or by others'."""
     said = error.seen
     tainted = {one: _taints(one) for one in context.devices}
@@ -144,14 +142,24 @@ def _no_device(context: Context, error: WaitTimeoutError) -> FindingError:
             " the devices (kubectl get resourceslices -o yaml)",
             said,
         )
-    cause = causes.of_scheduler(said)
-    return step_failed(
+    if node := context.run.observer.last(pod).obj["spec"].get("nodeName"):
+        return step_failed(
+            f"no device was allocated: the pod is on {node} and its claim is not allocated",
+            "a scheduler that allocates a pod's claims before it places the pod",
+            Blame.SCHEDULER,
+            "the pods are placed by a scheduler that knows no claims: see their schedulerName"
+            " (--dra-pod-patch, or a policy of the cluster, sets it)",
+            said,
+        )
+    cause = context.run.cause_of(pod) or causes.of_scheduler(said)
+    finding = Finding(
         f"no device of DeviceClass {context.device_class} was allocated: {said}",
         f"an allocation within {error.budget.seconds:g} s",
-        cause.blame if cause else Blame.SCHEDULER,
-        cause.next if cause else "see the log of kube-scheduler",
         said,
+        Blame.SCHEDULER,
+        next="see the log of kube-scheduler",
     )
+    return judge(causes.because(cause, finding))
 
 
 def _taints(device: Device) -> list[str]:
@@ -168,7 +176,7 @@ def _unschedulable(pod: Object) -> str:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
             return str(condition.get("message") or condition.get("reason"))
     node = pod["spec"].get("nodeName")
-    return f"the pod is scheduled on {node}" if node else "the scheduler says nothing about the pod"
+    return f"the pod is on {node}" if node else "the scheduler says nothing about the pod"
 
 
 def _await_release(context: Context, claim: Object) -> None:

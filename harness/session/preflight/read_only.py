@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from operator import attrgetter
 
 from building.tree import CHECKS_RUN, COMMAND, EMBEDDED_RUN
@@ -12,7 +13,9 @@ from harness.cluster.inventory import (
     devices,
     driver_names,
     free_by_node,
+    has_room,
     holders,
+    kept_away,
     partitions,
     pools,
 )
@@ -21,6 +24,7 @@ from harness.cluster.kinds import (
     DEVICE_CLASS,
     NODE,
     SLICE,
+    TAINT_RULE,
     Object,
     describe_name,
     has_labels,
@@ -283,14 +287,32 @@ def free_devices(context: Context) -> Finding | None:
     Those that take more are skipped, each with this reason.
     """
     claims, _ = context.run.kube.list(CLAIM)
-    free = {node: len(left) for node, left in free_by_node(context.devices, claims).items()}
+    tainted = kept_away(context.devices, _taint_rules(context))
+    free = {
+        node: sum(device.key not in tainted for device in left)
+        for node, left in free_by_node(context.devices, claims).items()
+    }
+    held = holders(claims)
+    for device in context.devices:
+        if device.key in held and device.key not in tainted and has_room(device, claims):
+            free[device.node] += 1
     needed = min(map(attrgetter("devices"), context.checks.scenarios()), default=0)
     context.free = free
     context.checks.learn(largest=max(free.values(), default=0))
     if max(free.values(), default=0) >= needed:
         return _offered_twice(context)
-    held = holders(claims)
     shown = ", ".join(f"{count} on {node}" for node, count in sorted(free.items()))
+    if tainted:
+        rule = min(tainted.values())
+        raise step_failed(
+            f"the checks need {counted(needed, 'free device')} on one node; free are {shown}:"
+            f" DeviceTaintRule {rule} keeps claims away from {counted(len(tainted), 'device')}",
+            f"{counted(needed, 'free device')} of {context.driver} on one node",
+            Blame.CLUSTER,
+            f"see what it is for (kubectl get devicetaintrule {rule} -o yaml): one with an empty"
+            f" selector taints all devices; kubectl delete devicetaintrule {rule} ends it",
+            "\n".join(f"{rule} taints {key[2]} of pool {key[1]}" for key, rule in tainted.items()),
+        )
     by_claim: dict[str, list[str]] = {}
     for device in context.devices:
         if device.key in held:
@@ -307,6 +329,16 @@ def free_devices(context: Context) -> Finding | None:
         else "use nodes with more devices (--dra-node-selector), or fewer checks (--dra-check)",
         "\n".join(f"claim {claim} holds {', '.join(have)}" for claim, have in by_claim.items()),
     )
+
+
+def _taint_rules(context: Context) -> list[Object]:
+    """All DeviceTaintRules; none where there is no such kind, or the run may not list them."""
+    try:
+        return context.run.kube.list(TAINT_RULE)[0] if context.creates() else []
+    except ApiError as error:
+        if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
+            return []
+        raise
 
 
 def _offered_twice(context: Context) -> Finding | None:
