@@ -198,6 +198,18 @@ def _expectations(value: Any) -> Expectations:
         raise ValueError(str(error)) from error
 
 
+def _known(value: Any) -> str:
+    from harness.cluster.yaml_file import YamlFileError  # noqa: PLC0415 - few runs need it
+    from harness.verdict import known  # noqa: PLC0415 - likewise
+
+    if value != "none":
+        try:
+            known.load(Path(any_text(value)))
+        except YamlFileError as error:
+            raise ValueError(str(error)) from error
+    return str(value)
+
+
 def _file_to_write(*suffixes: str) -> Callable[[Any], Path]:
     """What reads the name of a file with one of these suffixes."""
 
@@ -321,6 +333,15 @@ class Options:
         "FILE",
         "write down what is there now, for --dra-expect; write =FILE",
     )
+    known: str = _option(
+        "",
+        _known,
+        "FILE|none",
+        "findings that are known, as in docs/known-findings.yaml: they fail, and if nothing else"
+        " does, the exit code is 0 (default: that file on the embedded cluster, else none); write"
+        " =FILE",
+    )
+    """Empty: this tree's list on the embedded cluster, elsewhere none."""
     baseline: Path | None = _option(
         None,
         _run_of_before,

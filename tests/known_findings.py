@@ -1,54 +1,12 @@
-"""Failures of real drivers that are known, and whether a run had exactly those."""
+"""Whether a run had exactly the failures that are known of its driver."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from embedded.drivers.driver import Driver
-from harness.cluster.yaml_file import Field, read
-
-FILE = Path(__file__).parents[1] / "docs" / "known-findings.yaml"
-SCHEMA = "dra-conformance/known-findings/v1"
-
-
-@dataclass(frozen=True)
-class KnownFinding:
-    """A check that fails on one version of a driver, by the driver's own fault."""
-
-    driver: str
-    version: str
-    check: str
-    link: str
-    evidence: str
-
-
-def load(path: Path = FILE) -> tuple[KnownFinding, ...]:
-    """Read the file.
-
-    Raises:
-        YamlFileError: it cannot be read, lacks something, or lists a finding twice.
-    """
-    return read("known findings", path, _findings)
-
-
-def _findings(document: Field) -> tuple[KnownFinding, ...]:
-    fields = document.table(("schema", "findings"))
-    fields["schema"].one_of([SCHEMA])
-    found: list[KnownFinding] = []
-    for item in fields["findings"].items():
-        names = ("driver", "version", "check", "link", "evidence")
-        one = KnownFinding(**{name: field.text() for name, field in item.table(names).items()})
-        if not one.link.startswith("https://"):
-            item.wrong(f"{one.link} is no address")
-        if any(
-            (one.driver, one.version, one.check) == (o.driver, o.version, o.check) for o in found
-        ):
-            item.wrong(f"{one.check} of {one.driver} {one.version} stands here a second time")
-        found.append(one)
-    return tuple(found)
+from harness.verdict.known import FILE, KnownFinding, load
 
 
 def differences(

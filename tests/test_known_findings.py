@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.cluster.yaml_file import YamlFileError
+from harness.verdict.known import SCHEMA, KnownFinding, load
 from suites.__main__ import checks
-from tests.known_findings import SCHEMA, KnownFinding, differences, load
+from tests.known_findings import differences
 
 KNOWN = KnownFinding("gpu.example.com", "v1", "LIFE-001", "https://example.com/1", "It does.")
 ENTRY = """\

@@ -76,6 +76,8 @@ class ClusterInfo:
     """A workload image that its nodes have."""
     driver: str = ""
     """The driver that it was brought up with."""
+    driver_version: str = ""
+    """That driver's version; empty: not known."""
     restart_kubelet: Callable[[str], None] | None = None
     """Restarts the kubelet of a node; None: that takes a pod on it."""
 

@@ -108,6 +108,7 @@ class Clusters:
         self._terminal = os.dup(sys.stdout.fileno())
         self._until_the_end.callback(os.close, self._terminal)
         asked = self._options.embedded
+        driver = drivers.DRIVERS[asked.driver.split(",")[0]]
         try:
             running = self._until_the_end.enter_context(
                 cluster.running(asked, progress.Progress(), self._component_died)
@@ -120,7 +121,8 @@ class Clusters:
             hardware=running.hardware,
             own=True,
             image=running.workload_image,
-            driver=drivers.DRIVERS[asked.driver.split(",")[0]].name,
+            driver=driver.name,
+            driver_version=driver.description.rpartition(" ")[2],
             restart_kubelet=partial(cluster.restart_kubelet, running.name),
         )
 

@@ -26,6 +26,7 @@ from harness.session.clusters import Clusters
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection, before
+from harness.verdict import known
 from harness.verdict.finding import (
     Blame,
     FailedError,
@@ -34,6 +35,7 @@ from harness.verdict.finding import (
     SkipKind,
     UnmetError,
     broken,
+    counted,
     one_line,
 )
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
@@ -444,8 +446,13 @@ class Session:
 
     # End
 
-    def finish(self, pytest_code: int) -> int:
-        """Clean up, write reports, and answer the exit code."""
+    def finish(self, pytest_code: int, failed: int) -> int:
+        """Clean up, write reports, and answer the exit code.
+
+        Args:
+            pytest_code: as pytest would end.
+            failed: how many tests failed for pytest, checks and others.
+        """
         if pytest_code == 2 and not self.record.interrupted:
             self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
         self._note_what_was_not_made()
@@ -470,7 +477,7 @@ class Session:
             self._note_broken(error)
         if run is not None and run.journal.trouble:
             self.say(f"ERROR    {run.journal.trouble}")
-        code = self.record.exit_code(pytest_code)
+        code, why = self._exit_code(pytest_code, failed)
         facts = self._facts(code, kept)
         try:
             folder.write(self.record, facts)
@@ -486,7 +493,28 @@ class Session:
             self.summary.append(f"BUNDLE   {bundle}")
         if kept and run is not None:
             self.summary.append(f"LOOK     {look_command(run)}")
+        if why:
+            self.summary.append(why)
         return code
+
+    def _exit_code(self, pytest_code: int, failed: int) -> tuple[int, str]:
+        """Choose the exit code; known findings of the driver do not decide it, and are named."""
+        code, run = self.record.exit_code(pytest_code), self._run
+        if code != Exit.FAILED or run is None or not run.has_subject():
+            return code, ""
+        ours = str(known.FILE) if run.cluster.own and known.FILE.exists() else "none"
+        if (path := self.options.known or ours) == "none":
+            return code, ""
+        driver, version = run.subject.driver, run.cluster.driver_version
+        there = known.failed(known.load(Path(path)), driver, version, self.record)
+        if not there:
+            return code, ""
+        rest = known.without(there, self.record)
+        others = failed - sum(result.red for result in self.record.checks())
+        code = rest.exit_code(int(others > 0))
+        listed = ", ".join(f"{one.check} ({one.link})" for one in there)
+        found = f"{counted(len(there), 'known finding')} of {driver} {version}".rstrip()
+        return code, f"KNOWN    {found}, without which the exit code is {code:d}: {listed}"
 
     def _bundled(self, facts: Facts) -> Path | None:
         """Pack the files of a run in which something failed."""

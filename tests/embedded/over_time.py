@@ -40,7 +40,7 @@ def session(kubeconfig: Path, image: str, folder: Path) -> Iterator[Session]:
     try:
         yield made
     finally:
-        made.finish(0)
+        made.finish(0, 0)
         audit = [result for result in made.record.results if result.area == HYGIENE_AREA]
         assert [result.headline for result in audit if result.red] == []
 

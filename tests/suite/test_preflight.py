@@ -373,6 +373,28 @@ def test_a_known_issue_is_seen_but_not_red(tmp_path: Path) -> None:
     assert len(ended.junit.findall(".//skipped")) == len(known) + len(blocked), ended.output
 
 
+def test_a_known_finding_fails_but_does_not_decide_the_exit_code(tmp_path: Path) -> None:
+    """What is not listed does, and so does what is listed of another driver."""
+    path = tmp_path / "known.yaml"
+    entry = (
+        "schema: dra-conformance/known-findings/v1\nfindings:\n"
+        "- {driver: gpu.nvidia.com, version: v1, check: ISO-003, link: https://i/1, evidence: e}\n"
+    )
+    options = ("--dra-check", "ISO-003", f"--dra-known={path}")
+    for text, code in (
+        (entry, 0),
+        (entry.replace("ISO-003", "ISO-004"), 1),
+        (entry.replace("gpu.nvidia.com", "gpu.example.com"), 1),
+    ):
+        path.write_text(text)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        ended = run(FakeCluster("one-missing"), folder, *options)
+        assert (ended.code, ended.results["verdict"]) == (code, "nonconformant"), ended.output
+        assert set(ended.red().values()) == {"fail"}
+        assert ("1 known finding of gpu.nvidia.com, without which" in ended.output) is (code == 0)
+
+
 def test_a_wrong_profile_is_refused_with_its_line(tmp_path: Path) -> None:
     """Before anything is asked of the cluster."""
     path = tmp_path / "mine.yaml"
