@@ -20,7 +20,7 @@ from building.architecture import AMD64, ARCHITECTURES, Architecture
 from building.binaries import PUSH
 from building.errors import UserError, exit_code, must_be_of
 from building.progress import Progress
-from building.tree import COMMAND
+from building.tree import COMMAND, INSTALLED
 from images import oci
 from images.pause import ARCHIVE
 from images.workload import WORKLOAD_IMAGE_NAME, image_for
@@ -50,6 +50,11 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="accept any certificate, and plain HTTP where there is no TLS",
     )
+    parser.add_argument(
+        "--runner",
+        action="store_true",
+        help="the image of the suite itself, for runs inside a cluster (from a git checkout)",
+    )
     options = parser.parse_args(arguments)
     return exit_code(
         lambda: _run(options), "interrupted; pushed again, it goes on with what is missing"
@@ -64,15 +69,41 @@ def _run(options: argparse.Namespace) -> int:
     command = [str(program), *(["--insecure"] if options.insecure else []), f"{repository}:{tag}"]
     try:
         call(command)  # is it allowed? Better asked now than after minutes of building
-        images = [image_for(architecture) for architecture in architectures]
-        built = artifacts.obtain(images, progress)
-        archives = [built[image.name] / ARCHIVE for image in images]
-        digest = push(archives, WORKLOAD_IMAGE_NAME, command)
+        if options.runner:
+            digest = _push_runner(architectures, command, progress)
+        else:
+            images = [image_for(architecture) for architecture in architectures]
+            built = artifacts.obtain(images, progress)
+            archives = [built[image.name] / ARCHIVE for image in images]
+            digest = push(archives, WORKLOAD_IMAGE_NAME, command)
     except subprocess.CalledProcessError:
         return 1  # the program has said why
-    progress.say(f"pushed {repository}:{tag}; for the suite:")
-    print(f"--dra-image {repository}@{digest}")
+    use = "the CronJob" if options.runner else "the suite"
+    progress.say(f"pushed {repository}:{tag}; for {use}:")
+    print(f"{'' if options.runner else '--dra-image '}{repository}@{digest}")
     return 0
+
+
+def _push_runner(
+    architectures: Sequence[Architecture], command: Sequence[str], progress: Progress
+) -> str:
+    """Make the runner's image of this checkout and push it; answers the digest.
+
+    Raises:
+        UserError: this is no checkout, or something could not be built.
+        subprocess.CalledProcessError: the registry did not take it; the program has said why.
+    """
+    if INSTALLED or bundle.unpacked():
+        raise UserError("--runner: the runner's image is made of a git checkout, and this is none")
+    from delivery import runner  # noqa: PLC0415 - a wheel does not have it
+
+    with tempfile.TemporaryDirectory(dir=artifacts.cache()) as folder:
+        archives = []
+        for architecture in architectures:
+            place = Path(folder, architecture.name)
+            place.mkdir()
+            archives.append(runner.assemble(place, architecture, progress))
+        return push(archives, runner.IMAGE_NAME, command)
 
 
 def parse(reference: str) -> tuple[str, str]:

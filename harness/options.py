@@ -400,6 +400,12 @@ class Options:
     pushgateway: str = _option(
         "", _web_address, "URL", "send the same to a Prometheus Pushgateway when the run has ended"
     )
+    bundle_in_log: bool = _option(
+        False,
+        _switch,
+        "",
+        "print the bundle of the run's files at the end of its log; `report fetch` reads it",
+    )
     keep: str = _option(
         "never",
         one_of(*KEEPS),

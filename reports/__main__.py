@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument("run", metavar="DIR", type=Path, help="a run's folder")
     verb.set_defaults(do=_bundle)
     verb = verbs.add_parser(
+        "fetch", help="get a run's files out of its log (of a run with --dra-bundle-in-log)"
+    )
+    verb.add_argument("log", metavar="LOG", help="a file; -: what kubectl logs prints into a pipe")
+    verb.add_argument("place", metavar="DIR", type=Path, help="where the run's folder goes")
+    verb.set_defaults(do=_fetch)
+    verb = verbs.add_parser(
         "replay",
         help="make only what failed in a run once more, in its cluster: FIXED or STILL FAILING",
     )
@@ -118,6 +124,18 @@ def _bundle(given: argparse.Namespace) -> int:
     if not given.run.is_dir():
         raise ResultsError(f"{given.run}: expected the folder of a run, not one of its files")
     print(bundle.write(given.run))
+    return Exit.OK
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    from reports import in_log  # noqa: PLC0415 - for its own verb
+
+    log = sys.stdin if given.log == "-" else Path(given.log).open(errors="replace")  # noqa: SIM115
+    with log:
+        try:
+            print(as_text(str(in_log.fetch(log.read(), given.place))))
+        except in_log.InLogError as error:
+            raise ResultsError(str(error)) from error
     return Exit.OK
 
 

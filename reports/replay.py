@@ -18,7 +18,7 @@ _ANOTHER_TIME = tuple(
         flag,
         (
             *("check", "replay", "output", "keep", "baseline", "expect", "expect_write"),
-            *("metrics", "pushgateway"),
+            *("metrics", "pushgateway", "bundle_in_log"),
         ),
     )
 )

@@ -493,6 +493,10 @@ class Session:
             self.summary.append(f"BUNDLE   {bundle}")
         if kept and run is not None:
             self.summary.append(f"LOOK     {look_command(run)}")
+        if bundle is not None and self.options.bundle_in_log:
+            from reports import in_log  # noqa: PLC0415 - few runs are asked for it
+
+            self.summary += in_log.lines(bundle)
         if why:
             self.summary.append(why)
         return code
@@ -517,8 +521,8 @@ class Session:
         return code, f"KNOWN    {found}, without which the exit code is {code:d}: {listed}"
 
     def _bundled(self, facts: Facts) -> Path | None:
-        """Pack the files of a run in which something failed."""
-        if not any(result.red for result in self.record.results):
+        """Pack the files of a run in which something failed, or whose log is to have them."""
+        if not (self.options.bundle_in_log or any(one.red for one in self.record.results)):
             return None
         from reports import bundle  # noqa: PLC0415 - runs that pass need it not
 

@@ -17,7 +17,7 @@ from delivery import deploy
 from embedded.cluster import Cluster
 from suites.__main__ import checks
 
-OVERLAYS = sorted((ROOT / "deploy" / "overlays").iterdir())
+OVERLAYS = [*sorted((ROOT / "deploy" / "overlays").iterdir()), ROOT / "deploy" / "example"]
 NAMESPACE = ROOT / "deploy" / "base" / "namespace.yaml"
 NEVER = {"secrets", "pods/exec", "pods/attach", "serviceaccounts/token"}
 

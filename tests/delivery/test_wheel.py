@@ -25,7 +25,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 INFO = f"dra_conformance-{PROJECT['version']}.dist-info"
 NOT_PACKED = {"benchmarks", "deploy", "docs", "tests"}
 """Folders that a run does not need."""
-OF_THE_CHECKOUT = {"delivery/bundle", "delivery/deploy.py", "delivery/wheel.py"}
+OF_THE_CHECKOUT = {
+    "delivery/bundle",
+    *(f"delivery/{name}.py" for name in ("deploy", "runner", "wheel")),
+}
 WITHOUT_POSIX = Path(__file__).with_name("without_posix.py")
 
 
