@@ -72,6 +72,10 @@ def _build_base(build: Build, architecture: Architecture) -> None:
             "etc/group": f"root:x:0:\nrunner:x:{USER}:\n",
         }
     )
+    terminal = Path("lib/terminfo/d/dumb")  # else the interpreter's readline complains
+    if (Path("/") / terminal).is_file():
+        (system.path / terminal).parent.mkdir(parents=True)
+        shutil.copyfile(Path("/") / terminal, system.path / terminal)
     (build.out / "packages").write_text(system.packages())
 
 

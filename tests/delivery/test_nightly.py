@@ -20,7 +20,8 @@ from building.bundle import ROOT
 from building.progress import Progress
 from delivery import runner
 from embedded import cluster as embedded_cluster
-from embedded.drivers.reference import set_fault
+from embedded.drivers.reference import REFERENCE, set_fault
+from reports import in_log
 from tests.delivery.test_deploy import call
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.test_breaks import load
@@ -93,6 +94,7 @@ def nights(
         "DRA_IMAGE": "",
         "DRA_CHECK": CHECKS,
         "DRA_METRICS": "/results/dra.prom",
+        "DRA_BUNDLE_IN_LOG": "true",
     }
     with running("reference") as cluster:
         load(archive, cluster)  # type: ignore[arg-type] # by its name only
@@ -118,8 +120,8 @@ def nights(
         yield nights
 
 
-def test_a_night_leaves_its_files_on_the_volume(nights: Nights) -> None:
-    """A driver that is well: exit code 0, JUnit, page and metrics."""
+def test_a_night_leaves_its_files_on_the_volume(nights: Nights, tmp_path: Path) -> None:
+    """A driver that is well: exit code 0, JUnit, page and metrics; the log has them, too."""
     nights.start("well")
     nights.wait("well", "complete")
     (folder,) = nights.folders()
@@ -127,11 +129,15 @@ def test_a_night_leaves_its_files_on_the_volume(nights: Nights) -> None:
         path.name for path in folder.iterdir()
     }
     results = json.loads((folder / "results.json").read_text())
-    assert {one["outcome"] for one in results["results"] if one["id"] in CHECKS} == {"pass"}
+    passed = {one["id"] for one in results["results"] if one["outcome"] == "pass"}
+    assert passed >= {*CHECKS.split(",")}
     assert results["leftovers"] == []
     metrics = (folder.parent / "dra.prom").read_text()
-    assert 'dra_conformance_verdict{driver="gpu.reference.example",verdict="partial"} 1' in metrics
+    verdict = f'dra_conformance_verdict{{driver="{REFERENCE.name}",verdict="partial"}} 1'
+    assert verdict in metrics
     assert nights.code("well") == 0
+    fetched = in_log.fetch(nights.call("logs", *HERE, "job/well"), tmp_path)
+    assert (fetched / "junit.xml").read_text() == (folder / "junit.xml").read_text()
 
 
 def test_a_night_with_a_broken_driver_ends_with_1(nights: Nights) -> None:
