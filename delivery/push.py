@@ -65,6 +65,8 @@ def _run(options: argparse.Namespace) -> int:
     progress = Progress()
     architectures = chosen(options.arch)
     repository, tag = parse(options.reference)
+    if options.runner and (INSTALLED or bundle.unpacked()):
+        raise UserError("--runner: the runner's image is made of a git checkout, and this is none")
     program = artifacts.obtain([PUSH], progress)[PUSH.name] / "push"
     command = [str(program), *(["--insecure"] if options.insecure else []), f"{repository}:{tag}"]
     try:
@@ -90,11 +92,9 @@ def _push_runner(
     """Make the runner's image of this checkout and push it; answers the digest.
 
     Raises:
-        UserError: this is no checkout, or something could not be built.
+        UserError: something could not be built.
         subprocess.CalledProcessError: the registry did not take it; the program has said why.
     """
-    if INSTALLED or bundle.unpacked():
-        raise UserError("--runner: the runner's image is made of a git checkout, and this is none")
     from delivery import runner  # noqa: PLC0415 - a wheel does not have it
 
     with tempfile.TemporaryDirectory(dir=artifacts.cache()) as folder:

@@ -27,7 +27,7 @@ from building.artifacts import Artifact
 from building.binaries import PUSH, RUNTIME
 from building.errors import UserError
 from building.progress import Progress
-from delivery import push
+from delivery import push, runner
 from embedded.pki import Authority
 from images import oci
 from images.pause import ARCHIVE
@@ -274,6 +274,33 @@ def test_the_verb_prints_what_the_suite_takes(
         content = (tmp_path / "layout" / "index.json").read_bytes()
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert said.out == f"--dra-image {address}/{REPOSITORY}@{digest}\n"
+
+
+def test_the_runner_is_pushed_by_an_option(
+    program: Path,
+    pusher: str,
+    archives: dict[Architecture, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is printed is the image alone: a CronJob takes no option of ours."""
+    monkeypatch.setattr(artifacts, "obtain", lambda *_: {PUSH.name: Path(pusher).parent})
+    monkeypatch.setattr(runner, "IMAGE_NAME", NAME)
+    monkeypatch.setattr(runner, "assemble", lambda _, architecture, __: archives[architecture])
+    with registry.serving(program, tmp_path / "registry") as address:
+        assert push.main([f"{address}/{REPOSITORY}", "--insecure", "--runner"]) == 0
+    digest = digests(archives[AMD64])[NAME]
+    assert capsys.readouterr().out == f"{address}/{REPOSITORY}@{digest}\n"
+
+
+def test_the_runner_is_made_of_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installed suite says so before anything is fetched or asked."""
+    monkeypatch.setattr(push, "INSTALLED", True)
+    assert push.main(["a.b/c", "--runner"]) == 1
+    assert "is made of a git checkout, and this is none" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
