@@ -116,6 +116,13 @@ def test_on_openshift_nothing_has_a_fixed_user(objects: list[Object]) -> None:
     }
 
 
+@pytest.mark.parametrize("overlay", [ROOT / "deploy/overlays/tainted"])
+def test_a_taint_is_tolerated(objects: list[Object]) -> None:
+    """By the run itself."""
+    pod = only(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+
+
 @pytest.mark.embedded
 class TestServer:
     """What an API server says of the objects."""
