@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +50,8 @@ def make_checks(options: Sequence[str]) -> int:
 
     The root is the working directory, so that pytest keeps its cache there.
     """
+    if os.getpid() == 1:  # in a container: what such a process does not handle is dropped
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     import pytest  # noqa: PLC0415 - the other verbs do without
 
     settings = ("-c", str(TREE / "pyproject.toml"), "--rootdir", str(Path.cwd()))

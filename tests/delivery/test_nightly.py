@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.zoo.test_breaks import load
 pytestmark = [pytest.mark.embedded, pytest.mark.matrix]
 
 VOLUME = "/var/results"
+SECONDS = 180
+"""A budget, not a delay."""
 CHECKS = "ALLOC-003,ISO-003"
 HERE = ("--namespace", "dra-conformance")
 PERSISTENT_VOLUME = f"""
@@ -75,7 +78,14 @@ class Nights:
 
     def wait(self, job: str, condition: str) -> None:
         """Wait for the end of a job."""
-        self.call("wait", *HERE, f"--for=condition={condition}", f"job/{job}", "--timeout=180s")
+        self.call(
+            "wait", *HERE, f"--for=condition={condition}", f"job/{job}", f"--timeout={SECONDS}s"
+        )
+
+    def namespaces(self) -> list[str]:
+        """Those of a run's own."""
+        found = self.call("get", "namespaces", "-o", "name").split()
+        return [name for name in found if name.startswith("namespace/dra-conformance-")]
 
     def folders(self) -> set[Path]:
         """The runs on the volume."""
@@ -161,17 +171,21 @@ def test_a_deadline_leaves_a_report_and_nothing_else(nights: Nights, tmp_path: P
     before = nights.folders()
     dry = ("--from=cronjob/dra-conformance", "late", "--dry-run=client", "-o", "yaml")
     job = yaml.safe_load(nights.call("create", "job", *HERE, *dry))
-    job["spec"]["activeDeadlineSeconds"] = 15
     (container,) = job["spec"]["template"]["spec"]["containers"]
     container["env"] = [{"name": "DRA_CHECK", "value": ""}]  # all of them take minutes
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(job))
     nights.call("create", "-f", file)
+    until = time.monotonic() + SECONDS
+    while not nights.namespaces() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert nights.namespaces()
+    patch = '{"spec": {"activeDeadlineSeconds": 1}}'
+    nights.call("patch", "job", *HERE, "late", "--patch", patch)
     nights.wait("late", "failed")
     (folder,) = nights.folders() - before
     results = json.loads((folder / "results.json").read_text())
     assert "SIGTERM" in results["run"]["interrupted"]
     assert results["exit_code"] == 2
     assert results["leftovers"] == []
-    left = nights.call("get", "namespaces", "-o", "name").split()
-    assert not [name for name in left if "dra-conformance-" in name]
+    assert nights.namespaces() == []
