@@ -19,7 +19,6 @@ from workload.cuda import Cuda
 from workload.every_pair import export_all, import_all
 from workload.exchange import ConsumerSide, ProducerSide, Waiting
 from workload.lending import SOCKET, lend
-from workload.measure import measure
 from workload.meeting import Door
 from workload.options import End, Options
 from workload.probe import probe
@@ -48,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options, result: Result) -> None:
-    work = {"compute": compute, "probe": probe, "measure": measure, "import-all": import_all}
+    work = {"compute": compute, "probe": probe, "import-all": import_all}
     if options.command == "rest":
         _rest(options, result)
     elif options.command == "inventory":

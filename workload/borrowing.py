@@ -12,6 +12,7 @@ from workload.buffer import WORD
 from workload.cuda import Context, Findings
 from workload.exchange import Waiting
 from workload.lending import SOCKET
+from workload.measure import measure
 from workload.meeting import Wrote, knock
 from workload.reading import read
 from workload.result import (
@@ -22,6 +23,7 @@ from workload.result import (
     Verdict,
     WorkloadError,
 )
+from workload.rounds import borrow_rounds
 from workload.shareable import Opened, is_pool
 from workload.task import Task
 
@@ -46,6 +48,7 @@ def borrow(task: Task, waiting: Waiting) -> None:
         offer, descriptors = line.hear(waiting, "the exporter's offer")
         result.lent = tuple(read(Lent, lent) for lent in offer["lent"])
         exporter, size = offer["exporter"], offer["bytes"]
+        result.attempts = tuple(line.take(number) for number in offer["descriptors"][:1])
         given = iter(descriptors)
         with ExitStack() as stack:
             chosen = sorted(task.gpus[:2], key=lambda gpu: gpu.uuid != exporter)
@@ -58,7 +61,16 @@ def borrow(task: Task, waiting: Waiting) -> None:
             for one in borrowed:
                 one.in_time(stack, one.open_and_verify, contexts)
             wrote = [asdict(written) for one in borrowed for written in one.wrote]
-            line.tell({"role": options.role, "wrote": wrote})
+            more = chosen[0].uuid == exporter and not any(one.silent for one in borrowed)
+            word = {"measure": more and options.measure, "rounds": more and options.rounds}
+            line.tell({"role": options.role, "wrote": wrote, **word})
+            if word["measure"]:
+                line.hear(waiting, "the exporter's look at what was written")
+                for one in borrowed:
+                    one.measure(contexts)
+                line.tell({})
+            if word["rounds"]:
+                borrow_rounds(task, contexts[0], line, waiting)
             if options.until_gone:
                 line.wait_until_gone(waiting)
                 for one in borrowed:
@@ -80,7 +92,7 @@ class _Borrowed:
     _stack: ExitStack = field(default_factory=ExitStack)
     """What is open."""
     _address: int | None = None
-    _silent: bool = False
+    silent: bool = False
     """Whether a call was left without an answer: then nothing more is asked of it."""
 
     def in_time(
@@ -90,7 +102,7 @@ class _Borrowed:
         contexts: Sequence[Context],
     ) -> None:
         """Do a part; when CUDA gives no answer, note that and leave all as it is."""
-        if self._silent:
+        if self.silent:
             return
         problem: list[BaseException] = []
 
@@ -104,7 +116,7 @@ class _Borrowed:
         worker.start()
         worker.join(_LONGEST)
         if worker.is_alive():
-            self._silent = True
+            self.silent = True
             contexts_stack.pop_all()  # closing them might wait for the same
             text = f"no answer within {_LONGEST:g} s"
             self._note(self._transfer(contexts[0]), Problem("open the memory", text))
@@ -118,7 +130,7 @@ class _Borrowed:
             text = "not tried: CUDA crashes at a pool of a GPU that the container does not have"
             self._note(self._transfer(contexts[0]), Problem("import the handle", text))
             return
-        opened = self._opened()
+        opened = self._opened(self._stack)
         middle = self._words // 2
         halves = [range(middle), range(middle, self._words)]
         steps = [0, 0]
@@ -141,6 +153,23 @@ class _Borrowed:
         if not self.task.options.until_gone:
             self._stack.close()
 
+    def measure(self, contexts: Sequence[Context]) -> None:
+        """Measure the memory from each GPU on which it opened and was right."""
+        right = {
+            transfer.importer
+            for transfer in self.task.result.transfers
+            if transfer.mechanism is self.lent.mechanism and transfer.wrote
+        }
+        try:
+            with ExitStack() as stack:
+                opened = self._opened(stack)
+                for context in (one for one in contexts if one.gpu.uuid in right):
+                    address = opened.address(context, self.exporter)
+                    context.fill(address, 0, self._words, self.lent.seed)
+                    measure(self.task, context, address, self.lent, self.exporter, self._bytes)
+        except WorkloadError as error:
+            self.task.log.say(f"{self.lent.mechanism}: not measured: {error.problem.sentence()}")
+
     def verify_again(self, contexts: Sequence[Context]) -> None:
         """Verify the memory that is still open, now that its exporter is gone."""
         transfers = self.task.result.transfers
@@ -157,7 +186,7 @@ class _Borrowed:
 
     def open_late(self, contexts: Sequence[Context]) -> None:
         """Open the memory once more, after its exporter's end."""
-        opened = self._opened()
+        opened = self._opened(self._stack)
         transfer = replace(self._transfer(contexts[0]), path=LATE)
         try:
             address = opened.address(contexts[0], self.exporter)
@@ -170,9 +199,9 @@ class _Borrowed:
             self._note(transfer)
         self._stack.close()
 
-    def _opened(self) -> Opened:
+    def _opened(self, stack: ExitStack) -> Opened:
         handle = bytes.fromhex(self.lent.handle)
-        return Opened(self.lent.mechanism, handle, self.descriptor, self._bytes, self._stack)
+        return Opened(self.lent.mechanism, handle, self.descriptor, self._bytes, stack)
 
     @property
     def _words(self) -> int:

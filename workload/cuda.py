@@ -39,6 +39,8 @@ ANSWER_BYTES = (2 * SLOTS + 1) * 8
 
 LAZY_ENABLE_PEER_ACCESS = 1
 """``CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS``: the only flag with which a handle opens."""
+_NON_BLOCKING, _EQUAL = 1, 1
+"""``CU_STREAM_NON_BLOCKING``, ``CU_STREAM_WAIT_VALUE_EQ``."""
 _RANK, _ACCESS, _ATOMICS = 1, 2, 3
 """Of ``CUdevice_P2PAttribute``."""
 
@@ -282,7 +284,8 @@ class Context:
         try:
             yield int(memory)
         finally:
-            memory.free()
+            with self._doing("free memory"):  # PyCUDA frees nothing in a thread without it
+                memory.free()
 
     def free_memory(self) -> int:
         """Bytes of the GPU's memory that nobody uses."""
@@ -471,6 +474,18 @@ class Context:
             self._driver.Context.synchronize()
 
     @contextmanager
+    def stream(self) -> Iterator[Stream]:
+        """A stream that runs beside all others."""
+        with self._doing("make a stream"):
+            made = self._driver.Stream(_NON_BLOCKING)
+        yield Stream(self, made)
+
+    def is_done(self, stream: Any) -> bool:
+        """Whether all that was given to one of PyCUDA's streams is done."""
+        with self._doing("ask a stream"):
+            return bool(stream.is_done())
+
+    @contextmanager
     def timed(self) -> Iterator[Callable[[], float]]:
         """Events around the body; yields what waits for the second and tells the seconds."""
         with self._doing("measure time by events"):
@@ -485,6 +500,38 @@ class Context:
         yield seconds
         with self._doing("measure time by events"):
             end.record()
+
+
+class Stream:
+    """A queue of work on one GPU."""
+
+    def __init__(self, context: Context, made: Any) -> None:
+        self._context, self._made = context, made
+
+    def write_value(self, address: int, value: int) -> None:
+        """Write 32 bits of device memory when all before it is done.
+
+        Raises:
+            WorkloadError: CUDA refused (cuda-error).
+        """
+        self._with_value("cuStreamWriteValue32_v2", address, value, 0)
+
+    def wait_value(self, address: int, value: int) -> None:
+        """Let what comes after it wait until 32 bits of device memory have a value.
+
+        Raises:
+            WorkloadError: CUDA refused (cuda-error).
+        """
+        self._with_value("cuStreamWaitValue32_v2", address, value, _EQUAL)
+
+    def done(self) -> bool:
+        """Whether all that it was given is done."""
+        return self._context.is_done(self._made)
+
+    def _with_value(self, function: str, address: int, value: int, flags: int) -> None:
+        given = (ctypes.c_uint64(address), ctypes.c_uint32(value), ctypes.c_uint(flags))
+        stream = ctypes.c_void_p(self._made.handle)
+        self._context.call("signal by a stream", function, stream, *given)
 
 
 def _since(started: float) -> float:

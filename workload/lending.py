@@ -13,6 +13,7 @@ from workload.meeting import Door, Line, Wrote
 from workload.options import End
 from workload.reading import read
 from workload.result import Lent, Mechanism, Seen, WorkloadError
+from workload.rounds import lend_rounds
 from workload.shareable import Exported, exported
 from workload.task import Task
 
@@ -75,6 +76,7 @@ def _serve(
         "bytes": options.bytes,
         "exporter": context.gpu.uuid,
         "lent": [asdict(lent) for lent in result.lent],
+        "descriptors": descriptors,
     }
     line.tell(offer, descriptors)
     heard, _ = line.hear(waiting, "an importer's word")
@@ -94,3 +96,10 @@ def _serve(
             f"{wrote.mechanism}, {wrote.path}: {found.wrong} of {found.words} words that the"
             f" {heard['role']} wrote are wrong"
         )
+    if options.end is not None:
+        return
+    if heard["measure"]:
+        line.tell({})
+        line.hear(waiting, "the importer's speeds")
+    if heard["rounds"]:
+        lend_rounds(task, context, line, waiting, list(memory), heard["rounds"])

@@ -1,4 +1,4 @@
-"""How fast offered memory is opened, read and written: by CUDA events, warmed up, median.
+"""How fast shared memory is read and written: by CUDA events, warmed up, median.
 
 The method is nvbandwidth's: events around each operation, some operations before that do not count,
 the median of the rest. Paths:
@@ -20,66 +20,50 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from workload.buffer import WORD
-from workload.consumer import accept
 from workload.cuda import ANSWER_BYTES, Context
-from workload.probe import importer, ring_looked
-from workload.result import PEER_ACCESS_UNSUPPORTED, Bandwidth, Gpu, Offer, OpenTime, handle_of
+from workload.result import Bandwidth, Lent
 from workload.task import Task
 
 _WARM_UP = 2
 _SAMPLES = 7
 """Operations that do not count, and that count."""
-_OPENINGS = 11
 
 
-def measure(task: Task) -> None:
-    """Measure every path that the GPUs allow; then ring, so that the producer ends.
+def measure(
+    task: Task, context: Context, address: int, lent: Lent, exporter: str, size: int
+) -> None:
+    """Measure imported memory from one GPU, beside what it is to be compared with.
+
+    Args:
+        task: where the speeds are noted.
+        context: on the importing GPU.
+        address: of the imported memory; every word of it is the seed's pattern, and stays so.
+        lent: by which mechanism it was shared, and its seed.
+        exporter: UUID of the GPU that it is on.
+        size: of the memory, in bytes.
 
     Raises:
-        WorkloadError: the offer is of another run (stale-offer), its memory does not open
-            (not-opened) or is wrong (checksum-wrong), or CUDA refused.
+        WorkloadError: CUDA refused (cuda-error), or memory was wrong (checksum-wrong).
     """
-    offer = task.options.offer
-    assert offer  # the options need it
-    accept(task, offer)
-    # The exporting GPU first, as a consumer takes them.
-    chosen = sorted(task.gpus[:2], key=lambda gpu: gpu.uuid != offer.exporter)
-    for gpu in chosen:
-        _path(gpu, task, offer)
-    with task.cuda.context(importer(task, offer)) as context:
-        ring_looked(context, offer)
-
-
-def _path(gpu: Gpu, task: Task, offer: Offer) -> None:
-    """Measure from one importing GPU."""
-    path = "same" if gpu.uuid == offer.exporter else "cross"
-    seed, size = offer.seed, task.options.bytes
-    cuda, result, log = task.cuda, task.result, task.log
+    path = "same" if context.gpu.uuid == exporter else "cross"
+    cuda, words = task.cuda, size // WORD
     with ExitStack() as stack:
-        context = stack.enter_context(cuda.context(gpu))
-        times = _open_times(context, offer)
-        if times is None:
-            log.say(f"{path}: the two GPUs have no peer access: not measured")
-            return
-        result.open += (OpenTime(path, statistics.median(times), tuple(times)),)
-        own = stack.enter_context(context.allocated(size))
-        scratch = stack.enter_context(context.allocated(size))
+        own, scratch = (stack.enter_context(context.allocated(size)) for _ in range(2))
         answer = stack.enter_context(context.allocated(ANSWER_BYTES))
-        imported = stack.enter_context(context.imported(handle_of(offer)))
-        memories = {path: imported}
-        if not any(done.path == "local" for done in result.bandwidth):
-            memories = {"local": own, **memories}
-        exporter = next((other for other in cuda.gpus if other.uuid == offer.exporter), None)
-        if path == "cross" and exporter and cuda.can_access_peer(gpu, exporter):
-            there = stack.enter_context(cuda.context(exporter))
-            memories["plain"] = stack.enter_context(there.allocated(size))
-            there.fill(memories["plain"], 0, size // WORD, seed)
-            context.enable_peer_access(there)
+        memories = {path: address}
+        if path == "same":
+            memories["local"] = own
+        there = next((gpu for gpu in cuda.gpus if gpu.uuid == exporter), None)
+        if path == "cross" and there and cuda.can_access_peer(context.gpu, there):
+            other = stack.enter_context(cuda.context(there))
+            memories["plain"] = stack.enter_context(other.allocated(size))
+            other.fill(memories["plain"], 0, words, lent.seed)
+            context.enable_peer_access(other)
         # All memory holds the same words, so what is written changes nothing.
-        for address in (own, scratch):
-            context.fill(address, 0, size // WORD, seed)
+        for filled in (own, scratch):
+            context.fill(filled, 0, words, lent.seed)
         operations: dict[tuple[str, str], Callable[[int], None]] = {
-            ("read", "kernel"): lambda at: context.start_reading(at, 0, size // WORD, seed, answer),
+            ("read", "kernel"): lambda at: context.start_reading(at, 0, words, lent.seed, answer),
             ("read", "copy"): lambda at: context.start_copy(scratch, at, size),
             ("write", "copy"): lambda at: context.start_copy(at, scratch, size),
         }
@@ -87,24 +71,15 @@ def _path(gpu: Gpu, task: Task, offer: Offer) -> None:
             for name, seconds in in_turns(context, memories, start).items():
                 rates = tuple(round(size / each / 1e9, 3) for each in seconds)
                 median = statistics.median(rates)
-                result.bandwidth += (Bandwidth(name, direction, method, size, median, rates),)
-                log.say(f"{name}: {direction} by {method} {median:.1f} GB/s")
-        for name, address in memories.items():
-            found = context.verify(address, 0, size // WORD, seed)
+                task.result.bandwidth += (
+                    Bandwidth(
+                        name, direction, method, size, median, rates, mechanism=lent.mechanism
+                    ),
+                )
+                task.log.say(f"{lent.mechanism}, {name}: {direction} by {method} {median:.1f} GB/s")
+        for name, at in memories.items():
+            found = context.verify(at, 0, words, lent.seed)
             found.must_be_right(f"verify over path {name} after measuring")
-
-
-def _open_times(context: Context, offer: Offer) -> list[float] | None:
-    """Open and close the handle some times; None where the GPUs have no peer access."""
-    times = []
-    for _ in range(_OPENINGS):
-        with context.opened(handle_of(offer)) as opening:
-            if opening.code == PEER_ACCESS_UNSUPPORTED:
-                return None
-            if opening.code:
-                raise context.not_opened(opening)
-            times.append(opening.ms)
-    return times
 
 
 def in_turns(

@@ -62,7 +62,7 @@ class Options:
     offer: Offer | None = None
     """The partner's, where there is no folder."""
     bytes: int = 64 << 20
-    """Of the producer's allocation; of what is measured."""
+    """Of the producer's allocation."""
     size: Size = Size(64 << 20)
     """Of what is computed on."""
     foreign: str | None = None
@@ -84,6 +84,10 @@ class Options:
     """Whether the consumer, or importer, verifies again when the producer is gone."""
     speeds: bool = False
     """Whether to measure how fast each pair of GPUs is."""
+    measure: bool = False
+    """Whether the importer measures how fast the memory is."""
+    rounds: int = 0
+    """How often memory is shared and given back after that."""
     attempts: tuple[str, ...] = ()
     """What to try; empty: all that the offer has."""
 
@@ -105,6 +109,7 @@ def _number(what: str, least: int, most: int) -> Callable[[str], int]:
 
 _pid = _number("a PID", 1, 1 << 22)
 _consumers = _number("a number of consumers", 1, DOORBELLS)
+_rounds = _number("a number of rounds", 1, 1000)
 _doorbell = _number("a doorbell", 0, DOORBELLS - 1)
 
 
@@ -242,12 +247,11 @@ _COMMANDS = {
     "probe": "try to open offered GPU memory in right and wrong ways",
     "lend": "offer GPU memory by every mechanism that CUDA has",
     "borrow": "open what lend offers, verify it, write back",
-    "measure": "measure how fast offered GPU memory is opened, read and written",
     "export-all": "fill and offer memory of every GPU, verify what every GPU wrote",
     "import-all": "open every GPU's offered memory on every GPU, verify it, write back",
 }
 _ALL = " ".join(_COMMANDS)
-_GPU = "compute produce consume probe lend borrow measure export-all import-all"
+_GPU = "compute produce consume probe lend borrow export-all import-all"
 _OPTIONS = (
     _Option(
         "own-pid", _ALL, _pid, "N", "fork until this process's own PID is N, in a PID namespace"
@@ -269,8 +273,7 @@ _OPTIONS = (
         "seconds to wait, for a partner (60)",
     ),
     _Option(
-        *("offer", "consume probe measure import-all", _offer, "JSON"),
-        "the offer from the producer's log",
+        *("offer", "consume probe import-all", _offer, "JSON"), "the offer from the producer's log"
     ),
     _Option(
         "bytes",
@@ -316,7 +319,8 @@ _OPTIONS = (
         f"of {', '.join(attempts.NAMES)} (all)",
         "attempts",
     ),
-    _Option("bytes", "measure", _pages, "N", "how much to read and write (all)"),
+    _Option("measure", "borrow", _flag, None, "measure how fast the memory is read and written"),
+    _Option("rounds", "borrow", _rounds, "N", "share and give back memory so often after that (0)"),
 )
 _NEEDED = {
     "nonce": (
@@ -324,7 +328,7 @@ _NEEDED = {
         "give the run's nonce, the same to all that take part",
     ),
     "folder": ("lend borrow", "give a folder that both processes see"),
-    "offer": ("probe measure import-all", "give the JSON that the producer's log has"),
+    "offer": ("probe import-all", "give the JSON that the producer's log has"),
 }
 """Options that must be given: to which commands, and the remedy."""
 
@@ -354,7 +358,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     for name, (commands, remedy) in _NEEDED.items():
         if command in commands.split() and name not in values:
             _refuse(f"--{name} (or DRA_{name.upper()}) is missing: {remedy}")
-    if command in ("probe", "measure", "import-all"):
+    if command in ("probe", "import-all"):
         offer = values["offer"]
         values = {"nonce": offer.nonce, "bytes": offer.bytes - PAGE, **values}
     options = Options(command, **values)
@@ -415,10 +419,6 @@ def _refuse_contradictions(options: Options) -> None:
             _refuse(
                 "--until-gone: only in a folder the producer's end is noticed: give --folder DIR"
             )
-    if offer and options.command == "measure" and options.bytes > offer.bytes - PAGE:
-        _refuse(
-            f"--bytes: {options.bytes} is more than the {offer.bytes - PAGE} that the offer has"
-        )
     if offer and not offer.extras:
         for name in options.attempts:
             if attempts.NAMES[name]:

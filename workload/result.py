@@ -392,7 +392,7 @@ class Attempt:
     function: str
     """The call that ``code`` is of."""
     code: int
-    """``CUresult``; 0: it opened."""
+    """``CUresult``, of a system call ``errno``; 0: it opened."""
     error: str | None
     """The code's name, such as ``CUDA_ERROR_INVALID_VALUE``."""
     ms: float
@@ -427,16 +427,53 @@ class Bandwidth:
     exporter: str = ""
     """UUIDs of the GPU that accesses and of the one that has the memory, where there are
     several."""
+    mechanism: Mechanism = Mechanism.IPC
 
 
 @dataclass(frozen=True)
 class OpenTime:
-    """How long opening the handle took over one path."""
+    """How long opening shared memory took over one path, in each of many rounds."""
 
     path: str
     ms_median: float
     samples: tuple[float, ...]
-    """Milliseconds in their order: the first is the first open of the process."""
+    """Milliseconds in their order."""
+    mechanism: Mechanism = Mechanism.IPC
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Memory that was made, shared, opened, closed and freed again and again."""
+
+    mechanism: Mechanism
+    bytes: int
+    """Of the memory of each round."""
+    times: int = 0
+    """How many rounds there were after the first."""
+    free_before: int = 0
+    """Bytes of the GPU that were free after the first."""
+    free_after: int = 0
+    """The same after the last."""
+    error: Problem | None = None
+    """Why there were no more."""
+
+    @property
+    def kept(self) -> int:
+        """Bytes that did not come back."""
+        return self.free_before - self.free_after
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A stream of one process that waits for what a stream of another writes to shared memory."""
+
+    mechanism: Mechanism
+    writer: str
+    """``exporter`` or ``importer``."""
+    came: bool
+    ms: float | None = None
+    """Milliseconds until it was seen; None where it never came."""
+    error: Problem | None = None
 
 
 @dataclass(frozen=True)
@@ -490,6 +527,8 @@ class Result:
     attempts: tuple[Attempt, ...] = ()
     bandwidth: tuple[Bandwidth, ...] = ()
     open: tuple[OpenTime, ...] = ()
+    rounds: tuple[Rounds, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     @classmethod
     def read(cls, document: Mapping[str, object]) -> Self:

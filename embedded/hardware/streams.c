@@ -1,10 +1,22 @@
 // Streams and events (cuda.h, "Stream Management", "Event Management").
 //
-// Every call has done its work when it returns, so a stream is never busy and an event is complete
-// as soon as it is recorded. A program that forgets to synchronise works here and not on a GPU.
+// Every call has done its work when it returns, so an event is complete as soon as it is recorded.
+// A program that forgets to synchronise works here and not on a GPU. A stream is busy only while it
+// waits for a value in memory; what is launched behind that does not wait.
 #include "driver.h"
 
 #include <time.h>
+
+struct stream {
+  struct object object;
+  CUdeviceptr awaited;  // where it waits for a value; 0: it does not
+  cuuint32_t value;
+  unsigned flags;
+};
+
+static struct stream *stream_of(CUstream stream) {
+  return object_is(OBJECT_STREAM, stream) ? (struct stream *)stream : NULL;
+}
 
 bool stream_valid(CUstream stream) {
   return stream == NULL || stream == CU_STREAM_LEGACY || stream == CU_STREAM_PER_THREAD ||
@@ -14,7 +26,7 @@ bool stream_valid(CUstream stream) {
 CUresult CUDAAPI cuStreamCreate(CUstream *phStream, unsigned int Flags) {
   REQUIRE_CONTEXT(context);
   if (!phStream || Flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
-  struct object *stream = object_create(OBJECT_STREAM, sizeof *stream);
+  struct stream *stream = object_create(OBJECT_STREAM, sizeof *stream);
   if (!stream) return CUDA_ERROR_OUT_OF_MEMORY;
   *phStream = (CUstream)stream;
   return CUDA_SUCCESS;
@@ -25,12 +37,74 @@ CUresult CUDAAPI cuStreamDestroy_v2(CUstream hStream) {
   return object_destroy(OBJECT_STREAM, hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-CUresult CUDAAPI cuStreamQuery(CUstream hStream) {
-  REQUIRE_CONTEXT(context);
-  return stream_valid(hStream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+// ---------------------------------------------------------------- values in memory
+
+// The 32 bits of device memory at an address, NULL where there are none.
+static cuuint32_t *value_at(CUdeviceptr address) {
+  struct memory *memory = address % sizeof(cuuint32_t) ? NULL : memory_at(address);
+  return memory && memory->device && !memory->denied ? (cuuint32_t *)address : NULL;
 }
 
-SAME(cuStreamSynchronize, cuStreamQuery);
+// cuda.h, CUstreamWaitValue_flags. What is gone meanwhile holds nothing up.
+static bool still_waits(struct stream *stream) {
+  if (!stream || !stream->awaited) return false;
+  memory_lock();
+  const cuuint32_t *at = value_at(stream->awaited);
+  cuuint32_t found = at ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : stream->value;
+  memory_unlock();
+  bool came = stream->flags == CU_STREAM_WAIT_VALUE_EQ    ? found == stream->value
+              : stream->flags == CU_STREAM_WAIT_VALUE_AND ? found & stream->value
+                                                          : (int32_t)(found - stream->value) >= 0;
+  if (came || !at) stream->awaited = 0;
+  return stream->awaited;
+}
+
+// Default streams, and a second wait in a row, are not simulated.
+CUresult CUDAAPI cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value,
+                                        unsigned int flags) {
+  REQUIRE_CONTEXT(context);
+  if (!stream_valid(stream)) return CUDA_ERROR_INVALID_HANDLE;
+  struct stream *waiting = stream_of(stream);
+  if (!waiting || flags > CU_STREAM_WAIT_VALUE_AND || still_waits(waiting))
+    return CUDA_ERROR_NOT_SUPPORTED;
+  memory_lock();
+  bool there = value_at(addr);
+  memory_unlock();
+  if (!there) return CUDA_ERROR_INVALID_VALUE;
+  waiting->awaited = addr;
+  waiting->value = value;
+  waiting->flags = flags;
+  return CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value,
+                                         unsigned int flags) {
+  REQUIRE_CONTEXT(context);
+  if (!stream_valid(stream)) return CUDA_ERROR_INVALID_HANDLE;
+  if (flags > CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER) return CUDA_ERROR_INVALID_VALUE;
+  if (still_waits(stream_of(stream))) return CUDA_ERROR_NOT_SUPPORTED;
+  memory_lock();
+  cuuint32_t *at = value_at(addr);
+  if (at && !machine_fault(&memory_at(addr)->device->gpu, "loses-signals"))
+    __atomic_store_n(at, value, __ATOMIC_RELEASE);
+  memory_unlock();
+  return at ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult CUDAAPI cuStreamQuery(CUstream hStream) {
+  REQUIRE_CONTEXT(context);
+  if (!stream_valid(hStream)) return CUDA_ERROR_INVALID_HANDLE;
+  return still_waits(stream_of(hStream)) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
+CUresult CUDAAPI cuStreamSynchronize(CUstream hStream) {
+  CUresult result;
+  while ((result = cuStreamQuery(hStream)) == CUDA_ERROR_NOT_READY) {
+    struct timespec pause = {.tv_nsec = 1000000};
+    nanosleep(&pause, NULL);
+  }
+  return result;
+}
 
 CUresult CUDAAPI cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) {
   REQUIRE_CONTEXT(context);

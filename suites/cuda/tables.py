@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
 from harness.verdict.table import Cell, Matrix, Table
 from suites.cuda.transfers import IMPORTER, code_of, way
-from workload.result import Mechanism, Transfer
+from workload.result import Attempt, Bandwidth, Transfer
 
 EQUAL, STRANGER, STAYING = "importer-same-pid", "importer-other-gpu", "importer-left"
 """Importers beside the usual one: with the exporter's own PID, without its GPU, left by it."""
@@ -25,19 +25,16 @@ def answered(transfer: Transfer | None) -> Cell:
     return "ok" if transfer.wrong_words == 0 else f"{transfer.wrong_words} words wrong"
 
 
-def _reports(scenarios: Mapping[str, Evidence]) -> Iterator[tuple[Report, bool]]:
+_SCENARIOS = ("mechanisms", "bandwidth", "attempts")
+
+
+def _reports(left: Iterable[Evidence]) -> Iterator[tuple[Report, bool]]:
     """The importers' reports, and whether they are of simulated GPUs."""
-    for evidence in scenarios.values():
+    for evidence in left:
         importer = evidence.containers.get(IMPORTER)
         report = importer.report.known() if importer is not None else None
         if report is not None:
             yield report, evidence.simulated
-
-
-def handles(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
-    """Tell what CUDA said to handles of every kind."""
-    for report, simulated in _reports(scenarios):
-        yield _handles(report, simulated=simulated)
 
 
 def _handles(report: Report, *, simulated: bool) -> Table:
@@ -53,32 +50,42 @@ def _handles(report: Report, *, simulated: bool) -> Table:
     )
 
 
-def speeds(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
-    """Tell how fast memory was over each path, and what the GPUs are to each other."""
-    for report, simulated in _reports(scenarios):
+def shared_memory(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
+    """Tell how containers can share memory, first in short, then how fast, then by which handles.
+
+    Args:
+        scenarios: some of ``mechanisms``, ``bandwidth`` and ``attempts``.
+    """
+    left = {name: [one] if (one := scenarios.get(name)) else [] for name in _SCENARIOS}
+    measured = list(_reports(left["bandwidth"]))
+    speeds = [one for report, simulated in measured if not simulated for one in report.bandwidth]
+    for evidence in left["mechanisms"]:
+        yield from _ways(evidence, speeds)
+    for report, simulated in measured:
         yield _speeds(report, simulated=simulated)
         if report.peers:
             yield _peers(report)
+    for report, simulated in _reports(left["attempts"]):
+        yield _handles(report, simulated=simulated)
 
 
 def _speeds(report: Report, *, simulated: bool) -> Table:
     links = {peer.link for peer in report.peers}
-    opened = "; ".join(
-        f"opening the handle ({entry.path}): {entry.ms_median:.3f} ms" for entry in report.open
-    )
+    opened = ", ".join(f"{entry.mechanism} {entry.ms_median:.3f} ms" for entry in report.open)
     return Table(
         name="bandwidth",
         title="How fast memory is read and written",
-        columns=("path", "direction", "method", "bytes", "GB/s"),
+        columns=("mechanism", "path", "direction", "method", "bytes", "GB/s"),
         rows=tuple(
-            (b.path, b.direction, b.method, b.bytes, round(b.gbps, 1)) for b in report.bandwidth
+            (b.mechanism, b.path, b.direction, b.method, b.bytes, round(b.gbps, 1))
+            for b in report.bandwidth
         ),
-        sentence=f"{opened}." if opened and not simulated else "",
+        sentence=f"To open memory takes: {opened}." if opened and not simulated else "",
         note="CUDA events, warm-up, median. local: own memory; same: imported, on the GPU that"
         " holds it; cross: imported, from the other GPU; plain: two GPUs of one process."
         + (f" Link between the GPUs: {', '.join(sorted(links))}." if links else "")
         + (" SIMULATED GPUs: these numbers say nothing about any GPU." if simulated else ""),
-        matrix=Matrix(("path",), ("direction", "method"), ("GB/s",)),
+        matrix=Matrix(("mechanism", "path"), ("direction", "method"), ("GB/s",)),
     )
 
 
@@ -105,7 +112,7 @@ def _peers(report: Report) -> Table:
 
 def pairs(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
     """Tell how memory of each GPU opened on each GPU, and how fast it was there."""
-    for report, simulated in _reports(scenarios):
+    for report, simulated in _reports(scenarios.values()):
         yield _pairs(report, simulated=simulated)
 
 
@@ -157,41 +164,67 @@ def _pairs(report: Report, *, simulated: bool) -> Table:
     )
 
 
-def ways(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
+_WHERE = {
+    "same GPU": (IMPORTER, "same"),
+    "other GPU": (IMPORTER, "cross"),
+    "equal own PIDs": (EQUAL, "same"),
+    "without the GPU": (STRANGER, "cross"),
+    "exporter gone": (STAYING, "late"),
+}
+"""Importers, by where they are: role and path."""
+
+
+def _ways(evidence: Evidence, speeds: Sequence[Bandwidth]) -> Iterator[Table]:
     """Tell by which mechanisms containers could share memory."""
-    for evidence in scenarios.values():
-        reports = {
-            role: container.report.known() for role, container in evidence.containers.items()
-        }
-        if (importer := reports.get(IMPORTER)) is None:
-            continue
+    reports = {role: container.report.known() for role, container in evidence.containers.items()}
+    if (importer := reports.get(IMPORTER)) is None:
+        return
 
-        def cell(mechanism: str, role: str, path: str) -> Cell:
-            report = reports.get(role)  # noqa: B023 - called in this round only
-            return answered(way(report, mechanism, path)) if report is not None else None
+    def cell(mechanism: str, role: str, path: str) -> Cell:
+        report = reports.get(role)
+        return answered(way(report, mechanism, path)) if report is not None else None
 
-        lent = {one.mechanism: one.error for one in importer.lent}
-        version = importer.driver_version or "of unknown version"
-        yield Table(
-            name="ways-to-share",
-            title="By which mechanisms containers of one claim share GPU memory",
-            columns=(
-                *("mechanism", "made", "same GPU", "other GPU", "equal own PIDs"),
-                *("without the GPU", "opened after the exporter's end"),
-            ),
-            rows=tuple(
-                (
-                    mechanism,
-                    error.code if (error := lent[mechanism]) is not None else "ok",
-                    cell(mechanism, IMPORTER, "same"),
-                    cell(mechanism, IMPORTER, "cross"),
-                    cell(mechanism, EQUAL, "same"),
-                    cell(mechanism, STRANGER, "cross"),
-                    cell(mechanism, STAYING, "late"),
-                )
-                for mechanism in Mechanism
-                if mechanism in lent
-            ),
-            note="ok: every word was right; a number: CUDA's error code. The containers have no"
-            f" privilege. GPU driver {version}." + (f" {SIMULATED}." if evidence.simulated else ""),
-        )
+    def copied(mechanism: str, path: str) -> Cell:
+        wanted = (mechanism, path, "read", "copy")
+        found = (b for b in speeds if (b.mechanism, b.path, b.direction, b.method) == wanted)
+        return next((round(one.gbps, 1) for one in found), None)
+
+    lent = {one.mechanism: one.error for one in importer.lent}
+    version = importer.driver_version or "of unknown version"
+    taken = next((a for a in importer.attempts if a.function == "pidfd_getfd"), None)
+    yield Table(
+        name="ways-to-share",
+        title="By which mechanisms containers of one claim share GPU memory",
+        columns=("mechanism", "where", "answer", "GB/s", "privilege"),
+        rows=tuple(
+            (
+                mechanism,
+                where,
+                told,
+                copied(mechanism, path) if role == IMPORTER else None,
+                _privilege(importer) if told == "ok" else None,
+            )
+            for mechanism, error in lent.items()
+            for where, (role, path) in _WHERE.items()
+            if (told := cell(mechanism, role, path) if error is None else error.code) is not None
+        ),
+        note="ok: every word was right; a number: CUDA's error code; GB/s: read by a copy."
+        + (f" Not sent but taken by pidfd_getfd, a descriptor gave {_of(taken)}." if taken else "")
+        + f" GPU driver {version}."
+        + (f" {SIMULATED}, and speeds say nothing." if evidence.simulated else ""),
+        matrix=Matrix(("mechanism",), ("where",), ("answer", "GB/s")),
+    )
+
+
+def _privilege(report: Report) -> str:
+    """What the process may do beyond any other."""
+    process = report.process
+    if process.cap_eff is None or process.uid is None:
+        return "unknown"
+    capabilities = int(process.cap_eff, 16).bit_count()
+    extra = [f"{capabilities} capabilities"] if capabilities else []
+    return ", ".join(([] if process.uid else ["root"]) + extra) or "none"
+
+
+def _of(attempt: Attempt) -> str:
+    return f"{attempt.error} ({attempt.code})" if attempt.code else "the file"

@@ -15,7 +15,7 @@ from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
-from suites.cuda.tables import handles
+from suites.cuda.tables import shared_memory
 from suites.cuda.transfers import (
     EXPORTER,
     IMPORTER,
@@ -37,7 +37,7 @@ CONSUMERS = 3
 # One handle, and everything that can be done to it
 
 
-@scenario(needs=CUDA, tables=handles)
+@scenario(needs=CUDA, tables=shared_memory)
 def attempts(steps: Steps) -> None:
     """One pod exports memory in several ways; another tries to open all that it gets of it."""
     claim = steps.claim()

@@ -14,25 +14,19 @@ from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict import causes
-from harness.verdict.finding import Blame, UnsupportedError
-from suites.cuda.tables import EQUAL, STAYING, STRANGER, ways
-from suites.cuda.transfers import EXPORTER, IMPORTER, answer, need_peer_access, way
-from workload.result import Mechanism, Transfer, Verdict
+from harness.verdict.finding import UnsupportedError
+from suites.cuda.mechanisms import ENDING, judge_right, tried
+from suites.cuda.tables import EQUAL, STAYING, STRANGER, shared_memory
+from suites.cuda.transfers import EXPORTER, IMPORTER, answer
+from workload.result import Mechanism
 
 IMPORTERS_PID, ENDING_PID = 300, 301
 BYTES = str(4 << 20)
-ENDING = "exporter-killed"
-NOT_PERMITTED, NOT_SUPPORTED = 800, 801
-NOT_ITS_FAULT = (Verdict.PARTNER_NEVER_CAME, Verdict.WORKLOAD_FAULT, Verdict.USAGE)
-NO_CHANNEL = (
-    "no IMEX channel in the container: NVIDIA's DRA driver gives one by a ComputeDomain, if it is"
-    " installed with them"
-)
 KNOWN = {Mechanism.DESCRIPTOR: 101, Mechanism.FABRIC: 801}
 """What CUDA said where the exporter's GPU was missing (580.159.04, H200); at pools it crashes."""
 
 
-@scenario(needs=CUDA, most=2, tables=ways)
+@scenario(needs=CUDA, most=2, tables=shared_memory)
 def mechanisms(steps: Steps) -> None:
     """One exporter, and importers: of another own PID, of the same, without the exporter's GPU.
 
@@ -72,71 +66,6 @@ def mechanisms(steps: Steps) -> None:
 
 FORMS = tuple(Part(one, mechanisms) for one in Mechanism if one is not Mechanism.IPC)
 REFUSED = tuple(form for form in FORMS if form.name in KNOWN)
-
-
-def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
-    """How an importer fared with what was shared by a mechanism, over a path.
-
-    Raises:
-        UnsupportedError: the cluster lacks what the mechanism needs.
-        JudgementError: it was not even shared, or not tried.
-    """
-    exporter = ENDING if role == STAYING else EXPORTER
-    one_gpu = len(evidence.report(IMPORTER).gpus) == 1
-    if one_gpu and (role == STRANGER or path == "cross"):
-        raise UnsupportedError("needs a claim of two GPUs")
-    report = evidence.report(role)
-    lent = next((one for one in report.lent if one.mechanism == form.name), None)
-    channels = [name for name in report.device_nodes if name.startswith("nvidia-caps-imex")]
-    if lent is not None and lent.error is not None:
-        if lent.error.code == NOT_PERMITTED and not channels:
-            raise UnsupportedError(NO_CHANNEL)
-        if lent.error.code == NOT_SUPPORTED:
-            raise UnsupportedError(f"this GPU or its driver does not share memory by {form.name}")
-        evidence.fail(
-            f"the {exporter} could not share memory: {lent.error.name or 'error'}"
-            f" ({lent.error.code})",
-            expected="memory that is made and exported",
-            observed=lent.error.sentence(),
-            cause=causes.of_cuda(lent.error),
-        )
-    transfer = way(report, form.name, path)
-    if transfer is None:
-        evidence.fail(
-            f"the {role} did not try to open the memory: {report.error_text()}",
-            expected=f"a try on path {path}",
-            observed=report.error_text(),
-            cause=causes.of_cuda(report.error),
-            blame=Blame.WORKLOAD if report.verdict in NOT_ITS_FAULT else Blame.DRIVER,
-        )
-    if transfer.error is not None and transfer.error.code == NOT_PERMITTED and not channels:
-        raise UnsupportedError(NO_CHANNEL)  # of the importer alone
-    return transfer
-
-
-def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
-    """An importer opened what was shared and found every word right: answer how.
-
-    Raises:
-        JudgementError: it did not.
-    """
-    transfer = tried(evidence, role, path, form)
-    need_peer_access(transfer)
-    if not transfer.opened:
-        evidence.fail(
-            f"the {role} could not open the memory: {answer(transfer)}",
-            expected="it opens",
-            observed=transfer.error.sentence() if transfer.error else describe(transfer),
-            cause=causes.of_cuda(transfer.error),
-        )
-    if transfer.wrong_words != 0 or not transfer.words:
-        wrong = answer(transfer) if transfer.error else f"{transfer.wrong_words} wrong"
-        evidence.fail(
-            f"the {role} opened the memory, of {transfer.words} words: {wrong}",
-            expected="every word as it was written",
-            observed=describe(transfer),
-        )
-    return transfer
 
 
 @check(id="IPC-023", level=4, source="IPC-6, IPC-7, IPC-9", forms=FORMS, judges_driver=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.scenario.evidence import Evidence
@@ -10,7 +12,7 @@ from harness.verdict.table import Cell, Table
 from reports.matrix import pictures
 from suites.cuda.security_matrix import security_table
 from suites.cuda.security_rows import EXPORTER, IMPORTER, NOT_RESTRICTED, ROWS
-from suites.cuda.tables import handles, pairs, speeds, ways
+from suites.cuda.tables import pairs, shared_memory
 from tests.suite.cases import mechanisms
 from tests.suite.cases.bandwidth import bandwidth
 from tests.suite.cases.every_pair import every_gpu
@@ -24,7 +26,7 @@ from tests.suite.cases.security_matrix import (
     too_large_a_number,
 )
 from tests.suite.made import DEVICES, alter, lose, made, not_opened, report, transfer
-from workload.result import Verdict
+from workload.result import Attempt, Verdict
 
 RESTRICTED = sum(row.standard == "restricted" for row in ROWS)
 RULE = (
@@ -50,9 +52,9 @@ def test_a_run_without_evidence_has_no_table() -> None:
     """What was not run is not shown as measured."""
     lost = made("bandwidth", importer=report())
     lost.containers[IMPORTER].report = lose(lost.containers[IMPORTER].report, GONE)
-    for writer in (security_table, handles, pairs, speeds, ways):
+    for writer in (security_table, pairs, shared_memory):
         assert list(writer({})) == []
-    for writer in (handles, pairs, speeds, ways):
+    for writer in (pairs, shared_memory):
         assert list(writer({lost.name: lost})) == []
 
 
@@ -204,59 +206,89 @@ def test_refusals_are_rows() -> None:
 def test_handles_show_every_attempt() -> None:
     """With the driver's version, or that it is unknown."""
     evidence = attempts()
-    (table,) = handles({evidence.name: evidence})
+    (table,) = shared_memory({evidence.name: evidence})
     assert [row[0] for row in table.rows] == [a.name for a in evidence.report(IMPORTER).attempts]
     assert row_of(table, "own")["code"] == 201
     assert table.note == "GPU driver 580.159.04; 0: it opened."
     evidence.simulated = True
     alter(evidence, IMPORTER, driver_version=None)
-    (table,) = handles({evidence.name: evidence})
+    (table,) = shared_memory({evidence.name: evidence})
     assert table.note.startswith("GPU driver of unknown version; 0: it opened. SIMULATED GPUs:")
 
 
 def test_speeds_of_simulated_gpus_are_no_statement() -> None:
     """The numbers stand there with what they are worth; on hardware the sentence has the times."""
     evidence = bandwidth()
-    real, _ = speeds({evidence.name: evidence})
-    assert real.sentence == "opening the handle (same): 0.200 ms."
+    real, _ = shared_memory({evidence.name: evidence})
+    assert real.sentence == "To open memory takes: ipc 0.200 ms."
     assert "Link between the GPUs: NVLink." in real.note
-    assert ("same", "read", "kernel", 1 << 30, 1697.0) in real.rows
+    assert ("ipc", "same", "read", "kernel", 1 << 30, 1697.0) in real.rows
     evidence.simulated = True
-    simulated, _ = speeds({evidence.name: evidence})
+    simulated, _ = shared_memory({evidence.name: evidence})
     assert simulated.sentence == ""
     assert "SIMULATED GPUs: these numbers say nothing" in simulated.note
     alter(evidence, IMPORTER, open=())
     evidence.simulated = False
-    assert next(iter(speeds({evidence.name: evidence}))).sentence == ""
+    assert next(iter(shared_memory({evidence.name: evidence}))).sentence == ""
 
 
 def test_peers_are_called_by_their_number() -> None:
     """In the order in which the container sees them; one GPU has none."""
     evidence = bandwidth()
-    _, peers = speeds({evidence.name: evidence})
+    _, peers = shared_memory({evidence.name: evidence})
     assert peers.rows == (("GPU 0", "GPU 1", True, 0, True, "NVLink"),)
     alone = made("bandwidth", importer=report(DEVICES[0]))
-    assert [table.name for table in speeds({alone.name: alone})] == ["bandwidth"]
+    assert [table.name for table in shared_memory({alone.name: alone})] == ["bandwidth"]
 
 
 def test_ways_to_share_are_told_by_mechanism() -> None:
     """By what importers of each kind were answered; without an importer there is no table."""
     evidence = mechanisms.mechanisms()
-    (table,) = ways({"mechanisms": evidence})
-    told = {row[0]: row[1:] for row in table.rows}
-    assert told == {
-        "ipc": ("ok", "ok", "ok", "ok", 1, 400),
-        "descriptor": ("ok", "ok", "ok", "ok", 101, "ok"),
-        "fabric": ("ok", "ok", "ok", "ok", 801, 400),
-        "pool-descriptor": ("ok", "ok", "ok", "ok", 101, 400),
-        "pool-fabric": ("ok", "ok", "ok", "ok", 801, 400),
+    (table,) = shared_memory({"mechanisms": evidence})
+    places = ("same GPU", "other GPU", "equal own PIDs", "without the GPU", "exporter gone")
+    answers = {
+        "ipc": ("ok", "ok", "ok", 1, 400),
+        "descriptor": ("ok", "ok", "ok", 101, "ok"),
+        "fabric": ("ok", "ok", "ok", 801, 400),
+        "pool-descriptor": ("ok", "ok", "ok", 101, 400),
+        "pool-fabric": ("ok", "ok", "ok", 801, 400),
     }
+    assert table.rows == tuple(
+        (mechanism, where, told, None, "none" if told == "ok" else None)
+        for mechanism, of_it in answers.items()
+        for where, told in zip(places, of_it, strict=True)
+    )
     assert "GPU driver 580.159.04." in table.note
     mechanisms.not_made(800, channel=False)(evidence)
-    (table,) = ways({"mechanisms": evidence})
-    assert {row[0]: row[1] for row in table.rows}["fabric"] == 800
+    (table,) = shared_memory({"mechanisms": evidence})
+    assert {row[2:] for row in table.rows if row[0] == "fabric"} == {(800, None, None)}
     del evidence.containers["importer"]
-    assert list(ways({"mechanisms": evidence})) == []
+    assert list(shared_memory({"mechanisms": evidence})) == []
+
+
+def test_ways_to_share_say_what_they_take() -> None:
+    """The privilege that the importer has, and what came of taking a descriptor by itself."""
+    evidence = mechanisms.mechanisms()
+    attempt = Attempt("pidfd-getfd", "pidfd_getfd", 1, "EPERM", 0.1)
+    root = replace(report(DEVICES[0]).process, uid=0, cap_eff="6")
+    alter(evidence, IMPORTER, attempts=(attempt,), process=root)
+    (table,) = shared_memory({"mechanisms": evidence})
+    assert "taken by pidfd_getfd, a descriptor gave EPERM (1)." in table.note
+    assert {row[4] for row in table.rows if row[2] == "ok"} == {"root, 2 capabilities"}
+
+
+def test_ways_to_share_have_their_speeds() -> None:
+    """Those of copies, of the other scenario; those of simulated GPUs are no statement."""
+    both = {"mechanisms": mechanisms.mechanisms(), "bandwidth": bandwidth()}
+    table, *_ = shared_memory(both)
+    assert table.name == "ways-to-share"
+    for where, speed in (("same GPU", 1697.0), ("other GPU", 396.0), ("equal own PIDs", None)):
+        assert ("fabric", where, "ok", speed, "none") in table.rows
+    for evidence in both.values():
+        evidence.simulated = True
+    table, *_ = shared_memory(both)
+    assert {row[3] for row in table.rows} == {None}
+    assert "speeds say nothing" in table.note
 
 
 def test_pairs_of_gpus_are_a_matrix() -> None:

@@ -1,99 +1,90 @@
-"""Bandwidth and open times: that each path is measured, and that measuring changes nothing."""
+"""Bandwidth, rounds and signals: that all is measured, and that measuring changes nothing."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedded.hardware.products import H100, RTX_4090
-from tests.workload.processes import Node, Workload
+from tests.workload.processes import Node
+from tests.workload.test_lending import DESCRIPTOR, IPC, POOL_DESCRIPTOR, SIZE, codes, pair
+from workload.result import Mechanism
+from workload.rounds import BYTES
 
-SIZE = 8 << 20
-DATA = SIZE - (2 << 20)
 OPERATIONS = [("read", "kernel"), ("read", "copy"), ("write", "copy")]
-
-
-def offered(node: Node, **how: Any) -> tuple[Workload, str]:
-    """A producer that waits, and its offer."""
-    words = ("produce", "--log", "--nonce", "n", "--bytes", str(SIZE), "--gpus", node.uuids(0))
-    producer = node.start(*words, **how)
-    return producer, producer.until("Producer: offer ")
+WITHOUT_CHANNEL = (IPC, DESCRIPTOR, POOL_DESCRIPTOR)
+EPERM = 1
 
 
 @pytest.mark.parametrize(
-    ("count", "importers", "paths", "opened"),
+    ("importers", "paths"),
     [
-        (1, (0,), ["local", "same"], ["same"]),
-        (2, (0, 1), ["local", "same", "cross", "plain"], ["same", "cross"]),
-        (2, (1, 0), ["local", "same", "cross", "plain"], ["same", "cross"]),
-        (4, (3,), ["local", "cross", "plain"], ["cross"]),
+        ((0,), ["local", "same"]),
+        ((0, 1), ["local", "same", "cross", "plain"]),
+        ((1, 0), ["local", "same", "cross", "plain"]),
     ],
 )
 def test_every_path(
-    new_node: Callable[..., Node],
-    count: int,
-    importers: tuple[int, ...],
-    paths: list[str],
-    opened: list[str],
+    new_node: Callable[..., Node], shared: Path, importers: tuple[int, ...], paths: list[str]
 ) -> None:
-    """Each once, in every direction and method; the data is as it was."""
-    node, visible = new_node(H100.name, count), tuple(range(count))
-    producer, offer = offered(node, gpus=visible)
-    process = node.start(
-        "measure", "--offer", offer, "--gpus", node.uuids(*importers), gpus=visible
-    )
-    result = process.end()
-    assert (result["verdict"], result["role"]) == ("ok", "measure")
-    measured = [(item["path"], item["direction"], item["method"]) for item in result["bandwidth"]]
-    assert sorted(measured) == sorted((path, *how) for path in paths for how in OPERATIONS)
+    """By each mechanism, in every direction and method; the data is as it was."""
+    node = new_node(H100.name, 2)
+    borrow = ("--measure", "--gpus", node.uuids(*importers))
+    _, result = pair(node, shared, ("--gpus", node.uuids(0)), borrow, channels=1)
+    assert result["verdict"] == "ok"
+    keys = ("mechanism", "path", "direction", "method")
+    measured = [tuple(item[key] for key in keys) for item in result["bandwidth"]]
+    wanted = [(by, path, *how) for by in Mechanism for path in paths for how in OPERATIONS]
+    assert sorted(measured) == sorted(wanted)
     for item in result["bandwidth"]:
-        assert item["bytes"] == DATA
+        assert item["bytes"] == SIZE
         assert len(item["samples"]) >= 5
         assert item["gbps"] == statistics.median(item["samples"]) > 0
-    assert [item["path"] for item in result["open"]] == opened
-    for item in result["open"]:
-        assert len(item["samples"]) >= 5
-        assert item["ms_median"] == statistics.median(item["samples"]) > 0
-    assert producer.end()["verdict"] == "ok"
+    assert codes(result, "same") == dict.fromkeys(Mechanism, 0)
 
 
-def test_less_than_all(node: Node) -> None:
-    """As much as is asked for."""
-    producer, offer = offered(node)
-    result = node.start("measure", "--offer", offer, "--bytes", str(2 << 20)).end()
-    assert {item["bytes"] for item in result["bandwidth"]} == {2 << 20}
-    assert producer.end()["verdict"] == "ok"
-
-
-def test_gpus_without_peer_access(new_node: Callable[..., Node]) -> None:
+def test_gpus_without_peer_access(new_node: Callable[..., Node], shared: Path) -> None:
     """Only what is possible is measured, and that is no error."""
-    node = new_node(RTX_4090.name)
-    producer, offer = offered(node)
-    process = node.start("measure", "--offer", offer)
-    result = process.end()
-    assert result["verdict"] == producer.end()["verdict"] == "ok"
+    _, result = pair(new_node(RTX_4090.name), shared, (), ("--measure",))
+    assert result["verdict"] == "ok"
     assert {item["path"] for item in result["bandwidth"]} == {"local", "same"}
-    assert "Measure: cross: the two GPUs have no peer access: not measured\n" in process.lines
 
 
-def test_memory_that_does_not_open(node: Node) -> None:
-    """CUDA's refusal, by number and name; nothing was measured."""
-    producer, offer = offered(node)
-    producer.kill()
-    result = node.start("measure", "--offer", offer).end()
-    assert (result["verdict"], result["bandwidth"]) == ("not-opened", [])
-    assert (result["error"]["code"], result["error"]["name"]) == (400, "CUDA_ERROR_INVALID_HANDLE")
+@pytest.mark.parametrize("leaks", [False, True])
+def test_rounds(new_node: Callable[..., Node], shared: Path, leaks: bool) -> None:
+    """What is free after the last is what was free after the first, unless something is kept."""
+    node = new_node(H100.name, 1, fault="leaks-memory" if leaks else "")
+    exporter, importer = pair(node, shared, (), ("--rounds", "5"), gpus=(0,), channels=1)
+    assert exporter["verdict"] == importer["verdict"] == "ok"
+    assert {one["mechanism"]: one["times"] for one in exporter["rounds"]} == dict.fromkeys(
+        Mechanism, 5
+    )
+    for one in exporter["rounds"]:
+        assert one["free_before"] - one["free_after"] == (5 * BYTES if leaks else 0)
+    assert [len(one["samples"]) for one in importer["open"]] == [6] * 5
 
 
-def test_wrong_words_are_no_measurement(node: Node) -> None:
-    """Memory that is not what was offered."""
-    _, offer = offered(node)
-    with node.allocations(0)[0].open("r+b") as memory:
-        memory.seek(8 * 1000)
-        memory.write(bytes(8))
-    result = node.start("measure", "--offer", offer).end()
-    assert result["verdict"] == "checksum-wrong"
-    assert result["error"]["step"].startswith("verify over path")
+@pytest.mark.parametrize("lost", [False, True])
+def test_signals(new_node: Callable[..., Node], shared: Path, lost: bool) -> None:
+    """Each side's stream sees what the other's writes, or somebody notes that it does not."""
+    node = new_node(H100.name, 1, fault="loses-signals" if lost else "")
+    both = pair(node, shared, (), ("--rounds", "1"), gpus=(0,))
+    for result, writer in zip(both, ("importer", "exporter"), strict=True):
+        assert result["verdict"] == "ok"
+        found: list[dict[str, Any]] = result["signals"]
+        assert [one["mechanism"] for one in found] == list(WITHOUT_CHANNEL)
+        for one in found:
+            assert (one["writer"], one["came"], one["error"]) == (writer, not lost, None)
+            assert (one["ms"] is None) == lost
+
+
+def test_a_descriptor_is_not_taken(node: Node, shared: Path) -> None:
+    """By another user's process; these here are root's, which may trace any."""
+    _, importer = pair(node, shared, gpus=(0,))
+    (attempt,) = importer["attempts"]
+    assert (attempt["name"], attempt["function"]) == ("pidfd-getfd", "pidfd_getfd")
+    assert attempt["code"] in (0, EPERM, 92)  # ENOPROTOOPT: a kernel before 6.5

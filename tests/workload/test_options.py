@@ -55,12 +55,10 @@ def test_sizes_and_pids_of_two_kinds() -> None:
     assert options.parse([*CONSUME, "--rewrite-pid", "own"], {}).rewrite_pid == OWN
 
 
-def test_probe_and_measure_take_the_nonce_of_the_offer() -> None:
+def test_probe_takes_the_nonce_of_the_offer() -> None:
     """Unless one is given."""
-    for command in ("probe", "measure"):
-        assert options.parse([command, "--offer", GIVEN], {}).nonce == "n"
-        assert options.parse([command, "--offer", GIVEN, "--nonce", "m"], {}).nonce == "m"
-    assert options.parse(["measure", "--offer", GIVEN], {}).bytes == 6 << 20
+    assert options.parse(["probe", "--offer", GIVEN], {}).nonce == "n"
+    assert options.parse(["probe", "--offer", GIVEN, "--nonce", "m"], {}).nonce == "m"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_probe_and_measure_take_the_nonce_of_the_offer() -> None:
         (["probe"], "--offer (or DRA_OFFER) is missing"),
         (["probe", "--offer", GIVEN, "--attempt", "open,magic"], "'magic' is no attempt"),
         (["probe", "--offer", GIVEN, "--attempt", "freed"], "the offer has no extras"),
-        (["measure", "--offer", GIVEN, "--bytes", "8388608"], "more than the 6291456"),
+        (["borrow", "--nonce", "n", "--folder", "/tmp", "--rounds", "0"], "give 1 to 1000"),
         (["inventory", "--own-pid", "0"], "--own-pid: '0' is not a PID"),
         (["inventory", "--bytes", "1"], "--bytes"),
     ],

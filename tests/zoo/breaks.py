@@ -425,6 +425,19 @@ LONELY_MECHANISM_BREAKS = (
         hardware="clears-late",
     ),
 )
+OF_ROUNDS = ("IPC-033", "IPC-034")
+LEAK = Break(
+    "memory that is freed is kept",
+    {"IPC-033": (*MECHANISMS, "ipc")},
+    r"400 MiB did not come back of 50 times 8 MiB$",
+    hardware="leaks-memory",
+)
+LOST_SIGNALS = Break(
+    "signals of streams are lost",
+    {"IPC-034": (*MECHANISMS, "ipc")},
+    r"the exporter's stream never saw the importer's signal$",
+    hardware="loses-signals",
+)
 OF_MECHANISMS = tuple(f"IPC-0{number}" for number in range(23, 31))
 
 PAIR_BREAKS = (
@@ -607,8 +620,8 @@ RUNS = (
         SEEN,
     ),
     Run(
-        (*WORKLOAD_BREAKS, *MECHANISM_BREAKS),
-        (*(check for broken in WORKLOAD_BREAKS for check in broken.red), *OF_MECHANISMS),
+        (*WORKLOAD_BREAKS, *MECHANISM_BREAKS, LEAK),
+        (*(check for broken in WORKLOAD_BREAKS for check in broken.red), *OF_MECHANISMS, "IPC-033"),
         with_channel=True,
     ),
     *(
@@ -617,6 +630,7 @@ RUNS = (
     ),
     Run(PAIR_BREAKS, OF_PAIRS, "exhaust"),
     Run((A_REFUSED_PAIR,), OF_PAIRS, "exhaust", sample=False),
+    Run((LOST_SIGNALS,), OF_ROUNDS, sample=False, with_channel=True),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),

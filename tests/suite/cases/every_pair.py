@@ -51,7 +51,7 @@ def every_gpu() -> Evidence:
         *DEVICES,
         transfers=tuple(transfer(ways[pair], **ends[pair]) for pair in PAIRS),
         bandwidth=tuple(
-            Bandwidth(ways[pair], way, "copy", 1 << 20, gbps, (gbps,), **ends[pair])
+            Bandwidth(ways[pair], way, "copy", 1 << 20, gbps, (gbps,), pair[0].uuid, pair[1].uuid)
             for pair in PAIRS
             for way, gbps in (("read", 400.0), ("write", 380.0))
         ),
