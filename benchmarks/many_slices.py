@@ -40,6 +40,8 @@ OBJECTS_AT_A_TIME = 100
 """Of one transaction of etcd, which takes 128 operations."""
 PAGE = 500
 READY_SECONDS = 120.0
+IMAGES, NODE_LABELS = 50, 40
+"""Of each node: a kubelet names 50 images, feature discovery sets dozens of labels."""
 LIST = f"""
 import sys
 from pathlib import Path
@@ -111,7 +113,22 @@ def _measured(
 
 
 def objects(nodes: int, devices: int, claims: int) -> Iterator[tuple[str, Object]]:
-    """Every object of the cluster, with its key in etcd."""
+    """Every object of the cluster, with its key in etcd; as large as objects there are."""
+    for key, obj in _bare_objects(nodes, devices, claims):
+        fields = {f"f:{name}": _fields(obj[name]) for name in ("spec", "status") if name in obj}
+        owner = {"manager": "bench", "operation": "Update", "fieldsType": "FieldsV1"}
+        obj["metadata"]["managedFields"] = [{**owner, "apiVersion": API, "fieldsV1": fields}]
+        yield key, obj
+
+
+def _fields(value: Any) -> Object:
+    """Which fields somebody wrote, as ``managedFields`` has them; lists are one each."""
+    if not isinstance(value, dict):
+        return {}
+    return {f"f:{name}": _fields(inner) for name, inner in value.items()}
+
+
+def _bare_objects(nodes: int, devices: int, claims: int) -> Iterator[tuple[str, Object]]:
     made = "2026-01-01T00:00:00Z"
 
     def metadata(name: str, **more: Any) -> Object:
@@ -136,11 +153,29 @@ def objects(nodes: int, devices: int, claims: int) -> Iterator[tuple[str, Object
             },
         },
     )
+    labels = {f"feature.example.com/cpu-{one}.present": "true" for one in range(NODE_LABELS)}
+    images = [
+        {"names": [_image(one, f"@sha256:{one:064x}"), _image(one, ":v1")], "sizeBytes": 10**8}
+        for one in range(IMAGES)
+    ]
+    volumes = [{"name": f"v{one}", "hostPath": {"path": f"/var/lib/v{one}"}} for one in range(8)]
     for number in range(nodes):
         node = f"node-{number:05}"
         yield (
             f"minions/{node}",
-            {"apiVersion": "v1", "kind": "Node", "metadata": metadata(node)},
+            {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": metadata(node, labels=labels),
+                "status": {
+                    "allocatable": {"cpu": "192", "memory": "2113378844Ki", "pods": "110"},
+                    "images": images,
+                    "conditions": [
+                        {"type": kind, "status": "False", "reason": "Kubelet", "message": kind * 3}
+                        for kind in ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+                    ],
+                },
+            },
         )
         owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": metadata(node)["uid"]}
         yield (
@@ -166,7 +201,18 @@ def objects(nodes: int, devices: int, claims: int) -> Iterator[tuple[str, Object
                 "spec": {
                     "nodeName": node,
                     "serviceAccountName": "plugin",
-                    "containers": [{"name": "gpus", "image": "example.com/plugin:1"}],
+                    "containers": [
+                        {
+                            "name": "gpus",
+                            "image": "example.com/plugin:1",
+                            "env": [{"name": f"SETTING_{one}", "value": "1"} for one in range(20)],
+                            "volumeMounts": [
+                                {"name": volume["name"], "mountPath": f"/{volume['name']}"}
+                                for volume in volumes
+                            ],
+                        }
+                    ],
+                    "volumes": volumes,
                 },
                 "status": {
                     "phase": "Running",
@@ -205,6 +251,10 @@ def objects(nodes: int, devices: int, claims: int) -> Iterator[tuple[str, Object
                 },
             },
         )
+
+
+def _image(number: int, version: str) -> str:
+    return f"registry.example.com/team-{number}/image{version}"
 
 
 def _device(node: int, gpu: int) -> Object:

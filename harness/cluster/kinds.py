@@ -145,6 +145,12 @@ def describe_place(obj: Object) -> str:
     return describe_name(obj) + (f" in {where}" if where else "")
 
 
+def without_images(node: Object) -> Object:
+    """Take from a node what it says of its images: that is most of it, and hardly read."""
+    (node.get("status") or {}).pop("images", None)
+    return node
+
+
 def has_labels(obj: Object, wanted: Mapping[str, str]) -> bool:
     """Whether an object has each of some labels."""
     labels = obj["metadata"].get("labels") or {}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import Kind, Object, namespace_of, uid_of
+from harness.cluster.kinds import NODE, Kind, Object, namespace_of, uid_of, without_images
 from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
 from harness.cluster.versions import from_server
 
@@ -312,6 +312,7 @@ class _Watcher(threading.Thread):
         self.namespace = namespace
         self._labels = labels
         self._where = where
+        self._cut = without_images if kind == NODE else None
         self._version = ""
         self._ended = threading.Event()
         self._stream: Stream | None = None
@@ -325,7 +326,9 @@ class _Watcher(threading.Thread):
         self._begun = self._stream = self._open()
 
     def _list(self) -> None:
-        items, self._version = self._kube.list(self.kind, self.namespace, labels=self._labels)
+        items, self._version = self._kube.list(
+            self.kind, self.namespace, labels=self._labels, cut=self._cut
+        )
         self._observer.take_list(self.kind, self.namespace, items)
 
     def run(self) -> None:
@@ -384,7 +387,9 @@ class _Watcher(threading.Thread):
                 raise ApiError(int(obj.get("code", 500)), obj.get("message", ""))
             self._version = obj["metadata"]["resourceVersion"]
             if change["type"] != "BOOKMARK":
-                self._observer.take([(change["type"], from_server(obj))])
+                obj = from_server(obj)
+                obj = self._cut(obj) if self._cut is not None else obj
+                self._observer.take([(change["type"], obj)])
 
 
 class LogFollower:

@@ -28,6 +28,19 @@ _NEVER_STARTED = {"StartError", "ContainerCannotRun"}
 _CRASHED = "CrashLoopBackOff"
 
 
+_KEPT = ("nodeName", "serviceAccountName")
+
+
+def without_setup(pod: Object) -> Object:
+    """A pod without what it mounts and how it is set up: which images run where, and how they do,
+    is left.
+    """
+    spec = pod["spec"]
+    containers = [{key: one.get(key) for key in ("name", "image")} for one in spec["containers"]]
+    kept = {key: spec[key] for key in _KEPT if key in spec}
+    return {**pod, "spec": {**kept, "containers": containers}}
+
+
 def container_state(pod: Object, container: str = "") -> dict[str, Any]:
     """The state of a pod's container, such as ``{"running": {…}}``; empty before it has one.
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any, NoReturn
 
 from harness.cluster.inventory import Pool, current, devices, driver_names, pools
@@ -252,16 +253,17 @@ class Published(EvidenceBase):
 
     def none_of(self, wrong: Iterable[Wrong], expected: str, blame: Blame = Blame.DRIVER) -> None:
         """End a check if anything is wrong: with the first few, and how many there are."""
-        found = list(wrong)
-        if not found:
+        found = iter(wrong)
+        shown = list(islice(found, SHOWN))
+        if not shown:
             return
-        first, others = found[0], len(found) - 1
-        lines = [one.observed for one in found[:SHOWN]]
+        number = len(shown) + sum(1 for _ in found)  # hundreds of thousands are only counted
+        lines = [one.observed for one in shown]
         self.fail_of(
-            list(dict.fromkeys(one.node for one in found))[:SHOWN],
-            first.head + (f", and {others} more" if others else ""),
+            {one.node for one in shown},
+            shown[0].head + (f", and {number - 1} more" if number > 1 else ""),
             expected=expected,
-            observed="\n".join([*lines, *([f"{len(found)} in all"] if len(found) > SHOWN else [])]),
+            observed="\n".join([*lines, *([f"{number} in all"] if number > SHOWN else [])]),
             blame=blame,
         )
 
@@ -278,7 +280,7 @@ class Published(EvidenceBase):
                 yield item
 
     def _look_at_nodes(self) -> None:
-        listed = self._list(NODE, self.nodes)
+        listed = self._try(NODE, self.nodes, lambda: self._run.seen(NODE))
         if listed is not None:
             wanted = self._run.options.node_selector
             self.nodes.found({name_of(n): n for n in listed if has_labels(n, wanted)})
@@ -289,7 +291,7 @@ class Published(EvidenceBase):
             reason = f"profile {profile.name} does not say which pods are the driver's"
             self.driver_pods.missing(UnsupportedError(reason))
             return
-        listed = self._list(POD, self.driver_pods, profile.plugin_selector)
+        listed = self._try(POD, self.driver_pods, self._run.driver_pods)
         if listed is None:
             return
         nodes = self.nodes.known()
@@ -316,9 +318,15 @@ class Published(EvidenceBase):
             }
             self.policies.found([one for one in policies if name_of(one) in bound])
 
-    def _list(self, kind: Kind, into: Observed[Any], labels: str = "") -> list[Object] | None:
+    def _list(self, kind: Kind, into: Observed[Any]) -> list[Object] | None:
+        return self._try(kind, into, lambda: self._run.kube.list(kind)[0])
+
+    def _try(
+        self, kind: Kind, into: Observed[Any], listed: Callable[[], list[Object]]
+    ) -> list[Object] | None:
+        """Objects of a kind; None where they cannot be had, and then that is said."""
         try:
-            return self._run.kube.list(kind, labels=labels)[0]
+            return listed()
         except UnreachableError as error:
             head = str(error)
             finding = Finding(head, "the API server answers", head, Blame.CLUSTER)

@@ -32,11 +32,13 @@ from harness.cluster.kinds import (
     NODE,
     POD,
     SLICE,
+    Kind,
     Object,
     kind_of,
     name_of,
     namespace_of,
     uid_of,
+    without_images,
 )
 from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Budgets, Observer
@@ -45,7 +47,7 @@ from harness.cluster.render import Manifests, admissible, merge_patch, toleratio
 from harness.options import Options
 from harness.scenario import program
 from harness.scenario.changes import Changes, Means
-from harness.scenario.pods import EVIDENCE_LINES, has_run
+from harness.scenario.pods import EVIDENCE_LINES, has_run, without_setup
 from harness.verdict import causes
 from harness.verdict.causes import Cause
 from harness.verdict.finding import Blame, SkipKind, UnmetError
@@ -199,6 +201,18 @@ class Run:
                 self.observer.observe(kind)
             except (ApiError, UnreachableError) as error:
                 self.journal.write("trouble", where=f"{kind.plural} of all", text=str(error))
+
+    def seen(self, kind: Kind) -> list[Object]:
+        """All objects of a kind in the cluster: as a watch shows them, else as a list does.
+
+        Raises:
+            ApiError: they may not be listed.
+            UnreachableError: the API server does not answer.
+        """
+        if self.observer.observes(kind):
+            return self.observer.objects(kind)
+        cut = without_images if kind == NODE else None
+        return self.kube.list(kind, cut=cut)[0]
 
     def judge_invariants(self) -> Invariants:
         """Judge from now on, by all that is seen, what must hold all through the run."""
@@ -439,16 +453,25 @@ class Run:
         profile = self.subject.profile
         lines: list[str] = []
         try:
-            for pod in self._driver_pods(nodes):
+            for pod in self.driver_pods(nodes):
                 log = self.kube.log(pod, profile.plugin_container, since_seconds=seconds)
                 lines += log.splitlines()
         except (ApiError, UnreachableError) as error:
             return [f"{_UNREADABLE} {error})"]
         return lines
 
-    def _driver_pods(self, nodes: Collection[str]) -> list[Object]:
-        """Those on some nodes; empty: on any."""
-        pods, _ = self.kube.list(POD, labels=self.subject.profile.plugin_selector)
+    def driver_pods(self, nodes: Collection[str] = ()) -> list[Object]:
+        """The driver's pods, by the labels that its profile names.
+
+        Args:
+            nodes: those on some nodes; empty: on any, or none.
+
+        Raises:
+            ApiError: they may not be listed.
+            UnreachableError: the API server does not answer.
+        """
+        labels = self.subject.profile.plugin_selector
+        pods, _ = self.kube.list(POD, labels=labels, cut=without_setup)
         return [pod for pod in pods if not nodes or pod["spec"].get("nodeName") in nodes]
 
     def cause_of(self, *objects: Object) -> Cause | None:
@@ -468,7 +491,7 @@ class Run:
             specs = [obj.get("spec") or {} for obj in now if obj["kind"] == POD.name]
             with suppress(ApiError, UnreachableError):
                 nodes_of = {str(spec["nodeName"]) for spec in specs if "nodeName" in spec}
-                return causes.of_driver(self._driver_pods(nodes_of), found)
+                return causes.of_driver(self.driver_pods(nodes_of), found)
             return found
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness import __version__
 from harness.cluster.inventory import devices
-from harness.cluster.kinds import NODE, POD, SLICE, Object, name_of
+from harness.cluster.kinds import NODE, SLICE, Object, name_of
 from harness.cluster.kube import ApiError, UnreachableError
 from harness.scenario.run import Run
 
@@ -78,14 +78,13 @@ def cluster(run: Run) -> dict[str, Any]:
                 if item["spec"]["driver"] == run.subject.driver
             )
         try:
-            pods, _ = run.kube.list(POD, labels=run.subject.profile.plugin_selector)
+            pods = run.driver_pods()
             found["driver_containers"] = containers(pods, run.subject.profile.plugin_container)
         except (ApiError, UnreachableError) as error:
             unknown.append(f"the driver's pods: {error}")
     try:
         published = {str(item["spec"].get("nodeName") or "") for item in slices}
-        listed, _ = run.kube.list(NODE)
-        found["nodes"] = nodes(listed, published)
+        found["nodes"] = nodes(run.seen(NODE), published)
     except (ApiError, UnreachableError) as error:
         unknown.append(f"the nodes: {error}")
     for name in ("nodes", "driver_containers"):

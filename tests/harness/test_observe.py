@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import CONFIG_MAP, POD, Object, name_of
+from harness.cluster.kinds import CONFIG_MAP, NODE, POD, Object, name_of
 from harness.cluster.kube import Kube
 from harness.cluster.observe import Budget, Observer, StoppedError, WaitTimeoutError
 from tests.harness.fake_api import FakeApi, client, serving
@@ -60,6 +60,22 @@ def test_an_object_is_remembered_after_its_end(api: FakeApi, observer: Observer)
         "Failed",
         "Failed",
     ]
+
+
+def test_nodes_are_kept_without_their_images(api: FakeApi, observer: Observer) -> None:
+    """As listed and as changed: thousands of nodes name fifty each."""
+    status = {"images": [{"names": ["a"]}], "phase": "old"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "status": status}
+    api.put(node)
+    observer.observe(NODE)
+    assert [seen["status"] for seen in observer.objects(NODE)] == [{"phase": "old"}]
+    api.put({**node, "status": {**status, "phase": "new"}})
+    observer.wait(
+        "the change",
+        lambda: [seen["status"] for seen in observer.objects(NODE)] == [{"phase": "new"}],
+        LONG,
+        lambda: str(observer.objects(NODE)),
+    )
 
 
 def test_a_forgotten_version_is_listed_anew(api: FakeApi, observer: Observer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cluster.kinds import Object
-from harness.scenario.pods import cannot_start, has_started
+from harness.scenario.pods import cannot_start, has_started, without_setup
 
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 
@@ -14,6 +14,15 @@ def pod(state: dict[str, Any], last: dict[str, Any]) -> Object:
     """A pod with one container in this state, which ended like this before."""
     status = {"name": "one", "state": state, "lastState": {"terminated": last} if last else {}}
     return {"spec": {"containers": [{"name": "one"}]}, "status": {"containerStatuses": [status]}}
+
+
+def test_of_the_drivers_pods_what_runs_where_is_kept() -> None:
+    """Not what they mount, which is most of a pod."""
+    containers = [{"name": "gpus", "image": "plugin:1", "env": [{"name": "NODE"}]}]
+    spec = {"nodeName": "node-1", "volumes": [{"name": "sys"}], "containers": containers}
+    whole = {"metadata": {"name": "plugin"}, "spec": spec, "status": {"phase": "Running"}}
+    kept = {"nodeName": "node-1", "containers": [{"name": "gpus", "image": "plugin:1"}]}
+    assert without_setup(whole) == {**whole, "spec": kept}
 
 
 def test_a_container_that_crashed_has_started() -> None:

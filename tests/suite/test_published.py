@@ -210,7 +210,9 @@ def say_nothing_of_conditions(cluster: FakeCluster) -> None:
 def take_the_driver_away(cluster: FakeCluster) -> None:
     """It runs on another node, and this one's slices stay."""
     cluster.api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-2"}})
-    cluster.api.edit(POD, "nvidia", f"kubelet-plugin-{NAME}", spec={"nodeName": "node-2"})
+    pod = cluster.api.get(POD, "nvidia", f"kubelet-plugin-{NAME}")
+    assert pod is not None
+    cluster.api.put({**pod, "spec": {**pod["spec"], "nodeName": "node-2"}})
     change(cluster, lambda item: item["spec"].update(nodeName=NAME))
 
 
@@ -321,6 +323,22 @@ def test_a_good_driver_passes_everything(tmp_path: Path) -> None:
     assert {method for method, _, _ in cluster.api.requests} <= {"GET", "POST"}
     made = [path for method, path, _ in cluster.api.requests if method == "POST"]
     assert all(path.endswith("reviews") for path in made)  # answered, not stored
+
+
+def test_a_pool_of_all_nodes_is_no_fault(tmp_path: Path) -> None:
+    """Nor is, where nothing is claimed, that there is no DeviceClass."""
+    cluster = FakeCluster(driver="gpu.unknown.example")
+    change(cluster, belong_to_all_nodes)
+    cluster.api.remove(DEVICE_CLASS, "", "gpu.unknown.example")
+    ended = run(cluster, tmp_path, *ONLY)
+    assert (ended.code, ended.red()) == (0, {}), ended.output
+    assert outcomes(ended)["SLICE-010"] == "pass"
+
+
+def belong_to_all_nodes(item: Object) -> None:
+    """Devices that every node can reach."""
+    del item["spec"]["nodeName"]
+    item["spec"]["allNodes"] = True
 
 
 def test_junit_is_written_where_pytest_is_told(tmp_path: Path) -> None:

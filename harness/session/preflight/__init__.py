@@ -62,9 +62,6 @@ def preflight(context: Context) -> list[Result]:
     for step in READ_ONLY:
         results.append(_made(step, context, _first(results, step.after), results))
     red = _first(results)
-    if red is None:
-        # Before there are namespaces: those are watched only where the whole is not.
-        context.run.observe_cluster()
     if context.creates():
         for step in CREATING:
             results.append(_made(step, context, red or _first(results, step.after), results))

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.cluster.features import find
 from harness.cluster.inventory import KEEP_AWAY, Device, is_allocated, results
-from harness.cluster.kinds import POD, Object, name_of
+from harness.cluster.kinds import NODE, POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
@@ -197,7 +197,8 @@ def pulled_image(context: Context) -> None:
     if not context.image or context.image == context.run.cluster.image:
         return  # nothing runs, or the place was brought up with it
     run = context.run
-    having = {name_of(node) for node in context.nodes if _has_image(node, context.image)}
+    nodes = run.kube.list(NODE)[0] if context.nodes else ()
+    having = {name_of(node) for node in nodes if _has_image(node, context.image)}
     free = context.free or {}
     lacking = sorted(node for node, count in free.items() if count and node not in having)
     pods = [

@@ -218,6 +218,8 @@ def published_devices(context: Context) -> None:
     profile = context.the_profile()
     slices = context.run.observer.objects(SLICE)
     selector = context.run.options.node_selector
+    # Before there are namespaces: those are watched only where the whole is not.
+    context.run.observe_cluster()
     context.nodes = _nodes(context, needed=bool(selector))
     found = devices(slices, context.driver, profile)
     context.partitions = partitions(slices, context.driver, profile)
@@ -274,7 +276,7 @@ def published_devices(context: Context) -> None:
 def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
     """All nodes; none where the run may not list them and need not."""
     try:
-        return tuple(context.run.kube.list(NODE)[0])
+        return tuple(context.run.seen(NODE))
     except ApiError as error:
         if error.status == 403 and not needed:
             return ()
@@ -286,7 +288,7 @@ def free_devices(context: Context) -> Finding | None:
 
     Those that take more are skipped, each with this reason.
     """
-    claims, _ = context.run.kube.list(CLAIM)
+    claims = context.run.seen(CLAIM)
     tainted = kept_away(context.devices, _taint_rules(context))
     free = {
         node: sum(device.key not in tainted for device in left)
