@@ -69,6 +69,8 @@ class Cluster:
     description: str
     """For the first line of a report."""
     hardware: str
+    next_image: str = ""
+    """The next version of the driver under test, which the nodes have; empty: it is the newest."""
 
 
 def up(options: Options, progress: Progress) -> Cluster:
@@ -123,6 +125,7 @@ def up(options: Options, progress: Progress) -> Cluster:
             f"{_described(nodes)}"
         ),
         hardware=options.hardware,
+        next_image=drivers[0].next_image,
     )
 
 

@@ -382,6 +382,13 @@ class Options:
         "NAME",
         "a secret of --dra-namespace to pull the image with",
     )
+    upgrade_image: str = _option(
+        "",
+        any_text,
+        "IMAGE",
+        "another version of the driver, as the nodes can pull it: what the driver of a node is"
+        " changed to for a while (default: the next version, where the embedded cluster has one)",
+    )
     pod_patch: Mapping[str, Any] = _option(
         {},
         _patch,

@@ -51,6 +51,7 @@ NOWHERE = (
 """Why a check is made with no driver that the embedded cluster runs alone: patterns."""
 WHY_NOT = (
     *NOWHERE,
+    r"no other version of the driver is known that the nodes have: --dra-upgrade-image",
     r"bandwidth is not measured on simulated GPUs",
     r"needs 8 GiB of real GPU memory",
     r"the driver's profile names no two parameters that containers show",

@@ -30,6 +30,7 @@ class ChartDriver:
     """The file with the chart's values."""
     images: tuple[Artifact, ...]
     devices: int | None = None
+    next_image: str = ""
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
         """Render the chart with all that Helm would ask a server for."""

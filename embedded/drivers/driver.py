@@ -31,6 +31,10 @@ class Driver(Protocol):
     def images(self) -> tuple[Artifact, ...]:
         """Artifacts with an ``image.tar`` that every node imports."""
 
+    @property
+    def next_image(self) -> str:
+        """The image of its next version, which every node has, too; empty: it is the newest."""
+
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
         """What its objects are made from, for this release of Kubernetes."""
 

@@ -40,7 +40,8 @@ from harness.scenario.run import Run
 from harness.scenario.verbs import Needs, Verbs, Waiting, needs
 from harness.verdict.finding import Blame, SkipKind, UnmetError, UnsupportedError
 
-STRATEGY, AFFINITY = "spec.updateStrategy", "spec.template.spec.affinity"
+STRATEGY, TEMPLATE = "spec.updateStrategy", "spec.template"
+AFFINITY = f"{TEMPLATE}.spec.affinity"
 NODE_AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
 
 _PODS = Rule(POD, ("list", "watch"), "the driver's pods, to see them come and go", anywhere=True)
@@ -53,7 +54,8 @@ _PROXY = Rule(
     needed=False,
 )
 _DAEMON_SET = Rule(
-    *(DAEMON_SET, ("get", "update"), "the driver's DaemonSet, to leave out a node for a while"),
+    *(DAEMON_SET, ("get", "update")),
+    "the driver's DaemonSet, to leave out a node or change its image for a while",
     anywhere=True,
 )
 
@@ -65,7 +67,7 @@ class Driver(Verbs):
         super().__init__(steps, uses)
         self._profile = self._run.subject.profile
         self._name = self._run.subject.driver
-        self._stopped: dict[str, FieldsChange] = {}
+        self._changed: dict[str, FieldsChange] = {}
 
     @needs("", (), _PODS)
     def pods(self, node: str) -> list[Object]:
@@ -95,9 +97,16 @@ class Driver(Verbs):
         Raises:
             JudgementError: it does not come, or nobody would make it.
         """
-        old = self._pod(node)
-        self._maker(old)
         began = time.monotonic()
+        self._replace(self._pod(node), meanwhile)
+        return time.monotonic() - began
+
+    def _replace(
+        self, old: Object, meanwhile: Callable[[], object] | None = None, what: str = "restarted"
+    ) -> None:
+        """Delete the driver's pod and wait until its successor serves."""
+        node = str(old["spec"]["nodeName"])
+        self._maker(old)
         invariants = self._run.judge_invariants()
         invariants.disturb()
         try:
@@ -107,10 +116,49 @@ class Driver(Verbs):
             self._steps.step(f"driver's pod {name_of(old)} on {node} deleted")
             if meanwhile is not None:
                 meanwhile()
-            self._await(node, after=uid_of(old))
+            self._await(node, after=uid_of(old), what=what)
         finally:
             invariants.settle()
-        return time.monotonic() - began
+
+    def other_version(self) -> str:
+        """Name the image of another version of the driver that nodes have.
+
+        Raises:
+            UnsupportedError: none is known.
+        """
+        image = self._run.options.upgrade_image or self._run.cluster.next_image
+        if not image:
+            raise UnsupportedError(
+                "no other version of the driver is known that the nodes have: --dra-upgrade-image"
+            )
+        return image
+
+    @needs(
+        "the driver of a node is changed to the image of another version, and back",
+        {Impact.DISRUPT},
+        *(_PODS, _DELETED, _DAEMON_SET),
+    )
+    def upgrade(self, node: str) -> None:
+        """Have another version of the driver on a node until `start`, which the scenario's end
+        does, too: its DaemonSet gets the image of it, and the pod of this node is made anew.
+
+        An older version may not read what a newer one has on record of prepared claims: have none
+        on the node before it is put back.
+
+        Raises:
+            JudgementError: the new version does not serve, there is none, or no DaemonSet makes it.
+        """
+        image, pod = self.other_version(), self._pod(node)
+        daemon_set = self._daemon_set(pod)
+        template = copy.deepcopy(value_at(daemon_set, TEMPLATE))
+        spec = template["spec"]
+        containers = [*spec["containers"], *(spec.get("initContainers") or [])]
+        old = [one["image"] for one in containers if one["name"] == self._profile.plugin_container]
+        for one in containers:
+            one["image"] = image if one["image"] in old else one["image"]
+        self._change(node, daemon_set, {TEMPLATE: template}, f"{image} on {node}")
+        self._steps.step(f"driver on {node} changed to {image}")
+        self._replace(pod, what="changed to another version")
 
     @needs(
         "the driver of a node is killed by SIGKILL, from a privileged pod; the kubelet starts it",
@@ -171,19 +219,9 @@ class Driver(Verbs):
         Raises:
             JudgementError: the pod does not go, or no DaemonSet makes it.
         """
-        pod = self._pod(node)
-        maker = self._maker(pod)
-        if maker["kind"] != DAEMON_SET.name:
-            raise UnmetError(f"the driver's pods are made by a {maker['kind']}, not a DaemonSet")
-        daemon_set = self._run.kube.get(DAEMON_SET, maker["name"], namespace_of(pod))
-        after = {
-            STRATEGY: {"type": "OnDelete"},
-            AFFINITY: without_node(value_at(daemon_set, AFFINITY), node),
-        }
-        why = f"for {self._steps.name}: no driver on {node}"
-        self._stopped[node] = self._run.changes.fields(daemon_set, after, why)
-        self._steps.script.do(by_hand.patch(daemon_set, after))
-        self._run.judge_invariants().disturb()
+        daemon_set = self._daemon_set(self._pod(node))
+        after = {AFFINITY: without_node(value_at(daemon_set, AFFINITY), node)}
+        self._change(node, daemon_set, after, f"no driver on {node}")
         self._steps.wait(
             f"the end of the driver's pod on {node}",
             lambda: not self._of_node(node),
@@ -193,26 +231,44 @@ class Driver(Verbs):
         )
         self._steps.step(f"driver on {node} stopped")
 
+    def _daemon_set(self, pod: Object) -> Object:
+        """What makes the driver's pods."""
+        maker = self._maker(pod)
+        if maker["kind"] != DAEMON_SET.name:
+            raise UnmetError(f"the driver's pods are made by a {maker['kind']}, not a DaemonSet")
+        return self._run.kube.get(DAEMON_SET, maker["name"], namespace_of(pod))
+
+    def _change(self, node: str, daemon_set: Object, after: Object, why: str) -> None:
+        """Change the driver's DaemonSet until `start`, with no effect yet on pods that are there:
+        it updates none meanwhile."""
+        after = {STRATEGY: {"type": "OnDelete"}, **after}
+        why = f"for {self._steps.name}: {why}"
+        self._changed[node] = self._run.changes.fields(daemon_set, after, why)
+        self._steps.script.do(by_hand.patch(daemon_set, after))
+        self._run.judge_invariants().disturb()
+
     def start(self, node: str) -> None:
-        """Have the driver on a node again, where it was stopped.
+        """Have the driver on a node again as it was, where it was stopped or changed.
 
         Raises:
             JudgementError: it does not come back.
         """
-        change = self._stopped.pop(node)
+        change = self._changed.pop(node)
+        # One of another version; its DaemonSet replaces it by itself.
+        there = map(uid_of, self._of_node(node) if TEMPLATE in change.after else ())
         metadata = {"name": change.name, "namespace": change.namespace}
         maker = {"kind": change.kind, "metadata": metadata}
         self._steps.script.do(by_hand.patch(maker, change.before))
         try:
             if why := self._run.changes.put_back(change):
                 raise self._steps.inconclusive(f"the driver was not started again: {why}")
-            self._await(node)
+            self._await(node, after=next(there, ""))
         finally:
             self._run.judge_invariants().settle()
 
     def start_all(self) -> None:
-        """Have the driver on every node again where it was stopped; the last one first."""
-        for node in reversed(list(self._stopped)):
+        """Have the driver on every node again as it was; the last one first."""
+        for node in reversed(list(self._changed)):
             self.start(node)
 
     @needs("", (), _PODS, _LOGS)
@@ -305,7 +361,7 @@ class Driver(Verbs):
                 observer.observe(POD, namespace, labels=selector)
         return found
 
-    def _await(self, node: str, after: str = "") -> None:
+    def _await(self, node: str, after: str = "", what: str = "restarted") -> None:
         """Wait until the driver serves on a node.
 
         Ready, its pod says by its own probes. The kubelet's registration is seen nowhere in the
@@ -316,6 +372,7 @@ class Driver(Verbs):
         Args:
             node: which.
             after: the UID of the pod before, which has to be gone.
+            what: was done to it.
         """
         container = self._profile.plugin_container
 
@@ -332,7 +389,7 @@ class Driver(Verbs):
             by_hand=["sleep 10"],
         )
         self._steps.wait(
-            f"the driver on {node}, which was restarted, to be ready with its devices published",
+            f"the driver on {node}, which was {what}, to be ready with its devices published",
             lambda: any(map(is_ready, successors())) and publishes(self._run, node),
             self._run.budgets.start,
             lambda: f"{self._at(node)}; {published(self._run, node)}",

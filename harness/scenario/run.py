@@ -80,6 +80,8 @@ class ClusterInfo:
     """The driver that it was brought up with."""
     driver_version: str = ""
     """That driver's version; empty: not known."""
+    next_image: str = ""
+    """The image of another version of it that its nodes have; empty: there is none."""
     restart_kubelet: Callable[[str], None] | None = None
     """Restarts the kubelet of a node; None: that takes a pod on it."""
 

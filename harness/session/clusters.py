@@ -123,6 +123,7 @@ class Clusters:
             image=running.workload_image,
             driver=driver.name,
             driver_version=driver.description.rpartition(" ")[2],
+            next_image=running.next_image,
             restart_kubelet=partial(cluster.restart_kubelet, running.name),
         )
 

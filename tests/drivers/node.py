@@ -53,8 +53,8 @@ class Node:
         return discover(self.root / "simulated-gpus")
 
     @contextmanager
-    def driver(self) -> Iterator[Instance]:
-        """An instance of the driver for the duration of a ``with`` block."""
+    def driver(self, version: int = 1) -> Iterator[Instance]:
+        """An instance of a version of the driver for the duration of a ``with`` block."""
         gpus = self.gpus
         claims = Claims(
             node=NODE,
@@ -64,6 +64,7 @@ class Node:
             checkpoint=self.folder / "checkpoint.json",
             boot_id=self.boot_id,
             faults=Faults(self.folder / FILE),
+            schema=version,
         )
         plugin = self.services.Plugin(
             self.folder, self.registry, claims, [gpu.name for gpu in gpus], lambda *_: None

@@ -118,6 +118,43 @@ def test_a_restarted_driver_knows_its_claims(node: Node) -> None:
         assert not node.specifications()
 
 
+def test_a_newer_version_knows_the_claims_of_the_one_before(node: Node) -> None:
+    """And its own; the older one does not start on those, but it does once there are none."""
+    claim, other = node.allocate("one", "gpu-0"), node.allocate("other", "gpu-1")
+    with node.driver() as driver:
+        before = driver.prepared(claim)
+    for version in (2, 2):
+        with node.driver(version) as driver:
+            assert driver.prepared(claim) == before
+            driver.prepared(other)
+            assert len(node.specifications()) == 2
+    with pytest.raises(ValueError, match="schema 2, not 1 or older"), node.driver():
+        pass
+    with node.driver(2) as driver:
+        for one in (claim, other):
+            assert not driver.unprepare(one)[one[2]].error
+        assert not node.specifications()
+    with node.driver() as driver:
+        assert driver.prepared(claim) == before
+
+
+def test_a_fault_at_an_upgrade_is_none_at_a_restart(node: Node) -> None:
+    """What the same version has prepared is not concerned."""
+    for fault, version, there, kept in (
+        *(("removes-cdi-files-at-upgrade", 1, 1, 0), ("forgets-at-upgrade", 1, 1, 0)),
+        *(("removes-cdi-files-at-upgrade", 2, 0, 0), ("forgets-at-upgrade", 2, 1, 1)),
+    ):
+        claim = node.allocate("one", "gpu-0")
+        with node.driver() as driver:
+            driver.prepared(claim)
+        node.fault(fault)
+        with node.driver(version) as driver:
+            assert len(node.specifications()) == there
+            node.fault(None)
+            assert not driver.unprepare(claim)[claim[2]].error
+            assert len(node.specifications()) == kept
+
+
 def test_after_a_reboot_claims_are_prepared_anew(node: Node) -> None:
     """What has a pod gets prepared again; what lost its pod does not block its device."""
     kept, lost = node.allocate("kept", "gpu-0"), node.allocate("lost", "gpu-1")

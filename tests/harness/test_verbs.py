@@ -49,7 +49,7 @@ PROFILES = Path(__file__).parents[2] / "profiles"
 DRIVER = "gpu.nvidia.com"
 LABELS = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
 EVERY_VERB = (
-    *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.logs),
+    *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.upgrade, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
     *(Node.watch, Steps.force_delete, Steps.generated_claim, Steps.device_class),
     *(Controllers.job, Controllers.deployment, Taints.add),
@@ -83,7 +83,7 @@ class DaemonSets:
         ready = [{"type": "Ready", "status": "True" if self.becomes_ready else "False"}]
         running = {"name": "gpus", "containerID": "containerd://c0", "state": {"running": {}}}
         status = {"containerStatuses": [running]}
-        spec = {"nodeName": node, "containers": [{"name": "gpus"}]}
+        spec = {**self.template(), "nodeName": node}
         self.api.put({**pod, "spec": spec, "status": {**status, "conditions": ready}})
 
     def _react(self, change: str, obj: Object) -> None:
@@ -98,17 +98,27 @@ class DaemonSets:
                 self.api.remove(POD, "drivers", name_of(there[node]))
             for node in self.wanted() - there.keys():
                 self.run_on(node)
+            if obj["spec"]["updateStrategy"]["type"] == "RollingUpdate":
+                for pod in there.values():
+                    if pod["spec"]["containers"] != self.template()["containers"]:
+                        self.api.remove(POD, "drivers", name_of(pod))
+
+    def template(self) -> Object:
+        """What its pods are."""
+        now = self.api.get(DAEMON_SET, "drivers", "plugin")
+        assert now is not None
+        spec: Object = now["spec"]["template"]["spec"]
+        return spec
 
     def wanted(self) -> set[str]:
         """The nodes that the DaemonSet fits."""
-        now = self.api.get(DAEMON_SET, "drivers", "plugin")
-        assert now is not None
-        affinity = now["spec"]["template"]["spec"].get("affinity") or {}
+        affinity = self.template().get("affinity") or {}
         terms = affinity.get("nodeAffinity", {}).get(NODE_AFFINITY, {}).get("nodeSelectorTerms", [])
         return {*NODES} - {one["matchFields"][0]["values"][0] for one in terms}
 
 
-SPEC = {"updateStrategy": {"type": "RollingUpdate"}, "template": {"spec": {}}}
+IMAGES = {"containers": [{"name": "gpus", "image": "driver:1"}, {"name": "log", "image": "log:1"}]}
+SPEC = {"updateStrategy": {"type": "RollingUpdate"}, "template": {"spec": IMAGES}}
 
 
 def ready_since(moment: str) -> Object:
@@ -193,6 +203,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Driver.restart: lambda: steps.driver.restart("node-1"),
         Driver.kill: lambda: steps.driver.kill("node-1"),
         Driver.stop: lambda: steps.driver.stop("node-1"),
+        Driver.upgrade: lambda: steps.driver.upgrade("node-1"),
         Driver.logs: lambda: steps.driver.logs("node-1"),
         Kubelet.restart: lambda: steps.kubelet.restart("node-1"),
         Node.files: lambda: steps.node("node-1").files("cdi", "look"),
@@ -307,6 +318,30 @@ def test_the_driver_stops_and_starts(steps: Steps, api: FakeApi) -> None:
     steps.driver.start("node-1")
     assert pods_on(api, "node-1") == ["plugin-3"]
     assert pods_on(api, "node-2") == ["plugin-2"]
+    now = api.get(DAEMON_SET, "drivers", "plugin")
+    assert now is not None
+    assert now["spec"] == SPEC
+
+
+def test_the_driver_gets_another_version_and_its_own_again(steps: Steps, api: FakeApi) -> None:
+    """On one node, in all containers of its image; where no other version is known, nothing."""
+    with pytest.raises(UnsupportedError, match="no other version of the driver is known"):
+        steps.driver.upgrade("node-1")
+    steps.run.cluster = dataclasses.replace(steps.run.cluster, next_image="driver:2")
+
+    def images() -> dict[str, list[str]]:
+        pods = [one for key, one in api.objects.items() if key[1] == "drivers"]
+        return {
+            pod["spec"]["nodeName"]: [one["image"] for one in pod["spec"]["containers"]]
+            for pod in pods
+            if pod["kind"] == POD.name
+        }
+
+    old, new = ["driver:1", "log:1"], ["driver:2", "log:1"]
+    steps.driver.upgrade("node-1")
+    assert images() == {"node-1": new, "node-2": old}
+    steps.driver.start("node-1")
+    assert images() == {"node-1": old, "node-2": old}
     now = api.get(DAEMON_SET, "drivers", "plugin")
     assert now is not None
     assert now["spec"] == SPEC

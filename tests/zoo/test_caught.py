@@ -15,6 +15,7 @@ import pytest
 
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
+from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
@@ -58,6 +59,7 @@ def judge(
             driver.kubeconfig,
             out,
             *("--dra-image", driver.workload_image, "--dra-allow", "privileged,disrupt,exhaust"),
+            *("--dra-upgrade-image", NEXT_IMAGE_NAME),
             *(*chosen, ROOT / "suites"),
         )
     finally:

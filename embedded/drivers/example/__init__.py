@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from embedded.drivers.chart import ChartDriver
@@ -16,10 +17,11 @@ EXAMPLE_RELEASES: Mapping[str, Driver] = {
         namespace="dra-example-driver",
         module=program_for(version),
         values=Path(__file__).parent / "values.yaml",
-        images=(image_for(version),),
+        images=tuple(map(image_for, filter(None, (version, after)))),
+        next_image=f"localhost/dra-conformance/dra-example-driver:v{after}" if after else "",
         devices=4,  # values.yaml
     )
-    for version in VERSIONS
+    for after, version in pairwise(("", *VERSIONS))
 }
 """By version, newest first."""
 EXAMPLE = EXAMPLE_RELEASES["0.4.0"]

@@ -7,6 +7,7 @@ module proxy does not serve. The driver calls it only where FabricManagerPartiti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from building.binaries import NVIDIA_DRIVERS
@@ -19,11 +20,12 @@ NVIDIA_RELEASES: Mapping[str, Driver] = {
         name="gpu.nvidia.com",
         description=f"NVIDIA DRA driver v{version}",
         namespace="dra-driver-nvidia-gpu",
-        module=module,
+        module=NVIDIA_DRIVERS[version],
         values=Path(__file__).parent / "values.yaml",
-        images=(image_for(version),),
+        images=tuple(map(image_for, filter(None, (version, after)))),
+        next_image=f"localhost/dra-conformance/dra-driver-nvidia-gpu:v{after}" if after else "",
     )
-    for version, module in NVIDIA_DRIVERS.items()
+    for after, version in pairwise(("", *NVIDIA_DRIVERS))
 }
 """By version, newest first."""
 NVIDIA = NVIDIA_RELEASES["0.5.0"]

@@ -16,7 +16,7 @@ from building.artifacts import Artifact
 from building.binaries import Release
 from building.errors import UserError
 from embedded.drivers.driver import Driver, Object
-from embedded.drivers.reference.image import REFERENCE_IMAGE
+from embedded.drivers.reference.image import NEXT_IMAGE_NAME, REFERENCE_IMAGE
 from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
 
 FAULTS: Mapping[str, str] = MappingProxyType(
@@ -34,6 +34,7 @@ class _Reference:
     name = DRIVER
     description = "reference DRA driver"
     devices = None
+    next_image = NEXT_IMAGE_NAME
     images = (REFERENCE_IMAGE,)
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from building.artifacts import Artifact, Build
@@ -14,6 +15,8 @@ from images.cpython import CPYTHON, SITE_PACKAGES, VERSION
 from images.pause import ARCHIVE
 
 IMAGE_NAME = "localhost/dra-conformance/dra-reference-driver:1"
+NEXT_IMAGE_NAME = "localhost/dra-conformance/dra-reference-driver:2"
+"""The same, with another form of the record of what is prepared: what an upgrade changes."""
 
 _DRIVER = Path(__file__).with_name("kubelet_plugin")
 _PYTHON = Path("opt/python")
@@ -71,17 +74,19 @@ def _build_image(build: Build) -> None:
         oci.layer(root, build.scratch / f"{name}.tar")
         for name, root in {"system": system.path, "python": tree}.items()
     )
+    environment = {"PATH": "/opt/python/bin", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     image = oci.Image(
         IMAGE_NAME,
         layers,
         entrypoint=("/opt/python/bin/python3", "-m", _DRIVER.name),
-        env={"PATH": "/opt/python/bin", "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"},
+        env=environment,
         labels={
             "org.opencontainers.image.title": "DRA reference driver",
             host.PACKAGES_LABEL: system.packages(),
         },
     )
-    oci.write(build.out / ARCHIVE, [image])
+    after = replace(image, name=NEXT_IMAGE_NAME, env={**environment, "DRIVER_VERSION": "2"})
+    oci.write(build.out / ARCHIVE, [image, after])
 
 
 REFERENCE_PACKAGES = Artifact(

@@ -15,6 +15,11 @@ CAUGHT = (
         *("keeps-cdi-files-after-restart", "NODE-021"),
         "after its restart the driver keeps the CDI file of a claim that it prepared before",
     ),
+    (
+        *("forgets-at-upgrade", "UPG-001"),
+        "after an upgrade the driver keeps the CDI file of a claim of the version before",
+    ),
+    ("removes-cdi-files-at-upgrade", "UPG-005", "the late's container cannot start: "),
     ("registers-once", "DISC-006", "the repeats" + _REFUSED),
     ("prepares-once", "NODE-003", "the repeats" + _REFUSED),
     (

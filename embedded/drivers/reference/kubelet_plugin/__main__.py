@@ -49,6 +49,7 @@ def main() -> None:
         checkpoint=folder / "checkpoint.json",
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         faults=faults,
+        schema=int(os.environ.get("DRIVER_VERSION", "1")),
     )
     registry = options.kubelet_root / "plugins_registry"
     status = Status(api, options.node_name, gpus, faults)

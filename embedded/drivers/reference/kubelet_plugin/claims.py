@@ -23,7 +23,8 @@ from .faults import Faults, Point
 from .gpus import Gpu, Part
 from .parameters import LABEL, TIME_SLICE, TIME_SLICES, ParametersError, settings_of
 
-SCHEMA = 1
+SCHEMAS = (1, 2)
+"""Of the checkpoint: that of the driver's first version, and the one of the second."""
 
 
 class PrepareError(Exception):
@@ -86,6 +87,7 @@ class Claims:
         checkpoint: Path,
         boot_id: str,
         faults: Faults,
+        schema: int = SCHEMAS[0],
     ) -> None:
         """Load the checkpoint and restore what it says.
 
@@ -97,6 +99,7 @@ class Claims:
             checkpoint: file that remembers prepared claims.
             boot_id: what changes with every boot of the node.
             faults: how to misbehave.
+            schema: of the checkpoint, one of `SCHEMAS`; the older ones are read, too.
 
         Raises:
             ValueError: the checkpoint cannot be read. Going on without it could give a device away
@@ -112,11 +115,16 @@ class Claims:
         self._checkpoint = checkpoint
         self._boot_id = boot_id
         self.faults = faults
+        self._schema = schema
+        self._lost: frozenset[str] = frozenset()
+        """Claims of an older version's record that a fault has left out."""
         self._lock = threading.Lock()
         self._uids: dict[tuple[str, str], str] = {}
         """The UID with which each claim was prepared last, by its namespace and name."""
         self.first = not checkpoint.exists()
         """Whether no instance was on the node before, as far as the checkpoint tells."""
+        self._upgrades = False
+        """Whether the record that was found is of an older version."""
         self._claims = self._load()
         self._earlier = frozenset(self._claims)
         held = {device.name for claim in self._claims.values() for device in claim.devices}
@@ -125,7 +133,10 @@ class Claims:
         self._before: frozenset[str] = frozenset()
         """The claims that were prepared for a kubelet before the one there is."""
         for uid, claim in self._claims.items():
-            if faults.alter(Point.RESTORE, True):
+            restores = faults.alter(Point.RESTORE, True)
+            if self._upgrades:
+                restores = faults.alter(Point.TAKE_OVER, restores)
+            if restores:
                 self._write_spec(uid, claim)
             else:
                 cdi.remove(uid)
@@ -178,6 +189,8 @@ class Claims:
         All that is needed is the UID: the claim may be deleted by now.
         """
         known = self._claims.get(uid)
+        if uid in self._lost:
+            return
         ending = Ending(uid, known, partial(self._object, uid, known))
         if self.faults.alter(Point.UNPREPARE, ending) is None:
             return
@@ -338,23 +351,30 @@ class Claims:
             self._cdi.write(self.faults.alter(Point.FILES, self._cdi.files(uid, spec), every))
 
     def _save(self, claims: dict[str, Claim]) -> None:
-        saved = {uid: asdict(claim) for uid, claim in claims.items()}
-        content = {"schema": SCHEMA, "bootID": self._boot_id, "claims": saved}
+        # Who has no claim can be replaced by any version.
+        schema = self._schema if claims else SCHEMAS[0]
+        saved: Any = {uid: asdict(claim) for uid, claim in claims.items()}
+        if schema > SCHEMAS[0]:
+            saved = [{"uid": uid, **claim} for uid, claim in saved.items()]
+        content = {"schema": schema, "bootID": self._boot_id, "claims": saved}
         write_atomically(self._checkpoint, json.dumps(content, indent=1))
         self._claims = claims
 
     def _load(self) -> dict[str, Claim]:
         try:
             saved = json.loads(self._checkpoint.read_text())
-            if saved["schema"] != SCHEMA:
-                raise ValueError(f"schema {saved['schema']}, not {SCHEMA}")
+            if saved["schema"] not in SCHEMAS[: self._schema]:
+                raise ValueError(f"schema {saved['schema']}, not {self._schema} or older")
+            entries = saved["claims"]
+            if saved["schema"] > SCHEMAS[0]:
+                entries = {entry["uid"]: entry for entry in entries}
             claims = {
                 uid: Claim(
                     claim["namespace"],
                     claim["name"],
                     tuple(Device(**device) for device in claim["devices"]),
                 )
-                for uid, claim in saved["claims"].items()
+                for uid, claim in entries.items()
             }
         except FileNotFoundError:
             return {}
@@ -364,7 +384,10 @@ class Claims:
                 " node, then remove the file"
             ) from error
         if saved["bootID"] == self._boot_id:
-            return claims
+            self._upgrades = bool(claims) and saved["schema"] < self._schema
+            taken = self.faults.alter(Point.UPGRADE, claims) if self._upgrades else claims
+            self._lost = frozenset(claims.keys() - taken.keys())
+            return taken
         # No container outlives a reboot. The kubelet prepares anew what still has a pod; a claim
         # that lost its pod meanwhile must not keep its devices.
         for uid in claims:

@@ -92,6 +92,10 @@ class Point(enum.Enum):
     """A claim that this instance has prepared and is to prepare once more; raising refuses it."""
     INHERIT = enum.auto()
     """The mark of a claim that an earlier instance has on record, and that is to be prepared."""
+    UPGRADE = enum.auto()
+    """The claims on record of an older version, read by the one that comes after it."""
+    TAKE_OVER = enum.auto()
+    """Whether the specifications of claims are made true again that an older version prepared."""
     TAKE_BACK = enum.auto()
     """A claim to unprepare that an earlier instance prepared; raising refuses it."""
     FORGET = enum.auto()
@@ -1151,6 +1155,21 @@ def _forgets_after_restart(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
 @fault("keeps-cdi-files-after-restart", Point.FORGET)
 def _keeps_cdi_files_after_restart(_forgets: bool, _gpus: Sequence[Gpu]) -> bool:
     """Unpreparing a claim that was prepared before a restart succeeds, but leaves its CDI file."""
+    return False
+
+
+@fault("forgets-at-upgrade", Point.UPGRADE)
+def _forgets_at_upgrade(_claims: Mapping[str, Claim], _gpus: Sequence[Gpu]) -> dict[str, Claim]:
+    """Does not find the claims that an older version has on record, as it looks for them in another
+    form: unpreparing them succeeds, and leaves their CDI files
+    (kubernetes-sigs/dra-driver-nvidia-gpu#1326)."""
+    return {}
+
+
+@fault("removes-cdi-files-at-upgrade", Point.TAKE_OVER)
+def _removes_cdi_files_at_upgrade(_restores: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Removes, at its first start, the CDI files of claims that an older version has prepared
+    (intel/intel-resource-drivers-for-kubernetes#45)."""
     return False
 
 

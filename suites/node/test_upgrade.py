@@ -1,0 +1,85 @@
+"""What a change of the driver to another version does to the claims and pods of its node."""
+
+from __future__ import annotations
+
+from harness.checks.check import check
+from harness.scenario.driver import Driver
+from harness.scenario.evidence import Evidence
+from harness.scenario.node import Node
+from harness.scenario.pods import describe, has_started, restarts, termination
+from harness.scenario.scenario import scenario
+from harness.scenario.slice_writes import devices_by_name
+from harness.scenario.steps import Steps
+from harness.verdict.finding import UnsupportedError, one_line
+from suites.node.pods import on_one_node, pod, see_same_devices
+
+
+@scenario(most=2, uses=(Driver.upgrade, Driver.restart, Node.files))
+def driver_upgrade(steps: Steps) -> None:
+    """The driver of a node gets another version while pods run there; drained, it gets the old one
+    back.
+    """
+    steps.driver.other_version()  # where there is none, nothing is begun
+    with on_one_node(steps, "ends", "runs") as pods:
+        node = steps.node(pods.node)
+        pods.start("ends", "runs")
+        node.files("cdi", "prepared")
+        with steps.slices():
+            steps.driver.upgrade(pods.node)
+            pods.late("late", "runs")
+            pods.end("ends")
+            pods.await_gone("ends")
+            node.files("cdi", "unprepared")
+            pods.again("again", "ends")
+            pods.await_reports("late", "again")
+        pods.see()
+        steps.evidence.noted["running"] = pod(steps.evidence, "runs").the_pod()
+        pods.end("runs", "late", "again")
+        pods.await_gone("runs", "late", "again")
+        steps.driver.start(pods.node)
+
+
+@check(id="UPG-001", level=2, source="UPG-1", scenario=driver_upgrade)
+def test_a_claim_of_the_version_before_is_unprepared(evidence: Evidence) -> None:
+    """A claim that the version before has prepared MUST be unprepared by the new one when its pod
+    ends: its CDI file is removed, and its device can be used by another claim.
+    """
+    evidence.container("ends").gone.get()
+    uid = str(evidence.claim("ends").obj["metadata"]["uid"])
+    looks = (evidence.files("prepared"), evidence.files("unprepared"))
+    made, left = ([file.path for file in look if file.mentions(uid)] for look in looks)
+    if not made:
+        raise UnsupportedError("no CDI file of the node names the claim by its UID")
+    if left:
+        evidence.fail(
+            "after an upgrade the driver keeps the CDI file of a claim of the version before",
+            expected="no CDI file that names the claim once its pod is gone",
+            observed="\n".join(left),
+        )
+    evidence.container("again").started.get()
+
+
+@check(id="UPG-005", level=2, source="UPG-5", scenario=driver_upgrade, after=("UPG-001",))
+def test_claims_outlive_an_upgrade(evidence: Evidence) -> None:
+    """A pod that runs while its driver is upgraded MUST run on, its device stay published, and its
+    claim be usable by another pod that starts then.
+    """
+    pod(evidence, "late")
+    if "running" in evidence.noted:
+        now = evidence.noted["running"]
+        if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
+            evidence.fail(
+                "an upgrade of the driver ended a pod that was running with a claim",
+                expected="the container runs on",
+                observed=describe(now, "runs"),
+            )
+    see_same_devices(evidence, "runs", "late", "an upgrade")
+    published = devices_by_name(evidence.slices.get().after)
+    used = {device.name for device in evidence.claim("runs").devices}
+    if hidden := sorted(used - published.keys()):
+        evidence.fail(
+            f"after an upgrade the driver does not publish {one_line(hidden[0], 40)}, which is in"
+            " use",
+            expected="every device that a claim has",
+            observed=", ".join(published) or "no device",
+        )
