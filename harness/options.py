@@ -318,6 +318,13 @@ class Options:
         " none; all on the embedded cluster)",
     )
     """None: what the place allows (everything on the embedded cluster, nothing elsewhere)."""
+    admin: bool = _option(
+        False,
+        _switch,
+        "",
+        "claim with admin access only, which takes devices from nobody: for clusters without free"
+        " ones; what needs devices of its own is skipped",
+    )
     check: tuple[str, ...] = _option(
         (), _checks, "ID[,ID]", "only these checks, and what they build on in the same scenarios"
     )

@@ -56,6 +56,8 @@ from harness.verdict.outcome import Record
 
 _UNREADABLE = "(cannot be read:"
 SCENARIO_LABEL = "dra-conformance.io/scenario"
+ADMIN_ACCESS = {"resource.kubernetes.io/admin-access": "true"}
+"""The label of a namespace in which claims may have admin access."""
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
 
@@ -242,7 +244,10 @@ class Run:
             if standard not in self._namespaces:
                 name = f"{name_of(anchor)}-{standard}"
                 values = {"name": name, "standard": standard}
-                self._namespaces[standard] = self.create(self.render("namespace.yaml.j2", values))
+                namespace = self.render("namespace.yaml.j2", values)
+                if self.options.admin:
+                    namespace["metadata"]["labels"].update(ADMIN_ACCESS)
+                self._namespaces[standard] = self.create(namespace)
                 self._observe_namespace(name)
             return name_of(self._namespaces[standard])
 

@@ -46,6 +46,9 @@ class Scenario:
     """Makes tables for the report; one call for all scenarios that name the same."""
     uses: tuple[Needs, ...] = ()
     """What the verbs take that its script uses; their impacts are among its own."""
+    admin: bool = False
+    """Whether claims with admin access do as well: it only looks at devices, and it is all the same
+    who has them."""
     basic: bool = False
     """Whether it only has a pod with a claim come and go: it runs first, and where no such pod has
     done so, nothing else that runs says anything."""
@@ -85,6 +88,7 @@ def scenario(
     needs: str = "",
     standard: str = RESTRICTED,
     tables: TableWriter | None = None,
+    admin: bool = False,
 ) -> Callable[[Script], Scenario]:
     """Make a scenario of a script; it is named as the function.
 
@@ -96,6 +100,7 @@ def scenario(
         needs: how devices must be visible in containers; empty: any driver will do.
         standard: the Pod Security Standard of the namespace that it runs in.
         tables: makes tables for the report of what it left.
+        admin: whether claims with admin access do as well, whoever has the devices.
     """
 
     used = tuple(map(needs_of, uses))
@@ -112,6 +117,7 @@ def scenario(
             standard=standard,
             tables=tables,
             uses=used,
+            admin=admin,
         )
 
     return made

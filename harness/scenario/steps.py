@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from http.client import FORBIDDEN
 from pathlib import PurePosixPath
@@ -60,7 +60,7 @@ from harness.scenario.report import (
     parse_termination,
     result_line,
 )
-from harness.scenario.run import SCENARIO_LABEL, Run, telling
+from harness.scenario.run import ADMIN_ACCESS, SCENARIO_LABEL, Run, telling
 from harness.scenario.verbs import Deleting, Needs, needs
 from harness.verdict import causes
 from harness.verdict.finding import (
@@ -87,8 +87,6 @@ if TYPE_CHECKING:
 
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
-ADMIN_ACCESS = {"resource.kubernetes.io/admin-access": "true"}
-"""The label of a namespace in which claims may have admin access."""
 EXTENDED = "extendedResourceClaimStatus"
 """What a pod's status says of the claim for its extended resources."""
 
@@ -321,6 +319,8 @@ class Steps(Deleting):
                 Request(f"gpu-{number}", selectors=self.selectors(device))
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
+        if self.run.options.admin:
+            requests = [replace(one, admin=True) for one in requests]
         named = like.name if like is not None else f"{name}-{self.evidence.name}"
         spec = ClaimSpec(named, requests, constraints, parameters)
         values = spec.values(subject.driver, subject.profile.device_class)

@@ -81,6 +81,7 @@ class PlannedChecks:
         self._allowed: frozenset[Impact] = frozenset()
         self._profile: Profile | None = None
         self._largest: int | None = None
+        self._admin = False
 
     def learn(
         self,
@@ -88,6 +89,7 @@ class PlannedChecks:
         allowed: Collection[Impact] | None = None,
         profile: Profile | None = None,
         largest: int | None = None,
+        admin: bool = False,
     ) -> None:
         """Take what has become known.
 
@@ -95,7 +97,9 @@ class PlannedChecks:
             allowed: the impacts that scenarios may have.
             profile: the driver's.
             largest: the most devices that one node has free.
+            admin: the run claims with admin access only.
         """
+        self._admin = self._admin or admin
         self._allowed = self._allowed if allowed is None else frozenset(allowed)
         self._profile = self._profile if profile is None else profile
         self._largest = self._largest if largest is None else largest
@@ -136,6 +140,8 @@ class PlannedChecks:
         scenario = planned.scenario
         if scenario is None:
             return None
+        if self._admin and scenario.devices and not scenario.admin:
+            return UnmetError(f"{flag('admin')} takes none", SkipKind.OWN_DEVICES)
         if scenario.needs and self._profile is not None:
             lacking = _lacking(scenario.needs, self._profile)
             if lacking:
@@ -237,6 +243,7 @@ class Selection:
             allowed=self._options.allowed(),
             profile=self.profile,
             largest=self._largest_of_options(),
+            admin=self._options.admin,
         )
         lock = self._suites / CATALOGUE
         if lock.exists():

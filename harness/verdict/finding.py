@@ -96,6 +96,8 @@ class SkipKind(enum.StrEnum):
     """The cluster cannot show what the check judges; that alone leaves a run conclusive."""
     REFUSED = "refused"
     """The driver says that it does not do what the check is about, as it may; so does this."""
+    OWN_DEVICES = "own-devices"
+    """It needs devices that nobody else has, and the run is to take none (``--dra-admin``)."""
     BLOCKED = "blocked"
     """A check that it builds on did not pass."""
     UNMET = "unmet"
@@ -112,6 +114,7 @@ _WORDS_BEFORE = {
     SkipKind.NOT_ALLOWED: "not allowed: ",
     SkipKind.UNSUPPORTED: "unsupported: ",
     SkipKind.REFUSED: "refused: ",
+    SkipKind.OWN_DEVICES: "needs devices of its own: ",
     SkipKind.BLOCKED: "blocked by ",
     SkipKind.NOT_RUN: "not run: ",
 }

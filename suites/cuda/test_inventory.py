@@ -26,7 +26,7 @@ def show(steps: Steps) -> None:
     steps.finish(steps.start("inventory", ["inventory"], steps.claim()))
 
 
-@scenario(needs=CUDA)
+@scenario(needs=CUDA, admin=True)
 def inventory_of_one(steps: Steps) -> None:
     """A claim of one GPU."""
     show(steps)

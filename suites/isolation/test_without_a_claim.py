@@ -17,7 +17,7 @@ ROOM = 45
 """Characters of a head for what shows a device."""
 
 
-@scenario()
+@scenario(admin=True)
 def with_and_without_a_claim(steps: Steps) -> None:
     """Two containers of a pod name its claim, two do not; beside it is a pod without a claim.
 

@@ -10,7 +10,7 @@ from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
 
 
-@scenario()
+@scenario(admin=True)
 def container_restart(steps: Steps) -> None:
     """A container that uses a claim is killed and starts again; beside it is one without it."""
     specs = [resting("user", killed_after=2), resting("other", uses_claims=False)]

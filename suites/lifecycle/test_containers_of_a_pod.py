@@ -10,7 +10,7 @@ from harness.scenario.steps import Steps
 from suites.given import WITHOUT, given, see_same
 
 
-@scenario()
+@scenario(admin=True)
 def containers_of_a_pod(steps: Steps) -> None:
     """A sidecar and two containers use a claim, one does not; then the sidecar is killed."""
     specs = [

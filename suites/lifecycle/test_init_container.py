@@ -10,7 +10,7 @@ from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
 
 
-@scenario()
+@scenario(admin=True)
 def init_container(steps: Steps) -> None:
     """An init container uses a claim, and after it a container; beside that is one without it."""
     specs = [resting("init", kind=INIT), resting("user"), resting("other", uses_claims=False)]

@@ -55,6 +55,7 @@ class SharedClaim:
             needs="" if self.rests else CUDA,
             standard=PRIVILEGED if privileged else RESTRICTED_STANDARD,
             basic=self.rests,
+            admin=self.rests,
         )
 
     @property

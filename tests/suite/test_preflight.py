@@ -23,6 +23,8 @@ from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
 from tests.suite.test_shared_claim import CASES, ROOT, end, run, start
 
 ONE = ("--dra-check", "ALLOC-003")
+INIT = ("--dra-check", "SHARE-002", str(ROOT / "suites" / "lifecycle"))
+"""Which admin access serves."""
 SHORT = ("--dra-timeout-scale", "0.1")
 """Only where a time limit has to be reached: a busy machine must not reach others."""
 HELD = {"results": [{"request": "r", "driver": DRIVER, "pool": NODE, "device": "gpu-0"}]}
@@ -163,6 +165,7 @@ def rewrite_labels(cluster: FakeCluster) -> None:
         (allow_one_device, "PF-10", "error", "claim of 2 devices.*exceeded quota.*--dra-namespace"),
         (have_no_class, "PF-04", "fail", f"there is no DeviceClass {DRIVER}"),
         (hold_all, "PF-07", "error", "held by team-gpu-0/train, team-gpu-1/train"),
+        (hold_all, "PF-07", "error", "--dra-admin takes none, and says what can be said so"),
         (add_second_driver, "PF-03", "error", "choose one with --dra-driver gpu.example.com"),
         (lose_a_slice, "PF-05", "fail", "pool half has 1 of 2 slices of generation 1"),
         (lose_an_identity, "PF-06", "fail", "device gpu-0 is published without uuid"),
@@ -187,6 +190,16 @@ def test_what_is_not_so_ends_the_run(
     assert re.search(words, f"{case['headline']}\n{case['body']}", re.DOTALL), case["body"]
     assert case["finding"]["next"]
     assert cluster.left() == before
+
+
+def test_a_server_without_admin_access_is_not_asked_for_devices(tmp_path: Path) -> None:
+    """It would drop the word, and the claims would take them."""
+    cluster = FakeCluster()
+    cluster.api.gates_off = {"adminAccess"}
+    ended = run(cluster, tmp_path, *INIT, "--dra-admin")
+    assert (ended.code, ended.red()) == (10, {"PF-10": "error"}), ended.output
+    assert "the API server drops adminAccess from claims" in ended.output
+    assert not [path for path in cluster.api.asked_to_create() if path.endswith("claims")]
 
 
 def test_a_version_that_is_not_served_is_refused(tmp_path: Path) -> None:

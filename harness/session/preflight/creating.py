@@ -16,13 +16,14 @@ from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.pods import NOT_PULLED, container_state
-from harness.scenario.run import PRIVILEGED, RESTRICTED
+from harness.scenario.run import ADMIN_ACCESS, PRIVILEGED, RESTRICTED
 from harness.session.preflight.context import Context, step_failed
 from harness.session.preflight.read_only import PUSH
 from harness.verdict import causes
 from harness.verdict.finding import Blame, Finding, FindingError, counted, judge
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
+ADMIN_LABEL = "=".join(*ADMIN_ACCESS.items())
 PROBE = "preflight"
 NODES_TO_PULL_ON = 4
 """On how many nodes at most the image is tried: with more, one stands for the others."""
@@ -63,20 +64,33 @@ def admission(context: Context) -> None:
             ) from error
     namespace = context.run.open_namespace(RESTRICTED)
     count = max((scenario.devices for scenario in context.checks.scenarios()), default=1)
-    request = Request("device", max(1, min(count, max((context.free or {}).values(), default=1))))
+    request = Request(
+        "device",
+        max(1, min(count, max((context.free or {}).values(), default=1))),
+        admin=context.run.options.admin,
+    )
     values = ClaimSpec(PROBE, [request]).values(context.driver, context.device_class)
     claim = context.run.render("claim.yaml.j2", {"namespace": namespace, **values})
     try:
-        context.run.kube.create(claim, dry_run=True)
+        made = context.run.kube.create(claim, dry_run=True)
     except ApiError as error:
         raise judge(
             causes.refusal(
                 f"the cluster admits no claim of {counted(request.count, 'device')}: {error}",
                 "claims such as the checks make are admitted",
                 error,
-                "see what refuses it (quota, an admission policy)",
+                "see what refuses it (quota, an admission policy)"
+                if not request.admin
+                else f"kubectl label namespace {namespace} {ADMIN_LABEL}, or see what refuses it",
             )
         ) from error
+    if request.admin and not made["spec"]["devices"]["requests"][0]["exactly"].get("adminAccess"):
+        raise step_failed(
+            "the API server drops adminAccess from claims, which would then take devices",
+            "a claim with admin access",
+            Blame.CLUSTER,
+            "enable the feature gate DRAAdminAccess, or run without --dra-admin",
+        )
     context.features = find(context.run.kube, namespace)
 
 
@@ -84,7 +98,8 @@ def matching_class(context: Context) -> None:
     """The DeviceClass MUST select devices of the driver."""
     run = context.run
     namespace = run.open_namespace(RESTRICTED)
-    values = ClaimSpec(PROBE, [Request("device")]).values(context.driver, context.device_class)
+    request = Request("device", admin=run.options.admin)
+    values = ClaimSpec(PROBE, [request]).values(context.driver, context.device_class)
     claim = run.create(run.render("claim.yaml.j2", {"namespace": namespace, **values}))
     pod = run.create(
         _pod(context, "pod-class.yaml.j2", RESTRICTED, claim=PROBE, image=context.image or "none")

@@ -14,6 +14,7 @@ CAUGHT = (
         "ALLOC-014",
         "parameters red have no effect: there is no variable",
     ),
+    ("nothing-by-admin-access", "ALLOC-026", "the container has no device; allocated: gpu-"),
     ("owns-by-admin-access", "ALLOC-026", "container to start did not come within"),
     ("takes-over-by-admin-access", "ALLOC-050", "container cannot start: "),
     ("holds-by-admin-access", "ALLOC-051", "container to start did not come within"),

@@ -697,6 +697,13 @@ def _owns_by_admin_access(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[
     return [{key: one[key] for key in one if key != "adminAccess"} for one in results]
 
 
+@fault("nothing-by-admin-access", Point.RESULTS)
+def _nothing_by_admin_access(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Prepares claims with admin access without their devices: a container that has one gets
+    none."""
+    return [one for one in results if not one.get("adminAccess")]
+
+
 def _take_from_owners(claim: Claim | None, uid: str = "") -> None:
     """Remove the CDI files of all claims but one that have a device of a claim's admin access."""
     names = [device.name for device in (claim.devices if claim else ()) if device.admin]
