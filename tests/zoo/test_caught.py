@@ -28,6 +28,8 @@ SAMPLE = {rows[0][0] for rows in AREAS.values()}
 """The faults that are tried each time: the first of each area."""
 OFFERED = {name for fault, _, _ in ROWS for name in fault.split(",") if FAULTS[name].benign}
 """What not every driver has and some checks need, so that the reference driver has to offer it."""
+ATTACHES = "attaches-a-gpu"
+"""The one of them that costs each pod with that GPU 5 s: the scheduler looks no more often."""
 BENIGN = [name for name, one in FAULTS.items() if one.benign]
 """What the contract permits, each at points where it is not in the way of the others."""
 
@@ -75,10 +77,13 @@ def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in results if entry["outcome"] in ("fail", "error")}
 
 
-def test_the_reference_driver_passes(driver: DriverCluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attaches", [False, True])
+def test_the_reference_driver_passes(attaches: bool, driver: DriverCluster, tmp_path: Path) -> None:
     """Without a fault, every check of the areas that have faults here."""
-    checks = sorted({check for _, check, _ in ROWS})
-    assert red(judge(driver, tmp_path / "out", ",".join(sorted(OFFERED)), checks)) == {}
+    offered = OFFERED if attaches else OFFERED - {ATTACHES}
+    needs = {fault: ATTACHES in fault.split(",") for fault, _, _ in ROWS}
+    checks = sorted({check for fault, check, _ in ROWS if needs[fault] == attaches})
+    assert red(judge(driver, tmp_path / "out", ",".join(sorted(offered)), checks)) == {}
 
 
 @pytest.mark.parametrize(
