@@ -11,6 +11,8 @@ from building.toolchain import go_build, go_package
 
 HERE = Path(__file__).parent
 FIRST_WITH_DRA_V1 = 34
+FIRST_WITH_HINTS = 37
+"""Since then an event of containerd only has a pod looked at; before, it took the look's place."""
 KUBELET_SERVICES = (
     *("dra/v1", "dra/v1beta1", "dra-health/v1", "dra-health/v1alpha1"),
     "pluginregistration/v1",
@@ -40,7 +42,7 @@ class Release:
     @property
     def _has_dra_by_default(self) -> bool:
         """Whether DRA is generally available; before, it is off and its API is beta (KEP-4381)."""
-        return int(self.minor.partition(".")[2]) >= FIRST_WITH_DRA_V1
+        return self._minor_number >= FIRST_WITH_DRA_V1
 
     @property
     def dra_api(self) -> str:
@@ -48,9 +50,19 @@ class Release:
         return "resource.k8s.io/v1" if self._has_dra_by_default else "resource.k8s.io/v1beta2"
 
     @property
+    def _minor_number(self) -> int:
+        return int(self.minor.partition(".")[2])
+
+    @property
     def feature_gates(self) -> dict[str, bool]:
-        """What has to be switched on to have DRA at all."""
-        return {} if self._has_dra_by_default else {"DynamicResourceAllocation": True}
+        """What has to be switched on to have DRA at all, and to see at once that containers end.
+
+        A kubelet looks at its containers once a second. With ``EventedPLEG`` it also looks at a pod
+        when containerd says that a container of it has stopped.
+        """
+        if not self._has_dra_by_default:
+            return {"DynamicResourceAllocation": True}
+        return {"EventedPLEG": True} if self._minor_number >= FIRST_WITH_HINTS else {}
 
     @property
     def runtime_config(self) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from building.binaries import KUBERNETES
+from building.binaries import KUBERNETES, RELEASES
 from building.errors import UserError
 from building.progress import Progress
 from embedded import __main__ as command
@@ -85,6 +85,14 @@ def test_switches() -> None:
     for wrong in ("A", "A=1", "=true", "A=true,"):
         with pytest.raises(ValueError, match="NAME=true or NAME=false"):
             switches(wrong)
+
+
+def test_gates_of_a_release() -> None:
+    """What DRA needs, and what shows sooner that a container has ended, where that only hints."""
+    gates = {minor: release.feature_gates for minor, release in RELEASES.items()}
+    assert gates["1.33"] == {"DynamicResourceAllocation": True}
+    assert gates["1.36"] == {}
+    assert gates["1.37"] == {"EventedPLEG": True}
 
 
 def nodes_of(**options: Any) -> list[str]:
