@@ -10,7 +10,7 @@ from suites.cuda.transfers import EXPORTER, IMPORTER
 
 SIMULATED_BYTES = str(64 << 20)
 SHARE_OF_FREE_MEMORY = "25%"
-SHARED, SIMULATED_SHARED = 256 << 20, 4 << 20
+SHARED, SIMULATED_SHARED = 128 << 20, 4 << 20
 """Bytes that are exported on each GPU."""
 IMPORTERS_PID = 300
 

@@ -13,12 +13,15 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import EVERY_DEVICE, scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError, counted, one_line
+from suites.allocation.seen import must_see
 from suites.residue.turns import (
     AGAIN,
     FIRST,
     ONE_BY_ONE,
     START,
+    TWO,
     count_turns,
+    reporter,
     tables,
     take_turns,
     tried,
@@ -28,13 +31,14 @@ from suites.residue.turns import (
 
 @scenario(most=EVERY_DEVICE, impacts=("exhaust",), tables=tables)
 def every_device(steps: Steps) -> None:
-    """Every free device is claimed; then again, first some one after another, then all.
+    """Every free device is claimed, by one claim each and by one for two; then again, first some
+    one after another, then all.
 
-    ``--dra-soak`` repeats the second part for as long as it says.
+    ``--dra-soak`` repeats the last part for as long as it says.
     """
     with steps.slices():
         well = take_turns(steps, FIRST, steps.look_at_devices())
-        few, goes_on = well[:ONE_BY_ONE], bool(well)
+        few, goes_on = well[:ONE_BY_ONE], bool(well) and take_turns(steps, TWO, well) == well
         while goes_on:
             goes_on = (
                 take_turns(steps, AGAIN, few, at_a_time=1) == few
@@ -62,14 +66,44 @@ def test_every_device_can_be_prepared(evidence: Evidence) -> None:
         )
 
 
-@check(id="STRESS-002", level=2, source="STRESS-2", scenario=every_device, after=("ALLOC-017",))
+@check(
+    id="ISO-015",
+    level=2,
+    source="ALLOC-2, ISO-3, ISO-4",
+    area="isolation",
+    scenario=every_device,
+    after=("ALLOC-017", "ALLOC-004"),
+)
+def test_each_of_many_claims_brings_its_own_devices(evidence: Evidence) -> None:
+    """Where every device of a node is claimed at once, by claims of one device or of two, each
+    container MUST have the devices of its own claim and no others.
+    """
+    turns = [
+        turn
+        for name, turn in evidence.parts.items()
+        if not name.startswith(AGAIN) and START in turn.times
+    ]
+    if not turns:
+        evidence.ended.get()
+        raise UnmetError("no device was allocated: others were faster")
+    for turn in turns:
+        must_see(turn, reporter(turn.visible_by), turn.claim("gpus").devices)
+
+
+@check(
+    id="STRESS-002",
+    level=2,
+    source="STRESS-2",
+    scenario=every_device,
+    after=("ALLOC-017", "ALLOC-004"),
+)
 def test_devices_that_were_given_back_can_be_claimed_again(evidence: Evidence) -> None:
     """A device whose claim is gone MUST be there for the next one, however many came before."""
     evidence.ended.get()
     count = count_turns(evidence)
     for name, turn in evidence.parts.items():
-        if name.startswith(AGAIN):
-            (device,) = turn.devices
+        if not name.startswith(FIRST) and not turn.ended.known():
+            device, *_ = turn.devices
             turn.fail(
                 f"{one_line(device.name, 24)} of {one_line(device.node, 24)} cannot be claimed"
                 f" again after {counted(count, 'claim')} came and went",

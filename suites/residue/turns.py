@@ -1,4 +1,4 @@
-"""Claims that come and go, each of one device and with a pod of its own."""
+"""Claims that come and go, each with a pod of its own: of one device, or of two."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from threading import Barrier
 from harness.cluster.inventory import Device
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
+from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
 from harness.verdict.finding import FailedError, counted
 from harness.verdict.table import Cell, Table
+from suites.allocation.seen import showing
 
 AT_A_TIME = 8
 ONE_BY_ONE = 4
 """So many claims of a round come one after another."""
-USER = "user"
-FIRST, AGAIN = "first", "again"
-"""Of the names of turns: those in which a device is claimed for the first time, and all others."""
+USER, SHOWN = "user", "shown"
+"""The container of a turn, and the one beside it that shows the devices to CUDA."""
+FIRST, TWO, AGAIN = "first", "two", "again"
+"""Of the names of turns: those in which a device is claimed for the first time, those of two
+devices, and all others."""
 START, END, GROUP = "start", "end", "group"
 """What is timed: from a claim's creation until its container ran; from the deletion of its pod
 until both were gone; and all of those that were claimed at a time."""
@@ -37,39 +41,53 @@ def take_turns(
     """Claim each device once, several at a time, and give them back when all their pods run.
 
     Each turn is a part of the evidence, ``FIRST-1`` or ``AGAIN-17``. Of those that are called
-    `AGAIN` only that stays which did not come to a good end, and with it the round ends.
+    `AGAIN` only that stays which did not come to a good end, and with it the round ends. In the
+    others a container reports which devices it has.
 
     Args:
         steps: of the scenario.
-        called: `FIRST` or `AGAIN`.
+        called: `FIRST`, `TWO` (then there is one claim for every two devices of a node) or `AGAIN`.
         devices: all of them are free.
         at_a_time: how many are claimed at a time. A driver without UUIDs cannot be asked for a
-            certain device: to get all of them, all are claimed at once.
+            certain device: to get all of them, all are claimed at once, and none by twos.
 
     Returns:
         The devices whose turn came to a good end.
     """
     chosen = bool(steps.run.subject.profile.attributes.get("uuid"))
-    size = at_a_time if chosen or at_a_time == 1 else len(devices)
-    evidence, well = steps.evidence, []
-    for start in range(0, len(devices), size):
-        group, began = devices[start : start + size], steps.seconds
+    claims = _by_twos(devices) if called == TWO and chosen else [(one,) for one in devices]
+    size = at_a_time if chosen or at_a_time == 1 else max(1, len(claims))
+    evidence, well = steps.evidence, list[Device]()
+    for start in range(0, len(claims), size):
+        group, began = claims[start : start + size], steps.seconds
         number = count_turns(evidence) + 1
         names = [f"{called}-{number + place}" for place in range(len(group))]
         together = Barrier(len(group))
         with ThreadPoolExecutor(len(group)) as pool:
             turns = list(pool.map(partial(_turn, steps, together), names, group))
         evidence.times.setdefault(timed(GROUP, at_a_time), []).append(steps.seconds - began)
-        for name, device, turn in zip(names, group, turns, strict=True):
+        for name, claimed, turn in zip(names, group, turns, strict=True):
             for what, seconds in turn.times.items():
                 evidence.times.setdefault(timed(what, at_a_time), []).extend(seconds)
             if turn.ended.known():
-                well.append(device)
+                well += claimed
                 if called == AGAIN:
                     del evidence.parts[name]
         if called == AGAIN and len(well) < start + len(group):
             break
     return well
+
+
+def _by_twos(devices: Sequence[Device]) -> list[tuple[Device, ...]]:
+    """Put every two devices of a node together; the last one of an odd number stays alone."""
+    of_nodes: dict[str, list[Device]] = {}
+    for device in devices:
+        of_nodes.setdefault(device.node, []).append(device)
+    return [
+        tuple(ones[first : first + 2])
+        for ones in of_nodes.values()
+        for first in range(0, len(ones), 2)
+    ]
 
 
 def count_turns(evidence: Evidence) -> int:
@@ -78,13 +96,25 @@ def count_turns(evidence: Evidence) -> int:
     return sum(starts) + sum(START not in part.times for part in evidence.parts.values())
 
 
-def _turn(steps: Steps, together: Barrier, name: str, device: Device) -> Evidence:
+def reporter(visible_by: str) -> str:
+    """Name the container of a turn that reports which devices it has."""
+    return SHOWN if visible_by == CUDA else USER
+
+
+def _turn(steps: Steps, together: Barrier, name: str, devices: Sequence[Device]) -> Evidence:
+    role, specs = reporter(steps.evidence.visible_by), [resting(USER)]
+    reports = not name.startswith(AGAIN)
+    if reports and role == SHOWN:
+        specs.append(showing(steps, SHOWN))
+
     def turn(part: Steps) -> None:
-        part.evidence.devices = {device: ""}
+        part.evidence.devices = dict.fromkeys(devices, "")
         began = part.seconds
         try:
-            part.start_pod(USER, [resting(USER)], part.claim(of=[device]))
+            containers = part.start_pod(USER, specs, part.claim(of=devices))
             part.evidence.times[START] = [part.seconds - began]
+            if reports:
+                part.await_report(containers[-1])
         finally:
             together.wait()
         began = part.seconds

@@ -102,6 +102,11 @@ def part(check_id: str, form: str | None, evidence: Evidence) -> Evidence:
     return evidence.part(str(form)) if "row" in takes(check_id) else evidence
 
 
+def with_parts(evidence: Evidence) -> list[Evidence]:
+    """It, and that of its scenario's parts."""
+    return [evidence, *evidence.parts.values()]
+
+
 def judge(check_id: str, form: str | None, evidence: Evidence) -> None:
     """Make a check."""
     check, function = CHECKS[check_id]
@@ -187,8 +192,9 @@ def test_missing_reports_are_not_judged(check_id: str) -> None:
     """A container that never started leaves no report, but a reason."""
     form = first_form(check_id)
     evidence = good(CHECKS[check_id][0], form)
-    for container in part(check_id, form, evidence).containers.values():
-        container.report = lose(container.report, REASON)
+    for one in with_parts(part(check_id, form, evidence)):
+        for container in one.containers.values():
+            container.report = lose(container.report, REASON)
     with pytest.raises(JudgementError) as raised:
         judge(check_id, form, evidence)
     assert raised.value is REASON
@@ -200,9 +206,9 @@ def test_a_workload_at_fault_says_nothing_about_the_driver(check_id: str) -> Non
     form = first_form(check_id)
     evidence = good(CHECKS[check_id][0], form)
     usage = Problem("options", "unknown option", blame="workload")
-    judged = part(check_id, form, evidence)
-    for role in judged.containers:
-        alter(judged, role, verdict=Verdict.USAGE, error=usage)
+    for one in with_parts(part(check_id, form, evidence)):
+        for role in one.containers:
+            alter(one, role, verdict=Verdict.USAGE, error=usage)
     with pytest.raises(InconclusiveError, match="failed before its task: unknown option") as raised:
         judge(check_id, form, evidence)
     assert raised.value.finding.blame is Blame.WORKLOAD

@@ -8,22 +8,24 @@ from typing import Any
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object
-from harness.scenario.evidence import Container, Evidence
+from harness.scenario.evidence import Evidence
+from harness.scenario.scenario import CUDA
 from harness.scenario.slice_writes import CHANGED, SliceWrite, SliceWrites
 from harness.verdict.finding import Blame, Finding, judge
-from suites.residue.turns import END, FIRST, GROUP, START, USER, timed
+from suites.allocation.seen import INVENTORY
+from suites.residue.turns import END, FIRST, GROUP, SHOWN, START, TWO, timed
 from tests.suite.cases import Case
-from tests.suite.made import DEVICES, NODE, Change, lose, made, with_claim
+from tests.suite.made import DEVICES, NODE, Change, gpus, lose, made, report, using, with_claim
 
 NOT_PREPARED = "the start did not come within 120 s: prepare failed"
 
 
-def _turn(name: str, device: Device) -> Evidence:
-    turn = with_claim(made(name), "gpus", device)
-    turn.devices = {device: ""}
+def _turn(name: str, *devices: Device) -> Evidence:
+    turn = with_claim(made(name, user=report(), shown=report(*devices)), "gpus", *devices)
+    turn = using(turn, SHOWN, "gpus", args=[INVENTORY])
+    turn.visible_by = CUDA
+    turn.devices = dict.fromkeys(devices, "")
     turn.times = {START: [1.0], END: [2.0]}
-    turn.containers[USER] = Container(USER)
-    turn.containers[USER].started.found({})
     return turn
 
 
@@ -34,6 +36,7 @@ def _every_device() -> Evidence:
         f"{FIRST}-{number}": _turn(f"{FIRST}-{number}", device)
         for number, device in enumerate(DEVICES[:3], 1)
     }
+    evidence.parts[f"{TWO}-4"] = _turn(f"{TWO}-4", *DEVICES[:2])
     for number, claims in ((8, 6), (1, 3)):
         evidence.times[timed(START, number)] = [1.0] * claims
         evidence.times[timed(END, number)] = [2.0] * claims
@@ -82,6 +85,10 @@ def _nothing_allocated(evidence: Evidence) -> None:
     evidence.parts.clear()
 
 
+def _sees(name: str, *shown: Device) -> Change:
+    return lambda evidence: gpus(SHOWN, *shown)(evidence.parts[name])
+
+
 lost = _again_fails(Blame.DRIVER)
 """A device cannot be claimed again."""
 
@@ -115,10 +122,35 @@ CASES = (
         blame=None,
     ),
     Case(
+        "ISO-015",
+        "another claim's device",
+        _sees("first-2", DEVICES[2]),
+        r"the container has gpu-2; allocated: gpu-1$",
+    ),
+    Case(
+        "ISO-015",
+        "one device of two",
+        _sees("two-4", DEVICES[1]),
+        r"the container has gpu-1; allocated: gpu-0 and gpu-1$",
+    ),
+    Case(
+        "ISO-015",
+        "others took all devices",
+        _nothing_allocated,
+        r"no device was allocated: others were faster$",
+        blame=None,
+    ),
+    Case(
         "STRESS-002",
         "one is still taken",
         lost,
         r"gpu-1 of node-1 cannot be claimed again after 10 claims came and went$",
+    ),
+    Case(
+        "STRESS-002",
+        "two are not to be had at once",
+        _first_fail(Blame.DRIVER, "two-4"),
+        r"gpu-0 of node-1 cannot be claimed again after 10 claims came and went$",
     ),
     Case(
         "STRESS-002",

@@ -939,6 +939,17 @@ def _last_device_overwrites(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[
     return {**spec, "devices": [{**one, "containerEdits": edits} for one in spec["devices"]]}
 
 
+@fault("last-gpu-for-its-neighbour", Point.INJECT)
+def _last_gpu_for_its_neighbour(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers whose claim has the last GPU of a node and no other the one before it."""
+    last = gpus[-1]
+    edits = spec["devices"][-1]["containerEdits"]
+    if len(gpus) < 2 or len(spec["devices"]) > 1 or edits["deviceNodes"][0]["path"] != last.path:
+        return spec
+    text = json.dumps(spec["devices"]).replace(last.path, gpus[-2].path)
+    return {**spec, "devices": json.loads(text.replace(last.variable, gpus[-2].variable))}
+
+
 @fault("two-devices-at-most", Point.INJECT)
 def _two_devices_at_most(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives containers the device nodes of two GPUs at most."""
