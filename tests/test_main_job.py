@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -167,6 +168,27 @@ def test_fewer_gpus_and_gpus_without_peer_access_skip_what_needs_more(
     passed = {name.partition("_")[0] for name, reason in cases.items() if not reason}
     assert passed >= {"CUDA-001", "CUDA-004", "IPC-020", "IPC-021", "SEC-001", "SEC-004", "IPC-011"}
     assert ("ALLOC-003" in passed) == (gpus != "1")
+
+
+@pytest.mark.matrix
+def test_eight_gpus_of_one_node(tmp_path: Path) -> None:
+    """Every pair of them shares memory, and every claim brings its own: docs/several-gpus.md."""
+    of_several = "IPC-031,IPC-032,CUDA-001,CUDA-004,CUDA-007,SLICE-038,ISO-015,ALLOC-006,ALLOC-011"
+    cluster = ("--embedded-nodes", "1", "--embedded-gpus", "8")
+    done = subprocess.run(
+        [RUN, "dra", *cluster, "--dra-check", of_several],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    cases = passed_or_skipped(tmp_path, done.returncode)
+    passed = {name.partition("_")[0] for name, reason in cases.items() if not reason}
+    assert passed >= set(of_several.split(","))
+    (path,) = tmp_path.glob("reports/out/*/results.json")
+    tables = {table["name"]: table for table in json.loads(path.read_text())["tables"]}
+    assert [row[4] for row in tables["pairs"]["rows"]] == ["ok"] * 64
+    assert len(tables["devices"]["rows"]) == 8
 
 
 def test_a_driver_without_hardware_is_judged_as_far_as_that_goes(tmp_path: Path) -> None:
