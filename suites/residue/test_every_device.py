@@ -31,10 +31,10 @@ from suites.residue.turns import (
 
 @scenario(most=EVERY_DEVICE, impacts=("exhaust",), tables=tables)
 def every_device(steps: Steps) -> None:
-    """Every free device is claimed, by one claim each and by one for two; then again, first some
-    one after another, then all.
+    """Every free device is claimed, by one claim each and by one for two; then some again, one
+    after another.
 
-    ``--dra-soak`` repeats the last part for as long as it says.
+    ``--dra-soak`` repeats the last part, and claims all again, for as long as it says.
     """
     with steps.slices():
         well = take_turns(steps, FIRST, steps.look_at_devices())
@@ -42,8 +42,8 @@ def every_device(steps: Steps) -> None:
         while goes_on:
             goes_on = (
                 take_turns(steps, AGAIN, few, at_a_time=1) == few
-                and take_turns(steps, AGAIN, well) == well
                 and steps.seconds < steps.run.options.soak
+                and take_turns(steps, AGAIN, well) == well
             )
 
 
