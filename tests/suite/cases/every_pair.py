@@ -150,7 +150,19 @@ def nothing_tried(evidence: Evidence) -> None:
     alter(evidence, IMPORTER, transfers=(), verdict=Verdict.CUDA_ERROR, error=error(1))
 
 
+def one_gpu(evidence: Evidence) -> None:
+    """The node has no more than one."""
+    container = evidence.containers[IMPORTER]
+    container.devices = container.devices[:1]
+    first = evidence.report(IMPORTER)
+    alter(evidence, IMPORTER, gpus=first.gpus[:1], peers=(), transfers=first.transfers[:1])
+
+
 CASES = (
+    *(
+        Case(check, "one GPU", one_gpu, r"unsupported: needs a claim of two GPUs$", blame=None)
+        for check in ("IPC-031", "IPC-032", "CUDA-007", "SLICE-038")
+    ),
     Case(
         "IPC-031",
         "a pair is refused",
