@@ -90,7 +90,13 @@ def judge(evidence: Evidence, *, alike: bool) -> None:
     must_see(evidence, "user", claim.devices)
 
 
-@check(id="ALLOC-011", level=2, source="ALLOC-11", scenario=alike_in_an_attribute)
+@check(
+    id="ALLOC-011",
+    level=2,
+    source="ALLOC-11",
+    scenario=alike_in_an_attribute,
+    after=("ALLOC-007", "ALLOC-004"),
+)
 def test_devices_that_must_match_are_alike(evidence: Evidence) -> None:
     """Devices that have to match in an attribute MUST have the same value of it, of the same type,
     and their container MUST have them all.
@@ -98,7 +104,13 @@ def test_devices_that_must_match_are_alike(evidence: Evidence) -> None:
     judge(evidence, alike=True)
 
 
-@check(id="ALLOC-012", level=3, source="ALLOC-12", scenario=different_in_an_attribute)
+@check(
+    id="ALLOC-012",
+    level=3,
+    source="ALLOC-12",
+    scenario=different_in_an_attribute,
+    after=("ALLOC-007", "ALLOC-004"),
+)
 def test_devices_that_must_differ_do(evidence: Evidence) -> None:
     """Devices that have to differ in an attribute MUST have different values of it, and their
     container MUST have them all.

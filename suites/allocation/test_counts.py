@@ -24,7 +24,7 @@ def two_of_one_request(steps: Steps) -> None:
     note_health(steps, user, "user")
 
 
-@check(id="ALLOC-004", level=2, source="ALLOC-4", scenario=two_of_one_request)
+@check(id="ALLOC-004", level=2, source="ALLOC-4", scenario=two_of_one_request, after=("ALLOC-007",))
 def test_a_request_for_two_devices_gets_two(evidence: Evidence) -> None:
     """A request for two devices MUST be allocated two different ones, and its container have
     both.
@@ -47,7 +47,13 @@ def two_claims_of_a_pod(steps: Steps) -> None:
     show(steps, "user", steps.claim(1, "one"), steps.claim(1, "two"))
 
 
-@check(id="ALLOC-005", level=2, source="ALLOC-5", scenario=two_claims_of_a_pod)
+@check(
+    id="ALLOC-005",
+    level=2,
+    source="ALLOC-5",
+    scenario=two_claims_of_a_pod,
+    after=("ALLOC-007", "NODE-006"),
+)
 def test_a_pod_with_two_claims_has_the_devices_of_both(evidence: Evidence) -> None:
     """A container that names two claims MUST have the devices of both, and no others."""
     claims = [evidence.claim(name) for name in ("one", "two")]
@@ -69,7 +75,13 @@ def all_of_a_node(steps: Steps) -> None:
     show(steps, "user", steps.claim(requests=[Request("gpus", ALL)]))
 
 
-@check(id="ALLOC-006", level=2, source="ALLOC-6", scenario=all_of_a_node)
+@check(
+    id="ALLOC-006",
+    level=2,
+    source="ALLOC-6",
+    scenario=all_of_a_node,
+    after=("ALLOC-007", "ALLOC-004"),
+)
 def test_a_request_for_all_devices_gets_those_of_a_node(evidence: Evidence) -> None:
     """A request for all devices MUST be allocated each that its node has, and its container have
     them.

@@ -34,7 +34,7 @@ def judge(evidence: Evidence, *roles: str) -> None:
         must_see(evidence, role, container.devices)
 
 
-@check(id="ALLOC-033", level=2, source="ALLOC-33", scenario=job_pods)
+@check(id="ALLOC-033", level=2, source="ALLOC-33", scenario=job_pods, after=("ALLOC-007",))
 def test_pods_of_a_job_get_a_device_each(evidence: Evidence) -> None:
     """Each pod of a Job whose claim is made from a template MUST have the device of its own
     claim.
@@ -42,7 +42,7 @@ def test_pods_of_a_job_get_a_device_each(evidence: Evidence) -> None:
     judge(evidence, "job-1", "job-2")
 
 
-@check(id="ALLOC-037", level=2, source="ALLOC-33", scenario=deployment_pods)
+@check(id="ALLOC-037", level=2, source="ALLOC-33", scenario=deployment_pods, after=("ALLOC-007",))
 def test_pods_of_a_deployment_get_devices_of_their_own(evidence: Evidence) -> None:
     """Each pod of a Deployment whose claim is made from a template MUST have the device of its own
     claim, and no two the same.
@@ -67,7 +67,7 @@ def long_names(steps: Steps) -> None:
     show(steps, "user", claim, name="p" * (LONGEST - len(rest)))
 
 
-@check(id="ALLOC-035", level=2, source="ALLOC-35", scenario=long_names)
+@check(id="ALLOC-035", level=2, source="ALLOC-35", scenario=long_names, after=("ALLOC-007",))
 def test_a_pod_with_the_longest_names_runs(evidence: Evidence) -> None:
     """A pod whose name and whose claim's name are as long as may be MUST run with its device."""
     judge(evidence, "user")

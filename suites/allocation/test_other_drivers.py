@@ -47,7 +47,9 @@ def parameters_for_another(steps: Steps) -> None:
     show(steps, "user", steps.claim(1, parameters=[Parameters(FOREIGN, driver=OTHER)]))
 
 
-@check(id="NEG-011", level=2, source="NEG-11", scenario=parameters_for_another)
+@check(
+    id="NEG-011", level=2, source="NEG-11", scenario=parameters_for_another, after=("ALLOC-007",)
+)
 def test_a_driver_ignores_parameters_for_another(evidence: Evidence) -> None:
     """A driver MUST prepare a claim that has parameters for another driver as if it had none."""
     evidence.container("user").started.get()

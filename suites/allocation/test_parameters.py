@@ -130,7 +130,7 @@ def parameters_of_two_requests(steps: Steps) -> None:
     level=2,
     source="ALLOC-16",
     scenario=parameters_of_two_requests,
-    after=("ALLOC-031",),
+    after=("ALLOC-031", "ALLOC-007", "ALLOC-004", "SHARE-001"),
 )
 def test_containers_get_devices_and_parameters_of_their_request(evidence: Evidence) -> None:
     """A container that names one request of a claim MUST have the devices of that request, with the
@@ -175,7 +175,7 @@ def parameters_of_class_and_claim(steps: Steps) -> None:
     level=2,
     source="ALLOC-15",
     scenario=parameters_of_class_and_claim,
-    after=("ALLOC-031", "ALLOC-016"),
+    after=("ALLOC-031", "ALLOC-016", "ALLOC-004", "SHARE-001"),
 )
 def test_parameters_of_class_and_claim_take_effect(evidence: Evidence) -> None:
     """Parameters of a request's DeviceClass MUST take effect, and so MUST those of the claim."""

@@ -157,13 +157,13 @@ def test_a_device_chosen_by_a_value_has_it(evidence: Evidence, form: Part) -> No
     must_fit(evidence, KINDS[form.name])
 
 
-@check(id="ALLOC-008", level=2, source="ALLOC-8", scenario=_scenario(PATTERN))
+@check(id="ALLOC-008", level=2, source="ALLOC-8", scenario=_scenario(PATTERN), after=("ALLOC-007",))
 def test_a_device_chosen_by_a_pattern_matches_it(evidence: Evidence) -> None:
     """A device that is chosen by a pattern MUST match it, in its slice and in the container."""
     must_fit(evidence, PATTERN)
 
 
-@check(id="ALLOC-009", level=2, source="ALLOC-9", scenario=_scenario(VERSION))
+@check(id="ALLOC-009", level=2, source="ALLOC-9", scenario=_scenario(VERSION), after=("ALLOC-007",))
 def test_a_device_chosen_by_its_version_has_it(evidence: Evidence) -> None:
     """A device that is chosen by comparing versions MUST satisfy the comparison, in its slice and
     in the container.
@@ -171,7 +171,9 @@ def test_a_device_chosen_by_its_version_has_it(evidence: Evidence) -> None:
     must_fit(evidence, VERSION)
 
 
-@check(id="ALLOC-010", level=2, source="ALLOC-10", scenario=_scenario(QUANTITY))
+@check(
+    id="ALLOC-010", level=2, source="ALLOC-10", scenario=_scenario(QUANTITY), after=("ALLOC-007",)
+)
 def test_a_device_chosen_by_its_capacity_has_it(evidence: Evidence) -> None:
     """A device that is chosen by comparing capacities MUST satisfy the comparison, in its slice and
     in the container.

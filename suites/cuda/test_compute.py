@@ -40,6 +40,7 @@ def compute_on_two(steps: Steps) -> None:
     level=4,
     source="CUDA-4",
     forms=(compute_on_one, compute_on_two, Part("compute-on-all", every_gpu)),
+    after=("ALLOC-007", "ALLOC-004", "ALLOC-006"),
 )
 def test_kernels_compute_right_on_every_gpu_at_once(evidence: Evidence) -> None:
     """Kernels on all GPUs of a claim at once MUST write and read every word of large buffers
@@ -99,7 +100,13 @@ def neighbours(steps: Steps) -> None:
     steps.finish(steps.start("third", [*look, "--bytes", LEFT_BEHIND], claim))
 
 
-@check(id="CUDA-005", level=4, source="CUDA-5, SHARE-4", scenario=neighbours, after=("SHARE-013",))
+@check(
+    id="CUDA-005",
+    level=4,
+    source="CUDA-5, SHARE-4",
+    scenario=neighbours,
+    after=("SHARE-013", "ISO-003"),
+)
 def test_two_pods_compute_on_one_gpu_at_once(evidence: Evidence) -> None:
     """Two pods that share a GPU MUST both compute right at the same time, each in memory of its
     own.

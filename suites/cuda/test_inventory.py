@@ -41,7 +41,13 @@ def inventory_of_two(steps: Steps) -> None:
 SIZES = (inventory_of_one, inventory_of_two, Part("inventory-of-all", every_gpu))
 
 
-@check(id="CUDA-001", level=4, source="ISO-3, SLICE-7", forms=SIZES)
+@check(
+    id="CUDA-001",
+    level=4,
+    source="ISO-3, SLICE-7",
+    forms=SIZES,
+    after=("ALLOC-007", "ALLOC-004", "ALLOC-006"),
+)
 def test_cuda_and_nvml_show_exactly_the_allocated_gpus(evidence: Evidence) -> None:
     """In a container, CUDA and NVML MUST each show every GPU that its claim was allocated, and no
     other.
@@ -68,7 +74,13 @@ def _some(uuids: list[str], what: str) -> list[str]:
     return [f"{short_uuid(uuid)} {what}" for uuid in uuids]
 
 
-@check(id="CUDA-002", level=4, source="SLICE-7, SLICE-18", forms=SIZES, after=("CUDA-001",))
+@check(
+    id="CUDA-002",
+    level=4,
+    source="SLICE-7, SLICE-18",
+    forms=SIZES,
+    after=("CUDA-001", "ALLOC-008", "ALLOC-009", "ALLOC-010"),
+)
 def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
     """A GPU's name, memory, compute capability, PCI address and the versions of its driver MUST be
     the same in its ResourceSlice, in NVML and in CUDA, as far as the slice is to tell them.
@@ -234,7 +246,13 @@ def requests_of_their_own(steps: Steps) -> None:
     steps.finish(*containers)
 
 
-@check(id="SHARE-008", level=4, source="SHARE-8", scenario=requests_of_their_own)
+@check(
+    id="SHARE-008",
+    level=4,
+    source="SHARE-8",
+    scenario=requests_of_their_own,
+    after=("ALLOC-007", "ALLOC-004", "SHARE-001"),
+)
 def test_a_container_sees_the_gpu_of_its_request_only(evidence: Evidence) -> None:
     """A container that names one request of a claim MUST see that request's GPU and no other."""
     reports = {number: evidence.report(f"container-{number}") for number in (1, 2)}
@@ -268,7 +286,13 @@ def claims_of_their_own(steps: Steps) -> None:
     steps.finish(stranger)
 
 
-@check(id="ISO-004", level=4, source="ALLOC-2, ISO-4", scenario=claims_of_their_own)
+@check(
+    id="ISO-004",
+    level=4,
+    source="ALLOC-2, ISO-4",
+    scenario=claims_of_their_own,
+    after=("ALLOC-007",),
+)
 def test_pods_with_claims_of_their_own_see_different_gpus(evidence: Evidence) -> None:
     """Two pods with a claim of one GPU each MUST each see their own claim's GPU and not the
     other's.

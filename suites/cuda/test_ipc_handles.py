@@ -58,6 +58,7 @@ def attempts(steps: Steps) -> None:
     level=4,
     source="IPC-20",
     forms=tuple(Part(name, attempts) for name in OPEN),
+    after=("ISO-003",),
     judges_driver=False,
 )
 def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) -> None:
@@ -92,6 +93,7 @@ def test_what_another_pod_exports_can_be_opened(evidence: Evidence, form: Part) 
     level=4,
     source="IPC-21",
     forms=tuple(Part(name, attempts) for name in REFUSED),
+    after=("ISO-003",),
     judges_driver=False,
 )
 def test_what_cannot_be_shared_is_refused(evidence: Evidence, form: Part) -> None:
@@ -159,7 +161,9 @@ def exporters_end(steps: Steps) -> None:
         steps.finish(importer)
 
 
-@check(id="IPC-008", level=4, source="IPC-8", scenario=exporters_end, after=("SHARE-013",))
+@check(
+    id="IPC-008", level=4, source="IPC-8", scenario=exporters_end, after=("SHARE-013", "ISO-003")
+)
 def test_memory_of_an_ended_process_does_not_open(evidence: Evidence) -> None:
     """Opening memory of a process that has exited or was killed MUST be refused with an error."""
     for how in ("exit", "kill"):
@@ -194,7 +198,9 @@ def exporter_gone(steps: Steps) -> None:
     steps.await_end(exporter)
 
 
-@check(id="IPC-016", level=4, source="IPC-16", scenario=exporter_gone)
+@check(
+    id="IPC-016", level=4, source="IPC-16", scenario=exporter_gone, after=("ISO-003", "SHARE-001")
+)
 def test_mapped_memory_outlives_the_exporter(evidence: Evidence) -> None:
     """Memory that is mapped when its exporter is killed MUST still be there and unchanged, and the
     importer MUST NOT need to have started later than the exporter.
@@ -254,7 +260,9 @@ def several_importers(steps: Steps) -> None:
     steps.finish(*importers, exporter)
 
 
-@check(id="IPC-017", level=4, source="IPC-1, SHARE-4", scenario=several_importers)
+@check(
+    id="IPC-017", level=4, source="IPC-1, SHARE-4", scenario=several_importers, after=("ISO-003",)
+)
 def test_several_pods_open_the_same_memory(evidence: Evidence) -> None:
     """Several pods that use one claim MUST be able to open the same memory at the same time, each
     with every word right.
@@ -281,7 +289,7 @@ def large_memory(steps: Steps) -> None:
     steps.finish(importer, exporter)
 
 
-@check(id="IPC-018", level=4, source="IPC-1", scenario=large_memory)
+@check(id="IPC-018", level=4, source="IPC-1", scenario=large_memory, after=("ISO-003",))
 def test_large_memory_is_shared_whole(evidence: Evidence) -> None:
     """A buffer of 8 GiB MUST be shared whole: every word of it right on both sides."""
     judge_read(evidence, IMPORTER, "same")
@@ -321,7 +329,9 @@ def both_directions(steps: Steps) -> None:
             steps.finish(exporter)
 
 
-@check(id="IPC-019", level=4, source="IPC-4", scenario=both_directions, after=("SHARE-013",))
+@check(
+    id="IPC-019", level=4, source="IPC-4", scenario=both_directions, after=("SHARE-013", "ISO-003")
+)
 def test_memory_is_shared_between_gpus_in_both_directions(evidence: Evidence) -> None:
     """Where two GPUs of a claim have peer access, memory on either MUST be readable and writable
     through the other.

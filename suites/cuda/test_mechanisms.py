@@ -68,7 +68,14 @@ FORMS = tuple(Part(one, mechanisms) for one in Mechanism if one is not Mechanism
 REFUSED = tuple(form for form in FORMS if form.name in KNOWN)
 
 
-@check(id="IPC-023", level=4, source="IPC-6, IPC-7, IPC-9", forms=FORMS, judges_driver=False)
+@check(
+    id="IPC-023",
+    level=4,
+    source="IPC-6, IPC-7, IPC-9",
+    forms=FORMS,
+    after=("SHARE-001", "ISO-003"),
+    judges_driver=False,
+)
 def test_shared_memory_opens_in_another_container(evidence: Evidence, form: Part) -> None:
     """Memory shared by descriptor or fabric handle MUST open in another container of the claim on
     the same GPU, without any privilege, and hold what was written.

@@ -69,7 +69,7 @@ def test_pods_with_a_user_namespace_start_with_a_claim(evidence: Evidence) -> No
     level=4,
     source="SEC-1, SEC-5, IPC-2, IPC-3",
     forms=FORMS,
-    after=("SHARE-013",),
+    after=("SHARE-013", "ISO-003", "SHARE-001"),
     judges_driver=False,
 )
 def test_own_pids_alone_decide_whether_memory_opens(row: Evidence, form: Part) -> None:

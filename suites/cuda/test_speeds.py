@@ -92,7 +92,7 @@ def pairs(
     ]
 
 
-@check(id="PERF-001", level=4, source="PERF-1", forms=FORMS, after=("IPC-023",))
+@check(id="PERF-001", level=4, source="PERF-1", forms=FORMS, after=("IPC-023", "ISO-003"))
 def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence, form: Part) -> None:
     """Reading and writing imported memory on the GPU that holds it SHOULD be at least 95 % as fast
     as memory of one's own.
@@ -100,7 +100,7 @@ def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence, form: Part
     judge_ratio(evidence, form, "same", "local", LEAST_OF_LOCAL)
 
 
-@check(id="PERF-002", level=4, source="PERF-2", forms=FORMS, after=("IPC-024",))
+@check(id="PERF-002", level=4, source="PERF-2", forms=FORMS, after=("IPC-024", "ISO-003"))
 def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(
     evidence: Evidence, form: Part
 ) -> None:

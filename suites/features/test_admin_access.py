@@ -66,7 +66,7 @@ def test_admin_access_is_refused_without_the_label(evidence: Evidence) -> None:
         )
 
 
-@check(id="ALLOC-026", level=3, source="ALLOC-26", scenario=admin_access)
+@check(id="ALLOC-026", level=3, source="ALLOC-26", scenario=admin_access, after=("ALLOC-007",))
 def test_admin_access_gives_a_device_that_is_in_use(evidence: Evidence) -> None:
     """A claim with admin access MUST be prepared though another claim has its device, and its
     container have that device.
@@ -74,7 +74,13 @@ def test_admin_access_gives_a_device_that_is_in_use(evidence: Evidence) -> None:
     _see_device(evidence, ADMIN, ADMIN)
 
 
-@check(id="ALLOC-050", level=3, source="ALLOC-26", scenario=admin_access, after=("ALLOC-026",))
+@check(
+    id="ALLOC-050",
+    level=3,
+    source="ALLOC-26",
+    scenario=admin_access,
+    after=("ALLOC-026", "ALLOC-007"),
+)
 def test_admin_access_leaves_the_device_to_its_owner(evidence: Evidence) -> None:
     """While a claim with admin access has a device, the claim that owns it MUST work as before:
     a pod that joins it has the device.

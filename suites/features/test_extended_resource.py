@@ -34,7 +34,7 @@ def extended_resource(steps: Steps) -> None:
     steps.await_gone(pod[0], claim)
 
 
-@check(id="ALLOC-027", level=3, source="ALLOC-27", scenario=extended_resource)
+@check(id="ALLOC-027", level=3, source="ALLOC-27", scenario=extended_resource, after=("ALLOC-007",))
 def test_an_extended_resource_of_a_class_is_a_device(evidence: Evidence) -> None:
     """A pod that asks for an extended resource of a DeviceClass MUST get a claim, and the container
     that asks for it, which the pod's status names, have its device; another container MUST NOT.

@@ -43,7 +43,13 @@ def alternatives(steps: Steps) -> None:
     steps.await_report(*steps.start_pod("pod", specs, claim))
 
 
-@check(id="ALLOC-013", level=3, source="ALLOC-13", scenario=alternatives)
+@check(
+    id="ALLOC-013",
+    level=3,
+    source="ALLOC-13",
+    scenario=alternatives,
+    after=("ALLOC-007", "ALLOC-004", "SHARE-001"),
+)
 def test_the_first_alternative_that_can_be_had_is_given(evidence: Evidence) -> None:
     """Of the alternatives of a request, the first that can be had MUST be allocated, and a
     container that names the request have its device and no other.

@@ -166,7 +166,7 @@ def test_every_share_has_an_id_and_is_prepared(evidence: Evidence) -> None:
     level=3,
     source="ALLOC-21",
     scenario=shares_of_a_device,
-    after=("ALLOC-020",),
+    after=("ALLOC-020", "ALLOC-007"),
 )
 def test_pods_with_shares_see_their_device(evidence: Evidence) -> None:
     """Every pod with a share of a device MUST have that device, and no other."""

@@ -65,7 +65,7 @@ def test_pods_with_claims_of_their_own_have_different_devices(evidence: Evidence
     see_nothing_in_common(evidence, "two pods with claims of their own")
 
 
-@check(id="ISO-014", level=2, source="SHARE-8", scenario=two_requests)
+@check(id="ISO-014", level=2, source="SHARE-8", scenario=two_requests, after=("SHARE-001",))
 def test_containers_of_different_requests_have_different_devices(evidence: Evidence) -> None:
     """Two containers that name different requests of a claim MUST NOT be shown the same device."""
     see_nothing_in_common(evidence, "two containers with requests of their own")

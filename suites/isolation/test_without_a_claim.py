@@ -92,7 +92,9 @@ def see_none(evidence: Evidence, who: str, role: str, start: int = -1) -> None:
         )
 
 
-@check(id="ISO-001", level=2, source="ISO-1", scenario=with_and_without_a_claim)
+@check(
+    id="ISO-001", level=2, source="ISO-1", scenario=with_and_without_a_claim, after=("SHARE-001",)
+)
 def test_a_pod_without_a_claim_sees_no_device(evidence: Evidence) -> None:
     """A pod without a claim MUST see no device of its node."""
     see_none(evidence, "a pod without a claim", ALONE)
@@ -133,7 +135,7 @@ def test_a_container_without_the_claim_sees_no_device_after_a_restart(evidence: 
     level=2,
     source="ISO-5",
     scenario=with_and_without_a_claim,
-    after=("ISO-001", "ISO-002"),
+    after=("ISO-001", "ISO-002", "LIFE-002"),
 )
 def test_a_variable_brings_no_device(evidence: Evidence) -> None:
     """A container MUST NOT get a device by a variable of its pod, such as

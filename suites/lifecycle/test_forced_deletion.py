@@ -44,7 +44,9 @@ def prepared(evidence: Evidence, *names: str) -> list[set[str]]:
     return seen
 
 
-@check(id="NODE-009", level=2, source="NODE-9, NODE-8", scenario=forced_deletion)
+@check(
+    id="NODE-009", level=2, source="NODE-9, NODE-8", scenario=forced_deletion, after=("NODE-006",)
+)
 def test_the_claim_of_a_pod_deleted_by_force_is_unprepared(evidence: Evidence) -> None:
     """When a pod is deleted by force, its claim MUST be unprepared soon, though it is already
     deallocated.
@@ -57,7 +59,9 @@ def test_the_claim_of_a_pod_deleted_by_force_is_unprepared(evidence: Evidence) -
         )
 
 
-@check(id="NODE-017", level=2, source="NODE-17, NODE-9", scenario=forced_deletion)
+@check(
+    id="NODE-017", level=2, source="NODE-17, NODE-9", scenario=forced_deletion, after=("NODE-006",)
+)
 def test_a_claim_whose_object_is_gone_is_unprepared(evidence: Evidence) -> None:
     """A claim MUST be unprepared even if its object is gone, as it can be after its pod was deleted
     by force.
@@ -70,7 +74,7 @@ def test_a_claim_whose_object_is_gone_is_unprepared(evidence: Evidence) -> None:
         )
 
 
-@check(id="NODE-016", level=2, source="NODE-16", scenario=forced_deletion)
+@check(id="NODE-016", level=2, source="NODE-16", scenario=forced_deletion, after=("NODE-006",))
 def test_no_device_is_prepared_for_two_claims(evidence: Evidence) -> None:
     """A device MUST NOT be prepared for a claim while it is prepared for another, as it is for a
     while after its pod was deleted by force.

@@ -8,7 +8,7 @@ from harness.verdict.finding import UnmetError, counted
 from suites.residue.test_node_files import HELD, OFTEN, claims_leave_files
 
 
-@check(id="DISC-017", level=2, source="DISC-4", scenario=claims_leave_files)
+@check(id="DISC-017", level=2, source="DISC-4", scenario=claims_leave_files, after=("NODE-006",))
 def test_the_driver_stays_up_while_claims_come_and_go(evidence: Evidence) -> None:
     """While claims come and go the driver MUST NOT end: what it does at that time is cut off."""
     if OFTEN not in evidence.noted:

@@ -47,7 +47,7 @@ def every_device(steps: Steps) -> None:
             )
 
 
-@check(id="ALLOC-017", level=2, source="ALLOC-17", scenario=every_device)
+@check(id="ALLOC-017", level=2, source="ALLOC-17", scenario=every_device, after=("ALLOC-047",))
 def test_every_device_can_be_prepared(evidence: Evidence) -> None:
     """A claim MUST be prepared whichever of the published devices it was allocated."""
     turns = tried(evidence)

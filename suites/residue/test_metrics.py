@@ -14,7 +14,7 @@ CALL = "NodePrepareResources"
 """What such an event names where it was the driver that failed."""
 
 
-@check(id="MET-002", level=2, source="MET-2", scenario=claims_leave_files)
+@check(id="MET-002", level=2, source="MET-2", scenario=claims_leave_files, after=("NODE-006",))
 def test_prepared_devices_are_counted_up_and_down(evidence: Evidence) -> None:
     """The driver's count of prepared devices MUST go up with claims, and down with their end."""
     held, gone = (evidence.metric(when).total(PREPARED) for when in (HELD, ONCE))

@@ -127,7 +127,7 @@ class Left:
         ]
 
 
-@check(id="LIFE-009", level=2, source="LIFE-9", scenario=claims_leave_files)
+@check(id="LIFE-009", level=2, source="LIFE-9", scenario=claims_leave_files, after=("NODE-006",))
 def test_no_cdi_file_names_a_claim_that_is_gone(evidence: Evidence) -> None:
     """When a claim is gone, no CDI file of its node MUST name it."""
     left = Left(evidence)
@@ -143,7 +143,7 @@ def test_no_cdi_file_names_a_claim_that_is_gone(evidence: Evidence) -> None:
         )
 
 
-@check(id="LIFE-020", level=2, source="LIFE-9", scenario=claims_leave_files)
+@check(id="LIFE-020", level=2, source="LIFE-9", scenario=claims_leave_files, after=("NODE-006",))
 def test_the_driver_keeps_no_record_of_a_claim_that_is_gone(evidence: Evidence) -> None:
     """When a claim is gone, nothing that the driver keeps on its node MUST have the claim on
     record; what only tells what happened, as a log does, may name it.
@@ -163,7 +163,7 @@ def test_the_driver_keeps_no_record_of_a_claim_that_is_gone(evidence: Evidence) 
         )
 
 
-@check(id="LIFE-021", level=2, source="LIFE-9", scenario=claims_leave_files)
+@check(id="LIFE-021", level=2, source="LIFE-9", scenario=claims_leave_files, after=("NODE-006",))
 def test_folders_do_not_grow_with_each_claim(evidence: Evidence) -> None:
     """What the driver has on a node MUST NOT become more with each claim that comes and goes."""
     left = Left(evidence)
@@ -178,7 +178,7 @@ def test_folders_do_not_grow_with_each_claim(evidence: Evidence) -> None:
         )
 
 
-@check(id="NODE-027", level=2, source="NODE-27", scenario=claims_leave_files)
+@check(id="NODE-027", level=2, source="NODE-27", scenario=claims_leave_files, after=("NODE-006",))
 def test_cdi_files_are_valid(evidence: Evidence) -> None:
     """Every file that the driver puts where runtimes look for CDI files MUST be a whole and valid
     one.
@@ -196,7 +196,7 @@ def test_cdi_files_are_valid(evidence: Evidence) -> None:
         )
 
 
-@check(id="NODE-040", level=2, source="NODE-27", scenario=claims_leave_files)
+@check(id="NODE-040", level=2, source="NODE-27", scenario=claims_leave_files, after=("NODE-006",))
 def test_a_cdi_device_is_defined_once(evidence: Evidence) -> None:
     """The CDI devices of two claims MUST have different names: of one that is defined twice no
     container gets anything.

@@ -167,7 +167,13 @@ def test_both_containers_find_libcuda(evidence: Evidence, form: SharedClaim) -> 
             )
 
 
-@check(id="ISO-003", level=4, source="ISO-3, SHARE-5", forms=EVERY_FORM, after=("NODE-029",))
+@check(
+    id="ISO-003",
+    level=4,
+    source="ISO-3, SHARE-5",
+    forms=EVERY_FORM,
+    after=("NODE-029", "ALLOC-007", "ALLOC-004", "LIFE-002"),
+)
 def test_containers_see_exactly_the_allocated_gpus(evidence: Evidence, form: SharedClaim) -> None:
     """A container MUST see each GPU that its claim was allocated and, unless it is privileged, no
     other GPU.
@@ -261,7 +267,7 @@ def test_every_gpu_of_the_node_is_published(evidence: Evidence, form: SharedClai
             )
 
 
-@check(id="SLICE-007", level=4, source="SLICE-7", forms=SHARING, after=("NODE-029",))
+@check(id="SLICE-007", level=4, source="SLICE-7", forms=SHARING, after=("NODE-029", "ALLOC-008"))
 def test_gpus_are_named_in_the_container_as_in_the_slice(
     evidence: Evidence, form: SharedClaim
 ) -> None:

@@ -126,7 +126,8 @@ def first_form(check_id: str) -> str | None:
 
 def comes_after(check_id: str, earlier: str) -> bool:
     """Whether a check is made only where another one passed."""
-    after = CHECKS[check_id][0].after
+    check, _ = CHECKS[check_id]
+    after = [one for one in check.after if check.goes_with(CHECKS[one][0])]
     return earlier in after or any(comes_after(one, earlier) for one in after)
 
 

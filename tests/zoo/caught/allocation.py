@@ -2,11 +2,12 @@
 
 CAUGHT = (
     ("last-device-overwrites", "ALLOC-004", "; allocated: gpu-"),
-    ("last-device-overwrites", "ALLOC-011", "; allocated: gpu-"),
-    ("last-device-overwrites", "ALLOC-012", "; allocated: gpu-"),
+    ("refuses-devices-that-match", "ALLOC-011", "container to start did not come within"),
+    ("refuses-devices-that-differ", "ALLOC-012", "container to start did not come within"),
     ("two-devices-at-most", "ALLOC-006", "; allocated: 4 devices"),
     ("first-claim-for-all", "ALLOC-005", "; allocated: gpu-"),
     ("uuid-of-the-next-gpu", "ALLOC-007", "; allocated: gpu-"),
+    ("one-too-many", "ALLOC-007", "; allocated: gpu-"),
     ("another-product-name", "ALLOC-008", "has another product than it was chosen by: NVIDIA H100"),
     ("later-version", "ALLOC-009", "has another version than it was chosen by: 580.159.04"),
     ("twice-the-memory", "ALLOC-010", "has another memory than it was chosen by: "),

@@ -3,7 +3,7 @@
 CAUGHT = (
     ("shares-a-gpu,ends-all-shares", "ALLOC-040", "container cannot start: "),
     ("shares-a-gpu,whole-gpu-for-a-share", "ALLOC-020", "container to start did not come within"),
-    ("shares-a-gpu,one-too-many", "ALLOC-021", "; allocated: gpu-"),
+    ("shares-a-gpu,another-gpu-for-a-share", "ALLOC-021", "; allocated: gpu-3"),
     ("shares-a-gpu,counts-shares-up-only", "ALLOC-019", "container to start did not come within"),
     ("parts-of-a-gpu,whole-gpu-for-a-part", "ALLOC-041", "; allocated: gpu-2-part-0"),
     ("parts-of-a-gpu,in-parts-for-ever", "ALLOC-023", "container to start did not come within"),

@@ -27,7 +27,6 @@ CAUGHT = (
         "the driver to publish devices of node-1 again, after a restart of the kubelet did not ",
     ),
     ("ignores-its-slices", "SLICE-015", _MISSED),
-    ("ignores-its-slices", "SLICE-037", _MISSED),
     ("overlooks-edits", "SLICE-037", _MISSED),
     (
         *("exchanges-names-after-restart", "SLICE-017"),

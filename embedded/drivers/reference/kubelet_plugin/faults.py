@@ -234,6 +234,13 @@ def _later_version(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     return _with(devices, "attributes", "driverVersion", versions)
 
 
+@fault("earlier-version", Point.PUBLISH)
+def _earlier_version(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes GPUs with the version of a GPU driver that was replaced meanwhile."""
+    versions = [{"version": "570.0.0"}] * len(devices)
+    return _with(devices, "attributes", "driverVersion", versions)
+
+
 @fault("twice-the-memory", Point.PUBLISH)
 def _twice_the_memory(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes GPUs with twice the memory that they have."""
@@ -378,6 +385,20 @@ def _shares_a_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 def _whole_gpu_for_a_share(results: Sequence[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Answers a share of a GPU with the whole one, which no second claim can have then."""
     return [{key: one[key] for key in one if key != "shareID"} for one in results]
+
+
+@fault("another-gpu-for-a-share", Point.INJECT)
+def _another_gpu_for_a_share(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives containers with a share of a GPU the first GPU of the node."""
+    if not any(
+        "_SHARE_" in name for one in spec["devices"] for name in one["containerEdits"]["env"]
+    ):
+        return spec
+    text = json.dumps(spec)
+    for gpu in gpus:
+        text = text.replace(f'"{gpu.path}"', f'"{gpus[0].path}"')
+        text = text.replace(f'"{gpu.variable}"', f'"{gpus[0].variable}"')
+    return dict(json.loads(text))
 
 
 @fault("ends-all-shares", Point.UNPREPARE)
@@ -620,6 +641,28 @@ def _prepares_too_late(set_up: Callable[[], None], _gpus: Sequence[Gpu]) -> None
     the claim was unprepared meanwhile (kubernetes-sigs/dra-driver-nvidia-gpu#1162)."""
     threading.Timer(6, set_up).start()
     raise FaultError("this claim is still being prepared")
+
+
+def _constrained(claim: dict[str, Any], kind: str) -> bool:
+    """Whether devices of a claim have to match in an attribute, or to differ in one."""
+    constraints = claim["spec"]["devices"].get("constraints", ())
+    return any(kind in one for one in constraints)
+
+
+@fault("refuses-devices-that-match", Point.READ)
+def _refuses_devices_that_match(claim: dict[str, Any], _gpus: Sequence[Gpu]) -> None:
+    """Takes it for its own duty to see that devices match in an attribute, as a claim wants, and
+    refuses such claims, as it cannot."""
+    if _constrained(claim, "matchAttribute"):
+        raise FaultError("constraints are not supported")
+
+
+@fault("refuses-devices-that-differ", Point.READ)
+def _refuses_devices_that_differ(claim: dict[str, Any], _gpus: Sequence[Gpu]) -> None:
+    """Knows constraints as they were before devices could have to differ in an attribute, and
+    refuses claims with others."""
+    if _constrained(claim, "distinctAttribute"):
+        raise FaultError("unknown constraint")
 
 
 @fault("takes-claims-by-name", Point.RENEW)
@@ -964,11 +1007,8 @@ def _two_devices_at_most(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str
 def _first_claim_for_all(response: Any, _gpus: Sequence[Gpu]) -> Any:
     """Answers for all claims of a pod with the CDI devices of the first one."""
     answers = [response.claims[uid] for uid in sorted(response.claims)]
-    first = [
-        name for one in answers[:1] for device in one.devices for name in device.cdi_device_ids
-    ]
-    for device in (device for answer in answers for device in answer.devices):
-        device.cdi_device_ids[:] = first
+    for device in (device for answer in answers[1:] for device in answer.devices):
+        device.cdi_device_ids[:] = [id_ for one in answers[0].devices for id_ in one.cdi_device_ids]
     return response
 
 
