@@ -216,11 +216,12 @@ def answers(evidence: Evidence) -> list[Answer]:
     """List what came of the claims.
 
     Raises:
-        JudgementError: there is no answer.
+        JudgementError: there is no answer to one of them.
     """
-    if not evidence.noted:
+    found = [one for one in evidence.noted.values() if isinstance(one, Answer)]
+    if not found or len(found) < len(evidence.noted):
         evidence.ended.get()
-    return list(evidence.noted.values())
+    return found
 
 
 @check(id="NEG-008", level=2, source="NEG-8", scenario=refused_parameters)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.cluster.profile import PREPARED, REFUSED, Configuration
-from harness.scenario.evidence import Evidence
-from harness.verdict.finding import Blame
+from harness.scenario.evidence import Evidence, Observed
+from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import INVENTORY
 from suites.allocation.test_parameters import FOREIGN, Answer
 from tests.suite.cases import Case
@@ -71,6 +71,13 @@ def said(text: str) -> Change:
     return lambda evidence: evidence.noted.update({NOPE.name: Answer(NOPE, text)})
 
 
+def unanswered(evidence: Evidence) -> None:
+    """The scenario ended before it had the second answer."""
+    evidence.noted[NOPE.name] = NOPE
+    evidence.ended = Observed("the end")
+    evidence.ended.missing(UnsupportedError("no answer came"))
+
+
 GOOD = {
     "understood-parameters": understood,
     "parameters-of-two-requests": of_two_requests,
@@ -114,6 +121,13 @@ CASES = (
         "prepared",
         said(""),
         r"a claim with parameters unknown-field was prepared$",
+    ),
+    Case(
+        "NEG-008",
+        "an answer that did not come",
+        unanswered,
+        r"unsupported: no answer came$",
+        blame=None,
     ),
     Case(
         "NEG-014",
