@@ -62,13 +62,14 @@ class Planned:
 def before(planned: Planned, others: Iterable[Planned]) -> list[Planned]:
     """Find those among some checks that must have passed for one to say anything.
 
-    Each in the same form; in every form, if it has none in common with that one.
+    Each in the same form; in every form, if it has none in common with that one. Forms of different
+    scenarios that happen to have one name are not the same.
     """
-    own = {form.name for form in planned.check.forms}
+    own = {(form.name, form.scenario.name) for form in planned.check.forms}
     found: list[Planned] = []
     for name in planned.check.after:
         every = [one for one in others if one.check.id == name]
-        common = any(one.form in own for one in every)
+        common = any(one.scenario and (one.form, one.scenario.name) in own for one in every)
         found += [one for one in every if one.form == planned.form or not common]
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.checks.check import Check, Force
+from harness.checks.check import Check, Force, Form, Part
 from harness.cluster.profile import Profile, named
 from harness.options import Impact, resolve
 from harness.scenario.driver import Driver
@@ -53,7 +53,7 @@ RESTARTS_TOO = replace(RESTARTS, name="restarts-too")
 HOST = Scenario("host", no_steps, frozenset({Impact.PRIVILEGED}), devices=1)
 
 
-def a_check(*forms: Scenario, **changes: Any) -> Check:
+def a_check(*forms: Form, **changes: Any) -> Check:
     """A check in some forms."""
     made = Check("AA-001", "test_it", "area", "It MUST be.", Force.MUST, 1, "here", forms=forms)
     return replace(made, **changes)
@@ -63,13 +63,13 @@ def test_a_check_builds_on_others_in_its_own_form_or_in_all_of_theirs() -> None:
     """What is made in a form of its own says something of the others, too."""
     two = a_check(ONE, TWO)
     later = a_check(TWO, SEVERAL, id="AA-002", after=("AA-001", "AA-003"))
-    other = a_check(ALL, HOST, id="AA-003")
+    other = a_check(ALL, Part("several", HOST), id="AA-003")
     every = [Planned(check, form.name) for check in (two, other, later) for form in check.forms]
     names = {one.name: [earlier.name for earlier in before(one, every)] for one in every}
     assert names == {
-        **{name: [] for name in ("AA-001[one]", "AA-001[two]", "AA-003[all]", "AA-003[host]")},
-        "AA-002[two]": ["AA-001[two]", "AA-003[all]", "AA-003[host]"],
-        "AA-002[several]": ["AA-003[all]", "AA-003[host]"],
+        **{name: [] for name in ("AA-001[one]", "AA-001[two]", "AA-003[all]", "AA-003[several]")},
+        "AA-002[two]": ["AA-001[two]", "AA-003[all]", "AA-003[several]"],
+        "AA-002[several]": ["AA-003[all]", "AA-003[several]"],
     }
 
 
