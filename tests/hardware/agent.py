@@ -131,6 +131,15 @@ class Agent:
         code = self.cuda.cuEventCreate(ctypes.byref(event), flags)
         return [code or self.cuda.cuEventRecord(event, None), event.value or 0]
 
+    def stream(self) -> list[int]:
+        stream = ctypes.c_void_p()
+        code = self.cuda.cuStreamCreate(ctypes.byref(stream), 1)
+        return [code, stream.value or 0]
+
+    def stream_value(self, function: str, stream: int, pointer: int, value: int, flags: int) -> Any:
+        where = ctypes.c_void_p(stream), ctypes.c_uint64(pointer)
+        return getattr(self.cuda, function)(*where, ctypes.c_uint32(value), ctypes.c_uint(flags))
+
     def export_event(self, event: int) -> list[object]:
         handle = Handle()
         code = self.cuda.cuIpcGetEventHandle(ctypes.byref(handle), ctypes.c_void_p(event))

@@ -282,6 +282,51 @@ def test_gpus_without_peer_access(new_machine: NewMachine, make: Make) -> None:
     assert opened(machine, offer, to, ordinal=1)[0] == NO_PEER_ACCESS
 
 
+# ---------------------------------------------------------------- values that streams wait for
+
+WAIT, WRITE, NOT_READY = "cuStreamWaitValue32_v2", "cuStreamWriteValue32_v2", 600
+GEQ, EQ, AND, NOR = range(4)
+
+
+@makers
+def test_a_stream_waits_for_what_another_process_writes(
+    new_machine: NewMachine, make: Make
+) -> None:
+    machine = new_machine()
+    offer = make(machine, DESCRIPTOR)
+    _, pointer = opened(machine, offer, to := machine.ready())
+    _, waiting = offer.process("stream")
+    _, writing = to("stream")
+    assert offer.process("stream_value", WAIT, waiting, offer.pointer, 7, EQ) == 0
+    assert offer.process("call", "cuStreamQuery", waiting) == NOT_READY
+    assert to("stream_value", WRITE, writing, pointer, 6, 0) == 0
+    assert offer.process("call", "cuStreamQuery", waiting) == NOT_READY
+    assert to("stream_value", WRITE, writing, pointer, 7, 0) == 0
+    assert offer.process("call", "cuStreamSynchronize", waiting) == 0
+
+
+def test_how_a_stream_waits(new_machine: NewMachine) -> None:
+    process = new_machine().ready()
+    _, pointer = process("alloc", SIZE)
+    assert process("write", pointer, "06000000") == 0
+    for flags, value, code in (
+        *((GEQ, 6, 0), (GEQ, 7, NOT_READY), (GEQ, 5, 0)),
+        *((EQ, 6, 0), (EQ, 5, NOT_READY), (AND, 2, 0), (AND, 1, NOT_READY)),
+    ):
+        _, stream = process("stream")
+        assert process("stream_value", WAIT, stream, pointer, value, flags) == 0
+        assert process("call", "cuStreamQuery", stream) == code
+    for function in (WAIT, WRITE):
+        assert process("stream_value", function, stream, pointer, 1, EQ) == NOT_SUPPORTED
+    _, stream = process("stream")
+    assert process("stream_value", WAIT, stream, pointer, 1, NOR) == NOT_SUPPORTED
+    assert process("stream_value", WAIT, 0, pointer, 1, EQ) == NOT_SUPPORTED
+    for address in (pointer + 1, pointer + SIZE):
+        assert process("stream_value", WAIT, stream, address, 1, EQ) == INVALID_VALUE
+        assert process("stream_value", WRITE, stream, address, 1, 0) == INVALID_VALUE
+    assert process("stream_value", WAIT, pointer, pointer, 1, EQ) == INVALID_HANDLE
+
+
 # ---------------------------------------------------------------- faults
 
 
