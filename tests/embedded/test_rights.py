@@ -15,13 +15,13 @@ import pytest
 import yaml
 from kubernetes import config, dynamic
 
-from embedded.cluster import Cluster
 from embedded.drivers.nvidia import NVIDIA
 from harness.cluster.kube import Kube, UnreachableError
 from harness.cluster.kubeconfig import from_kubeconfig
 from harness.session.permissions import ROLE, Right, manifest, missing, rights, rules
 from harness.verdict.finding import SkipKind
 from suites.__main__ import checks
+from tests.drivers.cluster import DriverCluster, running
 from tests.forms import form_names
 from tests.known_findings import surprises, version_of
 
@@ -69,7 +69,7 @@ def using_every_verb() -> list[str]:
 class Rbac:
     """The cluster's roles, by its administrator."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: DriverCluster) -> None:
         self._client = dynamic.DynamicClient(config.new_client_from_config(str(cluster.kubeconfig)))
 
     def kind(self, api_version: str, kind: str) -> Any:
@@ -86,7 +86,14 @@ class Rbac:
 
 
 @pytest.fixture(scope="module")
-def rbac(cluster: Cluster) -> Iterator[Rbac]:
+def cluster() -> Iterator[DriverCluster]:
+    """One of two nodes: what takes turns on a single one happens on both at the same time."""
+    with running("nvidia", nodes=2) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def rbac(cluster: DriverCluster) -> Iterator[Rbac]:
     """A service account with the rights of the plan."""
     rbac = Rbac(cluster)
     accounts = rbac.kind("v1", "ServiceAccount")
@@ -99,7 +106,9 @@ def rbac(cluster: Cluster) -> Iterator[Rbac]:
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(cluster: Cluster, rbac: Rbac, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def kubeconfig(
+    cluster: DriverCluster, rbac: Rbac, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The account's kubeconfig."""
     document = yaml.safe_load(cluster.kubeconfig.read_text())
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
@@ -133,7 +142,7 @@ def await_lacking(kube: Kube, expected: list[Right]) -> None:
 
 
 def test_a_run_passes_with_the_rights_of_the_plan(
-    cluster: Cluster, kubeconfig: Path, kube: Kube, tmp_path: Path
+    cluster: DriverCluster, kubeconfig: Path, kube: Kube, tmp_path: Path
 ) -> None:
     """Whatever a right is for is done and judged, and nothing was left for lack of one."""
     chosen = [*WITHOUT_SCENARIO, *using_every_verb()]
