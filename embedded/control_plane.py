@@ -111,8 +111,11 @@ def _start_api(machine: Machine, plan: Plan, door: int) -> None:
             f"--service-account-private-key-file={pki / 'service-accounts.key'}",
             f"--root-ca-file={pki / 'ca.crt'}",
             "--use-service-account-credentials",
-            "--kube-api-qps=200",
-            "--kube-api-burst=400",
+            # Many at once for the lists at the start, later no more than by default: the one of
+            # claims adds ended pods to shared claims and takes them out again, without a pause
+            # (kubernetes/kubernetes#141274).
+            "--kube-api-qps=20",
+            "--kube-api-burst=200",
         ],
         "kube-scheduler": [],
     }.items():
