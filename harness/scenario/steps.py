@@ -6,6 +6,7 @@ after it is missing. Every check that asks for that evidence gets the reason.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
+from harness.cluster.features import State
 from harness.cluster.inventory import Device, holders, is_allocated, key_of, results, selector
 from harness.cluster.kinds import (
     CLAIM,
@@ -30,6 +32,7 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import Budget, LogFollower, WaitTimeoutError
+from harness.options import Impact
 from harness.scenario import by_hand
 from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
@@ -67,7 +70,6 @@ from harness.verdict.finding import (
     Blame,
     FailedError,
     Finding,
-    InconclusiveError,
     JudgementError,
     SkipKind,
     UnmetError,
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from harness.scenario.slice_writes import SliceWrites
     from harness.scenario.taints import Taints
 
+_CDI_DEVICE = re.compile(r"([\w.-]+/[\w.-]+=[\w.:-]+)")
+"""What runtimes call a CDI device."""
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
 EXTENDED = "extendedResourceClaimStatus"
@@ -319,6 +323,8 @@ class Steps(Deleting):
                 Request(f"gpu-{number}", selectors=self.selectors(device))
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
+            if len(requests) > 1 and not of and not constraints:
+                constraints = self._different()
         if self.run.options.admin:
             requests = [replace(one, admin=True) for one in requests]
         named = like.name if like is not None else f"{name}-{self.evidence.name}"
@@ -327,6 +333,19 @@ class Steps(Deleting):
         claim = Claim(self.create("claim.yaml.j2", values), [one.name for one in requests])
         self.evidence.claims[name] = claim
         return claim
+
+    def _different(self) -> list[Constraint]:
+        """Have a claim get different devices also where claims share them, if there is a way to."""
+        subject, found = self.run.subject, self.run.devices()
+        if subject.features.get("DRAConsumableCapacity") is not State.ON:
+            return []
+        if not any(one.entry.get("allowMultipleAllocations") for one in found):
+            return []
+        attribute = subject.profile.attributes.get("uuid", "")
+        if not attribute or not all(one.uuid for one in found):
+            return []
+        qualified = attribute if "/" in attribute else f"{subject.driver}/{attribute}"
+        return [Constraint(differs=qualified)]
 
     def selectors(self, device: Device | None) -> list[str]:
         """Select one device, if there is a way to."""
@@ -770,6 +789,30 @@ class Steps(Deleting):
                 container.started.missing(reason)
                 raise
 
+    def of_the_runtime(self, reason: JudgementError, pod: Object) -> JudgementError:
+        """Look on the node, if the run may, whether a CDI device is there that was not found.
+
+        Then its driver has done its part, and the container runtime looks elsewhere.
+        """
+        allowed = Impact.PRIVILEGED in self.run.options.allowed()
+        if not isinstance(reason, FailedError) or not allowed:
+            return reason
+        if reason.finding.likely != causes.NO_CDI_DEVICE.text:
+            return reason
+        from harness.scenario import node_files, node_pods  # noqa: PLC0415 - likewise rare
+
+        where = node_pods.files_values(self.run.subject, "cdi")
+        try:
+            name, on = f"reader-{name_of(pod)}", str(pod["spec"]["nodeName"])
+            found = node_files.parse(node_pods.run_on(self, on, "node-files", name, where))
+        except (JudgementError, ValueError):
+            return reason
+        missing = [one.split("=") for one in _CDI_DEVICE.findall(reason.finding.observed)]
+        texts = [file.text or "" for file in found]
+        if missing and all(any(k in text and d in text for text in texts) for k, d in missing):
+            return judge(causes.because(causes.CDI_ELSEWHERE, reason.finding))
+        return reason
+
     def _await_start(self, container: Container) -> None:
         pod, role = container.the_pod(), container.role
 
@@ -779,7 +822,7 @@ class Steps(Deleting):
                 return seen.obj
             reason = cannot_start(seen.obj, self.run.events_of(pod), role)
             if reason is not None:
-                raise reason
+                raise self.of_the_runtime(reason, seen.obj)
             if seen.gone:
                 raise self.inconclusive(
                     f"the {role}'s pod was deleted by somebody else", Blame.CLUSTER
@@ -1034,17 +1077,15 @@ class Steps(Deleting):
             state = container_state(seen.obj, role)
             how = f"exit code {end['exitCode']}, {end.get('reason')}" if end else str(state)
             likely = _why_no_result(end or {})
-            container.report.missing(
-                InconclusiveError(
-                    Finding(
-                        f"the {role} ended without a result ({how})",
-                        "the workload's result as the log's last line",
-                        f"{error}\n" + "\n".join(log.splitlines()[-EVIDENCE_LINES:]),
-                        Blame.CLUSTER if likely else Blame.WORKLOAD,
-                        likely=likely,
-                    )
-                )
+            finding = Finding(
+                f"the {role} ended without a result ({how})",
+                "the workload's result as the log's last line",
+                f"{error}\n" + "\n".join(log.splitlines()[-EVIDENCE_LINES:]),
+                Blame.CLUSTER if likely else Blame.WORKLOAD,
+                likely=likely,
             )
+            reason = judge(causes.because(causes.of_output(log), finding))
+            container.report.missing(reason)
             return
         try:
             container.message.found(parse_termination((end or {}).get("message")))

@@ -29,7 +29,15 @@ class Cause:
     next: str = ""
     when: str = ""
     """A regular expression: what tells of it in an event (``reason: message``) or a message."""
+    source: str = ""
+    """A link to the source of the component that says so."""
 
+
+_K8S = "https://github.com/kubernetes/kubernetes/blob/master"
+_CDI = "https://github.com/cncf-tags/container-device-interface/blob/main"
+_CONTAINERD = "https://github.com/containerd/containerd/blob/main"
+_OPENSHIFT = "https://github.com/openshift/apiserver-library-go/blob/master"
+_RUNC = "https://github.com/opencontainers/runc/blob/main"
 
 _CUDA: Mapping[int, Cause] = {
     1: Cause(
@@ -103,6 +111,30 @@ NOT_REGISTERED = Cause(
     "see the driver's pod on the node; compare its folders for plugins with the kubelet's"
     " --root-dir, in which plugins_registry is",
     when=r"FailedPrepareDynamicResources.*DRA driver \S+ is not registered",
+    source=f"{_K8S}/pkg/kubelet/cm/dra/plugin/dra_plugin_manager.go",
+)
+NO_CDI_DEVICE = Cause(
+    "the container runtime does not find the CDI device that the driver named: the driver wrote"
+    " no CDI specification, or not where the runtime looks",
+    Blame.DRIVER,
+    "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
+    when=r"unresolvable CDI device|CDI device injection failed",
+    source=f"{_CDI}/pkg/cdi/cache.go",
+)
+CDI_ELSEWHERE = Cause(
+    "the driver wrote the CDI specification where it belongs, and the node's container runtime does"
+    " not look there (cdi_spec_dirs)",
+    Blame.CLUSTER,
+    "have the runtime on the node look in /etc/cdi and /var/run/cdi: cdi_spec_dirs of containerd"
+    " and CRI-O",
+)
+WRONG_ARCHITECTURE = Cause(
+    "the workload image is not for the node's architecture",
+    Blame.CLUSTER,
+    "kubectl get nodes -L kubernetes.io/arch tells it;"
+    f" {COMMAND} push --arch amd64,arm64 makes an image for both",
+    when=r"no match for platform in manifest|exec format error",
+    source=f"{_CONTAINERD}/core/images/image.go",
 )
 TAINTED = Cause(
     "the nodes with devices have taints that the pod does not tolerate",
@@ -110,9 +142,10 @@ TAINTED = Cause(
     "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints shows them;"
     " --dra-pod-patch or the profile can add tolerations",
     when=rf"{_NOT_SCHEDULED}.*(untolerated taint|had taint)",
+    source=f"{_K8S}/pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go",
 )
 
-_EVENTS = (
+KNOWN = (
     # Who the run is.
     Cause(
         "the run's credentials have expired, or the API server does not know them",
@@ -120,12 +153,14 @@ _EVENTS = (
         "log in again, or put the user of the kubeconfig's context right; what a run could not"
         " delete, --dra-sweep deletes",
         when=r"the run's credentials are expired or unknown",
+        source=f"{_K8S}/staging/src/k8s.io/apiserver/pkg/endpoints/filters/authentication.go",
     ),
     Cause(
         "the API server takes the run for nobody: it was sent no credentials",
         Blame.CLUSTER,
         "give the user of the kubeconfig's context a token, a certificate or a credential plugin",
         when=r"User \W*system:anonymous",
+        source=f"{_K8S}/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go",
     ),
     # What refuses an object: the API server's own words.
     Cause(
@@ -134,12 +169,14 @@ _EVENTS = (
         "raise the ResourceQuota that the message names, or work in another namespace with"
         " --dra-namespace",
         when=r"(exceeded|failed) quota",
+        source=f"{_K8S}/staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go",
     ),
     Cause(
         "the namespace's Pod Security Standard refuses the pod",
         Blame.CLUSTER,
         "see which fields the message names; --dra-pod-patch can change them",
         when=r"violates PodSecurity",
+        source=f"{_K8S}/staging/src/k8s.io/pod-security-admission/admission/admission.go",
     ),
     Cause(
         "an admission webhook of the cluster cannot be reached, so the API server refuses the"
@@ -147,6 +184,7 @@ _EVENTS = (
         Blame.CLUSTER,
         "repair the webhook that the message names, or exempt the run's namespaces from it",
         when=r"failed calling webhook|failed to call webhook",
+        source=f"{_K8S}/staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/validating/dispatcher.go",
     ),
     Cause(
         "OpenShift lets pods of the namespace run only as users of the namespace's own range, and"
@@ -156,6 +194,7 @@ _EVENTS = (
         " oc adm policy add-scc-to-group nonroot-v2 system:serviceaccounts:NAMESPACE, with"
         " --dra-namespace NAMESPACE",
         when=r"unable to validate against any security context constraint",
+        source=f"{_OPENSHIFT}/pkg/securitycontextconstraints/sccadmission/admission.go",
     ),
     Cause(
         "an admission policy of the cluster refuses the object",
@@ -163,24 +202,28 @@ _EVENTS = (
         "the message says what the policy wants; --dra-pod-patch can change pods, or exempt the"
         " run's namespaces from the policy",
         when=r"admission webhook|ValidatingAdmissionPolicy|denied the request|denied request",
+        source=f"{_K8S}/staging/src/k8s.io/apiserver/pkg/admission/plugin/policy/validating/dispatcher.go",
     ),
     Cause(
         "the namespace has no service account yet: nobody makes the default one",
         Blame.CLUSTER,
         "kubectl --namespace kube-system get pods and leases; is kube-controller-manager alive?",
         when=r"error looking up service account .* not found",
+        source=f"{_K8S}/plugin/pkg/admission/serviceaccount/admission.go",
     ),
     Cause(
         "the RuntimeClass that the pods name does not exist",
         Blame.CLUSTER,
         "kubectl get runtimeclasses; --dra-pod-patch, or a policy of the cluster, names it",
         when=r"RuntimeClass .* not found",
+        source=f"{_K8S}/plugin/pkg/admission/runtimeclass/admission.go",
     ),
     Cause(
         "a LimitRange of the namespace refuses the pod's requests or limits",
         Blame.CLUSTER,
         "--dra-pod-patch can change the pods' resources",
         when=r"(maximum|minimum) (cpu|memory).* per (Container|Pod)",
+        source=f"{_K8S}/plugin/pkg/admission/limitranger/admission.go",
     ),
     # What the node's part of DRA says.
     Cause(
@@ -190,6 +233,7 @@ _EVENTS = (
         "df on the node: the folders are those of the CDI specifications and of the kubelet's"
         " plugins",
         when=r"FailedPrepareDynamicResources.*no space left on device",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/manager.go",
     ),
     NOT_REGISTERED,
     Cause(
@@ -199,6 +243,7 @@ _EVENTS = (
         Blame.CLUSTER,
         "kubectl get resourceclaim NAME -o yaml: compare status.reservedFor with the pod's UID",
         when=r"FailedPrepareDynamicResources.*is not allowed to use ResourceClaim",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/manager.go",
     ),
     Cause(
         "the claim was deleted and made again under its name while the node had the old one"
@@ -206,6 +251,7 @@ _EVENTS = (
         Blame.CLUSTER,
         "give the new claim another name, or wait until the old pod has ended on its node",
         when=r"FailedPrepareDynamicResources.*old ResourceClaim with same name",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/manager.go",
     ),
     Cause(
         "the driver is registered with the node's kubelet, but its socket is gone, or nobody"
@@ -214,18 +260,21 @@ _EVENTS = (
         "see whether the driver's pod runs on the node, and has a liveness probe that asks the"
         " socket that the message names",
         when=r"FailedPrepareDynamicResources.*dial unix .*(no such file|connection refused)",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/plugin/dra_plugin.go",
     ),
     Cause(
         "the driver did not answer the kubelet's request to prepare the claim in time",
         Blame.DRIVER,
         "read the driver's log on the node: what does it wait for?",
         when=r"FailedPrepareDynamicResources.*(DeadlineExceeded|deadline exceeded)",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/plugin/dra_plugin.go",
     ),
     Cause(
         "the driver refused or failed to prepare the claim on the node",
         Blame.DRIVER,
         "read the driver's log on the node; its message is in the event",
         when=rf"FailedPrepareDynamicResources(?!.*({_NODE_AUTHORIZER}))",
+        source=f"{_K8S}/pkg/kubelet/cm/dra/manager.go",
     ),
     Cause(
         "the API server did not let the kubelet read the claim: its node authorizer did not know"
@@ -233,33 +282,24 @@ _EVENTS = (
         Blame.CLUSTER,
         "run the check again; the kubelet retries at the pod's next sync (60 to 90 s)",
         when=rf"FailedPrepareDynamicResources.*({_NODE_AUTHORIZER})",
+        source=f"{_K8S}/plugin/pkg/auth/authorizer/node/node_authorizer.go",
     ),
-    Cause(
-        "the container runtime does not find the CDI device that the driver named: the driver wrote"
-        " no CDI specification, or not where the runtime looks",
-        Blame.DRIVER,
-        "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
-        when=r"unresolvable CDI device|CDI device injection failed",
-    ),
+    NO_CDI_DEVICE,
     # The image.
-    Cause(
-        "the workload image is not for the node's architecture",
-        Blame.CLUSTER,
-        "kubectl get nodes -L kubernetes.io/arch tells it;"
-        f" {COMMAND} push --arch amd64,arm64 makes an image for both",
-        when=r"no match for platform in manifest|exec format error",
-    ),
+    WRONG_ARCHITECTURE,
     Cause(
         "the image pull secret is not in the pod's namespace",
         Blame.CLUSTER,
         "create the secret that --dra-image-pull-secret names in the namespace of --dra-namespace",
         when=r"Unable to retrieve some image pull secrets",
+        source=f"{_K8S}/pkg/kubelet/kubelet_pods.go",
     ),
     Cause(
         "the registry does not let the node pull the workload image",
         Blame.CLUSTER,
         "give the nodes access to it, or name a secret with --dra-image-pull-secret",
         when=r"Failed to pull image.*(401|403|[Uu]nauthorized|denied|authorization failed)",
+        source=f"{_K8S}/pkg/kubelet/images/image_manager.go",
     ),
     Cause(
         "the node cannot reach the registry of the workload image: name resolution, a firewall or"
@@ -268,12 +308,14 @@ _EVENTS = (
         "pull the image on the node by hand (crictl pull), or push it to a registry that the nodes"
         " reach and name it with --dra-image",
         when=rf"(Failed to pull|failed to resolve|Back-off pulling).*({_UNREACHABLE})",
+        source=f"{_K8S}/pkg/kubelet/images/image_manager.go",
     ),
     Cause(
         "the node cannot pull the workload image",
         Blame.CLUSTER,
         "push the image where the nodes can pull it and name it with --dra-image",
         when=r"ErrImagePull|ImagePullBackOff|ErrImageNeverPull|InvalidImageName|Failed to pull",
+        source=f"{_K8S}/pkg/kubelet/images/image_manager.go",
     ),
     # What the scheduler says.
     Cause(
@@ -283,6 +325,7 @@ _EVENTS = (
         "let whoever wrote the class guard the expression with has(), or install the driver's chart"
         " again",
         when=rf"{_NOT_SCHEDULED}.*class \S+: selector #\d+.*CEL (runtime|compile) error",
+        source=f"{_K8S}/staging/src/k8s.io/dynamic-resource-allocation/structured/internal/stable/allocator_stable.go",
     ),
     Cause(
         "a selector of the claim asks for an attribute that a device does not have",
@@ -290,18 +333,21 @@ _EVENTS = (
         "compare the expression in the message with kubectl get resourceslices -o yaml; the profile"
         " names the attributes",
         when=rf"{_NOT_SCHEDULED}.*CEL runtime error",
+        source=f"{_K8S}/staging/src/k8s.io/dynamic-resource-allocation/structured/internal/stable/allocator_stable.go",
     ),
     Cause(
         "the DeviceClass that the claim names is gone",
         Blame.CLUSTER,
         "kubectl get deviceclasses; install the driver's chart completely",
         when=rf"{_NOT_SCHEDULED}.*device class \S+ does not exist",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go",
     ),
     Cause(
         "no node is Ready: the taints in the message are those of nodes that are not",
         Blame.CLUSTER,
         "kubectl describe nodes says why they are not Ready",
         when=rf"{_NOT_SCHEDULED}.*untolerated taint.*node\.kubernetes\.io/(not-ready|unreachable)",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go",
     ),
     TAINTED,
     Cause(
@@ -309,30 +355,35 @@ _EVENTS = (
         Blame.CLUSTER,
         "see which claims hold devices: kubectl get resourceclaims --all-namespaces",
         when=rf"{_NOT_SCHEDULED}.*(cannot allocate all claims|resourceclaim)",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go",
     ),
     Cause(
         "no node fits the pod's node selector",
         Blame.CLUSTER,
         "compare --dra-node-selector with kubectl get nodes --show-labels",
         when=rf"{_NOT_SCHEDULED}.*node affinity/selector",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/nodeaffinity/node_affinity.go",
     ),
     Cause(
         "the nodes with devices are cordoned",
         Blame.CLUSTER,
         "kubectl uncordon NODE, or wait until its maintenance has ended",
         when=rf"{_NOT_SCHEDULED}.*were unschedulable",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/nodeunschedulable/node_unschedulable.go",
     ),
     Cause(
         "the nodes with devices have too little CPU or memory left for the pod",
         Blame.CLUSTER,
         "free some, or ask for less with --dra-pod-patch",
         when=rf"{_NOT_SCHEDULED}.*Insufficient (cpu|memory|ephemeral-storage)",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/noderesources/fit.go",
     ),
     Cause(
         "no node fits the pod; the message says why",
         Blame.CLUSTER,
         "--dra-pod-patch can add tolerations and resources",
         when=_NOT_SCHEDULED,
+        source=f"{_K8S}/pkg/scheduler/schedule_one.go",
     ),
     # What the node says.
     Cause(
@@ -340,12 +391,14 @@ _EVENTS = (
         Blame.CLUSTER,
         "kubectl describe node NODE says since when and why",
         when=r"NodeNotReady|Node is not ready|NodeStatusUnknown",
+        source=f"{_K8S}/pkg/controller/util/node/controller_utils.go",
     ),
     Cause(
         "the node's network plugin cannot set up the network policies of the pod",
         Blame.CLUSTER,
         "see the log of the network plugin on the node",
         when=r"FailedCreatePodSandBox.*[Nn]etwork ?[Pp]olic",
+        source=f"{_K8S}/pkg/kubelet/events/event.go",
     ),
     Cause(
         "the node cannot set up the pod (sandbox, network or volumes), before any device is"
@@ -353,6 +406,7 @@ _EVENTS = (
         Blame.CLUSTER,
         "the message is the kubelet's: kubectl describe pod, and the kubelet's log",
         when=r"FailedCreatePodSandBox|FailedMount|NetworkNotReady",
+        source=f"{_K8S}/pkg/kubelet/events/event.go",
     ),
     Cause(
         "a pod with a user namespace of its own cannot execute the driver's hook: the hook lies in"
@@ -361,6 +415,7 @@ _EVENTS = (
         "pods without hostUsers: false do start; the driver should keep its hook where every user"
         " can execute it",
         when=r"error running createContainer hook.*permission denied",
+        source=f"{_RUNC}/libcontainer/configs/config.go",
     ),
     Cause(
         "the image does not have the program that is to run in it",
@@ -368,12 +423,14 @@ _EVENTS = (
         "name the workload's own image with --dra-image, or any with Python and PyCUDA with"
         " --dra-python-image",
         when=r'exec: "[^"]*": (stat \S+: no such file|executable file not found)',
+        source=f"{_RUNC}/libcontainer/standard_init_linux.go",
     ),
     Cause(
         "the pod was to end after a time (activeDeadlineSeconds), which is over",
         Blame.CLUSTER,
         "--dra-pod-patch, or a policy of the cluster, sets activeDeadlineSeconds: leave it out",
         when=r"DeadlineExceeded: Pod was active on the node longer|exceeded its deadline",
+        source=f"{_K8S}/pkg/kubelet/active_deadline.go",
     ),
     Cause(
         "the container runtime cannot start the container; with a claim the usual reason is a"
@@ -381,12 +438,14 @@ _EVENTS = (
         Blame.DRIVER,
         "the runtime's message is in the event",
         when=r"failed to create containerd task|failed to create shim|OCI runtime",
+        source=f"{_RUNC}/libcontainer/standard_init_linux.go",
     ),
     Cause(
         "the pod was evicted",
         Blame.CLUSTER,
         "kubectl get events in the pod's namespace says by whom; then run the check again",
         when=r"Evicted|Preempt(ed|ing)\b|DisruptionTarget|TaintManagerEviction",
+        source=f"{_K8S}/pkg/controller/tainteviction/taint_eviction.go",
     ),
 )
 """The causes that an event or a message can tell of; the first that matches counts."""
@@ -551,10 +610,19 @@ def _about(event: Object) -> str:
 
 def of_text(*texts: str) -> Cause | None:
     """Find the likely cause in refusals of the API server, or in a container's state."""
-    for cause in _EVENTS:
+    for cause in KNOWN:
         if any(re.search(cause.when, text, re.DOTALL) for text in texts):
             return cause
     return None
+
+
+def of_output(log: str) -> Cause | None:
+    """Find the likely cause in the log of a container that ended without a result.
+
+    A program of another architecture is started, and then it is runc that says why it ended.
+    """
+    last = (log.splitlines() or [""])[-1]
+    return WRONG_ARCHITECTURE if "exec format error" in last else None
 
 
 def of_end(pod: Object, quiet: float) -> Cause | None:

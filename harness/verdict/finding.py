@@ -164,6 +164,7 @@ def broken(what: str, error: BaseException, shown: str = "") -> Finding:
         or "\n".join([said, *map(_place, traceback.extract_tb(error.__traceback__))]),
         blame=Blame.SUITE,
         likely="a fault of this suite",
+        next="report it to the suite's authors, with the bundle.tar.gz of the run's folder",
     )
 
 

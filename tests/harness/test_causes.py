@@ -242,9 +242,47 @@ EVENTS = {
         "Pod was active on the node longer than the specified deadline",
         (Blame.CLUSTER, "activeDeadlineSeconds"),
     ),
+    "too many pods": (  # source
+        "FailedScheduling",
+        f"0/1 nodes are available: 1 Too many pods. {NOT_HELPFUL}",
+        (Blame.CLUSTER, "the message says why"),
+    ),
+    "kubelet may not read the claim": (  # source
+        "FailedPrepareDynamicResources",
+        (
+            f'{PREPARE}fetch ResourceClaim n/b: resourceclaims.resource.k8s.io "b" is forbidden:'
+            ' User "system:node:node-1" cannot get resource "resourceclaims" in API group'
+            ' "resource.k8s.io" in the namespace "n": no relationship found between node "node-1"'
+            " and this object"
+        ),
+        (Blame.CLUSTER, "did not let the kubelet read the claim"),
+    ),
+    "hook that others cannot execute": (  # source: runc
+        "Failed",
+        (
+            "Error: failed to create containerd task: failed to create shim task: OCI runtime"
+            " create failed: runc create failed: unable to start container process: error during"
+            " container init: error running createContainer hook #0: fork/exec"
+            " /var/lib/kubelet/plugins/gpu.nvidia.com/nvidia-cdi-hook: permission denied"
+        ),
+        (Blame.DRIVER, "cannot execute the driver's hook"),
+    ),
+    "evicted": (  # source
+        "TaintManagerEviction",
+        "Marking for deletion Pod n/p",
+        (Blame.CLUSTER, "was evicted"),
+    ),
     "node lost": ("NodeNotReady", "Node is not ready", (Blame.CLUSTER, "no longer Ready")),
 }
 REFUSALS = {
+    "no credentials": (
+        'namespaces is forbidden: User "system:anonymous" cannot list resource "namespaces"',
+        "takes the run for nobody",
+    ),
+    "old credentials": (
+        "the run's credentials are expired or unknown: Unauthorized",
+        "credentials have expired",
+    ),
     "quota of pods": (
         (
             'pods "x" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited:'
@@ -334,6 +372,18 @@ def test_events_have_causes(name: str) -> None:
     assert cause.next
 
 
+def test_every_cause_is_tried_on_the_words_of_its_component() -> None:
+    """And says who has to act, what next, and where the words are from."""
+    said = [f"{reason}: {message}" for reason, message, _ in EVENTS.values()]
+    said += [message for message, _ in REFUSALS.values()]
+    assert {cause.text for cause in causes.KNOWN} - {
+        cause.text for text in said if (cause := causes.of_text(text)) is not None
+    } == set()
+    for cause in causes.KNOWN:
+        assert cause.next
+        assert cause.source.startswith("https://github.com/"), cause.text
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refusals_are_the_clusters(name: str) -> None:
     """Who administrates it set the rule; each with a next step."""
@@ -367,6 +417,14 @@ def test_what_the_scheduler_overcame_is_no_cause() -> None:
     assert causes.of_events([waited, assigned]) is None
     other = event("Scheduled", "Successfully assigned n/q to node-1", uid="other")
     assert causes.of_events([waited, other]) is not None
+
+
+def test_a_log_tells_of_a_program_of_another_architecture() -> None:
+    """runc writes it there: the container has been started by then."""
+    said = "exec /opt/python/bin/python3: exec format error"
+    assert causes.of_output(f"{said}\n") is causes.WRONG_ARCHITECTURE
+    assert causes.of_output("") is None
+    assert causes.of_output(f"{said}\nanother line") is None
 
 
 # Silence

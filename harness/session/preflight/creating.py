@@ -167,6 +167,10 @@ def _no_device(context: Context, pod: Object, error: WaitTimeoutError) -> Findin
             said,
         )
     cause = context.run.cause_of(pod) or causes.of_scheduler(said)
+    if cause is causes.TAINTED:  # nodes that are not well have taints, too
+        used = set(map(name_of, context.used_nodes()))
+        now = [node for node in context.run.observer.objects(NODE) if name_of(node) in used]
+        cause = next(filter(None, map(causes.of_node, now)), cause)
     finding = Finding(
         f"no device of DeviceClass {context.device_class} was allocated: {said}",
         f"an allocation within {error.budget.seconds:g} s",

@@ -141,7 +141,8 @@ def driver(context: Context) -> None:
             "at least one ResourceSlice with devices",
             Blame.DRIVER if seen else Blame.CLUSTER,
             "kubectl get resourceslices; see the log of the driver's pods on the nodes; where it"
-            " has none (kubectl get daemonsets -A: DESIRED is 0), no node has the labels it wants",
+            " has none (kubectl get daemonsets -A: DESIRED is 0), no node has the labels it wants;"
+            " in a virtual cluster there may be no slices to see: run in its host cluster",
         )
     options = context.run.options
     try:

@@ -15,6 +15,7 @@ from importlib import import_module
 from tests.drivers.cluster import DriverCluster
 
 Options = list[str]
+"""Of a run; ``NAME=value`` is a variable of its environment."""
 """What else a run is told."""
 Made = Callable[[DriverCluster], Iterator[Options]]
 
@@ -26,7 +27,10 @@ class Row:
     what: str
     """What is wrong, in a few words."""
     says: str
-    """The ID of the only case that is red."""
+    """The ID of the first case that is red: what follows from it is red for the same reason.
+
+    Empty: the run waits until all is well again, and goes on.
+    """
     party: str
     """Who has to act."""
     words: str
@@ -38,6 +42,10 @@ class Row:
     """Those that are made."""
     during: bool
     """Whether it is made once a pod of the run's first scenario runs; else before the run."""
+    advice: bool
+    """Whether that case passes, with advice."""
+    hasty: bool
+    """Whether the run waits for a third of the usual time only."""
 
     @property
     def area(self) -> str:
@@ -57,11 +65,14 @@ def row(
     next: str,  # noqa: A002 - as findings call it
     checks: str = "NODE-028",
     during: bool = False,
+    advice: bool = False,
+    hasty: bool = False,
 ) -> Callable[[Made], Made]:
     """Put a fault into the table; the arguments are the fields of `Row`."""
 
     def add(make: Made) -> Made:
-        ROWS.append(Row(what, says, party, words, next, contextmanager(make), checks, during))
+        made = contextmanager(make)
+        ROWS.append(Row(what, says, party, words, next, made, checks, during, advice, hasty))
         return make
 
     return add

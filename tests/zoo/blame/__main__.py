@@ -38,6 +38,8 @@ def page() -> str:
     for area, of_area in groupby(rows, key=attrgetter("area")):
         lines = [
             f"| {row.what} | {row.says} | {row.party} | {row.words} | {row.next} |"
+            if row.says
+            else f"| {row.what} | nobody: the run waits, and goes on | | | |"
             for row in of_area
         ]
         text += f"\n## {TITLES[area]}\n\n" + "\n".join([COLUMNS, *lines]) + "\n"

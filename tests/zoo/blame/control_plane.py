@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from threading import Event, Thread
+
+from kubernetes.client.exceptions import ApiException
 
 from tests.drivers.cluster import DriverCluster
 from tests.zoo.blame import Options, row
-from tests.zoo.blame.hands import stopped
+from tests.zoo.blame.hands import items, killed, patched, stopped
 
 
 @row(
@@ -15,7 +19,82 @@ from tests.zoo.blame.hands import stopped
     party="scheduler",
     words="the scheduler says nothing about the pod",
     next="is kube-scheduler alive?",
+    hasty=True,
 )
 def _scheduler_stopped(cluster: DriverCluster) -> Iterator[Options]:
     with stopped(cluster, "kube-scheduler"):
-        yield ["--dra-timeout-scale", "0.3"]
+        yield []
+
+
+@row(
+    "the scheduler dies in the middle of a run",
+    says="NODE-028",
+    party="scheduler",
+    words="the scheduler is stopped, far behind, or not responsible for it",
+    next="is kube-scheduler alive?",
+    during=True,
+    hasty=True,
+)
+def _scheduler_dies(cluster: DriverCluster) -> Iterator[Options]:
+    with killed(cluster, "kube-scheduler"):
+        yield []
+
+
+@row(
+    "the pods are for a scheduler that does not exist",
+    says="PF-08",
+    party="scheduler",
+    words="the scheduler says nothing about the pod",
+    next="is kube-scheduler alive?",
+    hasty=True,
+)
+def _no_such_scheduler(_cluster: DriverCluster) -> Iterator[Options]:
+    yield from patched({"schedulerName": "nobody"})
+
+
+@row(
+    "another scheduler, which knows no claims, places the pods",
+    says="PF-08",
+    party="scheduler",
+    words="the pod is on node-1 and its claim is not allocated",
+    next="schedulerName",
+    hasty=True,
+)
+def _scheduler_without_claims(cluster: DriverCluster) -> Iterator[Options]:
+    name, over = "simple", Event()
+    pods = cluster.kind("v1", "Pod")
+
+    def place() -> None:
+        while not over.wait(0.2):
+            for pod in items(cluster, "v1", "Pod"):
+                if pod["spec"]["schedulerName"] == name and not pod["spec"].get("nodeName"):
+                    target = {"apiVersion": "v1", "kind": "Node", "name": "node-1"}
+                    own = {key: pod["metadata"][key] for key in ("name", "namespace")}
+                    body = {
+                        "apiVersion": "v1",
+                        "kind": "Binding",
+                        "metadata": own,
+                        "target": target,
+                    }
+                    with suppress(ApiException):  # it is gone
+                        pods.subresources["binding"].create(body=body, **own)
+
+    scheduler = Thread(target=place)
+    scheduler.start()
+    try:
+        yield from patched({"schedulerName": name})
+    finally:
+        over.set()
+        scheduler.join()
+
+
+@row(
+    "the controllers are stopped",
+    says="PF-10",
+    words="has no service account yet",
+    next="is kube-controller-manager alive?",
+    hasty=True,
+)
+def _controllers_stopped(cluster: DriverCluster) -> Iterator[Options]:
+    with stopped(cluster, "kube-controller-manager"):
+        yield []

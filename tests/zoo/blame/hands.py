@@ -84,8 +84,18 @@ def started_with(
     try:
         yield
     finally:
-        second = _End(process(cluster, program))
-        second.start(first.words)
+        _kill(process(cluster, program))
+        first.start(first.words)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process and wait until it is gone."""
+    handle = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        select.select([handle], [], [], SECONDS)
+    finally:
+        os.close(handle)
 
 
 class _End:
@@ -99,24 +109,20 @@ class _End:
         status = (entry / "status").read_text().splitlines()
         (machine,) = (line.split()[1] for line in status if line.startswith("PPid:"))
         self._machine = machine
-        handle = os.pidfd_open(pid)
-        try:
-            os.kill(pid, signal.SIGKILL)
-            select.select([handle], [], [], SECONDS)
-        finally:
-            os.close(handle)
+        _kill(pid)
 
     def start(self, words: Sequence[str]) -> None:
         """Start it in its machine's namespaces, with which it ends."""
-        nsenter = shutil.which("nsenter")
+        setsid, nsenter = shutil.which("setsid"), shutil.which("nsenter")
+        assert setsid is not None
         assert nsenter is not None
-        subprocess.Popen(
-            [nsenter, "--target", self._machine, *_INSIDE, "--", *words],
+        subprocess.run(
+            [setsid, "--fork", nsenter, "--target", self._machine, *_INSIDE, "--", *words],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            check=True,
         )
 
 
@@ -156,9 +162,17 @@ def runtime_with(cluster: DriverCluster, text: str) -> Iterator[None]:
     path.write_text(before + text)
     with started_with(cluster, "containerd", list):
         try:
+            _settle(cluster)
             yield
         finally:
             path.write_text(before)
+    _settle(cluster)
+
+
+def _settle(cluster: DriverCluster) -> None:
+    """Wait until the kubelet has got over it that there was no runtime, which it says late."""
+    time.sleep(15)
+    until(lambda: is_well(cluster), "the node")
 
 
 # Objects
@@ -238,6 +252,18 @@ def refused(
         return False
 
     return asked
+
+
+def is_well(cluster: DriverCluster) -> bool:
+    """Whether every node is Ready and has no taint."""
+    nodes = items(cluster, "v1", "Node")
+    ready = [
+        one["status"] == "True"
+        for node in nodes
+        for one in node["status"]["conditions"]
+        if one["type"] == "Ready"
+    ]
+    return all(ready) and not any(node["spec"].get("taints") for node in nodes)
 
 
 POD: Object = {

@@ -1,0 +1,182 @@
+"""Faults of nodes: kubelet, runtime, images, state."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from embedded.cluster import node_root
+from images import oci
+from tests.drivers.cluster import DriverCluster
+from tests.zoo.blame import Options, row
+from tests.zoo.blame.hands import (
+    changed,
+    items,
+    on_node,
+    started_with,
+    stopped,
+    until,
+)
+
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
+
+
+@row(
+    "the node's kubelet is stopped",
+    says="NODE-028",
+    party="kubelet",
+    words="the node's kubelet",
+    next="whether the kubelet runs",
+    hasty=True,
+)
+def _kubelet_stopped(cluster: DriverCluster) -> Iterator[Options]:
+    with stopped(cluster, "kubelet"):
+        yield []
+
+
+@row(
+    "the node's kubelet does nothing for 15 s in the middle of a run",
+    says="",
+    words="",
+    next="",
+    during=True,
+)
+def _kubelet_slow(cluster: DriverCluster) -> Iterator[Options]:
+    with stopped(cluster, "kubelet"):
+        time.sleep(15)
+    yield []
+
+
+@row(
+    "the node's container runtime is stopped",
+    says="NODE-028",
+    party="kubelet",
+    words="the node's kubelet",
+    next="whether the kubelet runs",
+    hasty=True,
+)
+def _runtime_stopped(cluster: DriverCluster) -> Iterator[Options]:
+    with stopped(cluster, "containerd"):
+        yield []
+
+
+@row(
+    "every node is cordoned",
+    says="PF-08",
+    words="unschedulable",
+    next="kubectl uncordon",
+)
+def _cordoned(cluster: DriverCluster) -> Iterator[Options]:
+    with changed(cluster, NODE, {"unschedulable": True}, {"unschedulable": None}):
+        yield []
+
+
+@row(
+    "the workload image does not exist",
+    says="PF-15",
+    words="cannot pull the workload image localhost/none:1",
+    next="push the workload image to a registry that the nodes pull from",
+)
+def _no_image(_cluster: DriverCluster) -> Iterator[Options]:
+    yield ["--dra-image", "localhost/none:1"]
+
+
+@row(
+    "the registry of the workload image cannot be reached",
+    says="PF-15",
+    words="connection refused",
+    next="push the workload image to a registry that the nodes pull from",
+)
+def _no_registry(_cluster: DriverCluster) -> Iterator[Options]:
+    yield ["--dra-image", "127.0.0.1:1/none:1"]
+
+
+@row(
+    "the workload image is for another architecture",
+    says="IPC-015",
+    words="the workload image is not for the node's architecture",
+    next="push --arch amd64,arm64",
+    checks="IPC-015",
+)
+def _image_of_another_architecture(cluster: DriverCluster) -> Iterator[Options]:
+    itanium = 50  # for which no machine has an emulator
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    program = header + struct.pack("<HHIQQQIHHHHHH", 2, itanium, 1, 0, 0, 0, 0, 64, 56, 0, 0, 0, 0)
+    with image(cluster, "localhost/another-architecture:1", program) as name:
+        yield ["--dra-image", name]
+
+
+@row(
+    "the image named is not the workload's",
+    says="NODE-028",
+    party="workload",
+    words="the image does not have the program that is to run",
+    next="--dra-image",
+)
+def _image_without_program(cluster: DriverCluster) -> Iterator[Options]:
+    with image(cluster, "localhost/without-program:1", b"", entrypoint=()) as name:
+        yield ["--dra-image", name]
+
+
+@contextmanager
+def image(
+    cluster: DriverCluster, name: str, program: bytes, entrypoint: tuple[str, ...] = ("/program",)
+) -> Iterator[str]:
+    """Have an image with one program on the node."""
+    archive = node_root(cluster.name) / "tmp/image.tar"
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        root.mkdir()
+        (root / "program").write_bytes(program)
+        (root / "program").chmod(0o755)
+        layer = oci.layer(root, Path(folder) / "layer.tar")
+        oci.write(Path(folder) / "image.tar", [oci.Image(name, (layer,), entrypoint=entrypoint)])
+        shutil.copyfile(Path(folder) / "image.tar", archive)
+    images = ("/opt/runtime/ctr", "--namespace", "k8s.io", "images")
+    on_node(cluster, *images, "import", "--local", "/tmp/image.tar")
+    try:
+        yield name
+    finally:
+        on_node(cluster, *images, "remove", name)
+        archive.unlink()
+
+
+@row(
+    "the kubelet has another root directory",
+    says="NODE-028",
+    words="they look in different folders",
+    next="compare the hostPath volumes of the driver's pod with the kubelet's --root-dir",
+    hasty=True,
+)
+def _another_root(cluster: DriverCluster) -> Iterator[Options]:
+    with started_with(cluster, "kubelet", lambda words: [*words, "--root-dir=/var/lib/data"]):
+        yield []
+
+
+@row(
+    "no node is Ready: none has a network plugin",
+    says="PF-08",
+    words="node is not Ready",
+    next="kubectl describe node",
+)
+def _not_ready(cluster: DriverCluster) -> Iterator[Options]:
+    network = node_root(cluster.name) / "etc/cni/net.d/10-bridge.conflist"
+    text = network.read_text()
+    network.unlink()
+    try:
+        until(lambda: _tainted(cluster, "node.kubernetes.io/not-ready"), "the taint")
+        yield []
+    finally:
+        network.write_text(text)
+
+
+def _tainted(cluster: DriverCluster, key: str) -> bool:
+    taints = [
+        one for node in items(cluster, "v1", "Node") for one in node["spec"].get("taints") or []
+    ]
+    return key in [taint["key"] for taint in taints]
