@@ -172,7 +172,7 @@ def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
 def attribute(device: Object, driver: str, name: str) -> str:
     """An attribute's value as text; unqualified names belong to the driver's own domain."""
     attributes = device.get("attributes") or {}
-    value = attributes.get(name, attributes.get(f"{driver}/{name}")) or {}
+    value = attributes.get(name) or attributes.get(f"{driver}/{name}") or {}
     return str(next(iter(value.values()), ""))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from harness.checks.check import check
 from harness.scenario.published import Entry, Published, Wrong
@@ -24,6 +25,12 @@ def _wrong(found: Iterable[tuple[Entry, str]], what: str) -> Iterator[Wrong]:
         yield Wrong(entry.node, f"{name} of {entry.where} {what}", f"{entry.where}: {name}")
 
 
+@cache  # of very many, few are different
+def _too_large(version: str) -> bool:
+    numbers = NUMBERS.findall(version.partition("+")[0].partition("-")[0])
+    return any(int(number) > LARGEST for number in numbers)
+
+
 @check(id="SLICE-027", level=0, source="SLICE-27")
 def test_versions_are_no_larger_than_cel_can_read(published: Published) -> None:
     """Each number of an attribute of type version MUST fit into 64 bits with a sign: Kubernetes
@@ -33,8 +40,7 @@ def test_versions_are_no_larger_than_cel_can_read(published: Published) -> None:
     for entry in published.devices:
         for name, value in entry.attributes.items():
             for version in (*filter(None, [value.get("version")]), *(value.get("versions") or ())):
-                numbers = NUMBERS.findall(version.partition("+")[0].partition("-")[0])
-                if any(int(number) > LARGEST for number in numbers):
+                if _too_large(version):
                     head = f"{name} of {entry.where} is too large: {version}"
                     wrong.append(Wrong(entry.node, head, head))
     published.none_of(wrong, f"numbers up to {LARGEST}")
