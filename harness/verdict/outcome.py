@@ -271,12 +271,14 @@ class Record:
 
 
 def inconclusive_areas(checks: Iterable[Result]) -> list[str]:
-    """List the areas in which no check passed or failed, though not all are unsupported here."""
+    """List the areas in which no check passed or failed, though it was neither unsupported here
+    nor, by ``--dra-admin``, not asked for.
+    """
     decided: set[str] = set()
     open_ones: set[str] = set()
     for result in checks:
         if result.outcome in (Outcome.PASS, Outcome.FAIL):
             decided.add(result.area)
-        elif result.skip not in CONCLUSIVE:
+        elif result.skip not in (*CONCLUSIVE, SkipKind.OWN_DEVICES):
             open_ones.add(result.area)
     return sorted(open_ones - decided)

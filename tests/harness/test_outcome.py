@@ -70,6 +70,8 @@ def test_what_a_place_cannot_show_leaves_the_rest_conclusive() -> None:
     made = record(result(PASS), unsupported)
     assert (made.verdict(), made.exit_code(0)) == (Verdict.PARTIAL, 0)
     assert record(unsupported).exit_code(0) == 12
+    made.add(result(SKIP, "D", "lifecycle", skip=SkipKind.OWN_DEVICES))  # not asked for
+    assert (made.verdict(), made.exit_code(0)) == (Verdict.PARTIAL, 0)
     made.add(result(SKIP, "C", "cuda", skip=SkipKind.BLOCKED, blocked_by="B"))
     assert made.exit_code(0) == 12
 
@@ -128,6 +130,12 @@ def test_a_skip_has_a_kind_and_nothing_else_has_one() -> None:
         (UnmetError("nothing offered"), SkipKind.UNMET, "nothing offered", ""),
         (UnsupportedError("one GPU"), SkipKind.UNSUPPORTED, "unsupported: one GPU", ""),
         (UnmetError("A-001", SkipKind.BLOCKED), SkipKind.BLOCKED, "blocked by A-001", "A-001"),
+        (
+            UnmetError("x", SkipKind.OWN_DEVICES),
+            SkipKind.OWN_DEVICES,
+            "needs devices of its own: x",
+            "",
+        ),
         (UnmetError("x", SkipKind.NOT_RUN), SkipKind.NOT_RUN, "not run: x", ""),
         (UnmetError("x", SkipKind.NOT_ALLOWED), SkipKind.NOT_ALLOWED, "not allowed: x", ""),
     ],
