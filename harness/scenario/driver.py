@@ -201,7 +201,7 @@ class Driver(Verbs):
                 lambda: self._at(node),
                 Blame.KUBELET,
             )
-            self._await(node)
+            self._await(node, what="killed")
         finally:
             invariants.settle()
 
@@ -389,7 +389,7 @@ class Driver(Verbs):
             by_hand=["sleep 10"],
         )
         self._steps.wait(
-            f"the driver on {node}, which was {what}, to be ready with its devices published",
+            f"the return of the {what} driver on {node}",
             lambda: any(map(is_ready, successors())) and publishes(self._run, node),
             self._run.budgets.start,
             lambda: f"{self._at(node)}; {published(self._run, node)}",

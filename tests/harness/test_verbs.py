@@ -278,7 +278,7 @@ def test_the_program_that_kills_ends_a_container() -> None:
 def test_a_driver_that_does_not_come_back_is_told(steps: Steps, drivers: DaemonSets) -> None:
     """The cluster did not make it, or it is the driver that is not ready."""
     drivers.becomes_ready = False
-    with pytest.raises(FailedError, match="to be ready with its devices published") as raised:
+    with pytest.raises(FailedError, match="the return of the restarted driver on node-1") as raised:
         steps.driver.restart("node-1")
     assert "plugin-3: container running, not ready" in raised.value.finding.observed
     drivers.comes_back = False

@@ -48,12 +48,12 @@ CAUGHT = (
     (_STALE, "DISC-008", "the waits" + _REFUSED),
     (
         *("stumbles-over-sockets", "DISC-007"),
-        "the driver on node-1, which was restarted, to be ready with its devices published did not",
+        "the return of the killed driver on node-1 did not come within ",
     ),
     ("prepares-slowly,refuses-what-was-cut-off", "NODE-001", "the cut" + _REFUSED),
     ("unprepare-after-restart-needs-the-claim", "NODE-033", "the next" + _REFUSED),
     (
         *("publishes-once", "DISC-008"),
-        "the driver on node-1, which was restarted, to be ready with its devices published did not",
+        "the return of the restarted driver on node-1 did not come within ",
     ),
 )
