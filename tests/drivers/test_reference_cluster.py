@@ -78,24 +78,18 @@ def test_one_too_many_is_switched_on_and_off(cluster: DriverCluster, fault: Any)
         assert len(seen["uuids"]) == count
 
 
-def test_a_full_cluster_is_judged_by_admin_access(
-    cluster: DriverCluster, fault: Any, tmp_path: Path
-) -> None:
-    """Every device is another pod's, which keeps them; a driver that gives nothing is found."""
+def test_a_full_cluster_is_judged_by_admin_access(cluster: DriverCluster, tmp_path: Path) -> None:
+    """Every device is another pod's, which keeps them."""
     cluster.claim("everything", REFERENCE.name, 4)
     cluster.pod("owner", "everything", SLEEP)
     cluster.wait("v1", "Pod", "owner", lambda pod: "running" in state(pod))
-    checks = ("--dra-check", "SHARE-001,SHARE-002,ISO-012,LIFE-001,ALLOC-004")
+    checks = ("--dra-check", "SHARE-002,ISO-012,ALLOC-004")
     options = ("--dra-image", cluster.workload_image, "--dra-admin", *checks, ROOT / "suites")
-    run = run_suite(cluster.kubeconfig, tmp_path / "good", *options)
+    run = run_suite(cluster.kubeconfig, tmp_path / "out", *options)
     assert run.code == 0, run.printed
     ended = {one["id"]: one["skip"] or one["outcome"] for one in run.results}
     assert ended["SHARE-002"] == ended["ISO-012"] == "pass", run.printed
     assert ended["ALLOC-004"] == "own-devices"
-    fault("nothing-by-admin-access")
-    run = run_suite(cluster.kubeconfig, tmp_path / "bad", *options)
-    red = {one["id"]: one["headline"] for one in run.results if one["outcome"] == "fail"}
-    assert "ISO-012" in red, run.printed
     owner = cluster.wait("v1", "Pod", "owner", lambda pod: "running" in state(pod))
     assert owner["status"]["containerStatuses"][0]["restartCount"] == 0
     cluster.delete("owner")
