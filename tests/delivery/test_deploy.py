@@ -123,24 +123,22 @@ def test_a_taint_is_tolerated(objects: list[Object]) -> None:
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
 
 
+@pytest.fixture(scope="module")
+def server(kubectl: Path, cluster: Cluster) -> Iterator[Kubectl]:
+    """Kubectl against a cluster that has the namespace."""
+
+    def called(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return call(kubectl, *words, KUBECONFIG=str(cluster.kubeconfig))
+
+    called("apply", "-f", NAMESPACE)
+    yield called
+    called("delete", "-f", NAMESPACE)
+
+
 @pytest.mark.embedded
-class TestServer:
-    """What an API server says of the objects."""
-
-    @pytest.fixture(scope="class")
-    def server(self, kubectl: Path, cluster: Cluster) -> Iterator[Kubectl]:
-        """Kubectl against a cluster that has the namespace."""
-
-        def called(*words: str | Path) -> subprocess.CompletedProcess[str]:
-            return call(kubectl, *words, KUBECONFIG=str(cluster.kubeconfig))
-
-        called("apply", "-f", NAMESPACE)
-        yield called
-        called("delete", "-f", NAMESPACE)
-
-    @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
-    def test_it_takes_all_without_a_warning(self, server: Kubectl, overlay: Path) -> None:
-        """Pod Security would warn of a pod that it refuses later."""
-        done = server("apply", "--dry-run=server", "--validate=strict", "-k", overlay)
-        assert "cronjob.batch/dra-conformance created (server dry run)" in done.stdout
-        assert "warning" not in done.stderr.lower()
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_an_api_server_takes_all_without_a_warning(server: Kubectl, overlay: Path) -> None:
+    """Pod Security would warn of a pod that it refuses later."""
+    done = server("apply", "--dry-run=server", "--validate=strict", "-k", overlay)
+    assert "cronjob.batch/dra-conformance created (server dry run)" in done.stdout
+    assert "warning" not in done.stderr.lower()
