@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Event, Thread
@@ -98,3 +99,16 @@ def _scheduler_without_claims(cluster: DriverCluster) -> Iterator[Options]:
 def _controllers_stopped(cluster: DriverCluster) -> Iterator[Options]:
     with stopped(cluster, "kube-controller-manager"):
         yield []
+
+
+@row(
+    "the API server does not answer for 20 s in the middle of a run",
+    says="",
+    words="",
+    next="",
+    during=True,
+)
+def _api_server_away(cluster: DriverCluster) -> Iterator[Options]:
+    with stopped(cluster, "kube-apiserver"):
+        time.sleep(20)
+    yield []

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 
+from embedded.cluster import node_root
 from tests.drivers.cluster import SLEEP, DriverCluster
 from tests.zoo.blame import Options, row
 from tests.zoo.blame.hands import Object, changed, items, there, until
@@ -102,6 +107,52 @@ def _class_with_error(cluster: DriverCluster) -> Iterator[Options]:
     driver = cluster.slices[0]["spec"]["driver"]
     wrong = {"cel": {"expression": f'device.attributes["{driver}"].none == "x"'}}
     with changed(cluster, found, {"selectors": [wrong]}, found["spec"]):
+        yield []
+
+
+@row(
+    "a device plugin gives the same GPUs away",
+    says="PF-07",
+    advice=True,
+    words="by a device plugin, which knows nothing of claims",
+    next="take the device plugin from nodes with a DRA driver",
+)
+def _device_plugin(cluster: DriverCluster) -> Iterator[Options]:
+    nodes = cluster.kind("v1", "Node")
+
+    def offer(amount: str | None) -> None:
+        offered = {"example.dra-conformance.example/gpu": amount}
+        body = {"status": {"capacity": offered, "allocatable": offered}}
+        merge = "application/merge-patch+json"
+        nodes.status.patch(body=body, name="node-1", content_type=merge)
+
+    offer("4")
+    try:
+        yield []
+    finally:
+        offer(None)
+
+
+@row(
+    "somebody uses a GPU without a claim",
+    says="IPC-001",
+    words="another process uses it",
+    next="run nvidia-smi on the node",
+    checks="IPC-001",
+)
+def _gpus_in_use(cluster: DriverCluster) -> Iterator[Options]:
+    with ExitStack() as stack:
+        for number, gpu in enumerate((node_root(cluster.name) / "run/simulated-gpus").glob("gpu*")):
+            info = dict(line.split("=", 1) for line in (gpu / "info").read_text().splitlines())
+            process = gpu / f"process-{number + 1:016x}"
+            memory = gpu / f"mem-{number + 1:016x}{1:016x}"
+            for file in (process, memory):
+                stack.callback(file.unlink, missing_ok=True)
+            alive = stack.enter_context(process.open("w"))
+            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+            fcntl.fcntl(alive, fcntl.F_OFD_SETLK, lock)
+            memory.touch()
+            os.truncate(memory, int(info["memory"]))
         yield []
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from embedded.cluster import node_root, restart_kubelet
+from embedded.cluster import node_root
 from tests import footprint
 from tests.drivers.cluster import DriverCluster
 
@@ -138,41 +138,6 @@ def on_node(cluster: DriverCluster, *words: str) -> str:
     done = subprocess.run([*_machine(cluster), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@contextmanager
-def kubelet_with(cluster: DriverCluster, **fields: Any) -> Iterator[None]:
-    """Have the node's kubelet configured otherwise for as long as the block runs."""
-    path = node_root(cluster.name) / "etc/kubelet.json"
-    before = path.read_text()
-    path.write_text(json.dumps({**json.loads(before), **fields}))
-    restart_kubelet(cluster.name, "node-1")
-    try:
-        yield
-    finally:
-        path.write_text(before)
-        restart_kubelet(cluster.name, "node-1")
-
-
-@contextmanager
-def runtime_with(cluster: DriverCluster, text: str) -> Iterator[None]:
-    """Have the node's container runtime read more configuration for as long as the block runs."""
-    path = node_root(cluster.name) / "etc/containerd/config.toml"
-    before = path.read_text()
-    path.write_text(before + text)
-    with started_with(cluster, "containerd", list):
-        try:
-            _settle(cluster)
-            yield
-        finally:
-            path.write_text(before)
-    _settle(cluster)
-
-
-def _settle(cluster: DriverCluster) -> None:
-    """Wait until the kubelet has got over it that there was no runtime, which it says late."""
-    time.sleep(15)
-    until(lambda: is_well(cluster), "the node")
 
 
 # Objects

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import time
@@ -156,6 +157,23 @@ def image(
 def _another_root(cluster: DriverCluster) -> Iterator[Options]:
     with started_with(cluster, "kubelet", lambda words: [*words, "--root-dir=/var/lib/data"]):
         yield []
+
+
+@row(
+    "the network plugin of the node does not work",
+    says="NODE-028",
+    words="the node cannot set up the pod",
+    next="kubectl describe pod",
+    hasty=True,
+)
+def _network_plugin_broken(cluster: DriverCluster) -> Iterator[Options]:
+    broken = node_root(cluster.name) / "etc/cni/net.d/00-broken.conflist"
+    bridge = {"type": "bridge", "bridge": "pods", "ipam": {"type": "none"}}
+    broken.write_text(json.dumps({"cniVersion": "1.0.0", "name": "broken", "plugins": [bridge]}))
+    try:
+        yield []
+    finally:
+        broken.unlink()
 
 
 @row(
