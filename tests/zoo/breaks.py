@@ -620,8 +620,8 @@ RUNS = (
         SEEN,
     ),
     Run(
-        (*WORKLOAD_BREAKS, *MECHANISM_BREAKS, LEAK),
-        (*(check for broken in WORKLOAD_BREAKS for check in broken.red), *OF_MECHANISMS, "IPC-033"),
+        (*WORKLOAD_BREAKS, *MECHANISM_BREAKS),
+        (*(check for broken in WORKLOAD_BREAKS for check in broken.red), *OF_MECHANISMS),
         with_channel=True,
     ),
     *(
@@ -630,7 +630,10 @@ RUNS = (
     ),
     Run(PAIR_BREAKS, OF_PAIRS, "exhaust"),
     Run((A_REFUSED_PAIR,), OF_PAIRS, "exhaust", sample=False),
-    Run((LOST_SIGNALS,), OF_ROUNDS, sample=False, with_channel=True),
+    *(
+        Run((broken,), OF_ROUNDS, sample=False, with_channel=True)
+        for broken in (LEAK, LOST_SIGNALS)
+    ),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),
