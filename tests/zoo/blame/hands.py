@@ -140,6 +140,33 @@ def on_node(cluster: DriverCluster, *words: str) -> str:
     return done.stdout
 
 
+@contextmanager
+def runtime_with(cluster: DriverCluster, line: str) -> Iterator[None]:
+    """Have the node's container runtime configured otherwise for as long as the block runs.
+
+    Args:
+        cluster: its cluster.
+        line: of its configuration, of what runs containers.
+    """
+    path = node_root(cluster.name) / "etc/containerd/config.toml"
+    before, table = path.read_text(), '[plugins."io.containerd.cri.v1.runtime"]\n'
+    assert table in before
+    path.write_text(before.replace(table, f"{table}  {line}\n"))
+    with started_with(cluster, "containerd", list):
+        try:
+            _settle(cluster)
+            yield
+        finally:
+            path.write_text(before)
+    _settle(cluster)
+
+
+def _settle(cluster: DriverCluster) -> None:
+    """Wait until the kubelet has got over it that there was no runtime, which it says late."""
+    time.sleep(15)
+    until(lambda: is_well(cluster), "the node")
+
+
 # Objects
 
 

@@ -19,6 +19,7 @@ from tests.zoo.blame.hands import (
     changed,
     items,
     on_node,
+    runtime_with,
     started_with,
     stopped,
     until,
@@ -157,6 +158,18 @@ def image(
 def _another_root(cluster: DriverCluster) -> Iterator[Options]:
     with started_with(cluster, "kubelet", lambda words: [*words, "--root-dir=/var/lib/data"]):
         yield []
+
+
+@row(
+    "the container runtime does not look where CDI specifications are",
+    says="NODE-028",
+    words="the node's container runtime does not look there (cdi_spec_dirs)",
+    next="have the runtime on the node look in /etc/cdi and /var/run/cdi",
+    hasty=True,
+)
+def _runtime_looks_elsewhere(cluster: DriverCluster) -> Iterator[Options]:
+    with runtime_with(cluster, 'cdi_spec_dirs = ["/etc/none"]'):
+        yield ["--dra-allow", "privileged"]
 
 
 @row(
