@@ -85,6 +85,9 @@ CUresult CUDAAPI cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuui
   if (still_waits(stream_of(stream))) return CUDA_ERROR_NOT_SUPPORTED;
   memory_lock();
   cuuint32_t *at = value_at(addr);
+  // Measured: not to memory of a pool, its exporter's own neither.
+  if (at && (memory_at(addr)->kind == MEMORY_POOLED || memory_at(addr)->kind == MEMORY_BORROWED))
+    at = NULL;
   if (at && !machine_fault(&memory_at(addr)->device->gpu, "loses-signals"))
     __atomic_store_n(at, value, __ATOMIC_RELEASE);
   memory_unlock();

@@ -434,7 +434,7 @@ LEAK = Break(
 )
 LOST_SIGNALS = Break(
     "signals of streams are lost",
-    {"IPC-034": (*MECHANISMS, "ipc")},
+    {"IPC-034": ("ipc", "descriptor", "fabric")},
     r"the exporter's stream never saw the importer's signal$",
     hardware="loses-signals",
 )

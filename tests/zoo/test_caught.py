@@ -18,7 +18,7 @@ from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from tests.admin import ROOT, run_suite
-from tests.drivers.cluster import DriverCluster, running
+from tests.drivers.cluster import DriverCluster, Object, running
 from tests.zoo.caught import AREAS, ROWS
 
 pytestmark = pytest.mark.embedded
@@ -55,6 +55,8 @@ def judge(
     roots = [embedded_cluster.node_root(driver.name, number + 1) for number in range(NODES)]
     for root in roots:
         set_fault(root, fault)
+    if ATTACHES in (fault or "").split(","):  # it is published a moment later
+        driver.wait_for_slices(_all_attach)
     chosen = ("--dra-check", ",".join(checks)) if checks else ()
     try:
         run = run_suite(
@@ -70,6 +72,11 @@ def judge(
     skipped = [e["id"] for e in run.results if e["outcome"] == "skip" and e["id"] in checks]
     assert not skipped, run.printed
     return run.results
+
+
+def _all_attach(slices: list[Object]) -> bool:
+    of_devices = [item["spec"]["devices"] for item in slices if item["spec"].get("devices")]
+    return all(any("bindingConditions" in one for one in devices) for devices in of_devices)
 
 
 def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
