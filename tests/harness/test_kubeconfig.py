@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +206,10 @@ def socks(reached: int) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.close()
+        with suppress(OSError):  # one of the two has gone
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
 
     def serve() -> None:
         try:
@@ -222,8 +223,11 @@ def socks(reached: int) -> Iterator[tuple[str, list[str]]]:
         one.recv(2)
         one.sendall(b"\x05\x00\x00\x01" + bytes(6))
         other = socket.create_connection(("127.0.0.1", reached))
-        threading.Thread(target=pump, args=(other, one), daemon=True).start()
-        pump(one, other)
+        back = threading.Thread(target=pump, args=(other, one), daemon=True)
+        with one, other:
+            back.start()
+            pump(one, other)
+            back.join()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, daemon=True).start()

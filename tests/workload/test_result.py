@@ -76,6 +76,7 @@ def test_a_result_is_one_line_of_the_schema() -> None:
         "environment",
         *("driver_version", "device_nodes", "forbidden_nodes", "nvml", "nvml_error", "peers"),
         *("offer", "seen", "lent", "transfers", "compute", "attempts", "bandwidth", "open"),
+        *("rounds", "signals"),
     }
     assert document["process"]["nspid"] == [100, 7]
 
