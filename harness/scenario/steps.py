@@ -552,6 +552,18 @@ class Steps(Deleting):
             if claim.allocated.known() is None:
                 self._await_allocation(claim, container.the_pod())
 
+    def await_binding(self, container: Container) -> None:
+        """Wait until the scheduler has bound a pod to a node."""
+        pod = container.the_pod()
+        self.wait(
+            f"the {container.role}'s pod to be bound to a node",
+            lambda: self._observer.last(pod).obj["spec"].get("nodeName"),
+            self._budgets.start,
+            lambda: self.at(pod),
+            Blame.SCHEDULER,
+            pod,
+        )
+
     def _await_allocation(self, claim: Claim, pod: Object) -> None:
         """Wait until a claim is allocated, and before, if it has to be, generated.
 

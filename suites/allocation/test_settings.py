@@ -39,6 +39,7 @@ def note(steps: Steps, role: str, claim: Claim, wanted: Configuration) -> None:
     program, *arguments = wanted.asks
     spec = ContainerSpec(role, arguments, command=[program], waits=False)
     (container,) = steps.create_pod(role, [spec], claim)
+    steps.hold_off_others()  # when the command has ended, the device is free for whoever waits
     if said := answer(steps, container):
         steps.evidence.noted[REFUSAL] = said
         return

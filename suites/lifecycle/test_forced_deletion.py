@@ -27,8 +27,11 @@ def forced_deletion(steps: Steps) -> None:
         steps.force_delete(user)
         steps.await_gone(user, lost)
         same = steps.claim(name="same", of=lost.devices, like=lost)
-        steps.create_pod("first", [resting("first")], same)
+        (first,) = steps.create_pod("first", [resting("first")], same)
         steps.await_allocation(waiting)
+        # The scheduler holds a device for others while it waits for the device's binding
+        # conditions, even if the pod is gone: pods that come next could find too few.
+        steps.await_binding(first)
         cdi.await_without(uid_of(kept.obj), uid_of(lost.obj))
         # The kubelet tries again after a minute and more what it could not do before; but at once
         # for a new pod.

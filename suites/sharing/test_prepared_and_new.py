@@ -7,7 +7,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import one_line
+from harness.verdict.finding import UnsupportedError
 from suites.given import WITHOUT, given
 
 
@@ -29,16 +29,18 @@ def prepared_and_new(steps: Steps) -> None:
 )
 def test_a_pod_can_use_a_prepared_claim_and_a_new_one(evidence: Evidence) -> None:
     """A pod that uses a claim which is prepared already and one which is not MUST run, with the
-    devices of the first claim that another pod has.
+    devices of both: those of the first claim are the ones that another pod has.
     """
     first, both = given(evidence, "first"), given(evidence, "both")
+    if not first and not both:
+        raise UnsupportedError("the driver shows devices by no variable and no device node")
     nodes = {one for one in first if one.startswith("/dev/")}
     lost = nodes - both
     if not nodes and first.isdisjoint(both):  # of variables, one may overwrite another's
         lost = first
-    if lost:
+    if lost or both <= first:
         evidence.fail(
-            f"with a new claim beside it, a claim gives no {one_line(min(lost), 40)} any more",
-            expected=", ".join(sorted(nodes or first)),
+            f"of its two claims the container has nothing of the {'first' if lost else 'second'}",
+            expected=f"{', '.join(sorted(nodes or first))}, and more for the second claim",
             observed=", ".join(sorted(both)) or "nothing",
         )

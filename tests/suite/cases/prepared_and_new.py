@@ -26,6 +26,12 @@ def _only_variables(evidence: Evidence) -> None:
     says("both", device_nodes=report().device_nodes)(evidence)
 
 
+def _first_variable_again(evidence: Evidence) -> None:
+    says("first", device_nodes=report().device_nodes)(evidence)
+    first = {**WITHOUT, "GPU": ONE.uuid}
+    says("both", device_nodes=report().device_nodes, environment=first)(evidence)
+
+
 GOOD = {"prepared-and-new": _prepared_and_new}
 
 CASES = (
@@ -39,12 +45,18 @@ CASES = (
         "SHARE-006",
         "the prepared claim's device is missing",
         says("both", device_nodes=report(OTHER).device_nodes),
-        r"with a new claim beside it, a claim gives no /dev/nvidia0 any more$",
+        r"of its two claims the container has nothing of the first$",
     ),
     Case(
         "SHARE-006",
         "the second claim overwrites the only variable",
         _only_variables,
-        r"with a new claim beside it, a claim gives no GPU=GPU-1\S* any more$",
+        r"of its two claims the container has nothing of the first$",
+    ),
+    Case(
+        "SHARE-006",
+        "the first claim overwrites the only variable",
+        _first_variable_again,
+        r"of its two claims the container has nothing of the second$",
     ),
 )

@@ -1,7 +1,7 @@
 """What several containers and pods have of the claims that they share."""
 
 CAUGHT = (
-    ("one-variable", "SHARE-006", "with a new claim beside it, a claim gives no REFERENCE_GPU="),
+    ("one-variable", "SHARE-006", "of its two claims the container has nothing of the "),
     (
         "refuses-generated-claims",
         "SHARE-007",
