@@ -17,7 +17,7 @@ Usage: dra-conformance VERB …        conformance of Kubernetes DRA drivers
   plan     only say what a run would do and which rights that takes; the options are those of run
   sweep    only remove what runs that were killed left in the cluster
   report   rebuild | diff | replay | bundle | statement | …: the files of runs that have ended
-  push     the workload's image to a registry, without Docker
+  push     the workload's image (--runner: the suite's own) to a registry, without Docker
   cluster  up | down | status | …: an embedded cluster on this machine (Linux, root)
 `dra-conformance VERB --help` tells the options; --version, which suite this is.
 """

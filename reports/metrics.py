@@ -6,7 +6,7 @@ here: a library for that would be a dependency for twenty lines.
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +47,7 @@ def push(text: str, url: str) -> None:
     try:
         with urllib.request.urlopen(request, timeout=PUSH_SECONDS):
             pass
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:
         said = error.read(500).decode(errors="replace") if hasattr(error, "read") else ""
         raise PushError(f"{urlsplit(url).netloc}: {error} {said}".strip()) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from embedded.drivers.driver import Driver
 from harness.verdict.known import FILE, KnownFinding, load
 
 
@@ -31,11 +30,6 @@ def differences(
         yield f"{check} fails on {driver} {version}, and {FILE.name} does not list it"
     for check in sorted((listed & set(made)) - set(failed)):
         yield f"{check} passes on {driver} {version}, and {FILE.name} lists it"
-
-
-def version_of(driver: Driver) -> str:
-    """The version of a driver as the embedded cluster runs it."""
-    return driver.description.rpartition(" ")[2]
 
 
 def surprises(results: Mapping[str, Any], version: str) -> list[str]:

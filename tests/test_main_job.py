@@ -22,7 +22,7 @@ from harness.options import Impact
 from harness.verdict.known import load
 from suites.__main__ import checks
 from tests import footprint
-from tests.known_findings import differences, version_of
+from tests.known_findings import differences
 
 pytestmark = pytest.mark.embedded
 
@@ -97,9 +97,7 @@ def passed_or_skipped(folder: Path, code: int, driver: Driver = NVIDIA) -> dict[
     }
     made = {name for name, reason in reasons.items() if not reason}
     failed, all_made = ({name.partition("_")[0] for name in names} for names in (red, made))
-    assert not list(
-        differences(load(), driver.name, version_of(driver), failed=failed, made=all_made)
-    )
+    assert not list(differences(load(), driver.name, driver.version, failed=failed, made=all_made))
     assert code == 0
     return {name: reason for name, reason in reasons.items() if name not in red}
 

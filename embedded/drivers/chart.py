@@ -22,6 +22,7 @@ class ChartDriver:
 
     name: str
     description: str
+    version: str
     namespace: str
     """Where it is installed; the Helm release is called the same."""
     module: Artifact

@@ -24,6 +24,10 @@ class Driver(Protocol):
         """Name and version, for people."""
 
     @property
+    def version(self) -> str:
+        """As it stands in docs/known-findings.yaml: ``v0.5.0``; empty where nobody releases it."""
+
+    @property
     def devices(self) -> int | None:
         """How many devices it publishes for each node; None: as many as the node has GPUs."""
 

@@ -102,7 +102,11 @@ class Driver(Verbs):
         return time.monotonic() - began
 
     def _replace(
-        self, old: Object, meanwhile: Callable[[], object] | None = None, what: str = "restarted"
+        self,
+        old: Object,
+        meanwhile: Callable[[], object] | None = None,
+        what: str = "restarted",
+        blame: Blame = Blame.DRIVER,
     ) -> None:
         """Delete the driver's pod and wait until its successor serves."""
         node = str(old["spec"]["nodeName"])
@@ -116,7 +120,7 @@ class Driver(Verbs):
             self._steps.step(f"driver's pod {name_of(old)} on {node} deleted")
             if meanwhile is not None:
                 meanwhile()
-            self._await(node, after=uid_of(old), what=what)
+            self._await(node, after=uid_of(old), what=what, blame=blame)
         finally:
             invariants.settle()
 
@@ -158,7 +162,19 @@ class Driver(Verbs):
             one["image"] = image if one["image"] in old else one["image"]
         self._change(node, daemon_set, {TEMPLATE: template}, f"{image} on {node}")
         self._steps.step(f"driver on {node} changed to {image}")
-        self._replace(pod, what="changed to another version")
+        # Another version may want other arguments or rights than its DaemonSet has.
+        self._replace(pod, what="upgraded", blame=Blame.CLUSTER)
+        if self._images(self._pod(node)) == self._images(pod):
+            raise self._steps.inconclusive(
+                f"the driver on {node} has the same image as before: somebody puts its DaemonSet"
+                f" back, or {image} is the version that it had",
+                Blame.CLUSTER,
+            )
+
+    def _images(self, pod: Object) -> set[str]:
+        """What the driver's container on a node is of."""
+        containers = pod["spec"]["containers"]
+        return {one["image"] for one in containers if one["name"] == self._profile.plugin_container}
 
     @needs(
         "the driver of a node is killed by SIGKILL, from a privileged pod; the kubelet starts it",
@@ -361,7 +377,13 @@ class Driver(Verbs):
                 observer.observe(POD, namespace, labels=selector)
         return found
 
-    def _await(self, node: str, after: str = "", what: str = "restarted") -> None:
+    def _await(
+        self,
+        node: str,
+        after: str = "",
+        what: str = "restarted",
+        blame: Blame = Blame.DRIVER,
+    ) -> None:
         """Wait until the driver serves on a node.
 
         Ready, its pod says by its own probes. The kubelet's registration is seen nowhere in the
@@ -372,7 +394,8 @@ class Driver(Verbs):
         Args:
             node: which.
             after: the UID of the pod before, which has to be gone.
-            what: was done to it.
+            what: what was done to it, as a participle: "restarted".
+            blame: who has to act where it does not serve.
         """
         container = self._profile.plugin_container
 
@@ -393,7 +416,7 @@ class Driver(Verbs):
             lambda: any(map(is_ready, successors())) and publishes(self._run, node),
             self._run.budgets.start,
             lambda: f"{self._at(node)}; {published(self._run, node)}",
-            Blame.DRIVER,
+            blame,
             by_hand=[self._command(pod, "wait --for=condition=Ready --timeout=120s")],
         )
         self._steps.step(f"driver on {node} is ready")

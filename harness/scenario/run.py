@@ -420,6 +420,15 @@ class Run:
         if self.anchor is not None and (of_cluster or self.confined_to):
             obj["metadata"]["ownerReferences"] = [owner_reference(self.anchor)]
 
+    def _has_run_on(self, nodes: Collection[str]) -> bool:
+        """Whether a pod of the run with a claim has run on one of some nodes."""
+        return any(
+            seen["spec"].get("nodeName") in nodes and has_run(seen)
+            for pod in list(self.created)
+            if pod["kind"] == POD.name and pod["spec"].get("resourceClaims")
+            for seen in self.observer.versions(pod)
+        )
+
     def has_used_a_claim(self) -> bool:
         """Whether a claim of the run was used by a pod that ran, and is free again.
 
@@ -498,7 +507,10 @@ class Run:
             specs = [obj.get("spec") or {} for obj in now if obj["kind"] == POD.name]
             with suppress(ApiError, UnreachableError):
                 nodes_of = {str(spec["nodeName"]) for spec in specs if "nodeName" in spec}
-                return causes.of_driver(self.driver_pods(nodes_of), found)
+                cause = causes.of_driver(self.driver_pods(nodes_of), found)
+                # A kubelet that has known the driver looks in the right folder.
+                knew = cause is causes.UNKNOWN_TO_THE_KUBELET and self._has_run_on(nodes_of)
+                return found if knew else cause
             return found
         nodes = {name_of(node): node for node in self.observer.objects(NODE)}
         for obj in objects:

@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from harness.scenario.slice_writes import SliceWrites
     from harness.scenario.taints import Taints
 
-_CDI_DEVICE = re.compile(r"([\w.-]+/[\w.-]+=[\w.:-]+)")
+_CDI_DEVICE = re.compile(r"[\w.-]+/[\w.-]+=[\w.:-]*\w")
 """What runtimes call a CDI device."""
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
@@ -811,17 +811,17 @@ class Steps(Deleting):
             return reason
         if reason.finding.likely != causes.NO_CDI_DEVICE.text:
             return reason
-        from harness.scenario import node_files, node_pods  # noqa: PLC0415 - likewise rare
+        from harness.scenario import cdi_files, node_files, node_pods  # noqa: PLC0415 - rare
 
         where = node_pods.files_values(self.run.subject, "cdi")
         try:
             name, on = f"reader-{name_of(pod)}", str(pod["spec"]["nodeName"])
             found = node_files.parse(node_pods.run_on(self, on, "node-files", name, where))
-        except (JudgementError, ValueError):
+        except (ApiError, JudgementError, ValueError):
             return reason
-        missing = [one.split("=") for one in _CDI_DEVICE.findall(reason.finding.observed)]
-        texts = [file.text or "" for file in found]
-        if missing and all(any(k in text and d in text for text in texts) for k, d in missing):
+        missing = set(_CDI_DEVICE.findall(reason.finding.observed))
+        written = {name for file in cdi_files.read(found) for name in cdi_files.devices(file)}
+        if missing and missing <= written:
             return judge(causes.because(causes.CDI_ELSEWHERE, reason.finding))
         return reason
 

@@ -122,7 +122,7 @@ class Clusters:
             own=True,
             image=running.workload_image,
             driver=driver.name,
-            driver_version=driver.description.rpartition(" ")[2],
+            driver_version=driver.version,
             next_image=running.next_image,
             restart_kubelet=partial(cluster.restart_kubelet, running.name),
         )

@@ -386,7 +386,7 @@ class Session:
             result = self.record.of(earlier.check.id, earlier.form)
             if result is None or planned.check.goes_with(earlier.check) is not same:
                 continue
-            if _is_cause(result):
+            if _is_cause(result) if same else result.red:
                 return earlier.check.id
             if result.skip is SkipKind.BLOCKED:  # the first cause, not the chain to it
                 return result.blocked_by
@@ -418,7 +418,7 @@ class Session:
             today = dt.datetime.now(dt.UTC).date()
             result = self.options.expect.accept_known(result, today)
         if result.red and (cause := self._blocking(planned, same=False)):
-            result = passed(planned, self.spent).skipped(UnmetError(cause, SkipKind.BLOCKED))
+            result = result.skipped(UnmetError(cause, SkipKind.BLOCKED))
         self.spent = 0.0
         if result.red:
             result = self._with_reproduction(planned, result)
@@ -506,7 +506,7 @@ class Session:
         code, run = self.record.exit_code(pytest_code), self._run
         if code != Exit.FAILED or run is None or not run.has_subject():
             return code, ""
-        ours = str(known.FILE) if run.cluster.own and known.FILE.exists() else "none"
+        ours = str(known.FILE) if run.cluster.own else "none"
         if (path := self.options.known or ours) == "none":
             return code, ""
         driver, version = run.subject.driver, run.cluster.driver_version

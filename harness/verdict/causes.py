@@ -117,7 +117,8 @@ NO_CDI_DEVICE = Cause(
     "the container runtime does not find the CDI device that the driver named: the driver wrote"
     " no CDI specification, or not where the runtime looks",
     Blame.DRIVER,
-    "compare the driver's --cdi-root with the runtime's cdi_spec_dirs",
+    "compare the driver's --cdi-root with the runtime's cdi_spec_dirs; with --dra-allow privileged"
+    " a run looks on the node whose fault it is",
     when=r"unresolvable CDI device|CDI device injection failed",
     source=f"{_CDI}/pkg/cdi/cache.go",
 )

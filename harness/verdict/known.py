@@ -62,11 +62,12 @@ def failed(
         record: the run's results.
     """
     red = {result.id for result in record.results if result.outcome is Outcome.FAIL}
-    return [
-        one
+    there = {
+        one.check: one
         for one in findings
         if one.driver == driver and version in ("", one.version) and one.check in red
-    ]
+    }
+    return list(there.values())
 
 
 def without(findings: Iterable[KnownFinding], record: Record) -> Record:

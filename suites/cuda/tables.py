@@ -202,7 +202,7 @@ def _ways(evidence: Evidence, speeds: Sequence[Bandwidth]) -> Iterator[Table]:
                 where,
                 told,
                 copied(mechanism, path) if role == IMPORTER else None,
-                _privilege(importer) if told == "ok" else None,
+                _privilege(reports.get(role)) if told == "ok" else None,
             )
             for mechanism, error in lent.items()
             for where, (role, path) in _WHERE.items()
@@ -216,8 +216,10 @@ def _ways(evidence: Evidence, speeds: Sequence[Bandwidth]) -> Iterator[Table]:
     )
 
 
-def _privilege(report: Report) -> str:
-    """What the process may do beyond any other."""
+def _privilege(report: Report | None) -> str | None:
+    """What the process may do beyond any other; None where it left no report."""
+    if report is None:
+        return None
     process = report.process
     if process.cap_eff is None or process.uid is None:
         return "unknown"

@@ -9,7 +9,6 @@ from functools import partial
 from harness.scenario.driver import published
 from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import resting
-from harness.scenario.run import Run
 from harness.scenario.steps import Steps
 from harness.verdict.finding import (
     Blame,
@@ -37,7 +36,7 @@ class Pods:
         """
         self._steps = steps
         self.node = steps.roomiest_node()
-        _see_published(steps.run, self.node)
+        _see_published(steps, self.node)
         self.claims = {role: steps.claim(1, name=role) for role in roles[: steps.devices]}
         self.failed = False
         """Whether something did not come in time."""
@@ -156,13 +155,26 @@ def on_one_node(steps: Steps, *roles: str) -> Iterator[Pods]:
             steps.attempt(lambda: _restart(steps, pods.node), lambda _: None)
 
 
-def _see_published(run: Run, node: str) -> None:
+def _see_published(steps: Steps, node: str) -> None:
     """See that the driver still publishes as many devices of a node as were free at the start."""
-    found, wanted = sum(one.node == node for one in run.devices()), run.subject.slots.get(node, 0)
-    if found < wanted:
+    run = steps.run
+    wanted = run.subject.slots.get(node, 0)
+
+    def found() -> int:
+        return sum(one.node == node for one in run.devices())
+
+    whole = steps.wait(  # it may be about to write them
+        f"{counted(wanted, 'device')} of {one_line(node, 40)} in its slices",
+        lambda: found() >= wanted,
+        run.budgets.allocate,
+        lambda: published(run, node),
+        Blame.DRIVER,
+        optional=True,
+    )
+    if not whole:
         raise FailedError(
             Finding(
-                f"the driver does not publish {wanted - found} of {counted(wanted, 'device')} of"
+                f"the driver does not publish {wanted - found()} of {counted(wanted, 'device')} of"
                 f" {one_line(node, 40)} any more",
                 expected="the devices that it published before it, or its kubelet, was restarted",
                 observed=published(run, node),

@@ -75,8 +75,8 @@ def test_every_device_can_be_prepared(evidence: Evidence) -> None:
     after=("ALLOC-017", "ALLOC-004"),
 )
 def test_each_of_many_claims_brings_its_own_devices(evidence: Evidence) -> None:
-    """Where every device of a node is claimed at once, by claims of one device or of two, each
-    container MUST have the devices of its own claim and no others.
+    """Where up to eight claims of a node's devices, of one device or of two, are prepared at once,
+    each container MUST have the devices of its own claim and no others.
     """
     turns = [
         turn

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from harness.checks.check import check
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import uid_of
+from harness.scenario import cdi_files
 from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence, Observed
 from harness.scenario.node import Node
@@ -20,7 +21,6 @@ from harness.scenario.pods import restarts
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted, one_line
-from suites.residue import cdi_files
 
 AT_A_TIME, CLAIMS, SECONDS = 8, 50, 20
 """Claims of a pod at most; so many come and go, or as many as fit into so many seconds."""

@@ -208,8 +208,9 @@ def _claims(evidence: Evidence) -> Table:
             f"{counted(count_turns(evidence), 'claim')} came and went;"
             f" {lost or 'none'} found its device not given back."
         ),
-        note="start: from the claim's creation until its container ran; end: from the pod's"
-        " deletion until it was gone and the claim free.",
+        note="start: from the claim's creation until the containers of its pod ran; end: from the"
+        " pod's deletion until it was gone and the claim free. Of eight at a time, claims of two"
+        " devices and the wait for what containers report are counted, too.",
     )
 
 

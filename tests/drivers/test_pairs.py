@@ -11,7 +11,7 @@ import pytest
 
 from building.binaries import KUBERNETES, RELEASES
 from embedded.drivers import DRIVERS
-from tests.known_findings import surprises, version_of
+from tests.known_findings import surprises
 from tests.test_main_job import CALM, RUN
 
 VERSIONS = [*(name for name in DRIVERS if "@" in name), "reference"]
@@ -52,4 +52,4 @@ def test_a_pair_has_no_failures_but_those_known(name: str, minor: str, tmp_path:
     assert done.returncode == 0, done.stdout[-5000:]
     (path,) = tmp_path.glob("*/results.json")
     results = json.loads(path.read_text())
-    assert surprises(results, version_of(DRIVERS[name])) == []
+    assert surprises(results, DRIVERS[name].version) == []

@@ -44,7 +44,7 @@ from harness.options import Impact
 from suites.__main__ import checks
 from tests.admin import ROOT, command, environment
 from tests.drivers.cluster import SLEEP, DriverCluster, running
-from tests.known_findings import surprises, version_of
+from tests.known_findings import surprises
 
 DISRUPTING = [check.id for check in checks() if Impact.DISRUPT in check.impacts_of(None)]
 LONGEST_SECONDS = 180
@@ -194,7 +194,7 @@ def main(arguments: list[str]) -> int:
         (device_class, *_) = sorted(name_of(obj) for obj in classes(cluster))
         bystander(cluster, device_class)
         runs = Interruptions(cluster, folder)
-        takes = runs.whole(version_of(DRIVERS[options.driver]))
+        takes = runs.whole(DRIVERS[options.driver].version)
         problems = runs.settled()
         print(f"to the end in {takes:.0f} s: {problems or 'as it was'}", flush=True)
         failures += bool(problems)

@@ -23,7 +23,7 @@ from harness.verdict.finding import SkipKind
 from suites.__main__ import checks
 from tests.drivers.cluster import DriverCluster, running
 from tests.forms import form_names
-from tests.known_findings import surprises, version_of
+from tests.known_findings import surprises
 
 pytestmark = pytest.mark.embedded
 
@@ -160,7 +160,7 @@ def test_a_run_passes_with_the_rights_of_the_plan(
     assert done.returncode == 0, done.stdout[-5000:]
     (path,) = tmp_path.glob("*/results.json")
     results = json.loads(path.read_text())
-    assert surprises(results, version_of(NVIDIA)) == []
+    assert surprises(results, NVIDIA.version) == []
     assert results["leftovers"] == []
     assert {entry["id"] for entry in results["results"]} >= {*chosen}
     left_out = {e["skip"] for e in results["results"] if e["skip"]}

@@ -14,6 +14,7 @@ EXAMPLE_RELEASES: Mapping[str, Driver] = {
     version: ChartDriver(
         name="gpu.example.com",
         description=f"dra-example-driver v{version}",
+        version=f"v{version}",
         namespace="dra-example-driver",
         module=program_for(version),
         values=Path(__file__).parent / "values.yaml",

@@ -19,6 +19,7 @@ NVIDIA_RELEASES: Mapping[str, Driver] = {
     version: ChartDriver(
         name="gpu.nvidia.com",
         description=f"NVIDIA DRA driver v{version}",
+        version=f"v{version}",
         namespace="dra-driver-nvidia-gpu",
         module=NVIDIA_DRIVERS[version],
         values=Path(__file__).parent / "values.yaml",

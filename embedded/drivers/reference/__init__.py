@@ -33,6 +33,7 @@ _FOLDER = Path("var/lib/kubelet/plugins") / DRIVER
 class _Reference:
     name = DRIVER
     description = "reference DRA driver"
+    version = ""
     devices = None
     next_image = NEXT_IMAGE_NAME
     images = (REFERENCE_IMAGE,)

@@ -16,7 +16,6 @@ from tests.drivers.cluster import DriverCluster
 
 Options = list[str]
 """Of a run; ``NAME=value`` is a variable of its environment."""
-"""What else a run is told."""
 Made = Callable[[DriverCluster], Iterator[Options]]
 
 

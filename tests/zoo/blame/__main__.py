@@ -12,8 +12,8 @@ HEAD = """\
 
 What goes wrong in a cluster looks like a fault of the driver at first: no pod with a device
 starts. Here is what a run says of each such fault, and whom it tells to act. In none of them the
-driver has failed: the verdict is *inconclusive*, not *nonconformant*. Each row is made for real on
-the embedded cluster, with the reference driver:
+driver has failed: where something is red, the verdict is *inconclusive*, not *nonconformant*. Each
+row is made for real on the embedded cluster, with the reference driver:
 
     ./run tests -m matrix tests/zoo/test_not_the_drivers.py
 

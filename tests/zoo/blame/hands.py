@@ -151,13 +151,16 @@ def runtime_with(cluster: DriverCluster, line: str) -> Iterator[None]:
     path = node_root(cluster.name) / "etc/containerd/config.toml"
     before, table = path.read_text(), '[plugins."io.containerd.cri.v1.runtime"]\n'
     assert table in before
-    path.write_text(before.replace(table, f"{table}  {line}\n"))
-    with started_with(cluster, "containerd", list):
-        try:
-            _settle(cluster)
-            yield
-        finally:
-            path.write_text(before)
+    try:
+        path.write_text(before.replace(table, f"{table}  {line}\n"))
+        with started_with(cluster, "containerd", list):
+            try:
+                _settle(cluster)
+                yield
+            finally:
+                path.write_text(before)
+    finally:
+        path.write_text(before)
     _settle(cluster)
 
 
