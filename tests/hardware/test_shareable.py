@@ -299,6 +299,11 @@ def test_a_stream_waits_for_what_another_process_writes(
     _, writing = to("stream")
     assert offer.process("stream_value", WAIT, waiting, offer.pointer, 7, EQ) == 0
     assert offer.process("call", "cuStreamQuery", waiting) == NOT_READY
+    if make is pool:  # measured: not to a pool's memory, wherever it is
+        assert to("stream_value", WRITE, writing, pointer, 7, 0) == INVALID_VALUE
+        _, own = offer.process("stream")
+        assert offer.process("stream_value", WRITE, own, offer.pointer, 7, 0) == INVALID_VALUE
+        return
     assert to("stream_value", WRITE, writing, pointer, 6, 0) == 0
     assert offer.process("call", "cuStreamQuery", waiting) == NOT_READY
     assert to("stream_value", WRITE, writing, pointer, 7, 0) == 0
