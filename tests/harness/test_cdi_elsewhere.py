@@ -21,8 +21,10 @@ from tests.suite.made import DEVICES
 
 PROFILES = Path(__file__).parents[2] / "profiles"
 SAID = "CDI device injection failed: unresolvable CDI devices k8s.gpu.nvidia.com/claim=u-1-gpu-0"
-WRITTEN = {"kind": "k8s.gpu.nvidia.com/claim", "devices": [{"name": "u-1-gpu-0"}]}
-OTHER = {"kind": "k8s.gpu.nvidia.com/claim", "devices": [{"name": "u-2-gpu-0"}]}
+SPEC = {"cdiVersion": "0.5.0", "kind": "k8s.gpu.nvidia.com/claim"}
+WRITTEN = {**SPEC, "devices": [{"name": "u-1-gpu-0"}]}
+OTHER = {**SPEC, "devices": [{"name": "u-1-gpu-01"}]}
+UNREAD = {"kind": SPEC["kind"], "devices": WRITTEN["devices"]}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,7 @@ OTHER = {"kind": "k8s.gpu.nvidia.com/claim", "devices": [{"name": "u-2-gpu-0"}]}
     [
         ({Impact.PRIVILEGED}, WRITTEN, Blame.CLUSTER),
         ({Impact.PRIVILEGED}, OTHER, Blame.DRIVER),
+        ({Impact.PRIVILEGED}, UNREAD, Blame.DRIVER),
         (set(), WRITTEN, Blame.DRIVER),
     ],
 )

@@ -267,14 +267,15 @@ def test_ways_to_share_are_told_by_mechanism() -> None:
 
 
 def test_ways_to_share_say_what_they_take() -> None:
-    """The privilege that the importer has, and what came of taking a descriptor by itself."""
+    """The privilege that each importer has, and what came of taking a descriptor by itself."""
     evidence = mechanisms.mechanisms()
     attempt = Attempt("pidfd-getfd", "pidfd_getfd", 1, "EPERM", 0.1)
     root = replace(report(DEVICES[0]).process, uid=0, cap_eff="6")
     alter(evidence, IMPORTER, attempts=(attempt,), process=root)
     (table,) = shared_memory({"mechanisms": evidence})
     assert "taken by pidfd_getfd, a descriptor gave EPERM (1)." in table.note
-    assert {row[4] for row in table.rows if row[2] == "ok"} == {"root, 2 capabilities"}
+    told = {row[1]: row[4] for row in table.rows if row[2] == "ok"}
+    assert (told["same GPU"], told["equal own PIDs"]) == ("root, 2 capabilities", "none")
 
 
 def test_ways_to_share_have_their_speeds() -> None:
