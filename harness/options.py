@@ -226,9 +226,9 @@ def _file_to_write(*suffixes: str) -> Callable[[Any], Path]:
 
 def _web_address(value: Any) -> str:
     parts = urlsplit(any_text(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or https://HOST")
-    if parts.port == 0 or any(map(str.isspace, str(value))):  # `port` raises where it is no number
+    good = parts.scheme in ("http", "https") and parts.hostname
+    # `port` raises where it is no number.
+    if not good or parts.port == 0 or any(map(str.isspace, str(value))):
         raise ValueError("expected http://HOST:PORT or https://HOST")
     if parts.username is not None:
         raise ValueError("expected an address without user and password: reports show it")
