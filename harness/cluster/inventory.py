@@ -169,6 +169,11 @@ def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:
     )
 
 
+def qualified(driver: str, name: str) -> str:
+    """The full name of an attribute or a capacity; one without a domain is of the driver's own."""
+    return name if "/" in name else f"{driver}/{name}"
+
+
 def attribute(device: Object, driver: str, name: str) -> str:
     """An attribute's value as text; unqualified names belong to the driver's own domain."""
     attributes = device.get("attributes") or {}
@@ -188,8 +193,7 @@ def selector(slices: Iterable[Object], device: Device) -> str:
             texts = every[device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])] = {}
             for name, value in (one.get("attributes") or {}).items():
                 if "string" in value:
-                    whole = name if "/" in name else f"{device.driver}/{name}"
-                    texts[whole] = str(value["string"])
+                    texts[qualified(device.driver, name)] = str(value["string"])
     own = every.pop(device.key, {})
     names = sorted(own, key=lambda name: (own[name] != device.uuid, name))
     for name in names:

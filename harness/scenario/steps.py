@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.cluster.anchor import anchor_name
 from harness.cluster.features import State
-from harness.cluster.inventory import Device, holders, is_allocated, key_of, results, selector
+from harness.cluster.inventory import (
+    Device,
+    holders,
+    is_allocated,
+    key_of,
+    qualified,
+    results,
+    selector,
+)
 from harness.cluster.kinds import (
     CLAIM,
     CLAIM_TEMPLATE,
@@ -344,8 +352,7 @@ class Steps(Deleting):
         attribute = subject.profile.attributes.get("uuid", "")
         if not attribute or not all(one.uuid for one in found):
             return []
-        qualified = attribute if "/" in attribute else f"{subject.driver}/{attribute}"
-        return [Constraint(differs=qualified)]
+        return [Constraint(differs=qualified(subject.driver, attribute))]
 
     def selectors(self, device: Device | None) -> list[str]:
         """Select one device, if there is a way to."""

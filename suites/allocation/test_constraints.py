@@ -6,7 +6,7 @@ from collections import Counter
 
 from harness.checks.check import check
 from harness.cluster.features import State
-from harness.cluster.inventory import Device
+from harness.cluster.inventory import Device, qualified
 from harness.scenario.claim_spec import Constraint, Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
@@ -22,7 +22,7 @@ PCIE_ROOT = "resource.kubernetes.io/pcieRoot"
 def told(device: Device) -> dict[str, str]:
     """What a slice says of a device: each attribute with its type and value, by full name."""
     return {
-        name if "/" in name else f"{device.driver}/{name}": " ".join(map(str, *value.items()))
+        qualified(device.driver, name): " ".join(map(str, *value.items()))
         for name, value in device.entry.get("attributes", {}).items()
         if len(value) == 1
     }
@@ -51,7 +51,7 @@ def choose(steps: Steps, what: str, *, alike: bool) -> str:
         raise UnsupportedError(f"there is no attribute in which two free devices of a node {how}")
     driver, known = steps.run.subject.driver, steps.run.subject.profile.attributes.get(what, "")
     best = [PCIE_ROOT] if alike else []
-    best.append(known if "/" in known else f"{driver}/{known}")
+    best.append(qualified(driver, known))
     chosen = next((name for name in best if name in fitting), fitting[0])
     steps.evidence.noted = {"attribute": chosen}
     return chosen

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from harness.checks.check import Part, check
-from harness.cluster.inventory import Device, quantity
+from harness.cluster.inventory import Device, qualified, quantity
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
@@ -75,7 +75,7 @@ def values(kind: Kind, device: Device) -> dict[str, str | int | bool]:
     else:
         every = device.entry.get("attributes", {}).items()
         found = {name: one[kind.type] for name, one in every if kind.type in one}
-    return {name if "/" in name else f"{device.driver}/{name}": v for name, v in found.items()}
+    return {qualified(device.driver, name): value for name, value in found.items()}
 
 
 def choose(steps: Steps, kind: Kind) -> None:
@@ -84,8 +84,7 @@ def choose(steps: Steps, kind: Kind) -> None:
     of_kind = values(kind, device)
     if not of_kind:
         raise UnsupportedError(f"{device.name} has no {kind.type} in its slice")
-    known = profile.attributes.get(kind.known, "")
-    known = known if "/" in known else f"{device.driver}/{known}"
+    known = qualified(device.driver, profile.attributes.get(kind.known, ""))
     name = known if known in of_kind else min(of_kind)
     value = of_kind[name]
     if kind is PATTERN:
