@@ -26,6 +26,16 @@ def given(evidence: Evidence, role: str, start: int = -1) -> set[str]:
     return {one for one in found if not one.startswith(OF_EACH_POD)}
 
 
+def must_be_shown(*found: set[str]) -> None:
+    """End a check where nothing that containers were given shows which devices they have.
+
+    Raises:
+        UnsupportedError: there is nothing.
+    """
+    if not any(found):
+        raise UnsupportedError("the driver shows devices by no variable and no device node")
+
+
 def see_same(evidence: Evidence, who: str, wanted: set[str], found: set[str]) -> None:
     """End a check with a finding where a container was not given the devices that it must have.
 
@@ -38,8 +48,7 @@ def see_same(evidence: Evidence, who: str, wanted: set[str], found: set[str]) ->
     Raises:
         JudgementError: they differ, or nothing shows devices.
     """
-    if not wanted and not found:
-        raise UnsupportedError("the driver shows devices by no variable and no device node")
+    must_be_shown(wanted, found)
     if wanted != found:
         surplus, missing = sorted(found - wanted), sorted(wanted - found)
         evidence.fail(

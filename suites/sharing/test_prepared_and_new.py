@@ -7,8 +7,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnsupportedError
-from suites.given import WITHOUT, given
+from suites.given import WITHOUT, given, must_be_shown
 
 
 @scenario(devices=2)
@@ -32,8 +31,7 @@ def test_a_pod_can_use_a_prepared_claim_and_a_new_one(evidence: Evidence) -> Non
     devices of both: those of the first claim are the ones that another pod has.
     """
     first, both = given(evidence, "first"), given(evidence, "both")
-    if not first and not both:
-        raise UnsupportedError("the driver shows devices by no variable and no device node")
+    must_be_shown(first, both)
     nodes = {one for one in first if one.startswith("/dev/")}
     lost = nodes - both
     if not nodes and first.isdisjoint(both):  # of variables, one may overwrite another's
