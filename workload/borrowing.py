@@ -22,6 +22,7 @@ from workload.result import (
     Transfer,
     Verdict,
     WorkloadError,
+    transfer_between,
 )
 from workload.rounds import borrow_rounds
 from workload.shareable import Opened, is_pool
@@ -208,21 +209,8 @@ class _Borrowed:
         return self._bytes // WORD
 
     def _transfer(self, context: Context) -> Transfer:
-        return Transfer(
-            "same" if context.gpu.uuid == self.exporter else "cross",
-            importer=context.gpu.uuid,
-            exporter=self.exporter,
-            can_access_peer=self._peer(context),
-            mechanism=self.lent.mechanism,
-        )
-
-    def _peer(self, context: Context) -> bool | None:
-        """CUDA's answer where it can be asked."""
-        peers = self.task.result.peers
-        pair = (context.gpu.uuid, self.exporter)
-        return next(
-            (peer.can_access_peer for peer in peers if (peer.importer, peer.exporter) == pair), None
-        )
+        transfer = transfer_between(context.gpu.uuid, self.exporter, self.task.result.peers)
+        return replace(transfer, mechanism=self.lent.mechanism)
 
     def _verified(
         self,

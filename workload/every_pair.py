@@ -24,10 +24,11 @@ from workload.result import (
     Offer,
     Problem,
     Seen,
-    Transfer,
     Verdict,
     WorkloadError,
     handle_of,
+    path_between,
+    transfer_between,
 )
 from workload.task import Task
 
@@ -81,7 +82,7 @@ def _verify_parts(task: Task, waiting: Waiting, buffer: Buffer, exporter: str) -
         if said is not Doorbell.WROTE_PART:
             continue
         found = buffer.verify(buffer.part(number, count), number + 1)
-        path = _path(gpu.uuid, exporter)
+        path = path_between(gpu.uuid, exporter)
         seen = Seen(path, found.words, found.wrong, found.first_wrong)
         task.result.seen += (replace(seen, importer=gpu.uuid, exporter=exporter),)
     wrote = sum(said is Doorbell.WROTE_PART for said in heard)
@@ -131,21 +132,8 @@ class _Pair:
     """An importing GPU, and memory of an exporting one."""
 
     def __init__(self, task: Task, context: Context, offer: Offer) -> None:
-        importer = context.gpu.uuid
-        peer = next(
-            (
-                peer
-                for peer in task.result.peers
-                if (peer.importer, peer.exporter) == (importer, offer.exporter)
-            ),
-            None,
-        )
-        self.transfer = Transfer(
-            _path(importer, offer.exporter),
-            importer=importer,
-            exporter=offer.exporter,
-            can_access_peer=peer.can_access_peer if peer else None,
-        )
+        peers = task.result.peers
+        self.transfer = transfer_between(context.gpu.uuid, offer.exporter, peers)
         self.buffer: Buffer | None = None
         """Where the memory is, once it is open."""
         self._task = task
@@ -206,7 +194,3 @@ class _Pair:
         if self.buffer is not None and self.transfer.error is None:
             self.buffer.fill(self.buffer.part(number, parts), number + 1)
             self.transfer = replace(self.transfer, wrote=True)
-
-
-def _path(importer: str, exporter: str) -> str:
-    return "same" if importer == exporter else "cross"

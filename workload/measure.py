@@ -21,7 +21,7 @@ from contextlib import ExitStack
 
 from workload.buffer import WORD
 from workload.cuda import ANSWER_BYTES, Context
-from workload.result import Bandwidth, Lent
+from workload.result import Bandwidth, Lent, path_between
 from workload.task import Task
 
 _WARM_UP = 2
@@ -45,7 +45,7 @@ def measure(
     Raises:
         WorkloadError: CUDA refused (cuda-error), or memory was wrong (checksum-wrong).
     """
-    path = "same" if context.gpu.uuid == exporter else "cross"
+    path = path_between(context.gpu.uuid, exporter)
     cuda, words = task.cuda, size // WORD
     with ExitStack() as stack:
         own, scratch = (stack.enter_context(context.allocated(size)) for _ in range(2))

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
@@ -147,6 +147,11 @@ class NvmlGpu:
     memory: int | None = None
     """Bytes."""
     compute_capability: str | None = None
+
+
+def path_between(importer: str, exporter: str) -> str:
+    """The path from one GPU to memory of one, by their UUIDs: ``same`` or ``cross``."""
+    return "same" if importer == exporter else "cross"
 
 
 @dataclass(frozen=True)
@@ -353,6 +358,15 @@ class Transfer:
             and self.error is not None
             and self.error.code == PEER_ACCESS_UNSUPPORTED
         )
+
+
+def transfer_between(importer: str, exporter: str, peers: Iterable[Peer]) -> Transfer:
+    """Begin the record of a GPU's way to memory of one, with what CUDA says of the two."""
+    pair = importer, exporter
+    asked = (one.can_access_peer for one in peers if (one.importer, one.exporter) == pair)
+    return Transfer(
+        path_between(*pair), importer=importer, exporter=exporter, can_access_peer=next(asked, None)
+    )
 
 
 @dataclass(frozen=True)
