@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import platform
 import shutil
@@ -25,6 +27,8 @@ from embedded.machine import MachineError, environment, run, unshared
 GIB = 1 << 30
 CONTROL_PLANE_GIB, NODE_GIB = 0.7, 0.5
 """Memory: of the control plane, and of each node with its driver and a pair of pods."""
+CONTROL_PLANE_WATCHES, NODE_WATCHES = 8, 12
+"""Instances of inotify(7): a kubelet holds 6 of them, and ends when it gets none."""
 PROGRAMS = {"unshare": "util-linux", "setpriv": "util-linux", "mount": "mount", "cp": "coreutils"}
 
 
@@ -47,7 +51,7 @@ def check(nodes: int) -> None:
             "the embedded cluster needs root: it makes namespaces, mounts and cgroups; "
             "use a root shell or sudo"
         )
-    problems = [*_programs(), *_disk(), *_memory(nodes), *_cgroups()]
+    problems = [*_programs(), *_disk(), *_memory(nodes), *_cgroups(), *_watches(nodes)]
     if not problems:
         problems = _kernel()
     if problems:
@@ -121,6 +125,27 @@ def _cgroups() -> list[str]:
     if not os.access("/sys/fs/cgroup", os.W_OK):
         return ["/sys/fs/cgroup is not writable: give the container a writable cgroup hierarchy"]
     return []
+
+
+def _watches(nodes: int) -> list[str]:
+    """Try to have as many instances of inotify as the cluster: nothing tells how many are left."""
+    needed = CONTROL_PLANE_WATCHES + nodes * NODE_WATCHES
+    libc = ctypes.CDLL(None, use_errno=True)
+    held: list[int] = []
+    try:
+        while len(held) < needed and (one := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            held.append(one)
+        if len(held) == needed or ctypes.get_errno() != errno.EMFILE:
+            return []
+    finally:
+        for one in held:
+            os.close(one)
+    return [
+        (
+            f"{len(held)} more instances of inotify can be had, {nodes} nodes need {needed}: "
+            "end something, or raise the limit (sysctl fs.inotify.max_user_instances=1024)"
+        )
+    ]
 
 
 def _kernel() -> list[str]:

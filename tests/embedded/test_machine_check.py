@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -54,6 +55,20 @@ def test_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "needs root" in refused()
     assert "sudo" in refused()
+
+
+def test_no_inotify_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several clusters on one machine use them up; a kubelet then ends at its start."""
+    # By the limit of files, so as to take none from clusters that run beside this test.
+    monkeypatch.setattr(machine_check, "NODE_WATCHES", 1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))
+    try:
+        said = refused()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "more instances of inotify can be had, 2 nodes need 2008: " in said
+    assert "sysctl fs.inotify.max_user_instances" in said
 
 
 def test_everything_that_is_missing_is_said_at_once(
