@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from embedded.options import gpus_of_nodes
@@ -224,8 +225,9 @@ class Selection:
         for name in self._options.check:
             if name not in known:
                 raise OptionError(
-                    f"{flag('check')} {name}: there is no such check; there are"
-                    f" {', '.join(sorted(known))}"
+                    f"{flag('check')} {name}: there is no such check; the nearest are"
+                    f" {', '.join(get_close_matches(name, known, n=5, cutoff=0))}"
+                    f" (all: {flag('plan')})"
                 )
         asked = list(self._options.check) or list(known)
         chosen: set[str] = set()
