@@ -54,17 +54,21 @@ def test_cuda_and_nvml_show_exactly_the_allocated_gpus(evidence: Evidence) -> No
     """
     report = evidence.report("inventory")
     wanted = {device.uuid for device in evidence.container("inventory").devices}
-    views = {"CUDA": [gpu.uuid for gpu in report.gpus], "NVML": [gpu.uuid for gpu in nvml(report)]}
-    for view, seen in views.items():
-        missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
-        if missing or surplus or len(seen) != len(set(seen)):
-            what = [*_some(missing, "missing"), *_some(surplus, "not allocated")] or ["one twice"]
-            evidence.fail(
-                f"{view} shows {counted(len(seen), 'GPU')}, allocated: {len(wanted)};"
-                f" {', '.join(what)}",
-                expected=", ".join(sorted(wanted)),
-                observed=", ".join(seen) or "no GPU",
-            )
+    _see_exactly(evidence, wanted, "CUDA", [gpu.uuid for gpu in report.gpus])
+    _see_exactly(evidence, wanted, "NVML", [gpu.uuid for gpu in nvml(report)])
+
+
+def _see_exactly(evidence: Evidence, wanted: set[str], view: str, seen: list[str]) -> None:
+    """End a check with a finding where a view shows other GPUs than were allocated."""
+    missing, surplus = sorted(wanted - set(seen)), sorted(set(seen) - wanted)
+    if missing or surplus or len(seen) != len(set(seen)):
+        what = [*_some(missing, "missing"), *_some(surplus, "not allocated")] or ["one twice"]
+        evidence.fail(
+            f"{view} shows {counted(len(seen), 'GPU')}, allocated: {len(wanted)};"
+            f" {', '.join(what)}",
+            expected=", ".join(sorted(wanted)),
+            observed=", ".join(seen) or "no GPU",
+        )
 
 
 def _some(uuids: list[str], what: str) -> list[str]:

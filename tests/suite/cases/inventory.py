@@ -163,6 +163,13 @@ CASES = (
         blame=None,
     ),
     Case(
+        "CUDA-001",
+        "no GPU, and no NVML",
+        both(gpus("inventory"), says("inventory", nvml=None, nvml_error="it is missing")),
+        r"CUDA shows 0 GPUs, allocated: 1; GPU-\w+… missing$",
+        form="inventory-of-one",
+    ),
+    Case(
         "CUDA-002",
         "another name by CUDA",
         first_gpu("gpus", name="A100"),
