@@ -11,6 +11,7 @@ from harness.cluster.inventory import current
 from harness.cluster.kinds import SLICE, Object, name_of, uid_of
 from harness.cluster.observe import Budget, WaitTimeoutError
 from harness.scenario.run import Run
+from harness.verdict.finding import UnmetError
 
 ADDED, CHANGED, DELETED = "added", "changed", "deleted"
 REST_SECONDS = 60
@@ -154,15 +155,24 @@ def await_rest(run: Run, node: str) -> None:
 
     Before that, the helper library does not see that one is deleted, and the slice stays away
     (kubernetes/kubernetes#140063): no check is about that.
+
+    Raises:
+        UnmetError: they were written again in each of two minutes.
     """
-    while (left := written(run, node) + REST_SECONDS - time.time()) > 0:
+    for _ in range(2):
+        last = written(run, node)
         with suppress(WaitTimeoutError):
             run.observer.wait(
                 f"the ResourceSlices of {node} to be a minute old",
                 lambda: None,
-                Budget("rest", left),
+                Budget("rest", last + REST_SECONDS - time.time()),
                 lambda: "they are",
             )
+        if written(run, node) == last:
+            return
+    raise UnmetError(
+        f"the ResourceSlices of {node} are written again and again, with no minute's rest"
+    )
 
 
 def version_of(obj: Object) -> tuple[str, str]:

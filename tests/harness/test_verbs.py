@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -434,6 +435,29 @@ def test_slices_are_put_right_by_the_driver(
         "resourceslice/slice-node-2:",
     ]
     assert run.changes.stays() == []
+
+
+def test_slices_that_never_rest_are_waited_for_twice(
+    steps: Steps, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the scenario ends, and says why."""
+    monkeypatch.setattr(slice_writes, "REST_SECONDS", 0.3)
+    ends = threading.Event()
+
+    def write() -> None:
+        generation = 2
+        while not ends.wait(0.05):
+            api.edit(SLICE, "", "slice-node-1", spec=slice_of("node-1", generation)["spec"])
+            generation += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(UnmetError, match=r"^the ResourceSlices of node-1 are written again"):
+            steps.slice.delete("node-1")
+    finally:
+        ends.set()
+        writer.join()
 
 
 def test_an_edit_that_the_driver_leaves_is_put_back(steps: Steps, run: Run, api: FakeApi) -> None:
