@@ -31,6 +31,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _EVIDENCE = (STEPS, EVENTS, DRIVER_LOG)
 """Rows of a finding that are folded up."""
+_MOST_OPEN = 10
+"""How many findings are unfolded from the start."""
 _WORST_FIRST = ("fail", "error", "advice", "skip", "pass")
 _UUID = re.compile(r"((?:GPU-|MIG-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12},?)")
 _SPECIAL = ("nodes", "gpus", "suite")
@@ -125,6 +127,7 @@ def render(record: Record, facts: Facts) -> str:
         findings=[
             one for kind in _WORST_FIRST for one in shown if one.explained and one.kind == kind
         ],
+        most_open=_MOST_OPEN,
         notes=_notes(record, facts),
         skips=skips(record),
         areas=_areas(shown),

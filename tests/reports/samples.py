@@ -14,6 +14,8 @@ from harness.verdict.timeline import Life, Moment
 from reports.facts import Facts
 
 FINDING = Finding("consumer saw 1 of 2", "2", "1", Blame.DRIVER)
+MARKUP = "\"'</li><img src=x onerror=hostile()>"
+"""A name that is code where a page takes it as it is."""
 MATRIX = Matrix(("PIDs",), ("works",), ("µs",))
 FULL = Finding(
     "head",
