@@ -50,16 +50,20 @@ def zig_environment(build: Build) -> dict[str, str]:
     }
 
 
-def go_binary() -> Path:
-    """A ``go`` that is new enough: the one on PATH, else the pinned one, fetched if need be.
+def go_binary(oldest: tuple[int, ...] = GO_VERSION) -> Path:
+    """A ``go`` that is new enough: the one on PATH, else a pinned one, fetched if need be.
+
+    Args:
+        oldest: the version that a module asks for; never older than `GO_VERSION`.
 
     Raises:
         BuildError: the pinned toolchain could not be fetched.
     """
     installed = shutil.which("go")
-    if installed and _go_version(installed) >= GO_VERSION:
+    if installed and _go_version(installed) >= max(oldest, GO_VERSION):
         return Path(installed)
-    return obtain([GO], Progress())["go"] / "bin" / "go"
+    pinned = GO if oldest <= GO_VERSION else GO_1_27
+    return obtain([pinned], Progress())[pinned.name] / "bin" / "go"
 
 
 def go(build: Build, module: Path, *arguments: str | Path, **environment: str) -> None:
@@ -74,8 +78,9 @@ def go(build: Build, module: Path, *arguments: str | Path, **environment: str) -
     Raises:
         BuildError: go could not do it.
     """
+    asked = re.search(r"^go ([\d.]+)$", (module / "go.mod").read_text(), re.MULTILINE)
     build.run(
-        go_binary(),
+        go_binary(tuple(map(int, asked[1].split("."))) if asked else GO_VERSION),
         *arguments,
         cwd=module,
         env={
@@ -105,7 +110,9 @@ def go_package(build: Build, module: Path, name: str) -> Path:
     Raises:
         BuildError: it is not required, or could not be fetched.
     """
-    found = re.search(rf"{re.escape(name)} (v\S+)", (module / "go.mod").read_text())
+    required = (module / "go.mod").read_text()
+    path = re.escape(name)
+    found = re.search(rf"=> {path} (v\S+)", required) or re.search(rf"{path} (v\S+)", required)
     if not found:
         raise BuildError(f"{module / 'go.mod'} does not require {name}")
     go(build, module, "mod", "download", name)
@@ -150,6 +157,12 @@ ZIG = Artifact("zig", (_ZIG, "2"), partial(_unpack, lock=_ZIG, folder="ziglang")
 
 GO = Artifact("go", (_GO, "2"), partial(_unpack, lock=_GO, folder="go"), minutes=0.3)
 """A directory with ``bin/go``; wanted only through `go_binary`."""
+
+_GO_1_27 = PINS / "go-1.27.txt"
+GO_1_27 = Artifact(
+    "go-1.27", (_GO_1_27,), partial(_unpack, lock=_GO_1_27, folder="go"), minutes=0.3
+)
+"""The same, newer, for modules that ask for it."""
 
 CUDA_HEADERS = Artifact("cuda-headers", (PINS / "cuda-headers.txt", "2"), _cuda_headers)
 """A directory with ``include/``: ``cuda.h``, ``cudaProfiler.h``, ``nvml.h`` and their like."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ KUBELET_SERVICES = (
 )
 """The protocols by which a kubelet and its plugins talk (KEP-4381; health: KEP-4680)."""
 
+_EXTENSIONS = "apiextensions-api"
 _NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
 
 
@@ -32,7 +35,7 @@ class Release:
     @property
     def minor(self) -> str:
         """``1.37``"""
-        return self.version.rpartition(".")[0]
+        return ".".join(self.version.split(".")[:2])
 
     @property
     def module(self) -> str:
@@ -74,7 +77,15 @@ class Release:
     @property
     def binaries(self) -> Artifact:
         """The artifact with its four binaries; it is always called ``kubernetes``."""
-        return Artifact("kubernetes", (HERE / self.module, self.version), self._build, minutes=6)
+        inputs: tuple[Path | str, ...] = (HERE / self.module, self.version)
+        if self._lacks_modules:
+            inputs = (*inputs, inspect.getsource(_with_stand_ins))
+        return Artifact("kubernetes", inputs, self._build, minutes=6)
+
+    @property
+    def _lacks_modules(self) -> bool:
+        """Whether it is built with stand-ins for modules that the Go module proxy refuses."""
+        return f"=> ./{_EXTENSIONS}" in (HERE / self.module / "go.mod").read_text()
 
     def _build(self, build: Build) -> None:
         """Build one multi-call binary of the four parts: 142 MB instead of 397 MB."""
@@ -84,10 +95,37 @@ class Release:
             f" -X {package}.gitTreeState=archive"
             for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         )
-        out = build.out / "kubernetes"
-        go_build(build, HERE / self.module, "-ldflags", f"-s -w {version}", "-o", out)
+        out, module = build.out / "kubernetes", HERE / self.module
+        if self._lacks_modules:
+            module = _with_stand_ins(build, module)
+        go_build(build, module, "-ldflags", f"-s -w {version}", "-o", out)
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"):
             (build.out / name).symlink_to("kubernetes")
+
+
+def _with_stand_ins(build: Build, module: Path) -> Path:
+    """A release's module with one more beside it: types and clients of CustomResourceDefinitions.
+
+    1.38 has moved them into k8s.io/apiextensions-api, which the Go module proxy refuses. They are
+    those of 1.37, in which they are part of k8s.io/apiextensions-apiserver, under the new name.
+    """
+    copy = build.scratch / module.name
+    shutil.copytree(module, copy)
+    old, new = "k8s.io/apiextensions-apiserver", f"k8s.io/{_EXTENSIONS}"
+    sources = go_package(build, HERE / KUBERNETES.module, old) / "pkg"
+    for source in (*sources.glob("apis/apiextensions/v1*/*.go"), *sources.glob("client/**/*.go")):
+        is_test = "_test" in str(source.relative_to(sources))
+        if is_test or source.name in ("conversion.go", "zz_generated.conversion.go"):
+            continue
+        text = source.read_text().replace(f"{old}/pkg", f"{new}/pkg")
+        target = copy / _EXTENSIONS / "pkg" / source.relative_to(sources)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace("structured-merge-diff/v6", "structured-merge-diff/v7"))
+    for types in (copy / _EXTENSIONS / "pkg" / "apis" / "apiextensions").iterdir():
+        null = f'package {types.name}\n\nvar nullLiteral = []byte("null")\n'
+        (types / "null.go").write_text(null)  # 1.37 has it beside the conversions
+    (copy / _EXTENSIONS / "go.mod").write_text(f"module {new}\n\ngo 1.27.0\n")
+    return copy
 
 
 def _runtime(build: Build) -> None:
@@ -171,7 +209,9 @@ def _kubelet_protocol(build: Build) -> None:
 
 RELEASES = {
     release.minor: release
-    for release in map(Release, ("1.37.2", "1.36.3", "1.35.4", "1.34.4", "1.33.13"))
+    for release in map(
+        Release, ("1.38.0-beta.0", "1.37.2", "1.36.3", "1.35.4", "1.34.4", "1.33.13")
+    )
 }
 """By minor release, newest first: what ``--embedded-kubernetes`` takes."""
 KUBERNETES = RELEASES["1.37"]

@@ -45,6 +45,17 @@ def test_other_go_is_not_used(
     assert toolchain.go_binary() == Path("/pinned/bin/go")
 
 
+def test_a_module_that_asks_for_a_newer_go_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's, if that will do; else the newer pinned one."""
+    go = fake_go(tmp_path, "1.26.8")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(toolchain, "obtain", lambda *_: {"go-1.27": Path("/newer")})
+    assert toolchain.go_binary((1, 26, 0)) == go
+    assert toolchain.go_binary((1, 27, 0)) == Path("/newer/bin/go")
+
+
 def test_compiler_keeps_to_the_old_glibc_and_to_our_caches(
     obtained: Callable[[Artifact], Path], tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def test_defaults_are_there() -> None:
         ({"driver": "other"}, "--embedded-driver 'other': must be one of nvidia"),
         ({"driver": "nvidia@0.3"}, "'nvidia@0.3': must be one of .*nvidia@0.5.0, nvidia@0.4.1"),
         ({"driver": "nvidia,nvidia@0.4.1"}, "a cluster has one version of a driver; name each"),
-        ({"kubernetes": "1.12"}, "--embedded-kubernetes '1.12': must be one of 1.37, 1.36"),
+        ({"kubernetes": "1.12"}, "--embedded-kubernetes '1.12': must be one of 1.38, 1.37"),
         ({"hardware": "none"}, "--embedded-hardware 'none': expected one of simulated, real"),
         ({"fault": "late", "driver": "reference"}, "--embedded-fault 'late': must be one of"),
         ({"fault": "no-slices"}, "only the reference driver takes faults; add --embedded-driver"),
