@@ -19,6 +19,7 @@ def claim_deleted_in_use(steps: Steps) -> None:
     (user,) = steps.start_pod("user", [resting("user", killed_after=6)], claim, restart="Always")
     steps.delete(claim)
     steps.await_restart(user)
+    steps.await_report(user)
     steps.hold_off_others()
     steps.delete(user)
     steps.await_gone(user, claim)
