@@ -100,7 +100,9 @@ def test_names_are_text_and_links_lead_to_scenarios(tmp_path: Path) -> None:
     shown = page(record, tmp_path)
     assert {tag for tag, _ in shown.elements}.isdisjoint({"script", "img"})
     assert "pending 5.0 s" in shown.text
-    ids = [attributes["id"] for attributes in shown.classes("details", "lane")]
+    assert len(shown.classes("details", "lane")) == 2
+    named = [str(a["id"]) for tag, a in shown.elements if tag == "div" and "id" in a]
+    ids = [one for one in named if one.startswith("lane-")]
     assert len(ids) == 2
     assert f"#{ids[1]}" in [a["href"] for tag, a in shown.elements if tag == "a"]
     assert "{{ 7*7 }}" in shown.text
