@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import chain
 from operator import attrgetter
 
-from kubernetes.utils.quantity import parse_quantity
-
 from harness.cluster.kinds import Object
 from harness.cluster.profile import Profile
 
-quantity: Callable[[str], Decimal] = cache(parse_quantity)
-"""What a quantity's text amounts to, as ``80Gi``; a ValueError where it is none."""
+
+@cache
+def quantity(text: str) -> Decimal:
+    """Answer what a quantity's text amounts to, as ``80Gi``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # The client takes half a second to load: a plan needs nothing of it.
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415
+
+    return Decimal(parse_quantity(text))
 
 
 @dataclass(frozen=True, slots=True)

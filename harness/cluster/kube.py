@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import ApiClient
 
 from harness import __version__
 from harness.cluster.kinds import (
@@ -582,6 +581,8 @@ def _date_of(response: urllib3.BaseHTTPResponse) -> float | None:
 
 
 def _pool(configuration: Any) -> urllib3.PoolManager:
+    from kubernetes.client import ApiClient  # noqa: PLC0415 - slow, and a plan needs none
+
     configuration.connection_pool_maxsize = 64
     pool: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
     return pool

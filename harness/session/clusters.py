@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from building.tree import EMBEDDED_RUN, WITH_THE_EMBEDDED
 from harness.cluster.kube import ApiError, Kube, NoClusterError, UnreachableError
-from harness.cluster.kubeconfig import connect, from_kubeconfig
 from harness.cluster.versions import GROUP, best
 from harness.options import Options
 from harness.scenario.run import ClusterInfo
@@ -67,8 +67,12 @@ class Clusters:
         Raises:
             NoClusterError: there is none, or it could not be started.
         """
+        # It loads the official client, which takes half a second: most plans do without.
+        from harness.cluster.kubeconfig import connect, from_kubeconfig  # noqa: PLC0415
+
         if self._options.cluster == "embedded":
-            kube, cluster = self._start_embedded()
+            path, cluster = self._start_embedded()
+            kube = from_kubeconfig([path], "", self._run_id)
         else:
             kube = connect(self._options.cluster, self._options.context, self._run_id)
             cluster = ClusterInfo(f"cluster {kube.server}", hardware="the cluster's", own=False)
@@ -94,7 +98,8 @@ class Clusters:
         api = best(served) or f"no version that the suite can use ({', '.join(served)})"
         return f"{cluster.description}, Kubernetes {version}, {GROUP} {api}"
 
-    def _start_embedded(self) -> tuple[Kube, ClusterInfo]:
+    def _start_embedded(self) -> tuple[Path, ClusterInfo]:
+        """Start a cluster; answer its kubeconfig, and what it is."""
         try:
             # Only when asked for: the packages that it needs are not needed for other clusters.
             from building import errors, progress  # noqa: PLC0415
@@ -115,8 +120,7 @@ class Clusters:
             )
         except errors.UserError as error:
             raise NoClusterError(f"the embedded cluster cannot be started: {error}") from error
-        kube = from_kubeconfig([running.kubeconfig], "", self._run_id)
-        return kube, ClusterInfo(
+        return running.kubeconfig, ClusterInfo(
             description=running.description,
             hardware=running.hardware,
             own=True,
