@@ -13,9 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing import TYPE_CHECKING, Any
 
 from harness.cluster import journal
 from harness.options import Given
@@ -24,6 +22,9 @@ from harness.verdict.table import Table
 from harness.verdict.timeline import Life
 from reports.facts import Facts
 from reports.words import as_text
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 SCHEMA = "dra-conformance/results/v1"
 NAME = "results.json"
@@ -94,7 +95,6 @@ class FilesPart:
     events: str
 
 
-@with_config(ConfigDict(use_attribute_docstrings=True))
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """What a run of the DRA conformance suite found out."""
@@ -131,7 +131,10 @@ class Document:
 
 @cache
 def _typed() -> TypeAdapter[Document]:
-    return TypeAdapter(Document)
+    # Who only writes needs none of it, and it is slow to load.
+    from pydantic import ConfigDict, TypeAdapter, with_config  # noqa: PLC0415
+
+    return TypeAdapter(with_config(ConfigDict(use_attribute_docstrings=True))(Document))
 
 
 def render(record: Record, facts: Facts) -> str:
@@ -261,6 +264,8 @@ def parse(content: object, folder: Path) -> tuple[Record, Facts]:
     Raises:
         ResultsError: it is no such document, or it contradicts itself.
     """
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
     if not isinstance(content, dict) or "schema" not in content:
         raise ResultsError(f"these are no results of a run: there is no schema {SCHEMA!r}")
     if content["schema"] != SCHEMA:

@@ -40,9 +40,7 @@ from harness.verdict.finding import (
 )
 from harness.verdict.outcome import PREFLIGHT_AREA, Exit, Outcome, Record, Result
 from harness.verdict.timeline import Timeline
-from reports import folder, summary
 from reports.facts import Facts
-from reports.junit import JUnitError
 from reports.words import as_text
 
 if TYPE_CHECKING:
@@ -453,6 +451,8 @@ class Session:
             pytest_code: as pytest would end.
             failed: how many tests failed for pytest, checks and others.
         """
+        from reports import summary  # noqa: PLC0415 - what writes reports is slow to load
+
         if pytest_code == 2 and not self.record.interrupted:
             self.record.interrupted = f"the run was ended by {self.ended_by or 'the keyboard'}"
         self._note_what_was_not_made()
@@ -479,10 +479,7 @@ class Session:
             self.say(f"ERROR    {run.journal.trouble}")
         code, why = self._exit_code(pytest_code, failed)
         facts = self._facts(code, kept)
-        try:
-            folder.write(self.record, facts)
-        except (OSError, JUnitError) as error:
-            facts = self._written_elsewhere(facts, error)
+        facts = self._write_reports(facts)
         bundle = self._bundled(facts)
         self._measure(facts)
         self.findings = list(summary.findings(self.record))
@@ -537,7 +534,7 @@ class Session:
         path, url = self.options.metrics, self.options.pushgateway
         if path is None and not url:
             return
-        from reports import metrics  # noqa: PLC0415 - few runs are asked for them
+        from reports import folder, metrics  # noqa: PLC0415 - few runs are asked for them
 
         text = metrics.render(self.record, facts)
         try:
@@ -562,13 +559,19 @@ class Session:
         if self.replay is not None:
             self.record.add(self.replay.judge(self.record))
 
-    def _written_elsewhere(self, facts: Facts, why: Exception) -> Facts:
-        """Write the reports where there is room, if there is, and say so; answer where they are."""
-        self.say(f"ERROR    not every report could be written to {facts.folder}: {why}")
-        with suppress(OSError, JUnitError):
-            place = Path(tempfile.mkdtemp(prefix=f"dra-conformance-{self.run_id}-"))
-            facts = replace(facts, folder=place, junit=place / self.junit.name)
+    def _write_reports(self, facts: Facts) -> Facts:
+        """Write them, elsewhere if there is no room where they are to be; answer where they are."""
+        from reports import folder  # noqa: PLC0415 - as above
+        from reports.junit import JUnitError  # noqa: PLC0415
+
+        try:
             folder.write(self.record, facts)
+        except (OSError, JUnitError) as error:
+            self.say(f"ERROR    not every report could be written to {facts.folder}: {error}")
+            with suppress(OSError, JUnitError):
+                place = Path(tempfile.mkdtemp(prefix=f"dra-conformance-{self.run_id}-"))
+                facts = replace(facts, folder=place, junit=place / self.junit.name)
+                folder.write(self.record, facts)
         return facts
 
     def possessions(self) -> str:
