@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from harness.cluster.kinds import Object
 from harness.cluster.profile import Profile
+from harness.verdict.finding import counted
 
 
 @cache
@@ -164,6 +165,17 @@ def devices(slices: Iterable[Object], driver: str, profile: Profile) -> list[Dev
                 )
             )
     return sorted(found, key=attrgetter("node", "pool", "name"))
+
+
+def described(found: Iterable[Device]) -> str:
+    """Say in a few words which devices there are, on how many nodes."""
+    products: Counter[str] = Counter()
+    nodes = set()
+    for device in found:
+        products[device.product or "unknown product"] += 1
+        nodes.add(device.node)
+    shown = ", ".join(f"{number} x {product}" for product, number in sorted(products.items()))
+    return f"{counted(len(nodes), 'node')} with {shown}"
 
 
 def partitions(slices: Iterable[Object], driver: str, profile: Profile) -> int:

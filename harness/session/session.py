@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness import __version__
 from harness.checks.check import Force
 from harness.cluster.anchor import RUN_LABEL
+from harness.cluster.inventory import described
 from harness.cluster.kube import ApiError, NoClusterError, UnreachableError
 from harness.cluster.observe import Budgets
 from harness.options import Options, flag
@@ -650,7 +651,7 @@ class Session:
         text = run.cluster.description
         if found is not None and run.has_subject() and not run.cluster.own:
             driver = f"driver {found.driver} (profile {run.subject.profile.name})"
-            text += f", Kubernetes {found.kubernetes}, {driver}, {found.inventory().gpus()}"
+            text += f", Kubernetes {found.kubernetes}, {driver}, {described(found.devices)}"
         hardware = {
             "simulated": "SIMULATED GPUs: says nothing about CUDA on hardware",
             "real": "real GPUs",

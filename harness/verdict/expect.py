@@ -146,12 +146,6 @@ class Inventory:
             found.setdefault(device.node, Counter())[device.product or "unknown"] += 1
         return {node: dict(sorted(products.items())) for node, products in sorted(found.items())}
 
-    def gpus(self) -> str:
-        """All of them, in a few words."""
-        products = Counter(device.product or "unknown product" for device in self.devices)
-        shown = ", ".join(f"{number} x {product}" for product, number in sorted(products.items()))
-        return f"{counted(len(self.nodes()), 'node')} with {shown}"
-
     def written(self, known: Iterable[KnownIssue] = ()) -> str:
         """Write a file that expects what is there now, with the known issues of an older file."""
         driver = {"name": self.driver}
