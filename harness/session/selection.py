@@ -241,12 +241,15 @@ class Selection:
 
     def settle(self, checks: list[Planned]) -> PlannedChecks:
         """Answer what is to be made with what options tell of it; note why it is not everything."""
-        planned = PlannedChecks(checks)
+        planned, options, largest = PlannedChecks(checks), self._options, None
+        if options.cluster == "embedded" and options.embedded.hardware == "simulated":
+            nodes = gpus_of_nodes(options.embedded.gpus)
+            largest = max(sum(gpus.count for gpus in node) for node in nodes)
         planned.learn(
-            allowed=self._options.allowed(),
+            allowed=options.allowed(),
             profile=self.profile,
-            largest=self._largest_of_options(),
-            admin=self._options.admin,
+            largest=largest,
+            admin=options.admin,
         )
         lock = self._suites / CATALOGUE
         if lock.exists():
@@ -255,14 +258,6 @@ class Selection:
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
         return planned
-
-    def _largest_of_options(self) -> int | None:
-        """The most devices that one node will have; None where only the cluster knows."""
-        options = self._options
-        if options.cluster != "embedded" or options.embedded.hardware != "simulated":
-            return None
-        nodes = gpus_of_nodes(options.embedded.gpus)
-        return max(sum(gpus.count for gpus in node) for node in nodes)
 
     def _look_for_driver(self) -> None:
         name, wanted = self._options.driver or self._embedded_driver(), self._options.profile
