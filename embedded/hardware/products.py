@@ -73,5 +73,5 @@ RTX_4090 = Product(
     pci_buses=(0x01, 0x25, 0x41, 0x61, 0x81, 0xA1, 0xC1, 0xE1),
 )
 
-PRODUCTS: Mapping[str, Product] = MappingProxyType({item.name: item for item in (H100, RTX_4090)})
+PRODUCTS: Mapping[str, Product] = MappingProxyType({H100.name: H100, RTX_4090.name: RTX_4090})
 """By name."""
