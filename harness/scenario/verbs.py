@@ -8,7 +8,8 @@ name ends its script.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from http.client import UNAUTHORIZED
@@ -45,6 +46,7 @@ class Waiting:
         """The scenario's."""
         self._notes = evidence
         self._began = time.monotonic()
+        self._waits_since: float | None = None
 
     @property
     def script(self) -> Script:
@@ -71,6 +73,18 @@ class Waiting:
         self._notes.steps.append(f"{self.seconds:5.1f} s  {text}")
         self.script.say(f"in the run after {self.seconds:.1f} s: {text}")
         self.run.journal.write("step", form=self.name, text=text)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have the waits of the block begin when it does: for what is under way already, all at
+        once. What a container reports once it has started has its own time.
+        """
+        outer = self._waits_since
+        self._waits_since = outer or time.monotonic()
+        try:
+            yield
+        finally:
+            self._waits_since = outer
 
     def wait(
         self,
@@ -99,17 +113,19 @@ class Waiting:
             JudgementError: it did not come in time.
             UnreachableError: it did not come, but the API server was away meanwhile.
         """
-        began = time.monotonic()
+        began, left = time.monotonic(), budget
+        if self._waits_since is not None and budget is not self.run.budgets.workload:
+            left = Budget(budget.name, budget.seconds - (began - self._waits_since))
         try:
             self.script.say(f"wait {budget.seconds:g} s at most for: {what}")
             self.script.do(*by_hand)
-            return self.run.observer.wait(what, ready, budget, seen)
+            return self.run.observer.wait(what, ready, left, seen)
         except WaitTimeoutError as error:
             if self.run.kube.was_away(began):
                 said = f"{what} was not seen, as the API server did not answer: {error.seen}"
                 raise UnreachableError(said) from error
             if optional:
-                self.step(str(error))
+                self.step(str(WaitTimeoutError(what, budget, error.seen)))
                 return None
             cause = self.run.cause_of(*about)
             head = f"{what} did not come within {budget.seconds:g} s: {error.seen}"

@@ -93,13 +93,15 @@ class Pods:
 
     def await_reports(self, *roles: str) -> None:
         """Wait until pods have reported what they were given."""
-        for container in self._there(roles):
-            self._try(partial(self._await_report, container), container)
+        with self._steps.together():
+            for container in self._there(roles):
+                self._try(partial(self._await_report, container), container)
 
     def await_gone(self, *roles: str) -> None:
         """Wait until pods that were deleted are gone."""
-        for container in self._there(roles):
-            self._try(partial(self._steps.await_gone, container), container)
+        with self._steps.together():
+            for container in self._there(roles):
+                self._try(partial(self._steps.await_gone, container), container)
 
     def attempt(self, do: Callable[[], None], *roles: str) -> None:
         """Do something else that may not come in time: then that is why these pods do not start."""

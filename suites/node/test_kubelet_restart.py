@@ -33,8 +33,9 @@ def kubelet_restart(steps: Steps) -> None:
             pods.end("ends")
             pods.late("repeats", "repeated")
             pods.late("restored", "wiped")
-            pods.await_gone("ends")
-            pods.await_reports("repeats", "restored")
+            with steps.together():
+                pods.await_gone("ends")
+                pods.await_reports("repeats", "restored")
 
         with steps.slices():
             steps.kubelet.restart(pods.node, meanwhile)

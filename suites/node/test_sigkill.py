@@ -26,8 +26,9 @@ def driver_killed(steps: Steps) -> None:
             pods.again("next", "dropped")
 
         steps.driver.kill(pods.node, meanwhile)
-        pods.await_gone("ends", "dropped")
-        pods.await_reports("cut", "again", "next")
+        with steps.together():
+            pods.await_gone("ends", "dropped")
+            pods.await_reports("cut", "again", "next")
 
 
 @check(

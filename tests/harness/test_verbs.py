@@ -16,6 +16,7 @@ import pytest
 
 from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of, uid_of
 from harness.cluster.kube import Kube
+from harness.cluster.observe import Budget
 from harness.cluster.profile import named
 from harness.options import Impact
 from harness.scenario import slice_writes
@@ -435,6 +436,24 @@ def test_slices_are_put_right_by_the_driver(
         "resourceslice/slice-node-2:",
     ]
     assert run.changes.stays() == []
+
+
+def test_waits_that_overlap_begin_together(steps: Steps) -> None:
+    """One that comes after another that was in vain has nothing left, but looks once more; what a
+    container reports has its own time.
+    """
+
+    def seconds(budget: Budget, ready: object = None) -> float:
+        began = time.monotonic()
+        steps.wait("it", lambda: ready, budget, str, Blame.DRIVER, optional=True)
+        return time.monotonic() - began
+
+    with steps.together():
+        assert seconds(Budget("first", 0.4)) >= 0.4
+        assert seconds(Budget("second", 0.4)) < 0.3
+        assert steps.evidence.steps[-1].endswith("it not within 0.4 s (budget second); seen: ")
+        assert seconds(Budget("third", 0), ready=True) < 0.3
+    assert seconds(Budget("fourth", 0.4)) >= 0.4
 
 
 def test_slices_that_never_rest_are_waited_for_twice(
