@@ -83,6 +83,12 @@ EQUAL_OWN_PIDS = Cause(
     "start one of the two with another PID: see docs/own-pids.md",
 )
 
+CLAIM_CHANGED = Cause(
+    "somebody else changes claims that pods use: a controller, or a person",
+    Blame.CLUSTER,
+    "see who writes them: kubectl get resourceclaims --output=yaml --show-managed-fields",
+)
+
 _LIBCUDA = Cause(
     "the dynamic loader does not find libcuda.so.1 in the container: the CDI specification lacks"
     " the library's mount or its ldcache hook, or the hook did not run",

@@ -11,7 +11,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import INIT, resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame
+from harness.verdict import causes
 from suites.given import WITHOUT, given, see_same
 
 AT_ONCE = 0.1
@@ -79,7 +79,7 @@ def test_a_claim_stays_as_it_is_while_a_container_restarts(evidence: Evidence) -
             expected="reserved for the pod, with the same devices, as long as it runs",
             observed=", then ".join(state or "nothing" for state in reserved)
             or "not reserved for the pod",
-            blame=Blame.CLUSTER,
+            cause=causes.CLAIM_CHANGED,
         )
 
 

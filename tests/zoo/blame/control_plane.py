@@ -90,6 +90,46 @@ def _scheduler_without_claims(cluster: DriverCluster) -> Iterator[Options]:
 
 
 @row(
+    "another controller takes claims from pods whose containers start again",
+    says="LIFE-015",
+    words="somebody else changes claims that pods use",
+    next="--show-managed-fields",
+    checks="LIFE-015",
+)
+def _reservations_taken(cluster: DriverCluster) -> Iterator[Options]:
+    over, taken = Event(), set[str]()
+    claims = cluster.kind("resource.k8s.io/v1", "ResourceClaim")
+
+    def take() -> None:
+        while not over.wait(0.2):
+            again = {
+                pod["metadata"]["uid"]
+                for pod in items(cluster, "v1", "Pod")
+                for one in pod["status"].get("initContainerStatuses") or []
+                if one["restartCount"]
+            }
+            for claim in items(cluster, "resource.k8s.io/v1", "ResourceClaim"):
+                users = {one["uid"] for one in claim["status"].get("reservedFor") or []}
+                own = {key: claim["metadata"][key] for key in ("name", "namespace")}
+                if users & again and claim["metadata"]["uid"] not in taken:
+                    taken.add(claim["metadata"]["uid"])
+                    with suppress(ApiException):  # it is gone
+                        claims.status.patch(
+                            body={"status": {"reservedFor": None}},
+                            content_type="application/merge-patch+json",
+                            **own,
+                        )
+
+    controller = Thread(target=take)
+    controller.start()
+    try:
+        yield []
+    finally:
+        over.set()
+        controller.join()
+
+
+@row(
     "the controllers are stopped",
     says="PF-10",
     words="has no service account yet",
