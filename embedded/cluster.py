@@ -140,7 +140,8 @@ def _components(kubernetes: Release) -> tuple[artifacts.Artifact, ...]:
 
 
 def _images(drivers: Sequence[Driver]) -> list[artifacts.Artifact]:
-    return [PAUSE_IMAGE, *(image for one in drivers for image in one.images), WORKLOAD_IMAGE]
+    of_drivers = dict.fromkeys(image for one in drivers for image in one.images)
+    return [PAUSE_IMAGE, *of_drivers, WORKLOAD_IMAGE]
 
 
 @contextmanager
@@ -457,7 +458,7 @@ def _wait_for_driver(
 
     def runs(daemon_sets: list[Object]) -> bool:
         return any(
-            item["metadata"]["namespace"] == reference.NAMESPACE
+            item["metadata"]["namespace"] == reference.NAMESPACES[driver.name]
             and item["status"].get("numberReady") == len(plan.nodes)
             for item in daemon_sets
         )
@@ -469,7 +470,7 @@ def _wait_for_driver(
             node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
         )
 
-    if faulty and driver is reference.REFERENCE:
+    if faulty and driver.name in reference.NAMESPACES:
         api.wait("apps/v1", "DaemonSet", runs)
     else:
         api.wait(kubernetes.dra_api, "ResourceSlice", has_published)
@@ -529,7 +530,7 @@ def _check_options(options: Options) -> None:
     must_be_of(RELEASES, "--embedded-kubernetes", options.kubernetes)
     if options.fault:
         must_be_of(reference.FAULTS, "--embedded-fault", *options.fault.split(","))
-    if options.fault and "reference" not in drivers:
+    if options.fault and not {"reference", "channels"} & set(drivers):
         raise UserError(
             f"--embedded-fault {options.fault!r}: only the reference driver takes faults; "
             "add --embedded-driver reference"

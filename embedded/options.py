@@ -144,8 +144,9 @@ class Options:
     driver: str = _option(
         "nvidia",
         "NAME[@VERSION][,…]",
-        "the drivers, side by side: nvidia, example or reference, in a version that is not the"
-        " default with it, such as nvidia@0.4.1; the first one is under test (default nvidia)",
+        "the drivers, side by side: nvidia, example, reference or channels (of IMEX), in a version"
+        " that is not the default with it, such as nvidia@0.4.1; the first one is under test"
+        " (default nvidia)",
     )
     fault: str = _option(
         "",

@@ -286,6 +286,13 @@ class Options:
         "NAME",
         "the DeviceClass to claim devices with (default: the profile's, or the driver's only one)",
     )
+    channel_class: str = _option(
+        "",
+        _subdomain("a DeviceClass"),
+        "NAME",
+        "a DeviceClass of IMEX channels: containers that share memory by fabric handles get one by"
+        " claim (default: the profile's, else none)",
+    )
     visible_by: str = _option(
         "",
         one_of(*WAYS),

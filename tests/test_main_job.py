@@ -59,7 +59,7 @@ WHY_NOT = (
     r"CUDA shows devices of this driver: ISO-004 and SHARE-008 look by it",
     r"the driver names devices by no variable; CUDA-001 looks by CUDA",
     r"no GPU is published beside parts of it",
-    r"no IMEX channel in the container: .+",
+    r"(no IMEX channel in the container: )?no DeviceClass of channels is known: .+",
 )
 """Why a check is not made on simulated GPUs with the NVIDIA driver: patterns."""
 SMALL = (

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from embedded.drivers.driver import Driver
 from embedded.drivers.example import EXAMPLE, EXAMPLE_RELEASES
 from embedded.drivers.nvidia import NVIDIA, NVIDIA_RELEASES
-from embedded.drivers.reference import REFERENCE
+from embedded.drivers.reference import CHANNELS, REFERENCE
 
 DRIVERS: Mapping[str, Driver] = {
     "nvidia": NVIDIA,
     "example": EXAMPLE,
     "reference": REFERENCE,
+    "channels": CHANNELS,
     **{f"nvidia@{version}": driver for version, driver in NVIDIA_RELEASES.items()},
     **{f"example@{version}": driver for version, driver in EXAMPLE_RELEASES.items()},
 }

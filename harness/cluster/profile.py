@@ -81,6 +81,8 @@ class Profile:
     plugin_selector: str
     """Labels of the driver's pods on the nodes, for its log."""
     plugin_container: str
+    channel_class: str = ""
+    """The class of IMEX channels, of whatever driver; empty: none is claimed."""
     metrics: str = ""
     """Port and path of its pods' metrics: ``8080/metrics``; empty: not known."""
     prepared: str = ""
@@ -91,11 +93,12 @@ class Profile:
     promises: Mapping[str, str] = field(default_factory=dict)
     """What the driver promises to publish of each whole GPU: names, each with one of `TYPES`."""
 
-    def where_told(self, *, device_class: str, visible_by: str) -> Profile:
+    def where_told(self, *, device_class: str, visible_by: str, channel_class: str = "") -> Profile:
         """Answer the profile with what the user says instead; what is empty stays as it is."""
         return replace(
             self,
             device_class=device_class or self.device_class,
+            channel_class=channel_class or self.channel_class,
             visible_by=visible_by or self.visible_by,
         )
 
@@ -116,7 +119,16 @@ def _profile(document: Field) -> Profile:
     fields = document.table(
         ("schema", "name", "title"),
         (
-            *("drivers", "class", "select", "attributes", "visible-by", "tolerations", "plugin"),
+            *(
+                "drivers",
+                "class",
+                "channel-class",
+                "select",
+                "attributes",
+                "visible-by",
+                "tolerations",
+                "plugin",
+            ),
             *("configurations", "folders", "promises"),
         ),
     )
@@ -138,6 +150,7 @@ def _profile(document: Field) -> Profile:
         title=fields["title"].text(),
         drivers=tuple(map(Field.text, items_of(fields, "drivers"))),
         device_class=fields["class"].text() if "class" in fields else "",
+        channel_class=fields["channel-class"].text() if "channel-class" in fields else "",
         select_attribute=select.get("attribute", ""),
         select_value=select.get("value", ""),
         attributes=_texts(fields, "attributes", (), ATTRIBUTES),

@@ -84,6 +84,8 @@ class Observed(Generic[T]):
 
 HOLDER = "holder"
 """A container that does nothing but keep a claim allocated."""
+CHANNEL = "channel"
+"""The claim of an IMEX channel."""
 REST = "rest"
 """The workload's command that touches no device and leaves no report."""
 

@@ -104,7 +104,7 @@ class ContainerSpec:
     own_pid: int | None = None
     """What PID its process is to see of itself; None: as it comes."""
     requests: Sequence[str] = ()
-    """Of the pod's claim, those that it gets; all of them where none is named."""
+    """Of the pod's first claim, those that it gets; all of them where none is named."""
     waits: bool = True
     """Whether it starts only when it can be told which GPUs were allocated."""
     command: Sequence[str] = ()
@@ -219,7 +219,8 @@ class PodSpec:
             env.append({"name": "DRA_OWN_PID", "value": str(spec.own_pid)})
         used: list[dict[str, str]] = [{"name": name} for name in self.claims if spec.uses_claims]
         if spec.requests:
-            used = [{"name": self.claims[0], "request": request} for request in spec.requests]
+            first = [{"name": self.claims[0], "request": request} for request in spec.requests]
+            used = [*first, *used[1:]]
         return {
             "role": spec.role,
             "args": list(spec.args),

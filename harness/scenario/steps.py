@@ -45,7 +45,7 @@ from harness.scenario import by_hand
 from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
-from harness.scenario.evidence import HOLDER, REST, Claim, Container, Evidence, Observed
+from harness.scenario.evidence import CHANNEL, HOLDER, REST, Claim, Container, Evidence, Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
     ContainerSpec,
@@ -342,6 +342,12 @@ class Steps(Deleting):
         self.evidence.claims[name] = claim
         return claim
 
+    def channels(self) -> tuple[Claim, ...]:
+        """Claim an IMEX channel, where a DeviceClass of them is known; else there is no claim."""
+        named = self.run.subject.profile.channel_class
+        request = Request(CHANNEL, device_class=named)
+        return (self.claim(name=CHANNEL, requests=[request]),) if named else ()
+
     def _different(self) -> list[Constraint]:
         """Have a claim get different devices also where claims share them, if there is a way to."""
         subject, found = self.run.subject, self.run.devices()
@@ -602,6 +608,7 @@ class Steps(Deleting):
         nodes = {device.node for device in claim.devices}
         claim.node_devices = tuple(d for d in self.run.devices() if d.node in nodes)
         shown = ", ".join(f"{d.name} ({d.uuid})" for d in claim.devices)
+        shown = shown or ", ".join(result["device"] for result in results(seen))
         self.step(f"claim allocated: {shown}")
         if claim.devices and self._reservation is not None:
             self._reservation.allocated_on(claim.devices[0].node)
@@ -712,7 +719,7 @@ class Steps(Deleting):
         for claim in claims:
             if claim.allocated.known() is None:
                 self._await_allocation(claim, created)
-            if any(spec.waits for spec in specs) and not claim.announced:
+            if claim is claims[0] and any(s.waits for s in specs) and not claim.announced:
                 self.tell_allocation(claim)
         return containers
 

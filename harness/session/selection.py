@@ -271,7 +271,9 @@ class Selection:
         if self.profile is not None:
             told = self._options
             self.profile = self.profile.where_told(
-                device_class=told.class_, visible_by=told.visible_by
+                device_class=told.class_,
+                visible_by=told.visible_by,
+                channel_class=told.channel_class,
             )
         if self.profile is None:
             who = name or "the one that publishes devices, found when the run starts"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from harness.checks.check import Part
-from harness.scenario.evidence import Evidence
-from harness.scenario.report import describe
+from harness.cluster.inventory import results
+from harness.scenario.evidence import CHANNEL, Evidence
+from harness.scenario.report import Report, describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.cuda.tables import STAYING, STRANGER
@@ -14,10 +15,10 @@ from workload.result import Transfer, Verdict
 ENDING = "exporter-killed"
 NOT_PERMITTED, NOT_SUPPORTED = 800, 801
 NOT_ITS_FAULT = (Verdict.PARTNER_NEVER_CAME, Verdict.WORKLOAD_FAULT, Verdict.USAGE)
-NO_CHANNEL = (
-    "no IMEX channel in the container: install NVIDIA's DRA driver with"
-    " resources.computeDomains.enabled=true"
-)
+ONLY_IN_CLIQUES = "compute-domain.nvidia.com"
+"""A driver that puts no channel into containers on other nodes, by its source (up to 0.5.0)."""
+NO_CHANNEL = "no IMEX channel in the container"
+NO_CLASS = "no DeviceClass of channels is known: --dra-channel-class"
 
 
 def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
@@ -33,10 +34,10 @@ def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
         raise UnsupportedError("needs a claim of two GPUs")
     report = evidence.report(role)
     lent = next((one for one in report.lent if one.mechanism == form.name), None)
-    channels = [name for name in report.device_nodes if name.startswith("nvidia-caps-imex")]
+    without_channel = "" if channels_of(report) else f"{NO_CHANNEL}: {_why_none(evidence)}"
     if lent is not None and lent.error is not None:
-        if lent.error.code == NOT_PERMITTED and not channels:
-            raise UnsupportedError(NO_CHANNEL)
+        if lent.error.code == NOT_PERMITTED and without_channel:
+            raise UnsupportedError(without_channel)
         if lent.error.code == NOT_SUPPORTED:
             raise UnsupportedError(f"this GPU or its driver does not share memory by {form.name}")
         evidence.fail(
@@ -55,9 +56,22 @@ def tried(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
             cause=causes.of_cuda(report.error),
             blame=Blame.WORKLOAD if report.verdict in NOT_ITS_FAULT else Blame.DRIVER,
         )
-    if transfer.error is not None and transfer.error.code == NOT_PERMITTED and not channels:
-        raise UnsupportedError(NO_CHANNEL)  # of the importer alone
+    if transfer.error is not None and transfer.error.code == NOT_PERMITTED and without_channel:
+        raise UnsupportedError(without_channel)  # of the importer alone
     return transfer
+
+
+def channels_of(report: Report) -> list[str]:
+    """The IMEX channels that a container has, as its device nodes."""
+    return [name for name in report.device_nodes if name.startswith("nvidia-caps-imex")]
+
+
+def _why_none(evidence: Evidence) -> str:
+    claim = evidence.claims.get(CHANNEL)
+    if claim is None:
+        return NO_CLASS
+    (device, *_) = results(claim.allocated.get())
+    return f"its claim has {device['device']} of {device['driver']}, which brings none"
 
 
 def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:

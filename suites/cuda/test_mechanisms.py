@@ -8,14 +8,22 @@ folder here, is judged elsewhere: of it there are only the table's cells.
 from __future__ import annotations
 
 from harness.checks.check import Part, check
-from harness.scenario.evidence import Evidence
+from harness.cluster.inventory import results
+from harness.scenario.evidence import CHANNEL, Evidence
 from harness.scenario.pod_spec import FOLDER, ContainerSpec
 from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict import causes
 from harness.verdict.finding import UnsupportedError
-from suites.cuda.mechanisms import ENDING, judge_right, tried
+from suites.cuda.mechanisms import (
+    ENDING,
+    NO_CLASS,
+    ONLY_IN_CLIQUES,
+    channels_of,
+    judge_right,
+    tried,
+)
 from suites.cuda.tables import EQUAL, STAYING, STRANGER, shared_memory
 from suites.cuda.transfers import EXPORTER, IMPORTER, answer
 from workload.result import Mechanism
@@ -58,6 +66,7 @@ def mechanisms(steps: Steps) -> None:
             *strangers,
         ],
         claim,
+        *steps.channels(),
         folder=True,
     )
     steps.finish(*importers, exporter)
@@ -66,6 +75,27 @@ def mechanisms(steps: Steps) -> None:
 
 FORMS = tuple(Part(one, mechanisms) for one in Mechanism if one is not Mechanism.IPC)
 REFUSED = tuple(form for form in FORMS if form.name in KNOWN)
+
+
+@check(id="IPC-035", level=4, source="IPC-7", scenario=mechanisms, judges_driver=False)
+def test_a_claim_brings_its_channels_and_no_other(evidence: Evidence) -> None:
+    """A container MUST have the device nodes of as many IMEX channels as its claim has."""
+    found = {role: channels_of(evidence.report(role)) for role in (EXPORTER, IMPORTER)}
+    if CHANNEL not in evidence.claims:
+        raise UnsupportedError(NO_CLASS)
+    given = results(evidence.claim(CHANNEL).allocated.get())
+    for role, channels in found.items():
+        if not channels and {one["driver"] for one in given} == {ONLY_IN_CLIQUES}:
+            raise UnsupportedError(
+                f"{ONLY_IN_CLIQUES} brings channels on nodes of an NVLink clique only"
+            )
+        if len(channels) != len(given):
+            devices = ", ".join(f"{one['device']} of {one['driver']}" for one in given)
+            evidence.fail(
+                f"the {role} has {len(channels)} IMEX channels, its claim {len(given)}",
+                expected=f"device nodes of {devices}",
+                observed=", ".join(channels) or "none",
+            )
 
 
 @check(

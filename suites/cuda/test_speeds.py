@@ -41,6 +41,7 @@ def bandwidth(steps: Steps) -> None:
             ContainerSpec(IMPORTER, measuring, own_pid=300),
         ],
         steps.claim(),
+        *steps.channels(),
         folder=True,
     )
     steps.finish(importer, exporter)

@@ -11,7 +11,7 @@ import yaml
 from building.binaries import HERE as PINS
 from building.binaries import KUBERNETES, RELEASES
 from embedded.drivers import DRIVERS
-from embedded.drivers.reference import REFERENCE
+from embedded.drivers.reference import CHANNELS, REFERENCE
 from embedded.drivers.reference.image import IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 
@@ -25,11 +25,12 @@ def objects(minor: str = "1.37") -> dict[str, Any]:
 
 
 def test_is_one_of_the_drivers_to_choose_from() -> None:
-    """Beside the two real ones."""
+    """Beside the two real ones, and once more for channels."""
     assert {driver.name for driver in DRIVERS.values()} == {
         "gpu.nvidia.com",
         "gpu.example.com",
         DRIVER,
+        CHANNELS.name,
     }
 
 
@@ -80,6 +81,19 @@ def test_the_device_class_is_of_a_version_that_is_served(minor: str) -> None:
     """Which is v1 from Kubernetes 1.34 on."""
     expected = "resource.k8s.io/v1beta2" if minor == "1.33" else "resource.k8s.io/v1"
     assert objects(minor)["DeviceClass"]["apiVersion"] == expected
+
+
+def test_channels_are_installed_by_the_same_manifests() -> None:
+    """Under other names, with what GPUs need left out: it runs beside drivers of real ones."""
+    found = CHANNELS.objects({}, KUBERNETES)
+    text = yaml.safe_dump(found, width=1000)
+    assert DRIVER not in text
+    assert "simulated-gpus" not in text
+    assert f'device.attributes["{CHANNELS.name}"].type == "channel"' in text
+    assert [item["kind"] for item in found] == list(objects())
+    (container,) = found[-1]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == IMAGE_NAME
+    assert container["args"] == [f"--channels={CHANNELS.devices}"]
 
 
 def test_rights_are_named_one_by_one() -> None:

@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "embedded-cluster.md"
 
 def test_the_defaults_are_tried_each_time() -> None:
     """And nothing else is: no other version or release is built in CI."""
-    defaults = (DRIVERS[name] for name in DRIVERS if "@" not in name)
+    defaults = (DRIVERS[name] for name in DRIVERS if "@" not in name and name != "channels")
     assert {(DRIVERS[name], minor) for name, minor in EACH_TIME} == {
         (driver, KUBERNETES.minor) for driver in defaults
     }

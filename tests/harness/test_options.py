@@ -186,8 +186,11 @@ def test_what_is_said_of_a_driver_goes_before_its_profile(tmp_path: Path) -> Non
     assert Given("--dra-class", "of-file", "dra.toml") in options.given()
     assert resolve({}, {"DRA_CLASS": "gpu.example.org"}, tmp_path).class_ == "gpu.example.org"
     folder = Path(__file__).parents[2] / "profiles"
-    told = named("nvidia", folder).where_told(device_class=options.class_, visible_by="")
+    told = named("nvidia", folder).where_told(
+        device_class=options.class_, visible_by="", channel_class="channels"
+    )
     assert (told.device_class, told.visible_by) == ("of-file", "cuda")
+    assert told.channel_class == "channels"
 
 
 def test_spellings_are_unique() -> None:

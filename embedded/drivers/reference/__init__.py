@@ -16,7 +16,7 @@ from building.artifacts import Artifact
 from building.binaries import Release
 from building.errors import UserError
 from embedded.drivers.driver import Driver, Object
-from embedded.drivers.reference.image import NEXT_IMAGE_NAME, REFERENCE_IMAGE
+from embedded.drivers.reference.image import IMAGE_NAME, NEXT_IMAGE_NAME, REFERENCE_IMAGE
 from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
 
 FAULTS: Mapping[str, str] = MappingProxyType(
@@ -24,17 +24,16 @@ FAULTS: Mapping[str, str] = MappingProxyType(
 )
 """What `set_fault` takes, each with a sentence that says what the driver then does."""
 
-NAMESPACE = "dra-reference-driver"
-"""Where ``manifests.yaml`` puts it."""
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
-_FOLDER = Path("var/lib/kubelet/plugins") / DRIVER
+_FOLDER = Path("var/lib/kubelet/plugins")
 
 
 class _Reference:
     name = DRIVER
+    namespace = "dra-reference-driver"
     description = "reference DRA driver"
     version = ""
-    devices = None
+    devices: int | None = None
     next_image = NEXT_IMAGE_NAME
     images = (REFERENCE_IMAGE,)
 
@@ -44,14 +43,50 @@ class _Reference:
 
     def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:  # noqa: ARG002
         """All objects of ``manifests.yaml``, which are in their order."""
-        objects: list[Object] = list(yaml.safe_load_all(_MANIFESTS.read_text()))
+        objects: list[Object] = list(yaml.safe_load_all(self._text()))
         for item in objects:
             if item["kind"] == "DeviceClass":
                 item["apiVersion"] = kubernetes.dra_api
         return objects
 
+    def _text(self) -> str:
+        return _MANIFESTS.read_text()
+
+
+class _Channels(_Reference):
+    """An instance of it under another name, which publishes IMEX channels and no GPU."""
+
+    name = "channel.reference.dra-conformance.example"
+    namespace = "dra-reference-channels"
+    description = "IMEX channels of the reference DRA driver"
+    devices = 8
+    next_image = ""
+
+    def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:
+        """Those of ``manifests.yaml`` without what only GPUs need."""
+        objects = super().objects(built, kubernetes)
+        pod = objects[-1]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        container["image"] = IMAGE_NAME
+        container["args"] = [f"--channels={self.devices}"]
+        container["env"].append({"name": "DRIVER_NAME", "value": self.name})
+        for volumes in (pod["volumes"], container["volumeMounts"]):
+            volumes[:] = [one for one in volumes if one["name"] not in ("driver-root", "gpus")]
+        return objects
+
+    def _text(self) -> str:
+        text = super()._text().replace(DRIVER, self.name).replace('"gpu"', '"channel"')
+        return text.replace(_Reference.namespace, self.namespace)
+
 
 REFERENCE: Driver = _Reference()
+CHANNELS: Driver = _Channels()
+
+NAMESPACES: Mapping[str, str] = MappingProxyType(
+    {driver.name: driver.namespace for driver in (_Reference, _Channels)}
+)
+"""Where ``manifests.yaml`` puts each of them."""
+NAMESPACE = NAMESPACES[DRIVER]
 
 
 def set_fault(node_root: Path, fault: str | None) -> None:
@@ -68,6 +103,7 @@ def set_fault(node_root: Path, fault: str | None) -> None:
         UserError: there is no such fault.
     """
     try:
-        faults.switch(node_root / _FOLDER, fault)
+        for driver in NAMESPACES:
+            faults.switch(node_root / _FOLDER / driver, fault)
     except ValueError as error:
         raise UserError(f"--embedded-fault {fault!r}: {error}") from error

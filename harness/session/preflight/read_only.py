@@ -156,12 +156,16 @@ def driver(context: Context) -> None:
             Blame.SUITE,
             "--dra-driver NAME chooses the driver under test, --dra-profile its profile",
         ) from error
-    context.profile = profile.where_told(device_class=options.class_, visible_by=options.visible_by)
+    context.profile = profile.where_told(
+        device_class=options.class_,
+        visible_by=options.visible_by,
+        channel_class=options.channel_class,
+    )
     context.checks.learn(profile=context.profile)
 
 
 def device_class(context: Context) -> None:
-    """The driver's DeviceClass MUST exist."""
+    """The driver's DeviceClass MUST exist, and that of IMEX channels if one is named."""
     classes, _ = context.run.kube.list(DEVICE_CLASS)
     names = sorted(map(name_of, classes))
     wanted = context.the_profile().device_class
@@ -177,6 +181,14 @@ def device_class(context: Context) -> None:
             " otherwise",
         )
     context.device_class = wanted
+    channels = context.the_profile().channel_class
+    if channels and channels not in names and context.creates():
+        raise step_failed(
+            f"there is no DeviceClass {channels}; there are {', '.join(names) or 'none'}",
+            "the DeviceClass of IMEX channels that the user or the profile names",
+            Blame.SUITE,
+            "--dra-channel-class NAME names another one",
+        )
 
 
 def _speaks_of(device_class: Object, driver: str) -> bool:

@@ -118,7 +118,7 @@ CASES = (
         "PERF-001",
         "there is no channel",
         no_channel,
-        r"unsupported: no IMEX channel in the container: ",
+        r"unsupported: no IMEX channel in the container: no DeviceClass of channels is known: --",
         form=str(Mechanism.FABRIC),
         blame=None,
     ),

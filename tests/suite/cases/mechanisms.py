@@ -25,12 +25,14 @@ from tests.suite.made import (
     saw,
     says,
     transfer,
+    with_claim,
 )
 from workload.result import AfterGone, Lent, Mechanism, Seen, Transfer, Verdict
 
 ONE, OTHER = DEVICES[:2]
 CHANNEL = "nvidia-caps-imex-channels/channel0"
 DESCRIPTOR, POOL = "descriptor", "pool-descriptor"
+A_CHANNEL = replace(ONE, driver="channel.example.org", name="channel-0")
 REFUSED = {"descriptor": 101, "fabric": 801, "pool-descriptor": 101, "pool-fabric": 801, "ipc": 1}
 
 
@@ -45,7 +47,7 @@ def _of_each(make: Callable[[Mechanism], Transfer]) -> tuple[Transfer, ...]:
 
 
 def mechanisms() -> Evidence:
-    """Two GPUs and an IMEX channel: every mechanism works."""
+    """Two GPUs and an IMEX channel, by claim: every mechanism works."""
     ways = (*_of_each(lambda _: transfer()), *_of_each(lambda _: transfer("cross")))
     kept = transfer(after_gone=AfterGone(WORDS, 0), wrote=False)
     late = (transfer("late") if one == DESCRIPTOR else not_opened(400, "late") for one in Mechanism)
@@ -54,7 +56,7 @@ def mechanisms() -> Evidence:
         for one in Mechanism
         for path, writer in (("same", IMPORTER), ("cross", IMPORTER), ("same", EQUAL))
     )
-    return made(
+    evidence = made(
         "mechanisms",
         exporter=_importer(ONE, OTHER, seen=seen),
         importer=_importer(ONE, OTHER, transfers=ways),
@@ -70,6 +72,7 @@ def mechanisms() -> Evidence:
             OTHER, transfers=_of_each(lambda one: not_opened(REFUSED[one], "cross"))
         ),
     )
+    return with_claim(evidence, "channel", A_CHANNEL)
 
 
 GOOD: Mapping[str, Callable[[], Evidence]] = {"mechanisms": mechanisms}
@@ -108,9 +111,22 @@ def not_made(code: int, *, channel: bool) -> Change:
                 for one in seen.lent
             )
             nodes = tuple(name for name in seen.device_nodes if channel or name != CHANNEL)
+            alter(evidence, EXPORTER, device_nodes=nodes)
             alter(evidence, role, lent=lent, device_nodes=nodes, transfers=())
 
     return change
+
+
+def no_class(evidence: Evidence) -> None:
+    """No class of channels is known, so none is claimed."""
+    not_made(800, channel=False)(evidence)
+    del evidence.claims["channel"]
+
+
+def of_nvidia(evidence: Evidence) -> None:
+    """NVIDIA's driver has prepared a channel on a node that is in no clique."""
+    not_made(800, channel=False)(evidence)
+    with_claim(evidence, "channel", replace(A_CHANNEL, driver="compute-domain.nvidia.com"))
 
 
 def without_channel(evidence: Evidence) -> None:
@@ -167,8 +183,8 @@ CASES = (
     Case(
         "IPC-023",
         "there is no channel",
-        not_made(800, channel=False),
-        r"unsupported: no IMEX channel in the container: install NVIDIA's DRA driver with reso",
+        no_class,
+        r"unsupported: no IMEX channel in the container: no DeviceClass of channels is known: --",
         form="fabric",
         blame=None,
     ),
@@ -185,6 +201,34 @@ CASES = (
         not_made(801, channel=True),
         r"unsupported: this GPU or its driver does not share memory by fabric$",
         form="fabric",
+        blame=None,
+    ),
+    Case(
+        "IPC-035",
+        "no class of channels is known",
+        no_class,
+        r"unsupported: no DeviceClass of channels is known: --dra-channel-class$",
+        blame=None,
+    ),
+    Case(
+        "IPC-035",
+        "the claim brings none",
+        not_made(800, channel=False),
+        r"the exporter has 0 IMEX channels, its claim 1$",
+    ),
+    Case(
+        "IPC-035",
+        "the claim brings one too many",
+        says(
+            IMPORTER, device_nodes=(*report(ONE, OTHER).device_nodes, CHANNEL, f"{CHANNEL[:-1]}1")
+        ),
+        r"the importer has 2 IMEX channels, its claim 1$",
+    ),
+    Case(
+        "IPC-035",
+        "a node that is in no clique",
+        of_nvidia,
+        r"unsupported: compute-domain.nvidia.com brings channels on nodes of an NVLink clique onl",
         blame=None,
     ),
     Case(
@@ -253,7 +297,7 @@ CASES = (
         "IPC-027",
         "the importer has no channel",
         without_channel,
-        r"unsupported: no IMEX channel in the container: install NVIDIA's DRA driver with reso",
+        r"unsupported: no IMEX channel in the container: its claim has channel-0 of channel.ex",
         form="fabric",
         blame=None,
     ),

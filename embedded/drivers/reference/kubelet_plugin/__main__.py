@@ -16,6 +16,7 @@ from . import DRIVER
 from .api import Api
 from .bindings import Binder
 from .cdi import Cdi
+from .channels import channels
 from .claims import Claims
 from .faults import FILE, FaultError, Faults
 from .gpus import discover
@@ -40,12 +41,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     faults = Faults(folder / FILE)
     api = Api.in_cluster()
-    gpus = discover(options.gpus)
+    gpus = channels(options.channels) if options.channels else discover(options.gpus)
     claims = Claims(
         node=options.node_name,
         gpus=gpus,
         read=api.claim,
-        cdi=Cdi(options.cdi_root, options.driver_root),
+        cdi=Cdi(options.cdi_root, None if options.channels else options.driver_root),
         checkpoint=folder / "checkpoint.json",
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         faults=faults,
@@ -70,7 +71,7 @@ def main() -> None:
     }
     probe_server = ThreadingHTTPServer(("", options.port), _handler(probes, claims))
     threading.Thread(target=probe_server.serve_forever, daemon=True).start()
-    log.info("%s on %s with %d GPUs", DRIVER, options.node_name, len(gpus))
+    log.info("%s on %s with %d devices", DRIVER, options.node_name, len(gpus))
     signal.sigwait(stop)
     plugin.stop()
     publisher.stop()
@@ -86,6 +87,9 @@ def _options() -> argparse.Namespace:
         ("--gpus", "/run/simulated-gpus", "where the simulated GPUs describe themselves"),
     ):
         parser.add_argument(option, default=default, type=Path, help=f"{text} (%(default)s)")
+    parser.add_argument(
+        "--channels", default=0, type=int, help="publish so many IMEX channels and no GPU"
+    )
     parser.add_argument(
         "--port", default=8080, type=int, help="of probes and metrics (%(default)s)"
     )

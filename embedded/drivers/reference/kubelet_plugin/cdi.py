@@ -32,17 +32,21 @@ container under the name that programs ask for: no hook has to refresh the loade
 class Cdi:
     """The specifications of this driver's claims."""
 
-    def __init__(self, folder: Path, driver_root: Path) -> None:
+    def __init__(self, folder: Path, driver_root: Path | None) -> None:
         """Find what is common to all containers.
 
         Args:
             folder: where the runtime looks for specifications, ``/var/run/cdi``.
-            driver_root: where the vendor's driver lies, at the same path as on the node.
+            driver_root: where the vendor's driver lies, at the same path as on the node; None:
+                containers get nothing but device nodes.
 
         Raises:
             FileNotFoundError: the driver lacks a part.
         """
         self._folder = folder
+        self._common: dict[str, Any] = {}
+        if driver_root is None:
+            return
         self._common = {
             "deviceNodes": [{"path": path, "permissions": "rw"} for path in _COMMON_NODES],
             "mounts": [
@@ -71,7 +75,7 @@ class Cdi:
                     "name": _name(uid, unit),
                     "containerEdits": {
                         "env": variables,
-                        "deviceNodes": [{"path": gpu.path, "permissions": "rw"}],
+                        "deviceNodes": [gpu.node],
                     },
                 }
                 for unit, (gpu, variables) in given.items()

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import DRIVER
+from .channels import FOLDER as CHANNELS
 
 if TYPE_CHECKING:
     from .claims import Claim
@@ -1046,6 +1047,25 @@ def _read_only_uvm(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]
         for node in common["deviceNodes"]
     ]
     return {**spec, "containerEdits": {**common, "deviceNodes": nodes}}
+
+
+@fault("no-channel-node", Point.INJECT)
+def _no_channel_node(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Prepares IMEX channels, and gives containers no device node of them."""
+    for device in spec["devices"]:
+        nodes = device["containerEdits"]["deviceNodes"]
+        nodes[:] = [one for one in nodes if CHANNELS not in one["path"]]
+    return spec
+
+
+@fault("a-channel-too-many", Point.INJECT)
+def _a_channel_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Gives a container with an IMEX channel another one, too."""
+    for device in spec["devices"]:
+        nodes = device["containerEdits"]["deviceNodes"]
+        if any(CHANNELS in one["path"] for one in nodes):
+            nodes.append(next(gpu.node for gpu in gpus if gpu.node not in nodes))
+    return spec
 
 
 @fault("another-gpu-at-restart", Point.INJECT)

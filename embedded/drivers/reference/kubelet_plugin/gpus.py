@@ -46,6 +46,11 @@ class Gpu:
         return f"/dev/nvidia{self.minor}"
 
     @property
+    def node(self) -> dict[str, Any]:
+        """Its device node as CDI has it."""
+        return {"path": self.path, "permissions": "rw"}
+
+    @property
     def variable(self) -> str:
         """The environment variable by which containers see that they have it."""
         return f"REFERENCE_GPU_{self.minor}={self.uuid}"
