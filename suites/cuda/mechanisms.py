@@ -71,7 +71,7 @@ def _why_none(evidence: Evidence) -> str:
     if claim is None:
         return NO_CLASS
     (device, *_) = results(claim.allocated.get())
-    return f"its claim has {device['device']} of {device['driver']}, which brings none"
+    return f"its claim has {device['device']}, which brings none"
 
 
 def judge_right(evidence: Evidence, role: str, path: str, form: Part) -> Transfer:
