@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from building.artifacts import Artifact, BuildError, obtain
+from building.binaries import KUBERNETES
 from building.progress import Progress
+from tests.zoo.matrix.rows import SAID, Tell, said
 
 if TYPE_CHECKING:
     from embedded.cluster import Cluster
@@ -52,10 +54,25 @@ def obtained() -> Callable[[Artifact], Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A cluster of one node with the NVIDIA driver and four simulated GPUs, for the session."""
+def kubernetes(pytestconfig: pytest.Config) -> str:
+    """The release that ``--embedded-kubernetes`` names, else the default."""
+    return pytestconfig.getoption("--embedded-kubernetes") or KUBERNETES.minor
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Tells the matrix what a run of the suite said, from its results."""
+    return lambda results: record_property(SAID, said(results))
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config, kubernetes: str) -> Iterator[Cluster]:
+    """A cluster of one node with four simulated GPUs and the NVIDIA driver, in the version that
+    ``--embedded-driver`` names, for the session."""
     # Not above: `pytest -m dra` reads this file where the embedded cluster is not installed.
     from embedded import cluster as embedded_cluster  # noqa: PLC0415
 
-    with embedded_cluster.running(embedded_cluster.Options(nodes=1), Progress()) as running:
+    driver = pytestconfig.getoption("--embedded-driver") or "nvidia"
+    options = embedded_cluster.Options(nodes=1, driver=driver, kubernetes=kubernetes)
+    with embedded_cluster.running(options, Progress()) as running:
         yield running

@@ -10,6 +10,7 @@ from typing import Any
 
 from kubernetes import client, config, dynamic
 
+from building.binaries import KUBERNETES
 from building.progress import Progress
 from embedded import cluster as embedded_cluster
 
@@ -204,10 +205,14 @@ def state(pod: Object) -> Object:
 
 
 @contextmanager
-def running(driver: str, nodes: int = 1) -> Iterator[DriverCluster]:
+def running(
+    driver: str, nodes: int = 1, kubernetes: str = KUBERNETES.minor
+) -> Iterator[DriverCluster]:
     """A cluster with this driver, for the duration of a ``with`` block."""
     name = f"{driver}-{os.getpid()}"
-    options = embedded_cluster.Options(driver=driver, nodes=nodes, name=name, tied=True)
+    options = embedded_cluster.Options(
+        driver=driver, nodes=nodes, kubernetes=kubernetes, name=name, tied=True
+    )
     try:
         with closing(DriverCluster(embedded_cluster.up(options, Progress()))) as cluster:
             yield cluster

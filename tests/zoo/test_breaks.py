@@ -18,13 +18,15 @@ from building.binaries import KUBELET_PROTOCOL
 from building.progress import Progress
 from embedded import cluster as embedded_cluster
 from embedded.drivers.nvidia import NVIDIA
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from embedded.layout import SIMULATED_GPUS, Plan, states
 from images import oci
 from images.cpython import SITE_PACKAGES
 from images.workload import PYTHON, WORKLOAD_IMAGE
 from tests.admin import ROOT, Finished, run_suite
 from tests.images import archives
-from tests.zoo.breaks import RUNS, Run
+from tests.zoo.breaks import RUNS, Break, Run
+from tests.zoo.matrix.rows import Made, Tell, Tried, row
 from tests.zoo.relay import Read, relay
 
 pytestmark = pytest.mark.embedded
@@ -105,19 +107,38 @@ def judge(cluster: embedded_cluster.Cluster, image: str, broken: Run, out: Path)
     return done
 
 
+def as_row(run: Run) -> pytest.MarkDecorator:
+    """What is broken, as the matrix has it: what has one name is one fault."""
+    named: dict[str, list[Break]] = {}
+    for one in run.breaks:
+        named.setdefault(one.name, []).append(one)
+    tried = []
+    for name, breaks in named.items():
+        made = Made.RELAY if breaks[0].fault else Made.WORKLOAD
+        if breaks[0].hardware:
+            made = Made.HARDWARE
+        checks = dict.fromkeys(check for one in breaks for check in one.red)
+        what = FAULTS[name].sentence if name in FAULTS else ""
+        tried.append(Tried(name, made, tuple(checks), what))
+    return row("nvidia", *tried)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         pytest.param(
             run,
             id=run.name.replace(" ", "-"),
-            marks=() if run.sample else pytest.mark.matrix,
+            marks=(as_row(run), *(() if run.sample else (pytest.mark.matrix,))),
         )
         for run in RUNS
     ],
 )
 def test_breaks_turn_exactly_their_checks_red(
-    broken: Run, cluster: embedded_cluster.Cluster, tmp_path: Path
+    broken: Run,
+    cluster: embedded_cluster.Cluster,
+    tmp_path: Path,
+    tell: Tell,
 ) -> None:
     """The declared checks are red, no other is, and the first line says what was wrong."""
     image = cluster.workload_image
@@ -133,6 +154,7 @@ def test_breaks_turn_exactly_their_checks_red(
         if broken.workload:
             image = broken_image(broken, cluster, tmp_path)
         done = judge(cluster, image, broken, tmp_path / "out")
+    tell(done.results)
     red = [result for result in done.results if result["outcome"] in ("fail", "error")]
     assert {(result["id"], result["variant"]) for result in red} == broken.red, "\n".join(
         result["headline"] for result in red

@@ -21,11 +21,13 @@ import yaml
 
 from embedded.cluster import node_root
 from embedded.drivers.reference import set_fault
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from harness.cluster.anchor import RUN_LABEL
 from harness.cluster.kinds import POD
 from harness.cluster.kubeconfig import from_kubeconfig
 from tests.admin import ROOT, command, environment
 from tests.drivers.cluster import DriverCluster, running
+from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
 pytestmark = [pytest.mark.embedded, pytest.mark.matrix]
 
@@ -54,12 +56,13 @@ def start(
     )
 
 
-def the_finding(process: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
+def the_finding(process: subprocess.Popen[str], folder: Path, tell: Tell) -> dict[str, Any]:
     """The only one that a run came to, once it has ended."""
     printed, _ = process.communicate(timeout=SECONDS)
     assert "Traceback" not in printed
     (path,) = (folder / "out").glob("*/results.json")
     results: list[dict[str, Any]] = json.loads(path.read_text())["results"]
+    tell(results)
     red = [one for one in results if one["outcome"] in ("fail", "error")]
     assert len(red) == 1, [one["headline"] for one in red]
     blocked = [one for one in results if one["blocked_by"] == red[0]["id"]]
@@ -70,26 +73,33 @@ def the_finding(process: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fault", "check", "likely"),
     [
-        ("never-prepares", "NODE-028", "the driver refused or failed to prepare the claim"),
-        ("hangs-at-prepare", "NODE-028", "the driver did not answer the kubelet's request"),
-        ("ends-at-prepare", "NODE-028", "CrashLoopBackOff"),
-        ("never-unprepares", "LIFE-004", "the driver does not unprepare its claims"),
+        pytest.param(
+            *(fault, check, likely),
+            marks=row("reference", Tried(fault, Made.REFERENCE, (check,), FAULTS[fault].sentence)),
+        )
+        for fault, check, likely in (
+            ("never-prepares", "NODE-028", "the driver refused or failed to prepare the claim"),
+            ("hangs-at-prepare", "NODE-028", "the driver did not answer the kubelet's request"),
+            ("ends-at-prepare", "NODE-028", "CrashLoopBackOff"),
+            ("never-unprepares", "LIFE-004", "the driver does not unprepare its claims"),
+        )
     ],
 )
 def test_a_driver_with_which_nothing_works(
-    fault: str, check: str, likely: str, tmp_path: Path
+    fault: str, check: str, likely: str, kubernetes: str, tmp_path: Path, tell: Tell
 ) -> None:
     """It is the driver's, said once, and nothing is left that is not explained."""
-    with running("reference", nodes=NODES) as driver:
+    with running("reference", NODES, kubernetes) as driver:
         for number in range(1, NODES + 1):
             set_fault(node_root(driver.name, number), fault)
-        found = the_finding(start(driver, tmp_path), tmp_path)
+        found = the_finding(start(driver, tmp_path), tmp_path, tell)
     assert (found["id"], found["outcome"]) == (check, "fail")
     assert found["finding"]["blame"] == "driver"
     assert likely in found["finding"]["likely"]
 
 
-def test_an_api_server_that_goes_away_for_good(tmp_path: Path) -> None:
+@row("reference", Tried("the API server goes away for good", Made.OTHERS, ("CLUSTER-002",)))
+def test_an_api_server_that_goes_away_for_good(kubernetes: str, tmp_path: Path, tell: Tell) -> None:
     """In the middle, with pods that have not started."""
 
     @contextmanager
@@ -103,18 +113,22 @@ def test_an_api_server_that_goes_away_for_good(tmp_path: Path) -> None:
             path.write_text(yaml.safe_dump(document))
             yield path, forwarder.close
 
-    with running("reference", nodes=NODES) as driver, through(driver.kubeconfig) as (path, go):
+    with (
+        running("reference", NODES, kubernetes) as driver,
+        through(driver.kubeconfig) as (path, go),
+    ):
         process = start(driver, tmp_path, path)
         await_pods(driver)
         go()
-        found = the_finding(process, tmp_path)
+        found = the_finding(process, tmp_path, tell)
     assert (found["id"], found["outcome"]) == ("CLUSTER-002", "error")
     assert "does not answer" in found["headline"]
 
 
-def test_credentials_that_are_lost(tmp_path: Path) -> None:
+@row("reference", Tried("the account of the run is deleted", Made.OTHERS, ("CLUSTER-002",)))
+def test_credentials_that_are_lost(kubernetes: str, tmp_path: Path, tell: Tell) -> None:
     """The account of the run is deleted in the middle."""
-    with running("reference", nodes=NODES) as driver:
+    with running("reference", NODES, kubernetes) as driver:
         accounts = driver.kind("v1", "ServiceAccount")
         accounts.create(body={"metadata": {"name": ACCOUNT}}, namespace="default")
         subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "default"}
@@ -137,7 +151,7 @@ def test_credentials_that_are_lost(tmp_path: Path) -> None:
         process = start(driver, tmp_path, path)
         await_pods(driver)
         accounts.delete(name=ACCOUNT, namespace="default")
-        found = the_finding(process, tmp_path)
+        found = the_finding(process, tmp_path, tell)
     assert (found["id"], found["outcome"]) == ("CLUSTER-002", "error")
     assert "the run's credentials are expired or unknown" in found["headline"]
 

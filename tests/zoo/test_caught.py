@@ -21,6 +21,7 @@ from harness.verdict.finding import SkipKind
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, Object, running
 from tests.zoo.caught import AREAS, OPTIONS, ROWS
+from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
 pytestmark = pytest.mark.embedded
 
@@ -39,9 +40,9 @@ BENIGN = [name for name, one in FAULTS.items() if one.benign]
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[DriverCluster]:
+def driver(kubernetes: str) -> Iterator[DriverCluster]:
     """A cluster with the reference driver."""
-    with running("reference", nodes=NODES) as cluster:
+    with running("reference", NODES, kubernetes) as cluster:
         yield cluster
 
 
@@ -90,31 +91,47 @@ def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in results if entry["outcome"] in ("fail", "error")}
 
 
+@row("reference", Tried("what only some drivers have", Made.NOTHING))
 @pytest.mark.parametrize("attaches", [False, True])
-def test_the_reference_driver_passes(attaches: bool, driver: DriverCluster, tmp_path: Path) -> None:
+def test_the_reference_driver_passes(
+    attaches: bool, driver: DriverCluster, tmp_path: Path, tell: Tell
+) -> None:
     """Without a fault, every check of the areas that have faults here."""
     offered = OFFERED if attaches else OFFERED - {ATTACHES}
     needs = {fault: ATTACHES in fault.split(",") for fault, _, _ in ROWS}
     checks = sorted({check for fault, check, _ in ROWS if needs[fault] == attaches})
-    assert red(judge(driver, tmp_path / "out", ",".join(sorted(offered)), checks)) == {}
+    results = judge(driver, tmp_path / "out", ",".join(sorted(offered)), checks)
+    tell(results)
+    assert red(results) == {}
 
 
 @pytest.mark.parametrize(
     "faults",
     [
-        {fault for fault, options in SAMPLE if not options},
-        pytest.param({row[0] for row in ROWS}, marks=pytest.mark.matrix),
+        pytest.param({fault for fault, options in SAMPLE if not options}, id="sample"),
+        pytest.param(
+            {fault for fault, _, _ in ROWS},
+            id="all",
+            marks=(
+                row("reference", Tried("all that is permitted", Made.NOTHING)),
+                pytest.mark.matrix,
+            ),
+        ),
     ],
-    ids=len,
 )
 def test_nothing_is_said_of_what_is_permitted(
-    faults: set[str], driver: DriverCluster, tmp_path: Path, pytestconfig: pytest.Config
+    faults: set[str],
+    driver: DriverCluster,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    tell: Tell,
 ) -> None:
     """All at once: no check is red that these faults turn red, and none has advice."""
     assert len(BENIGN) >= 8
     caught = sorted({check for fault, check, _ in ROWS if fault in faults})
     chosen = [] if pytestconfig.option.every_check else caught
     results = judge(driver, tmp_path / "out", ",".join(BENIGN), chosen)
+    tell(results)
     told = [entry for entry in results if entry["advice"] or entry["id"] in red(results)]
     assert [entry["headline"] for entry in told] == []
 
@@ -123,12 +140,25 @@ TRIED = dict.fromkeys((row[0], OPTIONS[area]) for area, rows in AREAS.items() fo
 """Every fault, with options of the run."""
 
 
+def wanted_of(fault: str, options: tuple[str, ...]) -> dict[str, str]:
+    """The checks that have to be red with a fault, and words of their first lines."""
+    rows = [row for area in AREAS if OPTIONS[area] == options for row in AREAS[area]]
+    return {check: words for name, check, words in rows if name == fault}
+
+
+def as_row(fault: str, options: tuple[str, ...]) -> pytest.MarkDecorator:
+    """A fault as the matrix has it."""
+    what = " ".join(FAULTS[one].sentence for one in fault.split(",") if not FAULTS[one].benign)
+    name, checks = " ".join((fault, *options)), tuple(wanted_of(fault, options))
+    return row("reference", Tried(name, Made.REFERENCE, checks, what))
+
+
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
-        pytest.param(*one, id="".join((one[0], *one[1])), marks=marks)
+        pytest.param(*one, id="".join((one[0], *one[1])), marks=(as_row(*one), *marks))
         for one in TRIED
-        for marks in [() if one in SAMPLE else pytest.mark.matrix]
+        for marks in [() if one in SAMPLE else (pytest.mark.matrix,)]
     ],
 )
 def test_a_fault_turns_its_checks_red(
@@ -137,12 +167,14 @@ def test_a_fault_turns_its_checks_red(
     driver: DriverCluster,
     tmp_path: Path,
     pytestconfig: pytest.Config,
+    tell: Tell,
 ) -> None:
     """Those only, and the driver is to blame."""
-    rows = [row for area in AREAS if OPTIONS[area] == options for row in AREAS[area]]
-    wanted = {check: words for name, check, words in rows if name == fault}
+    wanted = wanted_of(fault, options)
     chosen = [] if pytestconfig.option.every_check else list(wanted)
-    found = red(judge(driver, tmp_path / "out", fault, chosen, *options))
+    results = judge(driver, tmp_path / "out", fault, chosen, *options)
+    tell(results)
+    found = red(results)
     told = {name: entry["headline"] for name, entry in found.items()}
     assert set(found) == set(wanted), told
     for check, words in wanted.items():

@@ -15,9 +15,11 @@ import pytest
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from suites.__main__ import checks
 from tests.admin import ROOT, environment, run_suite
 from tests.drivers.cluster import DriverCluster, running
+from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
 pytestmark = pytest.mark.embedded
 
@@ -28,14 +30,16 @@ FAULTY_NODE = f"node-{FAULTY}"
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[DriverCluster]:
+def driver(kubernetes: str) -> Iterator[DriverCluster]:
     """A cluster of two nodes with the reference driver."""
-    with running("reference", nodes=2) as cluster:
+    with running("reference", 2, kubernetes) as cluster:
         yield cluster
 
 
 @pytest.fixture
-def judge(driver: DriverCluster, tmp_path: Path) -> Callable[[], tuple[int, dict[str, Any]]]:
+def judge(
+    driver: DriverCluster, tmp_path: Path, tell: Tell
+) -> Callable[[], tuple[int, dict[str, Any]]]:
     """Run the checks as an admin does; answers exit code and results that are not bare passes."""
 
     def run() -> tuple[int, dict[str, Any]]:
@@ -44,6 +48,7 @@ def judge(driver: DriverCluster, tmp_path: Path) -> Callable[[], tuple[int, dict
             tmp_path / "out",
             *("--dra-check", ",".join(CHECKS), ROOT / "suites" / "slices"),
         )
+        tell(done.results)
         judged = [entry for entry in done.results if entry["area"] == "slices"]
         assert {entry["id"] for entry in judged} == set(CHECKS), done.printed
         told = [
@@ -112,35 +117,49 @@ def test_a_replay_says_what_is_fixed(
     assert made == ["SLICE-004"]
 
 
+@row("reference", Tried("only what it publishes", Made.NOTHING))
 def test_the_reference_driver_passes(judge: Any) -> None:
     """With nothing to say."""
     assert judge() == (0, {})
 
 
-@pytest.mark.parametrize(
-    ("name", "check", "words"),
-    [
-        ("no-slices", "SLICE-001", f"runs on {FAULTY_NODE}, but no device of it"),
-        ("published-twice", "SLICE-009", f"gpu-0-again of {FAULTY_NODE} have the same UUID"),
-        ("pci-of-the-first-gpu", "SLICE-009", f"gpu-3 of {FAULTY_NODE} have the same PCI address"),
-        ("pci-of-nvml", "SLICE-018", f"of {FAULTY_NODE} is '00000000:"),
-        ("no-product-name", "SLICE-004", f"productName of gpu-3 of {FAULTY_NODE} is missing"),
-        ("version-as-text", "SLICE-004", f"driverVersion of gpu-3 of {FAULTY_NODE} is of type str"),
-        ("stale-version", "SLICE-016", f"GPUs of {FAULTY_NODE} have driver 580.159.4 (gpu-0) and"),
-        ("empty-attribute", "SLICE-005", f"serial of gpu-3 of {FAULTY_NODE} is an empty text"),
-        ("attribute-of-two-types", "SLICE-025", "index is int on gpu-0 of"),
-        ("no-memory", "SLICE-026", f"memory of gpu-3 of {FAULTY_NODE} is 0"),
-        ("milli-memory", "SLICE-026", f"memory of gpu-3 of {FAULTY_NODE} is 100m"),
-        ("version-too-large", "SLICE-027", f"firmware of gpu-3 of {FAULTY_NODE} is too large: 92"),
-        (
-            "two-slashes",
-            "SLICE-029",
-            f"gpu.example/board/serial of gpu-3 of {FAULTY_NODE} has more",
-        ),
-        ("unknown-counter-set", "SLICE-031", f"gpu-3 of {FAULTY_NODE} draws on board, which its"),
-        ("gpu-beside-its-parts", "SLICE-008", f"gpu-3-part of {FAULTY_NODE} and the whole gpu-3"),
-        ("half-a-pool", "SLICE-010", f"pool {FAULTY_NODE} is not whole: 1 of 2 slices of "),
-    ],
+def rows(*table: tuple[str, str, str]) -> pytest.MarkDecorator:
+    """A fault, the check that finds it, and words of its first line, as the matrix has them."""
+    return pytest.mark.parametrize(
+        ("name", "check", "words"),
+        [
+            pytest.param(
+                *one,
+                marks=row(
+                    "reference", Tried(one[0], Made.REFERENCE, (one[1],), FAULTS[one[0]].sentence)
+                ),
+            )
+            for one in table
+        ],
+    )
+
+
+@rows(
+    ("no-slices", "SLICE-001", f"runs on {FAULTY_NODE}, but no device of it"),
+    ("published-twice", "SLICE-009", f"gpu-0-again of {FAULTY_NODE} have the same UUID"),
+    ("pci-of-the-first-gpu", "SLICE-009", f"gpu-3 of {FAULTY_NODE} have the same PCI address"),
+    ("pci-of-nvml", "SLICE-018", f"of {FAULTY_NODE} is '00000000:"),
+    ("no-product-name", "SLICE-004", f"productName of gpu-3 of {FAULTY_NODE} is missing"),
+    ("version-as-text", "SLICE-004", f"driverVersion of gpu-3 of {FAULTY_NODE} is of type str"),
+    ("stale-version", "SLICE-016", f"GPUs of {FAULTY_NODE} have driver 580.159.4 (gpu-0) and"),
+    ("empty-attribute", "SLICE-005", f"serial of gpu-3 of {FAULTY_NODE} is an empty text"),
+    ("attribute-of-two-types", "SLICE-025", "index is int on gpu-0 of"),
+    ("no-memory", "SLICE-026", f"memory of gpu-3 of {FAULTY_NODE} is 0"),
+    ("milli-memory", "SLICE-026", f"memory of gpu-3 of {FAULTY_NODE} is 100m"),
+    ("version-too-large", "SLICE-027", f"firmware of gpu-3 of {FAULTY_NODE} is too large: 92"),
+    (
+        "two-slashes",
+        "SLICE-029",
+        f"gpu.example/board/serial of gpu-3 of {FAULTY_NODE} has more",
+    ),
+    ("unknown-counter-set", "SLICE-031", f"gpu-3 of {FAULTY_NODE} draws on board, which its"),
+    ("gpu-beside-its-parts", "SLICE-008", f"gpu-3-part of {FAULTY_NODE} and the whole gpu-3"),
+    ("half-a-pool", "SLICE-010", f"pool {FAULTY_NODE} is not whole: 1 of 2 slices of "),
 )
 def test_a_fault_turns_its_check_red(
     name: str, check: str, words: str, judge: Any, fault: Callable[[str], None]
@@ -156,14 +175,11 @@ def test_a_fault_turns_its_check_red(
     assert told[check]["finding"]["blame"] == "driver"
 
 
-@pytest.mark.parametrize(
-    ("name", "check", "words"),
-    [
-        ("owned-by-nobody", "SLICE-022", f"the slice of {FAULTY_NODE} stays when the node goes"),
-        ("own-prefix", "SLICE-028", f"serial of gpu-3 of {FAULTY_NODE} repeats the driver's name"),
-        ("taint-without-domain", "SLICE-030", f"the taint unhealthy of gpu-3 of {FAULTY_NODE} has"),
-        ("share-of-nothing", "SLICE-019", f"a share of gpu-3 of {FAULTY_NODE} may take nothing of"),
-    ],
+@rows(
+    ("owned-by-nobody", "SLICE-022", f"the slice of {FAULTY_NODE} stays when the node goes"),
+    ("own-prefix", "SLICE-028", f"serial of gpu-3 of {FAULTY_NODE} repeats the driver's name"),
+    ("taint-without-domain", "SLICE-030", f"the taint unhealthy of gpu-3 of {FAULTY_NODE} has"),
+    ("share-of-nothing", "SLICE-019", f"a share of gpu-3 of {FAULTY_NODE} may take nothing of"),
 )
 def test_a_fault_that_breaks_nothing_yet_is_advice(
     name: str, check: str, words: str, judge: Any, fault: Callable[[str], None]
@@ -178,15 +194,23 @@ def test_a_fault_that_breaks_nothing_yet_is_advice(
 @pytest.mark.parametrize(
     ("expression", "check", "outcome", "words"),
     [
-        (
+        pytest.param(
             'device.driver == "other"',
             *("DISC-010", "fail"),
             f"DeviceClass {DRIVER} matches none of the driver's devices",
+            marks=row(
+                "reference",
+                Tried("its class matches none of its devices", Made.REFERENCE, ("DISC-010",)),
+            ),
         ),
-        (
+        pytest.param(
             f'device.attributes["{DRIVER}"].nosuch == "x"',
             *("DISC-015", "error"),
             f"DeviceClass {DRIVER} has an error on gpu-0 of node-1: no such key: nosuch",
+            marks=row(
+                "reference",
+                Tried("its class selects by what no device has", Made.REFERENCE, ("DISC-015",)),
+            ),
         ),
     ],
 )
@@ -207,6 +231,7 @@ def test_a_wrong_class_is_found(
     assert words in told[check]["headline"]
 
 
+@row("reference", Tried("no policy confines it", Made.REFERENCE, ("DISC-013",)))
 def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCluster) -> None:
     """It may write slices of every node then."""
     bindings = driver.kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding")
@@ -221,6 +246,7 @@ def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCl
     assert "no policy keeps the driver's account" in told["DISC-013"]["headline"]
 
 
+@row("reference", Tried("a node is gone, its devices are not", Made.REFERENCE, ("SLICE-002",)))
 def test_devices_of_a_node_that_is_gone_are_found(judge: Any, driver: DriverCluster) -> None:
     """What the advice before warns of. (The last test: the kubelet does not register again.)"""
     set_fault(embedded_cluster.node_root(driver.name, FAULTY), "owned-by-nobody")

@@ -15,7 +15,7 @@ starts. Here is what a run says of each such fault, and whom it tells to act. In
 driver has failed: where something is red, the verdict is *inconclusive*, not *nonconformant*. Each
 row is made for real on the embedded cluster, with the reference driver:
 
-    ./run tests -m matrix tests/zoo/test_not_the_drivers.py
+    ./run matrix test_not_the_drivers
 
 `PF-…` is a step of preflight: nothing has run then. The words are those of the first line, of the
 likely cause or of what was observed.

@@ -1,0 +1,320 @@
+"""The matrix, with rows that need no cluster: what is recorded and shown, and that it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suites.__main__ import checks
+from tests.admin import ROOT
+from tests.zoo.matrix import pages
+from tests.zoo.matrix.__main__ import JOURNAL, LOGS, load
+from tests.zoo.matrix.rows import Made, said
+from tests.zoo.matrix.runner import PLACES, Expected, Row, chunks, collect
+
+SECONDS = 60
+MAIN = """
+import sys
+from pathlib import Path
+from tests.zoo.matrix.__main__ import main
+sys.exit(main(sys.argv[2:], [Path(sys.argv[1])]))
+"""
+ROWS = """
+import os, time
+import pytest
+from tests.zoo.matrix.rows import SAID, Made, Tried, row
+
+def red(check, blame="driver", outcome="fail"):
+    return {"check": check, "outcome": outcome, "headline": f"{check} | is red", "blame": blame}
+
+def tell(record_property, *found):
+    with open(os.environ["RAN"], "a") as ran:
+        ran.write("x")
+    record_property(SAID, list(found))
+
+@row("reference", Tried("found", Made.REFERENCE, ("LIFE-002",), "Is found."))
+def test_found(record_property):
+    tell(record_property, red("LIFE-002"))
+
+@row("nvidia", Tried("one", Made.RELAY, ("LIFE-003",)), Tried("two", Made.HARDWARE, ("NODE-009",)))
+def test_together(record_property):
+    tell(record_property, red("LIFE-003"), red("SLICE-001"))
+    assert False, "only one of two"
+
+@row("reference", Tried("elsewhere", Made.OTHERS, ("PF-08",)))
+def test_of_others(record_property):
+    tell(record_property, red("PF-08", "cluster", "error"), red("NODE-028", "cluster", "error"))
+
+@row("reference", Tried("blamed", Made.OTHERS, ("PF-09",)))
+def test_blamed(record_property):
+    tell(record_property, red("PF-09"))
+    assert False
+
+@row("reference", Tried("every check", Made.NOTHING, ("NODE-005",)), kubernetes="1.36")
+def test_quiet(record_property):
+    tell(record_property, red("NODE-005"), red("MET-002"))
+    assert False
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no cluster")
+
+@row("reference", Tried("not begun", Made.REFERENCE, ("LIFE-002",)))
+def test_not_begun(broken):
+    pass
+
+def test_that_is_no_row():
+    pass
+"""
+CONFTEST = """
+def pytest_addoption(parser):
+    for name in ("--embedded-driver", "--embedded-kubernetes"):
+        parser.addoption(name)
+"""
+WAITS = """
+@row("reference", Tried("waits", Made.REFERENCE, ("LIFE-002",)))
+def test_waits(record_property):
+    flag = os.environ["RAN"] + ".flag"
+    open(os.environ["RAN"] + ".waits", "w").close()
+    try:
+        while not os.path.exists(flag):
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        open(os.environ["RAN"] + ".tidied", "w").close()
+        raise
+    tell(record_property, red("LIFE-002"))
+"""
+
+
+def start(tmp_path: Path, *options: str, rows: str = ROWS) -> subprocess.Popen[str]:
+    """Begin the command with rows of its own."""
+    place = tmp_path / "test_rows.py"
+    place.write_text(rows)
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    output = f"--output={tmp_path / 'out'}"
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, str(place), output, "--commit=abc", *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "RAN": str(tmp_path / "ran")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def matrix(tmp_path: Path, *options: str, rows: str = ROWS) -> tuple[int, str]:
+    """Run the command to its end; its exit code, and what it printed."""
+    with start(tmp_path, *options, rows=rows) as process:
+        printed, _ = process.communicate(timeout=SECONDS)
+    return process.returncode, printed
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which all rows were tried."""
+    folder = tmp_path_factory.mktemp("tried")
+    code, printed = matrix(folder, "--jobs=3")
+    assert code == 1, printed
+    return folder
+
+
+@pytest.fixture
+def again(tried: Path, tmp_path: Path) -> Path:
+    """A copy of it, to go on in."""
+    return shutil.copytree(tried, tmp_path / "again")
+
+
+def document(folder: Path) -> dict[str, Any]:
+    """What the command wrote for programs."""
+    found: dict[str, Any] = json.loads((folder / "out" / pages.JSON).read_text())
+    return found
+
+
+def states(folder: Path) -> dict[str, str]:
+    """How each row ended, by its fault."""
+    return {one["fault"]: pages.state(one) for one in document(folder)["rows"]}
+
+
+def test_each_row_is_recorded_as_it_ended(tried: Path) -> None:
+    """Of faults made together each for itself; what was red besides is known of all of them."""
+    assert states(tried) == {
+        "found": "killed",
+        "one": "killed, not as declared",
+        "two": "survived, not as declared",
+        "elsewhere": "killed",
+        "blamed": "survived, not as declared",
+        "every check": "false alarm, not as declared",
+        "not begun": "not tried",
+    }
+    rows = {one["fault"]: one for one in document(tried)["rows"]}
+    assert (
+        rows["found"].items()
+        >= {
+            "driver": "reference",
+            "kubernetes": "1.37",
+            "made": "reference driver",
+            "what": "Is found.",
+            "commit": "abc",
+            "undeclared": [],
+        }.items()
+    )
+    assert rows["found"]["red"][0]["headline"] == "LIFE-002 | is red"
+    assert (rows["one"]["driver"], rows["one"]["version"]) == ("nvidia", "0.5.0")
+    assert [one["check"] for one in rows["two"]["undeclared"]] == ["SLICE-001"]
+    assert "only one of two" in rows["two"]["why"]
+    assert "no cluster" in rows["not begun"]["why"]
+    assert [one["check"] for one in rows["every check"]["undeclared"]] == ["MET-002"]
+    assert list((tried / "out" / LOGS).iterdir())  # of the processes with what went wrong
+
+
+def test_the_pages_begin_with_the_score(tried: Path) -> None:
+    """Rows that could not be tried do not count."""
+    found = document(tried)
+    assert (found["faults"], found["killed"]) == (5, 3)
+    assert found["survived"] == ["two", "blamed"]
+    judged = {check.id for check in checks() if check.judges_driver}
+    assert set(found["checks_not_killed"]) == judged - {"LIFE-002", "LIFE-003"}
+    assert found["false_alarms"] == ["MET-002 with reference on Kubernetes 1.36"]
+    text = (tried / "out" / pages.MARKDOWN).read_text()
+    assert "**Mutation score: 60 %**: 3 of 5 faults were killed" in text
+    assert "False alarms: 1** in 1 runs" in text
+    (line,) = re.findall(r"^\| found: .*", text, re.MULTILINE)
+    assert line.startswith("| found: Is found. | reference driver | reference, 1.37 | LIFE-002 |")
+    page = (tried / "out" / pages.HTML).read_text()
+    assert "<h1>60 %</h1>" in page
+    assert "LIFE-002 | is red" in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+
+
+def test_what_was_tried_at_a_commit_is_not_tried_again(again: Path) -> None:
+    """But what could not begin is, at another commit all, and what is asked for again."""
+    ran = again / "ran"
+    assert len(ran.read_text()) == 5
+    code, printed = matrix(again)
+    assert (code, len(ran.read_text())) == (1, 5)
+    assert "6 rows, 5 of them tried before" in printed
+    matrix(again, "LIFE-002", "--again")
+    assert len(ran.read_text()) == 6
+    matrix(again, "--commit=def")
+    assert len(ran.read_text()) == 11
+
+
+def test_rows_are_chosen_by_names(again: Path) -> None:
+    """The exit code is that of the chosen ones; the pages keep the others."""
+    code, printed = matrix(again, "PF-08", "test_found")
+    assert (code, printed.count("2 rows")) == (0, 2), printed
+    assert len(states(again)) == 7
+    code, printed = matrix(again, "nothing-of-that-name")
+    assert code == 4
+    assert "no row of the matrix is called so" in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_it_tidies_up_and_goes_on_later(number: signal.Signals, tmp_path: Path) -> None:
+    """What has ended is kept; what was under way is made again."""
+    rows = ROWS.partition('@row("nvidia"')[0] + WAITS
+    with start(tmp_path, rows=rows) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "killed: found" in line:
+                break
+        while not (tmp_path / "ran.waits").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2, printed
+    assert (tmp_path / "ran.tidied").exists()
+    assert [one["fault"] for (one,) in load(tmp_path / "out").values()] == ["found"]
+    (tmp_path / "ran.flag").touch()
+    code, printed = matrix(tmp_path, rows=rows)
+    assert code == 0, printed
+    assert (tmp_path / "ran").read_text() == "xx"
+
+
+def test_a_journal_that_was_cut_off_is_read(again: Path) -> None:
+    """Up to the last whole line; it counts more than what is published."""
+    rows = document(again)["rows"]
+    last = {**rows[0], "commit": "later"}
+    (again / "out" / JOURNAL).write_text(f"{json.dumps(last)}\n{json.dumps(last)[:50]}")
+    records = [one for some in load(again / "out").values() for one in some]
+    assert [one["fault"] for one in records if one["commit"] == "later"] == [last["fault"]]
+    assert len(records) == len(rows)
+
+
+def rows_of(*names: str, file: str = "a") -> list[Row]:
+    """Rows of one file."""
+    return [Row(Path(file), f"{file}::test[{name}]", "reference", "1.37", ()) for name in names]
+
+
+def test_rows_are_split_by_how_long_they_take() -> None:
+    """What shares a cluster stays in its order; what takes longest begins first."""
+    rows = [*rows_of("1", "2", "3", "4"), *rows_of("5", file="b")]
+    known = [
+        {"row": row.name, "seconds": seconds}
+        for row, seconds in zip(rows, (10, 200, 100, 100, 900), strict=True)
+    ]
+    for jobs, split in (
+        (1, [["5"], ["1", "2", "3"], ["4"]]),
+        (2, [["5"], ["2"], ["3"], ["4"], ["1"]]),
+    ):
+        made = chunks(rows, jobs, Expected(known))
+        assert [[row.name[-2] for row in chunk] for chunk in made] == split
+
+
+def test_what_is_not_known_of_a_row_is_guessed_from_its_test() -> None:
+    """By the median of the others."""
+    first, second = rows_of("1", "2")
+    assert Expected([]).seconds(first) == 60
+    assert Expected([{"row": first.name, "seconds": 7.0}]).seconds(second) == 7
+
+
+def test_of_a_check_the_first_case_is_shown() -> None:
+    """With advice; not what passed or was skipped."""
+    found = {"blame": "driver"}
+    results: Sequence[dict[str, Any]] = [
+        {"id": "A", "outcome": "pass", "advice": False, "headline": "", "finding": None},
+        {"id": "B", "outcome": "fail", "advice": False, "headline": "1", "finding": found},
+        {"id": "B", "outcome": "fail", "advice": False, "headline": "2", "finding": found},
+        {"id": "C", "outcome": "pass", "advice": True, "headline": "3", "finding": found},
+        {"id": "D", "outcome": "skip", "advice": False, "headline": "4", "finding": None},
+    ]
+    assert [(one["check"], one["outcome"], one["headline"]) for one in said(results)] == [
+        ("B", "fail", "1"),
+        ("C", "advice", "3"),
+    ]
+
+
+def test_the_rows_of_the_zoo() -> None:
+    """A hundred faults, 30 of them before the NVIDIA driver, 25 not the driver's; all drivers."""
+    rows, _ = collect("", [], [], PLACES)
+    faults = [(row, one) for row in rows for one in row.tried if one.checks]
+    of_nvidia = {one.fault for row, one in faults if row.driver.startswith("nvidia")}
+    others = {one.fault for _, one in faults if one.made is Made.OTHERS}
+    assert len(faults) >= 200
+    assert len(of_nvidia) >= 30
+    assert len(others) >= 25
+    quiet = {(row.driver, row.kubernetes) for row in rows if row.tried[0].made is Made.NOTHING}
+    assert len(quiet) >= 25
+    assert len({(row.key, one.fault) for row in rows for one in row.tried}) == sum(
+        len(row.tried) for row in rows
+    )
+
+
+def test_other_releases_and_drivers() -> None:
+    """Rows with faults are made for what is named; the others are those that there are."""
+    rows, _ = collect("", ["nvidia@0.4.1", "reference"], ["1.36"], PLACES)
+    assert {row.kubernetes for row in rows} == {"1.36"}
+    assert {row.driver for row in rows} == {"nvidia@0.4.1", "reference"}
+    assert any("relay" in str(one.made) for row in rows for one in row.tried)
