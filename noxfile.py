@@ -40,9 +40,11 @@ def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
 def tests(session: nox.Session) -> None:
     """The tests of this project, the main job on the embedded cluster among them.
 
-    Of the zoo, a sample: `./run tests -m matrix tests/zoo` is the rest.
+    Of what is broken on purpose, a sample: `./run matrix` tries all of it.
     """
     everything = ["-m", "not matrix", "tests"]
+    if not session.posargs:
+        session.log("of what is broken on purpose, a sample is tried; `./run matrix` tries all")
     session.run("python", "-m", "pytest", *(session.posargs or everything))
 
 

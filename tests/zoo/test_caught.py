@@ -1,8 +1,7 @@
 """The reference driver misbehaves in each way that it knows, and the checks find it.
 
-A sample of each area is tried each time; `./run tests -m matrix tests/zoo` tries every fault, and
-with `--every-check` against every check there is: a fault has to turn its checks red, and nothing
-else.
+A sample of each area is tried each time; `./run matrix` tries every fault, and with `--every-check`
+against every check there is: a fault has to turn its checks red, and nothing else.
 """
 
 from __future__ import annotations

@@ -10,12 +10,15 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from building.binaries import RELEASES
+from building.artifacts import BuildError, obtain
+from building.binaries import KUBELET_PROTOCOL, RELEASES
 from building.errors import UserError, must_be_of
+from building.progress import Progress
+from embedded import cluster
 from embedded.drivers import DRIVERS
 from harness.verdict.outcome import Exit
 from tests.admin import ROOT
@@ -28,12 +31,27 @@ JOURNAL = "rows.jsonl"
 LOGS = "logs"
 
 
-def main(arguments: Sequence[str] | None = None, places: Iterable[Path] = PLACES) -> int:
+def build(driver: str, kubernetes: str) -> None:
+    """Build what rows with a driver on a release need, where that is not done.
+
+    Raises:
+        BuildError: it cannot be.
+    """
+    release = RELEASES[kubernetes]
+    obtain([*cluster.parts([DRIVERS[driver]], release), KUBELET_PROTOCOL], Progress())
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    places: Iterable[Path] = PLACES,
+    prepare: Callable[[str, str], None] = build,
+) -> int:
     """Run what has no record yet, and write the pages; answers the exit code.
 
     Args:
         arguments: of the command line.
         places: files and folders with tests that are rows.
+        prepare: makes what rows with a driver on a release need.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -55,6 +73,12 @@ def main(arguments: Sequence[str] | None = None, places: Iterable[Path] = PLACES
     at = {"commit": commit, "every_check": given.every_check}
     todo = [row for row in rows if given.again or not _has_record(row, records, at)]
     print(f"{len(rows)} rows, {len(rows) - len(todo)} of them tried before", flush=True)
+    for pair in dict.fromkeys((row.driver, row.kubernetes) for row in todo):
+        try:
+            prepare(*pair)
+        except BuildError as error:
+            todo = [row for row in todo if (row.driver, row.kubernetes) != pair]
+            print(f"not tried: {' on Kubernetes '.join(pair)}: {error}", flush=True)
     code = Exit.OK
     numbered = iter(range(1, len(todo) + 1))
 

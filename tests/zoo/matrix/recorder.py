@@ -38,12 +38,13 @@ class Recorder:
         """Write how a test ended, and that one could not begin."""
         if report.when != "call" and not (report.when == "setup" and not report.passed):
             return
+        told = dict(report.user_properties)
         line = {
             "row": report.nodeid,
-            "tried": report.when == "call",
+            "tried": SAID in told,  # else the suite did not come to a result
             "passed": report.passed,
             "why": "" if report.passed else _why(report),
-            "said": dict(report.user_properties).get(SAID, []),
+            "said": told.get(SAID, []),
             "seconds": round(report.duration, 1),
         }
         print(json.dumps(line), file=self._file, flush=True)
