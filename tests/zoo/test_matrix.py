@@ -25,10 +25,16 @@ from tests.zoo.matrix.runner import PLACES, Expected, Row, chunks, collect
 
 SECONDS = 60
 MAIN = """
-import sys
+import os, sys
 from pathlib import Path
+from building.artifacts import BuildError
 from tests.zoo.matrix.__main__ import main
-sys.exit(main(sys.argv[2:], [Path(sys.argv[1])], lambda *_: None))
+
+def prepare(driver, kubernetes):
+    if driver == os.environ.get("LACKS"):
+        raise BuildError("no registry is reached")
+
+sys.exit(main(sys.argv[2:], [Path(sys.argv[1])], prepare))
 """
 ROWS = """
 import os, time
@@ -218,6 +224,17 @@ def test_rows_are_chosen_by_names(again: Path) -> None:
     code, printed = matrix(again, "nothing-of-that-name")
     assert code == 4
     assert "no row of the matrix is called so" in printed
+
+
+def test_without_what_they_need_rows_are_not_tried(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said why, and the others are."""
+    monkeypatch.setenv("LACKS", "nvidia@0.5.0")
+    code, printed = matrix(again, "--again", "one", "PF-08")
+    assert code == 1
+    assert "not tried: nvidia@0.5.0 on Kubernetes 1.37: no registry is reached" in printed
+    assert "[1/1" in printed
 
 
 def test_stopped_it_tidies_up_and_goes_on_later(tmp_path: Path) -> None:

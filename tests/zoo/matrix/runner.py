@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -297,20 +297,22 @@ def run(
         Stopped: by SIGINT or SIGTERM; the processes and their clusters have ended.
     """
     waiting = chunks(rows, jobs, expected)
-    left = sum(map(expected.seconds, rows))
-    begun, whole, number = time.monotonic(), left, 0
+    left = whole = sum(map(expected.seconds, rows))
+    begun, number = time.monotonic(), 0
     logs.mkdir(parents=True, exist_ok=True)
-    before = {one: signal.signal(one, _stop) for one in (signal.SIGINT, signal.SIGTERM)}
     running: list[_Process] = []
-    try:
-        with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, _signals() as signals:
+        selector.register(signals, selectors.EVENT_READ)
+        try:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     number += 1
                     running.append(_Process(waiting.pop(0), number, logs, options))
                     selector.register(running[-1].pipe, selectors.EVENT_READ, running[-1])
                 for key, _ in selector.select():
-                    process: _Process = key.data
+                    process: _Process | None = key.data
+                    if process is None:
+                        raise Stopped
                     lines = process.read()
                     if lines is None:
                         selector.unregister(process.pipe)
@@ -322,16 +324,28 @@ def run(
                         done = whole - left
                         pace = (time.monotonic() - begun) / done if done else 0
                         ended(row, line, left * pace)
+        finally:
+            _end(running)
+
+
+@contextmanager
+def _signals() -> Iterator[int]:
+    """A pipe that has something in it once somebody wants to end this process."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    ends = (signal.SIGINT, signal.SIGTERM)
+    # Not to be raised in the middle of something. What is started has the usual handlers again,
+    # which in a shell's background it has not.
+    before = [signal.signal(one, lambda *_: None) for one in ends]
+    signal.set_wakeup_fd(write)
+    try:
+        yield read
     finally:
-        for one in before:
-            signal.signal(one, signal.SIG_IGN)
-        _end(running)
-        for one, handler in before.items():
+        signal.set_wakeup_fd(-1)
+        for one, handler in zip(ends, before, strict=True):
             signal.signal(one, handler)
-
-
-def _stop(_number: int, _frame: object) -> None:
-    raise Stopped
+        os.close(read)
+        os.close(write)
 
 
 def _end(running: Sequence[_Process]) -> None:
