@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from harness.verdict.expect import Expectations
 
 DEEPEST_LEVEL = 5
+USER = 1000
+"""As whom the checks' containers run."""
 
 
 class Impact(enum.StrEnum):
@@ -133,6 +135,10 @@ def _allow(value: Any) -> frozenset[Impact]:
     if not set(items) <= set(ALLOWABLE):
         raise ValueError(f"expected none, or some of {', '.join(ALLOWABLE)} separated by commas")
     return frozenset(map(Impact, items))
+
+
+def _user(value: Any) -> int | None:
+    return None if value == "none" else whole_number(1, 2**31 - 1)(value)
 
 
 def _checks(value: Any) -> tuple[str, ...]:
@@ -393,6 +399,14 @@ class Options:
         "NAME",
         "a secret of --dra-namespace to pull the image with",
     )
+    run_as: int | None = _option(
+        USER,
+        _user,
+        "UID|none",
+        f"the user of the checks' pods, where a check asks for no other (default {USER}); none: ask"
+        " for no user, for clusters that give pods one by their namespace's range",
+    )
+    """None: the pods do not say."""
     upgrade_image: str = _option(
         "",
         any_text,

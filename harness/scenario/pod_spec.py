@@ -10,6 +10,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
+from harness.options import USER
 from harness.scenario import program
 from harness.scenario.evidence import REST
 from harness.scenario.run import Subject
@@ -28,7 +29,8 @@ class Security:
     privileged: bool = False
     capabilities: tuple[str, ...] = ()
     """Added; all others are dropped unless the container is privileged."""
-    uid: int = 1000
+    uid: int | None = None
+    """None: the run's (`Subject.user`), which is not root."""
     seccomp: str = "RuntimeDefault"
     read_only_root: bool = True
 
@@ -39,7 +41,7 @@ class Security:
             *(["user namespace"] if self.user_namespace else []),
             *(["privileged"] if self.privileged else []),
             *self.capabilities,
-            *([f"uid {self.uid}"] if self.uid != Security.uid else []),
+            *([f"uid {self.uid}"] if self.uid is not None else []),
             *([f"seccomp {self.seccomp}"] if self.seccomp != Security.seccomp else []),
             *(["writable root"] if not self.read_only_root and not self.privileged else []),
         ]
@@ -56,10 +58,15 @@ class Security:
         fields: dict[str, Any] = {name: True for name, on in wanted.items() if on}
         return {**fields, "hostUsers": False} if self.user_namespace else fields
 
-    def of_container(self) -> dict[str, Any]:
-        """The container's ``securityContext``."""
+    def of_container(self, user: int | None = USER) -> dict[str, Any]:
+        """Make the container's ``securityContext``.
+
+        Args:
+            user: of the run, where these settings name none; None: the cluster is to say.
+        """
+        uid = user if self.uid is None else self.uid
         context: dict[str, Any] = {
-            "runAsUser": self.uid,
+            **({} if uid is None else {"runAsUser": uid}),
             "runAsNonRoot": self.uid != 0,
             "readOnlyRootFilesystem": self.read_only_root,
         }
@@ -229,7 +236,7 @@ class PodSpec:
             "env": env,
             "claims": used,
             "limits": {"memory": "4Gi", **spec.limits},
-            "security": self.security.of_container(),
+            "security": self.security.of_container(subject.user),
         }
 
 

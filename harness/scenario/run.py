@@ -44,7 +44,7 @@ from harness.cluster.kube import ApiError, Kube, UnreachableError
 from harness.cluster.observe import Budgets, Observer
 from harness.cluster.profile import Profile
 from harness.cluster.render import Manifests, admissible, merge_patch, tolerations_of
-from harness.options import Options
+from harness.options import USER, Options
 from harness.scenario import program
 from harness.scenario.changes import Changes, Means
 from harness.scenario.pods import EVIDENCE_LINES, has_run, without_setup
@@ -103,6 +103,8 @@ class Subject:
     """Feature gates of the API server (`harness.cluster.features.gates`)."""
     program: str = ""
     """The ConfigMap that brings the workload to its pods; empty: their image has it."""
+    user: int | None = USER
+    """Of the pods that ask for none of their own; None: the cluster, or the image, says."""
 
 
 class Run:

@@ -84,6 +84,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         image=options.image or options.python_image or IMAGE,
         slots={},
         program=program.config_map_of("RUN") if options.python_image else "",
+        user=options.run_as,
     )
     two = ClaimSpec(CLAIM, [Request("gpu-1"), Request("gpu-2")])
     claim = {**namespace, **two.values(subject.driver, profile.device_class)}
@@ -99,13 +100,14 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         for role, command in (("producer", "produce"), ("consumer", "consume"))
     ]
     rest = PodSpec("rest", [ContainerSpec(REST, [REST], waits=False)], [CLAIM])
-    probe = {
+    probe: Values = {
         **namespace,
         "name": "preflight",
         "image": subject.image,
         "tolerations": [],
         "node": "",
         "as_large_as_checks": False,
+        "user": options.run_as,
         "privileged": False,
         "claim": CLAIM,
     }

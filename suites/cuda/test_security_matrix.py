@@ -152,7 +152,8 @@ def privileges(process: Process, wanted: Security) -> dict[str, tuple[object, ob
     }
     confined = not wanted.privileged and wanted.seccomp != "Unconfined"
     return {
-        "uid": (process.uid, wanted.uid),
+        # Pods that ask for no user of their own have the run's, or the cluster's.
+        "uid": (process.uid, process.uid or "not 0" if wanted.uid is None else wanted.uid),
         **{name: (_yes(can[name]), _yes(may[name])) for name in can},
         "seccomp mode": (process.seccomp, _FILTER if confined else 0),
         "user namespace of its own": (

@@ -114,6 +114,7 @@ def test_on_openshift_nothing_has_a_fixed_user(objects: list[Object]) -> None:
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+    assert only(objects, "ConfigMap")["data"]["DRA_RUN_AS"] == "none"
 
 
 @pytest.mark.parametrize("overlay", [ROOT / "deploy/overlays/tainted"])

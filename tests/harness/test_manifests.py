@@ -26,7 +26,7 @@ NAMES = (
 )
 
 
-def objects(name: str, folder: Path, **given: str) -> list[dict[str, Any]]:
+def objects(name: str, folder: Path, **given: str | None) -> list[dict[str, Any]]:
     """The objects of a manifest, read back as kubectl does."""
     text = shown(MANIFESTS, resolve({"manifest": name, **given}, {}, folder), PROFILE)
     return list(yaml.safe_load_all(text))
@@ -78,6 +78,18 @@ def test_the_original_example_can_be_recognised(tmp_path: Path) -> None:
         assert container["securityContext"]["privileged"] is True
         (volume,) = pod["spec"]["volumes"]
         assert volume["hostPath"]["path"].startswith("/tmp/")
+
+
+@pytest.mark.parametrize(("given", "user"), [(None, 1000), ("2000", 2000), ("none", None)])
+@pytest.mark.parametrize("name", ["pod", "preflight/pod-image"])
+def test_pods_ask_for_the_user_that_they_are_to_have(
+    name: str, given: str | None, user: int | None, tmp_path: Path
+) -> None:
+    """Or for none: then the cluster gives them one, and root is refused all the same."""
+    (pod,) = objects(name, tmp_path, run_as=given)
+    (container,) = pod["spec"]["containers"]
+    context = container["securityContext"]
+    assert (context.get("runAsUser"), context["runAsNonRoot"]) == (user, True)
 
 
 def test_the_workload_is_brought_to_an_image_without_it(tmp_path: Path) -> None:

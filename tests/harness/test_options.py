@@ -57,6 +57,7 @@ def test_none_allows_nothing_even_on_an_own_cluster(tmp_path: Path) -> None:
         ("level", "deep", "from 0 to 5"),
         ("allow", "root", "none, or some of exhaust, privileged, disrupt"),
         ("allow", "none,disrupt", "none, or some of"),
+        ("run_as", "0", "from 1"),  # pods that must not be root
         ("class_", "No_Class", "expected the name of a DeviceClass"),
         ("visible_by", "unknown", "expected one of cuda, devnode, env"),
         ("check", "IPC-1", "expected IDs such as IPC-001"),

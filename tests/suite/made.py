@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.cluster.inventory import Device
 from harness.cluster.kinds import Object
+from harness.options import USER
 from harness.scenario.evidence import Claim, Container, End, Evidence, Observed
 from harness.scenario.pod_spec import Security
 from harness.scenario.report import Report
@@ -145,7 +146,7 @@ def process(
 
     return Process(
         own_pid=own_pid,
-        uid=security.uid,
+        uid=USER if security.uid is None else security.uid,
         uid_map=("0 65536 65536",) if security.user_namespace else ("0 0 4294967295",),
         cap_eff=f"{capabilities:016x}",
         no_new_privs=int(not security.privileged),

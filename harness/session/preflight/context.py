@@ -97,6 +97,7 @@ class Context:
             slots=self.free or {},
             features=self.features,
             program=config_map_of(self.run.id) if self.run.options.python_image else "",
+            user=self.run.options.run_as,
         )
 
     def inventory(self) -> Inventory:

@@ -301,6 +301,7 @@ def _pod(context: Context, template: str, standard: str, **values: Any) -> Objec
         "namespace": context.run.open_namespace(standard),
         "node": "",
         "as_large_as_checks": False,
+        "user": context.run.options.run_as,
         "privileged": standard == PRIVILEGED,
         "tolerations": [
             *map(dict, context.the_profile().tolerations),
