@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import large_report, many_slices, phases
-from benchmarks.phases import PhasesError, Timing
+from benchmarks import by_kubectl, large_report, many_slices, phases
+from benchmarks.phases import PhasesError, Timing, aligned
 from harness.verdict.outcome import Exit
-from harness.verdict.table import Table
 from reports.results import ResultsError
 
 ROOT = Path(__file__).parents[1]
@@ -25,12 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return many_slices.main(words[1:])
     if words[:1] == ["report"]:
         return large_report.main(words[1:])
+    if words[:1] == ["kubectl"]:
+        return by_kubectl.main(words[1:])
     parser = argparse.ArgumentParser(
         prog="./run bench",
         description=__doc__,
         epilog="Other options are those of ./run dra. `./run bench slices` is another: how long a"
         " run that only reads takes in a cluster of thousands of nodes; `./run bench report`: how"
-        " long the page of thousands of checks takes.",
+        " long the page of thousands of checks takes; `./run bench kubectl`: how long the original"
+        " example takes by the suite and by kubectl alone.",
     )
     parser.add_argument(
         "--times", type=int, default=3, metavar="N", help="how many runs (default 3)"
@@ -76,17 +78,7 @@ def _run(output: Path, options: Sequence[str]) -> tuple[int, Path]:
 def _lines(timings: Sequence[Timing]) -> Iterator[str]:
     for table in (phases.of_runs(timings), phases.of_pods(timings)):
         yield ""
-        yield from _aligned(table)
-
-
-def _aligned(table: Table) -> Iterator[str]:
-    rows = [table.columns, *(tuple(str(cell) for cell in row) for row in table.rows)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
-    yield f"{table.title}"
-    for first, *others in rows:
-        numbers = (text.rjust(width) for text, width in zip(others, widths[1:], strict=True))
-        yield "  " + "  ".join([first.ljust(widths[0]), *numbers])
-    yield f"  ({table.note})"
+        yield from aligned(table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,3 +157,14 @@ def of_pods(timings: Iterable[Timing]) -> Table:
 
 def _rounded(values: Iterable[float]) -> float:
     return round(statistics.median(values), 2)
+
+
+def aligned(table: Table) -> Iterator[str]:
+    """Write a table for a terminal, line by line."""
+    rows = [table.columns, *(tuple(str(cell) for cell in row) for row in table.rows)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(table.columns))]
+    yield f"{table.title}"
+    for first, *others in rows:
+        numbers = (text.rjust(width) for text, width in zip(others, widths[1:], strict=True))
+        yield "  " + "  ".join([first.ljust(widths[0]), *numbers])
+    yield f"  ({table.note})"

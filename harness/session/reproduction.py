@@ -120,7 +120,7 @@ class _Again:
 
     def _apply(self, obj: Object) -> Iterator[str]:
         self._number += 1
-        shown = _own(to_server(obj, self._run.kube.dra_api))
+        shown = bare(to_server(obj, self._run.kube.dra_api))
         file = f"{self._number:02}-{obj['kind'].lower()}-{name_of(obj)}.yaml"
         file = file.replace(anchor_name(self._run.id), self._own)
         text = yaml.safe_dump(shown, sort_keys=False, allow_unicode=False)
@@ -172,7 +172,7 @@ class _Again:
         )
 
 
-def _own(obj: Object) -> Object:
+def bare(obj: Object) -> Object:
     """Leave out what belongs to the run, or to what the API server has made of an object."""
     metadata: dict[str, Any] = {
         key: value
