@@ -42,6 +42,8 @@ class Impact(enum.StrEnum):
     """Restarts driver or kubelet, changes objects that are not the run's."""
 
 
+NEED_PYTHON = frozenset({Impact.PRIVILEGED, Impact.DISRUPT})
+"""Impacts of checks with pods that act on nodes, by programs in Python."""
 CONFIG_FILE = "dra.toml"
 _EMBEDDED = "embedded_"
 """What the names of the embedded cluster's options begin with."""
@@ -393,6 +395,13 @@ class Options:
         "instead of --dra-image, any image with Python and PyCUDA that the nodes can pull: a config"
         " map brings the workload to it",
     )
+    shell_image: str = _option(
+        "",
+        any_text,
+        "IMAGE",
+        "instead of --dra-image, any image with a shell that the nodes can pull, for drivers whose"
+        " devices are seen as nodes below /dev or in variables: a config map brings a script to it",
+    )
     image_pull_secret: str = _option(
         "",
         _subdomain("a secret"),
@@ -478,7 +487,18 @@ class Options:
         """The impacts that checks may have: what was asked for, else what the cluster allows."""
         if self.allow is not None:
             return self.allow
-        return frozenset(Impact) if self.cluster == "embedded" else frozenset()
+        allowed = frozenset(Impact) if self.cluster == "embedded" else frozenset()
+        return allowed - NEED_PYTHON if self.shell_image else allowed
+
+    @property
+    def named_image(self) -> str:
+        """The image that was asked for, whatever it has of the workload; empty: none."""
+        return self.image or self.python_image or self.shell_image
+
+    @property
+    def brings_program(self) -> bool:
+        """Whether the image is without the workload's program, so that a config map brings it."""
+        return bool(self.python_image or self.shell_image)
 
     def given(self) -> tuple[Given, ...]:
         """Answer every option with its value and where that comes from, for reports."""
@@ -567,8 +587,14 @@ def _check_together(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
             f"{flag('image_pull_secret')} {values['image_pull_secret']}: needs {flag('namespace')},"
             " the namespace that the secret is in: the run's own are new and have none"
         )
-    if values["image"] and values["python_image"]:
-        raise OptionError(f"{flag('image')} and {flag('python_image')}: choose one of them")
+    images = [flag(name) for name in ("image", "python_image", "shell_image") if values[name]]
+    if len(images) > 1:
+        raise OptionError(f"{' and '.join(images)}: choose one of them")
+    if values["shell_image"] and (lacking := NEED_PYTHON & (values["allow"] or frozenset())):
+        raise OptionError(
+            f"{flag('shell_image')} {values['shell_image']}: checks with {flag('allow')}"
+            f" {','.join(sorted(lacking))} need Python in the image: {flag('python_image')}"
+        )
     instead = [flag(name) for name in ("plan", "manifest", "sweep") if values[name]]
     if len(instead) > 1:
         raise OptionError(f"{' and '.join(instead)}: choose one of them")

@@ -213,7 +213,9 @@ class PodSpec:
 
     def _container(self, spec: ContainerSpec, subject: Subject) -> dict[str, Any]:
         command, variables = spec.command, spec.environment
-        if subject.program:
+        if subject.program and subject.shell:
+            command = command or program.SHELL_COMMAND
+        elif subject.program:
             command = command or program.COMMAND
             variables = {**program.ENVIRONMENT, **variables}
         env: list[dict[str, Any]] = [

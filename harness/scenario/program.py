@@ -15,6 +15,8 @@ from harness.cluster.anchor import anchor_name
 TEMPLATE = "workload.yaml.j2"
 COMMAND = ("python3", "-m", "workload")
 """What the entrypoint of our own image runs, too."""
+SHELL_COMMAND = ("sh", "/opt/dra-conformance/workload/shell.sh")
+"""For an image that has a shell and no Python."""
 ENVIRONMENT: Mapping[str, str] = {
     "PYTHONPATH": "/opt/dra-conformance",
     "PYTHONSAFEPATH": "1",
@@ -33,7 +35,19 @@ def config_map_of(run_id: str) -> str:
     return f"{anchor_name(run_id)}-workload"
 
 
-def values(name: str) -> dict[str, Any]:
-    """Make the values of `TEMPLATE`."""
+def values(name: str, *, shell: bool = False) -> dict[str, Any]:
+    """Make the values of `TEMPLATE`.
+
+    Args:
+        name: of the ConfigMap.
+        shell: whether the image has a shell only.
+    """
     files = sorted([*_SOURCE.glob("*.py"), _SOURCE / "kernels.ptx"])
+    if shell:
+        files = [_SOURCE / "shell.sh"]
     return {"name": name, "files": {path.name: path.read_text(encoding="utf-8") for path in files}}
+
+
+def does_nothing(*, shell: bool = False) -> list[str]:
+    """Command that only shows that the image has what runs the program."""
+    return ["sh", "-c", ":"] if shell else ["python3", "-c", "pass"]

@@ -103,6 +103,8 @@ class Subject:
     """Feature gates of the API server (`harness.cluster.features.gates`)."""
     program: str = ""
     """The ConfigMap that brings the workload to its pods; empty: their image has it."""
+    shell: bool = False
+    """Whether what is brought is for a shell, as their image has no Python."""
     user: int | None = USER
     """Of the pods that ask for none of their own; None: the cluster, or the image, says."""
 
@@ -280,7 +282,8 @@ class Run:
         """
         with self._opening:
             if self.subject.program and namespace not in self._programs:
-                values = {"namespace": namespace, **program.values(self.subject.program)}
+                brought = program.values(self.subject.program, shell=self.subject.shell)
+                values = {"namespace": namespace, **brought}
                 sent = self.render(program.TEMPLATE, values)
                 self.create(sent)
                 self._programs[namespace] = sent

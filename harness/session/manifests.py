@@ -81,9 +81,10 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         driver=next(iter(profile.drivers), profile.device_class),
         profile=profile,
         api_version="v1",
-        image=options.image or options.python_image or IMAGE,
+        image=options.named_image or IMAGE,
         slots={},
-        program=program.config_map_of("RUN") if options.python_image else "",
+        program=program.config_map_of("RUN") if options.brings_program else "",
+        shell=bool(options.shell_image),
         user=options.run_as,
     )
     two = ClaimSpec(CLAIM, [Request("gpu-1"), Request("gpu-2")])
@@ -108,6 +109,7 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "node": "",
         "as_large_as_checks": False,
         "user": options.run_as,
+        "command": program.does_nothing(shell=subject.shell),
         "privileged": False,
         "claim": CLAIM,
     }
@@ -117,11 +119,11 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "parent": str(NODE_FOLDERS),
         "command": ["rm", "-rf", "/parent/dra-conformance-RUN"],
     }
-    brought = {**namespace, **program.values(program.config_map_of("RUN"))}
+    brought = {**namespace, **program.values(program.config_map_of("RUN"), shell=subject.shell)}
     lease = lease_values("RUN", namespace["namespace"], None, time.time())
     return {
         "shared-claim": [
-            *([(program.TEMPLATE, brought)] if options.python_image else []),
+            *([(program.TEMPLATE, brought)] if options.brings_program else []),
             ("claim.yaml.j2", claim),
             ("allocation.yaml.j2", allocation),
             *shared,

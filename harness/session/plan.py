@@ -90,7 +90,7 @@ def _created(options: Options, checks: PlannedChecks) -> Iterator[str]:
         yield "         and in them:"
     yield "         claims for the devices of the scenarios"
     yield "         pods with these claims, and config maps that tell them what was allocated"
-    if options.python_image:
+    if options.brings_program:
         yield "         a config map with the workload's program"
     yield "         for preflight: a pod that never starts, one pod per node to pull the image"
     if privileged:
@@ -105,9 +105,9 @@ def _created(options: Options, checks: PlannedChecks) -> Iterator[str]:
     unnamed = (
         "the embedded cluster's own"
         if own
-        else "none named: give --dra-image or --dra-python-image"
+        else "none named: give --dra-image, --dra-python-image or --dra-shell-image"
     )
-    yield f"IMAGE    {options.image or options.python_image or unnamed}"
+    yield f"IMAGE    {options.named_image or unnamed}"
 
 
 def _wrapped(text: str) -> list[str]:

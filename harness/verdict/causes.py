@@ -428,7 +428,7 @@ KNOWN = (
         "the image does not have the program that is to run in it",
         Blame.WORKLOAD,
         "name the workload's own image with --dra-image, or any with Python and PyCUDA with"
-        " --dra-python-image",
+        " --dra-python-image, or with a shell with --dra-shell-image",
         when=r'exec: "[^"]*": (stat \S+: no such file|executable file not found)',
         source=f"{_RUNC}/libcontainer/standard_init_linux.go",
     ),

@@ -80,6 +80,19 @@ def test_the_original_example_can_be_recognised(tmp_path: Path) -> None:
         assert volume["hostPath"]["path"].startswith("/tmp/")
 
 
+def test_a_script_is_brought_to_an_image_with_a_shell(tmp_path: Path) -> None:
+    """It needs no Python, and what tries the image neither."""
+    (pod,) = objects("pod", tmp_path, shell_image="debian:12-slim")
+    (container,) = pod["spec"]["containers"]
+    (brought,) = objects("workload", tmp_path, shell_image="debian:12-slim")
+    (at,) = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "workload"]
+    (script,) = brought["data"]
+    assert container["command"] == ["sh", f"{at}/{script}"]
+    assert container["image"] == "debian:12-slim"
+    (pod,) = objects("preflight/pod-image", tmp_path, shell_image="debian:12-slim")
+    assert pod["spec"]["containers"][0]["command"][0] == "sh"
+
+
 @pytest.mark.parametrize(("given", "user"), [(None, 1000), ("2000", 2000), ("none", None)])
 @pytest.mark.parametrize("name", ["pod", "preflight/pod-image"])
 def test_pods_ask_for_the_user_that_they_are_to_have(

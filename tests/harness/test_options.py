@@ -170,6 +170,16 @@ def test_there_is_one_image(tmp_path: Path) -> None:
     """One with the workload in it, or one that it is brought to."""
     with pytest.raises(OptionError, match="--dra-image and --dra-python-image: choose one"):
         resolve({"image": "ours"}, {"DRA_PYTHON_IMAGE": "another"}, tmp_path)
+    with pytest.raises(OptionError, match="--dra-python-image and --dra-shell-image: choose one"):
+        resolve({"python_image": "one", "shell_image": "another"}, {}, tmp_path)
+
+
+def test_an_image_with_a_shell_only_acts_on_no_node(tmp_path: Path) -> None:
+    """Refused where that was asked for, left out where it was not."""
+    with pytest.raises(OptionError, match="--dra-allow privileged need Python in the image"):
+        resolve({"shell_image": "debian", "allow": "exhaust,privileged"}, {}, tmp_path)
+    options = resolve({"shell_image": "debian", "cluster": "embedded"}, {}, tmp_path)
+    assert options.allowed() == {Impact.EXHAUST}
 
 
 def test_a_secret_is_in_a_namespace_that_exists(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The workload in an image that is not ours: it comes to the containers in a ConfigMap."""
+"""The workload in images that are not ours: it comes to the containers in a ConfigMap."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from building.artifacts import Artifact
 from building.progress import Progress
 from embedded import cluster
 from images.pause import ARCHIVE
+from tests.images import shell
 from tests.images.python import NAME, PYTHON_IMAGE
 from tests.zoo.test_breaks import load
 
@@ -46,3 +47,34 @@ def test_the_shared_claim_passes_with_python_and_pycuda_alone(
     cases = json.loads(results.read_text())["results"]
     passed = {case["id"] for case in cases if case["outcome"] == "pass"}
     assert passed >= {"ALLOC-003", "LIFE-002"}
+
+
+@pytest.mark.embedded
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("driver", "visible_by"), [("example", "env"), ("reference", "devnode")], ids=lambda one: one
+)
+def test_a_shell_is_enough_for_devices_that_it_can_see(
+    driver: str, visible_by: str, obtained: Callable[[Artifact], Path], tmp_path: Path
+) -> None:
+    """All levels; what is left out is left out for want of CUDA or of an impact, nothing else."""
+    archive = obtained(shell.SHELL_IMAGE) / ARCHIVE
+    options = cluster.Options(nodes=1, driver=driver, name=f"shell-image-{driver}")
+    with cluster.running(options, Progress()) as running:
+        load(archive, running)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-m", "dra", "--dra-shell-image", shell.NAME),
+                *("--dra-allow", "exhaust", "--dra-visible-by", visible_by),
+                f"--dra-output={tmp_path}",
+            ],
+            cwd=ROOT,
+            env={"PATH": "/usr/bin:/bin", "KUBECONFIG": str(running.kubeconfig)},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout
+    (results,) = tmp_path.glob("*/results.json")
+    cases = json.loads(results.read_text())["results"]
+    passed = {case["id"] for case in cases if case["outcome"] == "pass"}
+    assert passed >= {"ALLOC-003", "LIFE-002", "SHARE-002", "ISO-012"}

@@ -96,7 +96,8 @@ class Context:
             image=self.image,
             slots=self.free or {},
             features=self.features,
-            program=config_map_of(self.run.id) if self.run.options.python_image else "",
+            program=config_map_of(self.run.id) if self.run.options.brings_program else "",
+            shell=bool(self.run.options.shell_image),
             user=self.run.options.run_as,
         )
 

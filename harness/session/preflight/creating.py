@@ -14,6 +14,7 @@ from harness.cluster.kinds import NODE, POD, Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.render import tolerations_of
+from harness.scenario import program
 from harness.scenario.claim_spec import ClaimSpec, Request
 from harness.scenario.pods import NOT_PULLED, container_state
 from harness.scenario.run import ADMIN_ACCESS, PRIVILEGED, RESTRICTED
@@ -302,6 +303,7 @@ def _pod(context: Context, template: str, standard: str, **values: Any) -> Objec
         "node": "",
         "as_large_as_checks": False,
         "user": context.run.options.run_as,
+        "command": program.does_nothing(shell=bool(context.run.options.shell_image)),
         "privileged": standard == PRIVILEGED,
         "tolerations": [
             *map(dict, context.the_profile().tolerations),

@@ -34,6 +34,7 @@ from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
 from harness.cluster.profile import NO_POD, ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
+from harness.scenario.scenario import CUDA
 from harness.session.permissions import manifest, missing, named, rights, user
 from harness.session.preflight.context import Context, step_failed
 from harness.verdict.finding import Blame, Finding, counted, judge
@@ -417,11 +418,21 @@ def others_at_work(context: Context) -> Finding | None:
 def image(context: Context) -> None:
     """The workload image MUST be known for checks that run a workload."""
     options = context.run.options
-    context.image = options.image or options.python_image or context.run.cluster.image
+    context.image = options.named_image or context.run.cluster.image
     if not context.image and context.creates():
         raise step_failed(
             "no workload image is named that the cluster's nodes can pull",
-            "--dra-image IMAGE, or --dra-python-image IMAGE",
+            "--dra-image IMAGE, --dra-python-image IMAGE or --dra-shell-image IMAGE",
             Blame.CLUSTER,
             PUSH,
+        )
+    profile = context.profile
+    if options.shell_image and profile is not None and profile.visible_by == CUDA:
+        raise step_failed(
+            f"--dra-shell-image {options.shell_image}: the devices of {context.driver} are found by"
+            " CUDA, which takes more than a shell",
+            "an image with Python and PyCUDA for this driver",
+            Blame.SUITE,
+            "--dra-python-image IMAGE, or --dra-image IMAGE; or --dra-visible-by devnode or env, if"
+            " the driver's devices are seen so, too",
         )
