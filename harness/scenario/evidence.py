@@ -15,6 +15,7 @@ from harness.cluster.kinds import Object, name_of
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import LogFollower
 from harness.cluster.profile import UNKNOWN
+from harness.options import USER
 from harness.scenario.by_hand import Script
 from harness.scenario.report import Report
 from harness.verdict import causes
@@ -322,6 +323,8 @@ class Evidence(EvidenceBase):
         """Whether the GPUs are simulated."""
         self.visible_by = UNKNOWN
         """How a container has a device of the driver: see `harness.cluster.profile.VISIBLE_BY`."""
+        self.user: int | None = USER
+        """As whom containers run that ask for no other user; None: the cluster chose, not root."""
         self.known: frozenset[str] = frozenset()
         """What of its devices the driver publishes, as its profile says: some of
         `harness.cluster.profile.ATTRIBUTES`."""

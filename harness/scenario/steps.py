@@ -148,6 +148,7 @@ class Steps(Deleting):
         super().__init__(run, evidence, uses)
         self.evidence.simulated = self.simulated = run.cluster.hardware == "simulated"
         self.evidence.visible_by = run.subject.profile.visible_by
+        self.evidence.user = run.subject.user
         self.evidence.known = frozenset(run.subject.profile.attributes)
         self.standard = standard
         self.nonce = secrets.token_hex(8)

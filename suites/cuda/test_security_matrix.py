@@ -118,7 +118,7 @@ def test_containers_are_as_privileged_as_their_row_says(row: Evidence, form: Par
         (EXPORTER, exporter, spec.exporter),
         (IMPORTER, importer, spec.importer),
     ):
-        for what, (seen, expected) in privileges(process, wanted).items():
+        for what, (seen, expected) in privileges(process, wanted, row.user).items():
             if seen != expected:
                 row.fail(
                     f"the {role} is not as its row says: {what} {seen}, not {expected}",
@@ -137,13 +137,22 @@ def test_containers_are_as_privileged_as_their_row_says(row: Evidence, form: Par
             )
 
 
-def privileges(process: Process, wanted: Security) -> dict[str, tuple[object, object]]:
-    """What a process may do by what it reports, and by what it was given."""
+def privileges(
+    process: Process, wanted: Security, user: int | None
+) -> dict[str, tuple[object, object]]:
+    """What a process may do by what it reports, and by what it was given.
+
+    Args:
+        process: as it reports itself.
+        wanted: what was asked for.
+        user: of those that ask for no certain one; None: anybody but root.
+    """
     capabilities = int(process.cap_eff or "0", 16)
     can = {
         "CAP_IPC_LOCK": bool(capabilities & _CAP_IPC_LOCK),
         "CAP_SYS_ADMIN": bool(capabilities & _CAP_SYS_ADMIN),
     }
+    uid = user if wanted.uid is None else wanted.uid
     # Only root gets what is added: others would have to find it in a file.
     root = wanted.uid == 0
     may = {
@@ -152,8 +161,7 @@ def privileges(process: Process, wanted: Security) -> dict[str, tuple[object, ob
     }
     confined = not wanted.privileged and wanted.seccomp != "Unconfined"
     return {
-        # Pods that ask for no user of their own have the run's, or the cluster's.
-        "uid": (process.uid, process.uid or "not 0" if wanted.uid is None else wanted.uid),
+        "uid": (process.uid, uid if uid is not None else process.uid or "not 0"),
         **{name: (_yes(can[name]), _yes(may[name])) for name in can},
         "seccomp mode": (process.seccomp, _FILTER if confined else 0),
         "user namespace of its own": (
