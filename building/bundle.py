@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-"""The tree: what has ``run``."""
+from building.tree import ROOT
 
 FOLDER = ROOT / "bundle"
 DESCRIPTION = "bundle.json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from building.bundle import ROOT
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+"""The tree: what has ``run``, or the folder of a wheel that has all the rest."""
 
 INSTALLED = not (ROOT / "run").exists()
 """Whether the tree is the one that a wheel brought (`dra_conformance`)."""

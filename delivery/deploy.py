@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from building.bundle import ROOT
+from building.tree import ROOT
 from harness.checks.check import Check
 from harness.options import SPECS, resolve, variable
 from harness.session.permissions import manifest

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from building.architecture import AMD64, Architecture
 from building.artifacts import Artifact, Build, obtain
-from building.bundle import ROOT
 from building.progress import Progress
+from building.tree import ROOT
 from delivery import wheel
 from delivery.bundle.packages import runtime_lock
 from images import apt, elf, host, oci

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from building import artifacts, bundle
+from building import artifacts
 from building.errors import UserError, exit_code
 from building.progress import Progress
 from building.toolchain import PINS
+from building.tree import ROOT
 from harness import __version__
 
 HATCHLING = artifacts.wheels("hatchling", PINS / "wheel-build.txt", minutes=0.1)
@@ -42,7 +43,7 @@ def build(output: Path, progress: Progress) -> Path:
     hatchling = artifacts.obtain([HATCHLING], progress)[HATCHLING.name]
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(output.absolute())],
-        cwd=bundle.ROOT,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(hatchling), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

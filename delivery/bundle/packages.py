@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from building.artifacts import Artifact, Build, BuildError
-from building.bundle import LOCK, PYTHONS, ROOT, WHEELS
+from building.bundle import LOCK, PYTHONS, WHEELS
 from building.toolchain import PINS
+from building.tree import ROOT
 
 _PROJECT = ROOT / "pyproject.toml"
 _LOCK = ROOT / "requirements.lock"

@@ -17,6 +17,7 @@ from building import artifacts, bundle
 from building.binaries import PUSH, Release
 from building.errors import UserError
 from building.progress import Progress
+from building.tree import ROOT
 from delivery.bundle import packages
 from embedded import cluster
 from embedded.drivers import DRIVERS
@@ -90,8 +91,8 @@ def write(
             Path(scratch) / bundle.DESCRIPTION,
             *(carried / item for item in (bundle.LOCK, bundle.WHEELS)),
         ]
-        folder = bundle.FOLDER.relative_to(bundle.ROOT)
-        files = {source: bundle.ROOT / source for source in sources}
+        folder = bundle.FOLDER.relative_to(ROOT)
+        files = {source: ROOT / source for source in sources}
         files |= {folder / path.name: path for path in carries}
         files |= {folder / bundle.ARTIFACTS / part.path.name: part.path for part in parts.values()}
         return pack(output, version, files, part_size, _commit_time())
@@ -179,12 +180,12 @@ def _sources() -> dict[Path, str]:
     """
     listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = sorted(set(filter(None, listed.split("\0"))))
-    return {Path(name): _digest(path) for name in names if (path := bundle.ROOT / name).is_file()}
+    return {Path(name): _digest(path) for name in names if (path := ROOT / name).is_file()}
 
 
 def _version() -> str:
     """``0.1.0-gac1906c2``, with ``.changed`` where the working tree is not as committed."""
-    project = tomllib.loads((bundle.ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     changed = ".changed" if _git("status", "--porcelain") else ""
     return f"{project['version']}-g{_git('rev-parse', '--short=8', 'HEAD').strip()}{changed}"
 
@@ -194,13 +195,12 @@ def _commit_time() -> int:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(bundle.ROOT), *arguments]
+    command = ["git", "-C", str(ROOT), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError as error:
         raise UserError("the program 'git' is missing: install the package git") from error
     except subprocess.CalledProcessError as error:
         raise UserError(
-            f"a bundle is made from a git checkout, and {bundle.ROOT} is none: "
-            f"{error.stderr.strip()}"
+            f"a bundle is made from a git checkout, and {ROOT} is none: {error.stderr.strip()}"
         ) from error

@@ -15,6 +15,7 @@ from building.artifacts import Artifact, Build, BuildError
 from building.binaries import KUBERNETES, PUSH
 from building.errors import UserError
 from building.progress import Progress
+from building.tree import ROOT
 from delivery.bundle import packages
 from delivery.bundle.__main__ import main, part_size
 from delivery.bundle.write import Written, pack, write
@@ -127,7 +128,7 @@ def test_a_failing_compressor_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_runtime_lock_has_what_a_run_needs_and_no_more() -> None:
     """The packages' own dependencies are followed; hashes stay."""
-    lock = (bundle.ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "requirements.lock").read_text()
     part = packages.runtime_lock(lock, ["kubernetes>=37", "pytest"])
     names = {line.partition("==")[0] for line in part.splitlines() if "==" in line}
     assert {"kubernetes", "urllib3", "pytest", "pluggy"} <= names
@@ -185,7 +186,7 @@ def test_keys_are_those_of_the_building_machine(tmp_path: Path) -> None:
     """Another Python minor version and another glibc decide a bundle's keys, not this machine's."""
     tree = tmp_path / "tree"
     for folder in ("building", "images", "workload"):
-        shutil.copytree(bundle.ROOT / folder, tree / folder)
+        shutil.copytree(ROOT / folder, tree / folder)
     keys = "from images.workload import WORKLOAD_IMAGE; print(WORKLOAD_IMAGE.key)"
 
     def key() -> str:

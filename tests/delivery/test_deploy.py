@@ -12,7 +12,7 @@ import yaml
 
 from building.artifacts import Artifact
 from building.binaries import KUBECTL
-from building.bundle import ROOT
+from building.tree import ROOT
 from delivery import deploy
 from embedded.cluster import Cluster
 from suites.__main__ import checks

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from building.bundle import ROOT
+from building.tree import ROOT
 
 SECONDS = 30
 """A budget, not a delay: what it would sleep if the signal were dropped is longer."""

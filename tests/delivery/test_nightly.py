@@ -17,8 +17,8 @@ import yaml
 from building.architecture import AMD64
 from building.artifacts import Artifact
 from building.binaries import KUBECTL
-from building.bundle import ROOT
 from building.progress import Progress
+from building.tree import ROOT
 from delivery import runner
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import REFERENCE, set_fault

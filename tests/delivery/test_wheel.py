@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from building.bundle import ROOT
 from building.progress import Progress
+from building.tree import ROOT
 from delivery import wheel
 from embedded import cluster
 from images.workload import WORKLOAD_IMAGE_NAME

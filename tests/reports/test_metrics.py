@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from building.bundle import ROOT
+from building.tree import ROOT
 from harness.verdict.outcome import Outcome, Record
 from reports import metrics
 from tests.reports import samples
