@@ -27,7 +27,6 @@ from harness.session.clusters import Clusters
 from harness.session.preflight import preflight
 from harness.session.preflight.context import Context
 from harness.session.selection import PROFILES, Planned, PlannedChecks, Selection, before
-from harness.verdict import known
 from harness.verdict.finding import (
     Blame,
     FailedError,
@@ -504,6 +503,8 @@ class Session:
         code, run = self.record.exit_code(pytest_code), self._run
         if code != Exit.FAILED or run is None or not run.has_subject():
             return code, ""
+        from harness.verdict import known  # noqa: PLC0415 - runs that pass need it not
+
         ours = str(known.FILE) if run.cluster.own else "none"
         if (path := self.options.known or ours) == "none":
             return code, ""
