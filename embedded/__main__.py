@@ -12,7 +12,7 @@ from building.errors import exit_code
 from building.progress import Progress
 from building.tree import COMMAND
 from embedded import cluster
-from embedded.drivers.reference import FAULTS
+from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from embedded.layout import states
 from embedded.options import DEFAULT_NAME, Options, flag
 

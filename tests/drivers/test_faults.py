@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from building.errors import UserError
-from embedded.drivers.reference import FAULTS, set_fault
+from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import (
+    FAULTS,
     FILE,
     FaultError,
     Faults,
@@ -33,13 +34,13 @@ def test_every_fault_has_a_sentence() -> None:
         "one-too-many",
         "forgets-after-restart",
     } <= set(FAULTS)
-    assert all(text[:1].isupper() and text.endswith(".") for text in FAULTS.values())
+    assert all(one.sentence[:1].isupper() and one.sentence.endswith(".") for one in FAULTS.values())
 
 
 def test_the_documentation_lists_every_fault() -> None:
     """With its sentence, word for word."""
     page = (Path(__file__).parents[2] / "docs" / "reference-driver.md").read_text()
-    rows = {f"| `{name}` | {sentence} |" for name, sentence in FAULTS.items()}
+    rows = {f"| `{name}` | {one.sentence} |" for name, one in FAULTS.items()}
     assert rows <= set(page.splitlines())
 
 

@@ -17,12 +17,7 @@ from building.binaries import Release
 from building.errors import UserError
 from embedded.drivers.driver import Driver, Object
 from embedded.drivers.reference.image import IMAGE_NAME, NEXT_IMAGE_NAME, REFERENCE_IMAGE
-from embedded.drivers.reference.kubelet_plugin import DRIVER, faults
-
-FAULTS: Mapping[str, str] = MappingProxyType(
-    {name: fault.sentence for name, fault in faults.FAULTS.items()}
-)
-"""What `set_fault` takes, each with a sentence that says what the driver then does."""
+from embedded.drivers.reference.kubelet_plugin import DRIVER
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _FOLDER = Path("var/lib/kubelet/plugins")
@@ -97,11 +92,13 @@ def set_fault(node_root: Path, fault: str | None) -> None:
 
     Args:
         node_root: the node's root directory as seen from here (``embedded.cluster.node_root``).
-        fault: a name of `FAULTS`, or several with commas between them.
+        fault: a name of `kubelet_plugin.faults.FAULTS`, or several with commas between them.
 
     Raises:
         UserError: there is no such fault.
     """
+    from embedded.drivers.reference.kubelet_plugin import faults  # noqa: PLC0415 - few ask for one
+
     try:
         for driver in NAMESPACES:
             faults.switch(node_root / _FOLDER / driver, fault)
