@@ -51,7 +51,8 @@ def clean_up(run: Run, cause: str = "") -> list[Result]:
     began = time.monotonic()
     run.observer.resume_waits()
     _await_server(run)
-    _find_unanswered(run)
+    if run.unanswered:
+        _find_unanswered(run)
     budget = run.budgets.partner if cause else run.budgets.clean_up
     removal = Removal(run.kube, run.observer, budget)
     run.changes.put_back_all(after_pods=False)

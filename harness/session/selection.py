@@ -144,8 +144,14 @@ class PlannedChecks:
             return None
         if self._admin and scenario.devices and not scenario.admin:
             return UnmetError(f"{flag('admin')} takes none", SkipKind.OWN_DEVICES)
-        if scenario.needs and self._profile is not None:
-            lacking = _lacking(scenario.needs, self._profile)
+        if scenario.needs and (profile := self._profile) is not None:
+            lacking = ""
+            if profile.visible_by == UNKNOWN:
+                lacking = f"how these are is not known ({flag('visible_by')} tells)"
+            elif profile.visible_by != scenario.needs:
+                lacking = f"these are by {profile.visible_by}"
+            elif "uuid" not in profile.attributes:
+                lacking = f"which attribute is their UUID is not known ({flag('profile')}=FILE)"
             if lacking:
                 return UnsupportedError(f"needs devices visible by {scenario.needs}; {lacking}")
         if self._largest is not None and scenario.devices > self._largest:
@@ -179,17 +185,6 @@ def files_of(asked: Collection[str], suites: Path) -> frozenset[Path] | None:
             found.add(home)
             names += _NAMED.findall(texts[home])
     return frozenset(found)
-
-
-def _lacking(needs: str, profile: Profile) -> str:
-    """Why devices of a driver are not seen as a scenario needs it; empty when they are."""
-    if profile.visible_by == UNKNOWN:
-        return f"how these are is not known ({flag('visible_by')} tells)"
-    if profile.visible_by != needs:
-        return f"these are by {profile.visible_by}"
-    if "uuid" not in profile.attributes:
-        return f"which attribute is their UUID is not known ({flag('profile')}=FILE)"
-    return ""
 
 
 class Selection:

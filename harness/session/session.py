@@ -477,11 +477,15 @@ class Session:
             self._note_broken(error)
         if run is not None and run.journal.trouble:
             self.say(f"ERROR    {run.journal.trouble}")
-        code, why = self._exit_code(pytest_code, failed)
-        facts = self._facts(code, kept)
-        facts = self._write_reports(facts)
-        bundle = self._bundled(facts)
-        self._measure(facts)
+        code, why = self.record.exit_code(pytest_code), ""
+        if code == Exit.FAILED and run is not None and run.has_subject():
+            code, why = self._without_known(run, code, failed)
+        facts = self._write_reports(self._facts(code, kept))
+        bundle = None
+        if self.options.bundle_in_log or any(one.red for one in self.record.results):
+            bundle = self._bundled(facts)
+        if self.options.metrics is not None or self.options.pushgateway:
+            self._measure(facts)
         self.findings = list(summary.findings(self.record))
         self.summary = list(summary.lines(self.record, facts))
         if self.replay is not None:
@@ -498,11 +502,8 @@ class Session:
             self.summary.append(why)
         return code
 
-    def _exit_code(self, pytest_code: int, failed: int) -> tuple[int, str]:
-        """Choose the exit code; known findings of the driver do not decide it, and are named."""
-        code, run = self.record.exit_code(pytest_code), self._run
-        if code != Exit.FAILED or run is None or not run.has_subject():
-            return code, ""
+    def _without_known(self, run: Run, code: int, failed: int) -> tuple[int, str]:
+        """Choose the exit code: known findings of the driver do not decide it, and are named."""
         from harness.verdict import known  # noqa: PLC0415 - runs that pass need it not
 
         ours = str(known.FILE) if run.cluster.own else "none"
@@ -521,8 +522,6 @@ class Session:
 
     def _bundled(self, facts: Facts) -> Path | None:
         """Pack the files of a run in which something failed, or whose log is to have them."""
-        if not (self.options.bundle_in_log or any(one.red for one in self.record.results)):
-            return None
         from reports import bundle  # noqa: PLC0415 - runs that pass need it not
 
         try:
@@ -533,11 +532,9 @@ class Session:
 
     def _measure(self, facts: Facts) -> None:
         """Tell Prometheus how the run ended, as asked; what cannot be told changes no verdict."""
-        path, url = self.options.metrics, self.options.pushgateway
-        if path is None and not url:
-            return
         from reports import folder, metrics  # noqa: PLC0415 - few runs are asked for them
 
+        path, url = self.options.metrics, self.options.pushgateway
         text = metrics.render(self.record, facts)
         try:
             if path is not None:
