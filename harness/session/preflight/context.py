@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from http.client import FORBIDDEN
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.cluster.anchor import Candidate, candidates
 from harness.cluster.features import State
@@ -24,12 +25,24 @@ from harness.verdict.finding import Blame, Finding, FindingError, judge
 if TYPE_CHECKING:
     from harness.verdict.expect import Inventory
 
+T = TypeVar("T")
+
 
 def step_failed(
     head: str, expected: str, blame: Blame, next_step: str = "", observed: str = ""
 ) -> FindingError:
     """A finding that ends the run."""
     return judge(Finding(head, expected, observed or head, blame, next=next_step))
+
+
+def unless_refused(ask: Callable[[], list[T]], refusals: Collection[int] = (FORBIDDEN,)) -> list[T]:
+    """What the API server answers; nothing where it refuses with one of these statuses."""
+    try:
+        return ask()
+    except ApiError as error:
+        if error.status in refusals:
+            return []
+        raise
 
 
 @dataclass
@@ -67,12 +80,8 @@ class Context:
     @cached_property
     def others(self) -> list[Candidate]:
         """What looks like other runs' anchors, as far as it may be seen; looked for once."""
-        try:
-            return candidates(self.run.kube, self.run.options.namespace)
-        except ApiError as error:
-            if error.status == 403:
-                return []  # where the right is one that the run needs, PF-09 has said so
-            raise
+        # Where the right is one that the run needs, PF-09 has said so.
+        return unless_refused(lambda: candidates(self.run.kube, self.run.options.namespace))
 
     def standards(self) -> list[str]:
         """The Pod Security Standards of the namespaces that the checks need."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.cluster.kinds import POD, Object
-from harness.cluster.kube import ApiError
 from harness.cluster.profile import Profile
-from harness.session.preflight.context import Context
+from harness.session.preflight.context import Context, unless_refused
 
 REGISTRY, PLUGINS = "/plugins_registry", "/plugins"
 """How the paths of the kubelet's folders end, in which a driver has its sockets."""
@@ -23,12 +22,8 @@ def with_driver_pods(context: Context, profile: Profile) -> Profile:
     They are those of the only pod of a node with devices that mounts the folder of the driver's
     sockets, or of all drivers' sockets, and the one in which drivers register.
     """
-    try:
-        pods, _ = context.run.kube.list(POD, fields=f"spec.nodeName={context.devices[0].node}")
-    except ApiError as error:
-        if error.status == 403:
-            return profile
-        raise
+    on_a_node = f"spec.nodeName={context.devices[0].node}"
+    pods = unless_refused(lambda: context.run.kube.list(POD, fields=on_a_node)[0])
     own, every = f"{PLUGINS}/{context.driver}", PLUGINS
     for folder in (own, every):
         found = [pod for pod in pods if _mounts(pod, folder) and _mounts(pod, REGISTRY)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
+from http.client import FORBIDDEN, NOT_FOUND
 from operator import attrgetter
 
 from building.tree import CHECKS_RUN, COMMAND, EMBEDDED_RUN
@@ -36,7 +36,7 @@ from harness.cluster.profile import NO_POD, ProfileError, choose
 from harness.cluster.versions import GROUP, VERSIONS, best
 from harness.scenario.scenario import CUDA
 from harness.session.permissions import manifest, missing, named, rights, user
-from harness.session.preflight.context import Context, step_failed
+from harness.session.preflight.context import Context, step_failed, unless_refused
 from harness.verdict.finding import Blame, Finding, counted, judge
 
 CLOCKS_SECONDS = 60.0
@@ -234,7 +234,8 @@ def published_devices(context: Context) -> None:
     selector = context.run.options.node_selector
     # Before there are namespaces: those are watched only where the whole is not.
     context.run.observe_cluster()
-    context.nodes = _nodes(context, needed=bool(selector))
+    may_fail = () if selector else (FORBIDDEN,)  # else nobody needs to see them
+    context.nodes = tuple(unless_refused(lambda: context.run.seen(NODE), may_fail))
     found = devices(slices, context.driver, profile)
     context.partitions = partitions(slices, context.driver, profile)
     if not found:
@@ -287,16 +288,6 @@ def published_devices(context: Context) -> None:
     context.hardware = describe.pop() if len(describe) == 1 else ""
 
 
-def _nodes(context: Context, *, needed: bool) -> tuple[Object, ...]:
-    """All nodes; none where the run may not list them and need not."""
-    try:
-        return tuple(context.run.seen(NODE))
-    except ApiError as error:
-        if error.status == 403 and not needed:
-            return ()
-        raise
-
-
 def free_devices(context: Context) -> Finding | None:
     """A node MUST have as many free devices as the smallest check takes.
 
@@ -304,7 +295,11 @@ def free_devices(context: Context) -> Finding | None:
     """
     # Admin access gets devices whoever has them.
     claims = [] if context.run.options.admin else context.run.seen(CLAIM)
-    tainted = kept_away(context.devices, _taint_rules(context))
+    rules: list[Object] = []
+    if context.creates():
+        kube = context.run.kube
+        rules = unless_refused(lambda: kube.list(TAINT_RULE)[0], (FORBIDDEN, NOT_FOUND))
+    tainted = kept_away(context.devices, rules)
     free = {
         node: sum(device.key not in tainted for device in left)
         for node, left in free_by_node(context.devices, claims).items()
@@ -347,16 +342,6 @@ def free_devices(context: Context) -> Finding | None:
         else "use nodes with more devices (--dra-node-selector), or fewer checks (--dra-check)",
         "\n".join(f"claim {claim} holds {', '.join(have)}" for claim, have in by_claim.items()),
     )
-
-
-def _taint_rules(context: Context) -> list[Object]:
-    """All DeviceTaintRules; none where there is no such kind, or the run may not list them."""
-    try:
-        return context.run.kube.list(TAINT_RULE)[0] if context.creates() else []
-    except ApiError as error:
-        if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            return []
-        raise
 
 
 def _offered_twice(context: Context) -> Finding | None:
