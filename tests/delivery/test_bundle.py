@@ -220,7 +220,7 @@ def test_part_size(text: str, size: int) -> None:
         (["--part-size", "45MB"], "--part-size '45MB': give a size"),
         (["--part-size", "10K"], "--part-size '10K': give a size of at least 1M"),
         (["--embedded-driver", "nvidia,amd"], "--embedded-driver 'amd': must be one of nvidia"),
-        (["--embedded-kubernetes", "1.20"], "--embedded-kubernetes '1.20': must be one of 1.37"),
+        (["--embedded-kubernetes", "1.20"], "--embedded-kubernetes '1.20': must be one of 1.38"),
     ],
 )
 def test_bad_options_are_refused(

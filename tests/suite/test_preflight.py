@@ -221,7 +221,7 @@ def test_a_wrong_option_of_the_embedded_cluster_starts_none(tmp_path: Path) -> N
     (line,) = ended.first_lines()
     assert line.startswith("PF-01 the embedded cluster cannot be started: --embedded-kubernetes ")
     (error,) = ended.junit.findall(".//error")
-    assert "--embedded-kubernetes '1.20': must be one of 1.37, 1.36" in (error.text or "")
+    assert "--embedded-kubernetes '1.20': must be one of 1.38, 1.37" in (error.text or "")
     assert "KUBECONFIG" not in (error.text or "")
     assert "--embedded-kubernetes '1.20': must be one of" in ended.output
 
