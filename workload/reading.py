@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_types = cache(get_type_hints)
+"""The types of a dataclass's fields; to find them out takes longer than to read an object."""
 
 
 class ReportError(ValueError):
@@ -30,7 +33,7 @@ def read(kind: type[T], given: object, where: str = "") -> T:
         ReportError: a field without a default is missing, or a value is of another type.
     """
     members = _checked(dict, given, where or kind.__name__.lower())
-    types, values = get_type_hints(kind), {}
+    types, values = _types(kind), {}  # type: ignore[arg-type]  # a class is hashable
     for field in fields(kind):  # type: ignore[arg-type]  # T is a dataclass
         value = members.get(field.name)
         optional = (field.default, field.default_factory) != (MISSING, MISSING)

@@ -180,7 +180,7 @@ class Session:
         self.run_id = new_run_id()
         self.folder = options.output / self.run_id
         self.junit = invoked_in / junit if junit else self.folder / "junit.xml"
-        self.record = Record(environment={"suite": environment.suite(root)})
+        self.record = Record()
         self.selection = Selection(options, root)
         self.planned = PlannedChecks()
         """The checks that are to be made."""
@@ -273,6 +273,7 @@ class Session:
         Whatever a cluster shows, this does not raise.
         """
         try:
+            self.record.environment["suite"] = environment.suite(self._root)
             return self._start()
         except Exception as error:  # noqa: BLE001 - a run does not end without report
             self._note_broken(error)
