@@ -47,6 +47,7 @@ NOWHERE = (
     r"the driver has no device (that claims can share|with binding conditions)",
     r"the driver reports no health of its devices",
     r"the driver says nothing of its devices in the status of claims",
+    r"the driver tells containers nothing of their devices in files",
     r"the driver has no two devices that fit beside each other, but not beside a third",
 )
 """Why a check is made with no driver that the embedded cluster runs alone: patterns."""

@@ -57,7 +57,10 @@ def _run(options: Options, result: Result) -> None:
     else:
         waiting = Waiting(options.patience)
         with waiting.heeding_signals():
-            _exchange(options, waiting, result)
+            try:
+                _exchange(options, waiting, result)
+            finally:  # whoever ends this pod now shall get the result, which is all that is left
+                signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def _rest(options: Options, result: Result) -> None:
@@ -65,7 +68,7 @@ def _rest(options: Options, result: Result) -> None:
     # Blocked: what has no handler is not even sent to the first process of a PID namespace.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
     Log(options.role).say("at rest")
-    result.device_nodes = nodes.names()
+    result.device_nodes, result.metadata = nodes.names(), nodes.metadata()
     print(result.line(), flush=True)
     told = signal.sigtimedwait((signal.SIGTERM,), options.patience)
     if told is None and options.end is End.KILL:
@@ -103,7 +106,7 @@ def _prepare(options: Options, result: Result) -> Task:
         WorkloadError: there is no driver, no GPU, or not the right one.
     """
     log = Log(options.role)
-    result.device_nodes = nodes.names()
+    result.device_nodes, result.metadata = nodes.names(), nodes.metadata()
     result.forbidden_nodes = nodes.forbidden(result.device_nodes)
     links: nvml.Links = {}
     try:

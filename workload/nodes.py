@@ -1,4 +1,4 @@
-"""The device nodes that this container has beyond those of every container."""
+"""What this container was given of devices: nodes below ``/dev``, and files that tell of them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ def names(folder: Path = Path("/dev")) -> tuple[str, ...]:
     paths = (Path(parent, name) for parent, _, files in os.walk(folder) for name in files)
     found = (str(path.relative_to(folder)) for path in paths if not path.is_symlink())
     return tuple(sorted(name for name in found if not _OF_EVERY_CONTAINER.fullmatch(name)))
+
+
+def metadata(
+    folder: Path = Path("/var/run/kubernetes.io/dra-device-attributes"),
+) -> dict[str, str]:
+    """Read what drivers tell of devices in files, by their paths; "" of what may not be read."""
+    found = {}
+    for parent, _, files in os.walk(folder):
+        for path in (Path(parent, name) for name in files):
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                text = ""
+            found[str(path.relative_to(folder))] = text
+    return found
 
 
 def forbidden(given: Iterable[str], folder: Path = Path("/dev")) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -322,6 +323,32 @@ def test_a_time_slice_is_there_as_long_as_the_claim(node: Node, driver: Instance
     assert slices[1].read_text() == "3\n"
     driver.unprepare(claim)
     assert slices[1].read_text() == "0\n"
+
+
+def test_files_tell_of_devices_as_long_as_the_claim_is_prepared(
+    node: Node, driver: Instance
+) -> None:
+    """Where that is wanted: one a request, at the path for it."""
+    node.fault("describes-devices")
+    claim = node.allocate("claim", "gpu-1", "gpu-2")
+    below = "/var/run/kubernetes.io/dra-device-attributes/resourceclaims/claim"
+    mounted = driver.prepared(claim)["mounts"]
+    paths = [f"{below}/request-{number}/{DRIVER}-metadata.json" for number in (0, 1)]
+    assert [path for path in mounted if path.startswith(below)] == paths
+    files = sorted((node.folder / "metadata" / claim[2]).glob("*.json"))
+    assert [file.name for file in files] == ["request-0.json", "request-1.json"]
+    told = json.loads(files[1].read_text())
+    assert told["metadata"] == {
+        "namespace": "default",
+        "name": "claim",
+        "uid": claim[2],
+        "generation": 1,
+    }
+    ((device,),) = (request["devices"] for request in told["requests"])
+    assert (device["pool"], device["name"]) == (NODE, "gpu-2")
+    assert device["attributes"]["uuid"] == {"string": node.gpus[2].uuid}
+    driver.unprepare(claim)
+    assert not (node.folder / "metadata" / claim[2]).exists()
 
 
 @pytest.mark.parametrize(("pool", "device"), [("node-2", "gpu-0"), (NODE, "gpu-4")])

@@ -93,6 +93,20 @@ def test_device_nodes_are_named(tmp_path: Path) -> None:
     assert nodes.names(tmp_path) == given
 
 
+def test_files_that_tell_of_devices_are_read(tmp_path: Path) -> None:
+    """By their paths; one that may not be read is empty, and no folder is no file."""
+    path = tmp_path / "resourceclaims/gpus/gpu/example.com-metadata.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    path.with_name("nothing").symlink_to("nowhere")
+    found = nodes.metadata(tmp_path)
+    assert found == {
+        "resourceclaims/gpus/gpu/example.com-metadata.json": "{}",
+        "resourceclaims/gpus/gpu/nothing": "",
+    }
+    assert nodes.metadata(tmp_path / "nowhere") == {}
+
+
 def test_nodes_that_may_not_be_opened_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

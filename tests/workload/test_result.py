@@ -73,7 +73,7 @@ def test_a_result_is_one_line_of_the_schema() -> None:
     assert document["schema"] == "dra-conformance/workload/v1"
     assert set(document) == {
         *("schema", "role", "nonce", "verdict", "exit", "error", "process", "cuda", "gpus"),
-        "environment",
+        *("environment", "metadata"),
         *("driver_version", "device_nodes", "forbidden_nodes", "nvml", "nvml_error", "peers"),
         *("offer", "seen", "lent", "transfers", "compute", "attempts", "bandwidth", "open"),
         *("rounds", "signals"),

@@ -8,6 +8,7 @@ from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame
 from suites.allocation.seen import INVENTORY
 from tests.suite.cases import Case
+from tests.suite.cases.device_files import PATH, file_of
 from tests.suite.cases.device_status import of
 from tests.suite.made import DEVICES, Change, gpus, made, report, using, with_claim
 
@@ -17,7 +18,8 @@ SHOWS = (INVENTORY, "--role", "user")
 
 def of_one_claim(name: str, *devices: Any) -> Evidence:
     """A container that has the devices of a claim."""
-    evidence = with_claim(made(name, user=report(*devices)), "gpus", *devices)
+    seen = report(*devices, metadata={PATH: file_of(*devices)})
+    evidence = with_claim(made(name, user=seen), "gpus", *devices)
     evidence.claims["gpus"].history = ({"status": {"devices": [of(one, one) for one in devices]}},)
     evidence.noted["health user"] = [{one.name: "Healthy" for one in devices}]
     return using(evidence, "user", "gpus", args=SHOWS)

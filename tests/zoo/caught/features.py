@@ -25,6 +25,7 @@ CAUGHT = (
     ("keeps-tolerated-devices", "ALLOC-046", "the end of 1 pod did not come within"),
     ("forgets-tolerated-devices", "ALLOC-047", "the barred's container to start did not come"),
     ("tells-of-devices,tells-of-another-gpu", "LIFE-008", "a claim's status says of gpu-"),
+    ("describes-devices,describes-another-gpu", "NODE-041", "a file says that uuid of gpu-"),
     ("health-of-one-device", "HLTH-001", "of 2 devices of a pod, the health of "),
     ("no-health-after-restart", "HLTH-002", "is unknown after the driver's restart"),
     ("health-at-the-start-only", "HLTH-003", "known only when the driver has just started"),

@@ -51,21 +51,27 @@ class Cdi:
             "deviceNodes": [{"path": path, "permissions": "rw"} for path in _COMMON_NODES],
             "mounts": [
                 *(
-                    _mount(_library(driver_root, name), f"/{target}/{name}")
+                    mount(_library(driver_root, name), f"/{target}/{name}")
                     for name in _SONAMES
                     for target in _LIBRARY_FOLDERS
                 ),
-                _mount(driver_root / "usr/bin/nvidia-smi", "/usr/bin/nvidia-smi"),
+                mount(driver_root / "usr/bin/nvidia-smi", "/usr/bin/nvidia-smi"),
             ],
         }
 
-    def spec(self, uid: str, given: Mapping[str, tuple[Gpu, list[str]]]) -> dict[str, Any]:
+    def spec(
+        self,
+        uid: str,
+        given: Mapping[str, tuple[Gpu, list[str]]],
+        mounts: Mapping[str, list[dict[str, Any]]] | None = None,
+    ) -> dict[str, Any]:
         """The specification of a claim: one CDI device a GPU, or a share of one; the rest comes
         with any of them.
 
         Args:
             uid: the claim's.
             given: its GPUs with their environment variables, by the name of the device or share.
+            mounts: files that tell of them, by the same names.
         """
         return {
             "cdiVersion": VERSION,
@@ -76,6 +82,7 @@ class Cdi:
                     "containerEdits": {
                         "env": variables,
                         "deviceNodes": [gpu.node],
+                        **({"mounts": mounts[unit]} if mounts and unit in mounts else {}),
                     },
                 }
                 for unit, (gpu, variables) in given.items()
@@ -137,7 +144,8 @@ def _library(driver_root: Path, name: str) -> Path:
     raise FileNotFoundError(f"no {name} in {' or '.join(_LIBRARY_FOLDERS)} of {driver_root}")
 
 
-def _mount(source: Path, target: str) -> dict[str, Any]:
+def mount(source: Path, target: str) -> dict[str, Any]:
+    """What mounts a file of the node into containers, to be read only."""
     return {
         "hostPath": str(source),
         "containerPath": target,

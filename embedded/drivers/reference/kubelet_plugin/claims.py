@@ -21,6 +21,7 @@ from .api import ApiError
 from .cdi import Cdi, write_atomically
 from .faults import Faults, Point
 from .gpus import Gpu, Part
+from .metadata import Metadata
 from .parameters import LABEL, TIME_SLICE, TIME_SLICES, ParametersError, settings_of
 
 SCHEMAS = (1, 2)
@@ -113,6 +114,7 @@ class Claims:
         self._read = read
         self._cdi = cdi
         self._checkpoint = checkpoint
+        self._metadata = Metadata(checkpoint.with_name("metadata"), node)
         self._boot_id = boot_id
         self.faults = faults
         self._schema = schema
@@ -139,7 +141,7 @@ class Claims:
             if restores:
                 self._write_spec(uid, claim)
             else:
-                cdi.remove(uid)
+                self._remove(uid)
 
     def prepare(self, namespace: str, name: str, uid: str) -> tuple[Device, ...]:
         """Make the claim's devices available to containers.
@@ -201,7 +203,7 @@ class Claims:
                 self.faults.alter(Point.OUTLIVE, uid)
             forgets = uid not in self._earlier or self.faults.alter(Point.FORGET, True)
             if self.faults.alter(Point.ERASE, forgets):
-                self._cdi.remove(uid)
+                self._remove(uid)
             for device in self._claims[uid].devices if uid in self._claims else ():
                 self._set_time_slice(device, TIME_SLICES[0])
             if uid in self._claims and self.faults.alter(Point.FREE, True):
@@ -222,7 +224,7 @@ class Claims:
             for uid, claim in list(self._claims.items()):
                 ending = Ending(uid, claim, partial(self._object, uid, claim))
                 if self.faults.alter(Point.KEEP, ending) is None:
-                    self._cdi.remove(uid)
+                    self._remove(uid)
                     self._forget(uid)
 
     def tidy(self) -> None:
@@ -233,7 +235,7 @@ class Claims:
     def _drop_what_is_gone(self) -> None:
         for uid, claim in list(self._claims.items()):
             if self._object(uid, claim) is None:
-                self._cdi.remove(uid)
+                self._remove(uid)
                 self._forget(uid)
 
     def _object(self, uid: str, claim: Claim | None) -> Mapping[str, Any] | None:
@@ -347,8 +349,22 @@ class Claims:
                 given[device.unit] = (gpu, [gpu.variable, *label, *share])
         if given:
             every = tuple(self._gpus.values())
-            spec = self.faults.alter(Point.INJECT, self._cdi.spec(uid, given), every)
+            spec = self._cdi.spec(uid, given, self._describe(uid, claim))
+            spec = self.faults.alter(Point.INJECT, spec, every)
             self._cdi.write(self.faults.alter(Point.FILES, self._cdi.files(uid, spec), every))
+
+    def _describe(self, uid: str, claim: Claim) -> dict[str, list[dict[str, Any]]]:
+        """Write files that tell containers of their devices, if there are to be some; their mounts
+        by the name of the device or share."""
+        nothing: dict[str, Any] = {}
+        told = self.faults.alter(Point.DESCRIBE, nothing, tuple(self._gpus.values()))
+        found = self._object(uid, claim) if told else None
+        return self._metadata.write(found, claim, told) if found else {}
+
+    def _remove(self, uid: str) -> None:
+        """Remove what containers of a claim were given by."""
+        self._cdi.remove(uid)
+        self._metadata.remove(uid)
 
     def _save(self, claims: dict[str, Claim]) -> None:
         # Who has no claim can be replaced by any version.
@@ -391,5 +407,5 @@ class Claims:
         # No container outlives a reboot. The kubelet prepares anew what still has a pod; a claim
         # that lost its pod meanwhile must not keep its devices.
         for uid in claims:
-            self._cdi.remove(uid)
+            self._remove(uid)
         return {}

@@ -54,11 +54,16 @@ class Point(enum.Enum):
     """What the ResourceSlice says of its pool, without the generation."""
     OWN = enum.auto()
     """The owners of the ResourceSlice."""
+    READY = enum.auto()
+    """Whether it is ready to serve, as the kubelet's probe is told."""
     BIND = enum.auto()
     """The binding conditions of a device that are about to be said to be met, and for which
     allocation of a claim."""
     TELL = enum.auto()
     """What is said of GPUs in the status of their claims, by their names; of no GPU: nothing."""
+    DESCRIBE = enum.auto()
+    """What containers are told of their GPUs in files: attributes, by the GPUs' names; of no GPU:
+    no files."""
     RESULTS = enum.auto()
     """What was allocated to a claim about to be prepared, of all drivers."""
     PARAMETERS = enum.auto()
@@ -191,7 +196,8 @@ def _leaves_out_a_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 @fault("published-twice", Point.PUBLISH)
 def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes the first GPU a second time, under another name."""
-    return [*devices, *({**first, "name": f"{first['name']}-again"} for first in devices[:1])]
+    first, *others = devices
+    return [first, {**first, "name": f"{first['name']}-again"}, *others]
 
 
 @fault("pci-of-nvml", Point.PUBLISH)
@@ -219,6 +225,13 @@ def _uuid_of_the_next_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]
     """Publishes each GPU with the UUID of the next one."""
     uuids = [one["attributes"]["uuid"] for one in (*devices[1:], *devices[:1])]
     return _with(devices, "attributes", "uuid", uuids)
+
+
+@fault("last-product-misspelt", Point.PUBLISH)
+def _last_product_misspelt(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU under a name that is not quite its product's."""
+    name = devices[-1]["attributes"]["productName"]["string"]
+    return _last(devices, attributes={"productName": {"string": f"{name} (Reference)"}})
 
 
 @fault("another-product-name", Point.PUBLISH)
@@ -353,6 +366,14 @@ def _taint_without_domain(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]
 def _unknown_counter_set(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes the last GPU as drawing on a set of counters that no slice has."""
     draws = [{"counterSet": "board", "counters": {"memory": {"value": "1Gi"}}}]
+    return _last(devices, consumesCounters=draws)
+
+
+@fault("needs-more-than-there-is", Point.PUBLISH)
+def _needs_more_than_there_is(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes the last GPU as drawing more memory from its counters than they have."""
+    needs = {"memory": {"value": str(2 * gpus[-1].memory)}}
+    draws = [{"counterSet": gpus[-1].name, "counters": needs}]
     return _last(devices, consumesCounters=draws)
 
 
@@ -519,6 +540,20 @@ def _tells_of_another_gpu(told: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[st
     return dict(zip(told, [*said[1:], *said[:1]], strict=True))
 
 
+@fault("describes-devices", Point.DESCRIBE, benign=True)
+def _describes_devices(told: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Tells containers in files what their GPUs are (KEP-5304): the attributes that it
+    publishes."""
+    return {**told, **{gpu.name: gpu.device()["attributes"] for gpu in gpus}}
+
+
+@fault("describes-another-gpu", Point.DESCRIBE)
+def _describes_another_gpu(told: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Tells containers in files of each of their GPUs what the next one is."""
+    said = list(told.values())
+    return dict(zip(told, [*said[1:], *said[:1]], strict=True))
+
+
 @fault("half-a-pool", Point.POOL)
 def _half_a_pool(pool: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Says that its pool has two slices, and publishes one."""
@@ -538,6 +573,12 @@ def _tells_the_time(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 def _owned_by_nobody(_owners: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes its ResourceSlice without an owner, so that it stays when the node goes."""
     return []
+
+
+@fault("never-ready", Point.READY)
+def _never_ready(_ready: bool, _gpus: Sequence[Gpu]) -> bool:
+    """Tells the kubelet's probe that it is not ready, and serves all the same."""
+    return False
 
 
 @fault("ignores-unknown-fields", Point.PARAMETERS)
@@ -898,6 +939,19 @@ def _gives_a_device_once(claim: Any, _gpus: Sequence[Gpu]) -> None:
             raise FaultError(f"{device.name} is in use by ResourceClaim {'/'.join(first)}")
 
 
+_claims: set[str] = set()
+"""For `full-after-fifty-claims`: those that were prepared."""
+
+
+@fault("full-after-fifty-claims", Point.PREPARE)
+def _full_after_fifty_claims(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+    """Has room for fifty claims in what it keeps of them, forgets none, and refuses all others."""
+    _claims.add(f"{claim.namespace}/{claim.name}")
+    if len(_claims) > 50:
+        raise FaultError("no room for another claim (fault full-after-fifty-claims)")
+    return claim
+
+
 @fault("refuses-generated-claims", Point.PREPARE)
 def _refuses_generated_claims(claim: Claim, _gpus: Sequence[Gpu]) -> None:
     """Does not find claims that were made from a template, whose names end with five random
@@ -980,6 +1034,16 @@ def _label_in_capitals(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, 
 def _last_device_overwrites(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Sets up all devices of a claim as the last one, whose settings overwrite the others'."""
     edits = spec["devices"][-1]["containerEdits"]
+    return {**spec, "devices": [{**one, "containerEdits": edits} for one in spec["devices"]]}
+
+
+@fault("shows-the-first-gpu", Point.INJECT)
+def _shows_the_first_gpu(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Shows containers the first GPU of the node, whatever their claims have."""
+    edits = {
+        "env": [gpus[0].variable],
+        "deviceNodes": [{"path": gpus[0].path, "permissions": "rw"}],
+    }
     return {**spec, "devices": [{**one, "containerEdits": edits} for one in spec["devices"]]}
 
 
