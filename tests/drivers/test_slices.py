@@ -241,7 +241,7 @@ def test_faults_of_what_is_published(api: ApiServer, publisher: Publisher, root:
 
     good = [gpu.pci for gpu in GPUS]
     for fault, pci in (
-        ("published-twice", [*good, good[0]]),
+        ("published-twice", [good[0], *good]),
         ("pci-of-nvml", [f"0000{one}".upper() for one in good]),
         (None, good),
     ):

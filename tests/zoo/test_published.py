@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -14,11 +15,13 @@ import pytest
 
 from embedded import cluster as embedded_cluster
 from embedded.drivers.reference import set_fault
+from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from suites.__main__ import checks
 from tests.admin import ROOT, environment, run_suite
 from tests.drivers.cluster import DriverCluster, running
+from tests.zoo.blame.hands import changed, items, there, until
 from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
 pytestmark = pytest.mark.embedded
@@ -81,7 +84,7 @@ def published(driver: DriverCluster) -> list[Any]:
             [
                 item["spec"]["nodeName"],
                 item["spec"]["pool"]["resourceSliceCount"],
-                item["spec"]["devices"],
+                item["spec"].get("devices"),
                 len(item["metadata"].get("ownerReferences") or []),
             ]
             for item in driver.slices
@@ -158,6 +161,11 @@ def rows(*table: tuple[str, str, str]) -> pytest.MarkDecorator:
         f"gpu.example/board/serial of gpu-3 of {FAULTY_NODE} has more",
     ),
     ("unknown-counter-set", "SLICE-031", f"gpu-3 of {FAULTY_NODE} draws on board, which its"),
+    (
+        "needs-more-than-there-is",
+        "SLICE-032",
+        f"gpu-3 of {FAULTY_NODE} draws 171041619968 of gpu-3/memory, which has 85520809984",
+    ),
     ("gpu-beside-its-parts", "SLICE-008", f"gpu-3-part of {FAULTY_NODE} and the whole gpu-3"),
     ("half-a-pool", "SLICE-010", f"pool {FAULTY_NODE} is not whole: 1 of 2 slices of "),
 )

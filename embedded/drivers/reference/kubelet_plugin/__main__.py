@@ -18,7 +18,7 @@ from .bindings import Binder
 from .cdi import Cdi
 from .channels import channels
 from .claims import Claims
-from .faults import FILE, FaultError, Faults
+from .faults import FILE, FaultError, Faults, Point
 from .gpus import discover
 from .services import Plugin
 from .slices import Publisher
@@ -65,8 +65,9 @@ def main() -> None:
     threading.Thread(target=_watch, args=(faults, publisher, plugin, claims), daemon=True).start()
     probes = {
         "/healthz": plugin.answers,
-        "/readyz": lambda: (
-            plugin.registered.is_set() and publisher.published.is_set() and plugin.answers()
+        "/readyz": lambda: faults.alter(
+            Point.READY,
+            plugin.registered.is_set() and publisher.published.is_set() and plugin.answers(),
         ),
     }
     probe_server = ThreadingHTTPServer(("", options.port), _handler(probes, claims))
