@@ -269,6 +269,123 @@ cuda.Context.export = export_freed
 )
 
 
+def _misreads(which: str) -> str:
+    """Python by which an importer reports a word wrong of transfers, and goes on as if none was.
+
+    Args:
+        which: an expression of a transfer ``one``, and of the ``importer``.
+    """
+    return f"""
+import os, sys
+from dataclasses import replace
+from workload import consumer
+run = consumer._Consumer.run
+def run_and_miss_one(importer, held):
+    run(importer, held)
+    importer._result.transfers = tuple(
+        replace(one, wrong_words=1, first_wrong=5)
+        if {which}
+        else one
+        for one in importer._result.transfers
+    )
+consumer._Consumer.run = run_and_miss_one
+"""
+
+
+FORM_BREAKS = (
+    Break(
+        "the other GPU's driver does not open what is imported",
+        {"IPC-004": (HOSTPID,)},
+        r"could not open the memory on the other GPU: CUDA_ERROR_UNKNOWN \(999\)$",
+        workload="""
+import os, sys
+from dataclasses import replace
+from workload import consumer, result
+run = consumer._Consumer.run
+def run_without_the_other(importer, held):
+    run(importer, held)
+    if os.getpid() in (1, 300) or "--folder" in sys.orig_argv:
+        return
+    why = result.Problem("cuIpcOpenMemHandle", "", 999, "CUDA_ERROR_UNKNOWN")
+    importer._result.transfers = tuple(
+        replace(one, opened=False, error=why) if one.path == "cross" else one
+        for one in importer._result.transfers
+    )
+consumer._Consumer.run = run_without_the_other
+""",
+    ),
+    Break(
+        "a word of imported memory is another one on the other GPU",
+        {"IPC-012": (RESTRICTED,)},
+        r"the consumer read 1 of \d+ words wrong on the other GPU$",
+        workload=_misreads('one.path == "cross" and os.getpid() == 300'),
+    ),
+    Break(
+        "the other GPU leaves out the last word that it writes",
+        {"IPC-013": (PRIVILEGED,)},
+        r"producer saw 1 of \d+ words wrong that the consumer wrote, the first at \d+$",
+        workload="""
+import sys
+from workload import buffer
+fill = buffer.Buffer.fill
+def fill_but_one(self, part, step):
+    left_out = step == 2 and "consume" in sys.orig_argv and "--folder" in sys.orig_argv
+    fill(self, part[:-1] if left_out else part, step)
+buffer.Buffer.fill = fill_but_one
+""",
+    ),
+    Break(
+        "equal own PIDs are refused with another error",
+        {"IPC-002": (EQUAL,)},
+        r"opening failed with .*, not with 201$",
+        workload="""
+import os
+from dataclasses import replace
+from workload import consumer
+transfer = consumer._Consumer._transfer
+def refuse_otherwise(importer, gpu, stack):
+    done = transfer(importer, gpu, stack)
+    if os.getpid() != 1 or done.error is None:
+        return done
+    return replace(done, error=replace(done.error, code=1, name="CUDA_ERROR_INVALID_VALUE"))
+consumer._Consumer._transfer = refuse_otherwise
+""",
+    ),
+    Break(
+        "GPUs are not seen when they are claimed again",
+        {"LIFE-005": (HOSTPID, RESTRICTED, ONE_GPU)},  # a privileged one has no such duty
+        r"GPUs claimed again are not seen: ",
+        workload="""
+import sys
+from workload import cuda
+set_up = cuda.Cuda.__init__
+def set_up_blind(self):
+    set_up(self)
+    if sys.orig_argv[-1] == "inventory":
+        self.gpus = []
+cuda.Cuda.__init__ = set_up_blind
+""",
+    ),
+    Break(
+        "producers have no seccomp filter",
+        {"SEC-008": (RESTRICTED, ONE_GPU, EQUAL)},
+        r"the producer is not restricted: its seccomp is 0$",
+        workload="""
+import sys
+from dataclasses import replace
+from workload import process
+describe = process.describe
+def describe_unfiltered():
+    found = describe()
+    return replace(found, seccomp=0) if "produce" in sys.orig_argv else found
+process.describe = describe_unfiltered
+""",
+        outcomes=frozenset({"error"}),
+    ),
+)
+"""Each of the last step of one form, so that they do not get in each other's way."""
+
+
 ONE_AND_TWO = ("inventory-of-one", "inventory-of-two")
 """A claim of every GPU takes ``--dra-allow exhaust``, and leaves no GPU to be injected wrongly."""
 
@@ -348,6 +465,55 @@ def unmap_and_verify(importer, buffer, transfer):
     buffer._context.call("unmap", "cuIpcCloseMemHandle", address)
     return verify(importer, buffer, transfer)
 consumer._Consumer._once_more = unmap_and_verify
+""",
+    ),
+)
+
+IMPORT_BREAKS = (
+    Break(
+        "memory opens whatever became of its exporter, and of whose GPU it is",
+        {"IPC-008": ONCE, "IPC-010": ONCE},
+        r"memory (of a process that had ended \(exit\)|on a GPU of another pod's claim) was op",
+        workload="""
+import sys
+from dataclasses import replace
+from workload import probe
+attempt = probe._Prober.attempt
+def open_anything(prober, name):
+    done = attempt(prober, name)
+    return replace(done, code=0, error=None) if "--attempt" in sys.orig_argv else done
+probe._Prober.attempt = open_anything
+""",
+    ),
+    Break(
+        "the last of several importers reads a word wrong",
+        {"IPC-017": ONCE},
+        r"the importer-2 read 1 of \d+ words wrong on the same GPU$",
+        workload=_misreads('"--index" in sys.orig_argv and importer._options.index == 2'),
+    ),
+    Break(
+        "memory of one of two GPUs is read wrong on the other",
+        {"IPC-019": ONCE},
+        r"the importer-[12] read 1 of \d+ words wrong on the other GPU$",
+        workload=_misreads(
+            '"--gpus" in sys.orig_argv and one.path == "cross" and one.exporter > one.importer'
+        ),
+    ),
+    Break(
+        "kernels leave out the last word beside another pod's",
+        {"CUDA-005": ONCE},
+        r"1 of \d+ words are wrong on GPU-\w+…, the first at \d+$",
+        workload="""
+from workload import compute
+start = compute._Part.start
+def start_and_leave_one_out(part, seed, foreign):
+    fill = part._context.start_fill
+    if foreign is not None:
+        part._context.start_fill = lambda address, first, words, seed: fill(
+            address, first, words - 1, seed
+        )
+    start(part, seed, foreign)
+compute._Part.start = start_and_leave_one_out
 """,
     ),
 )
@@ -582,6 +748,12 @@ SEEN = ("CUDA-001", "CUDA-003", "ISO-004", "SHARE-008")
 
 RUNS = (
     *(Run((broken,)) for broken in SHARING_BREAKS),
+    Run(FORM_BREAKS, sample=False),
+    Run(
+        IMPORT_BREAKS,
+        tuple(check for broken in IMPORT_BREAKS for check in broken.red),
+        sample=False,
+    ),
     Run(
         (
             Break(
