@@ -97,7 +97,13 @@ def test_devices_keep_their_names_over_a_restart(evidence: Evidence) -> None:
         )
 
 
-@check(id="SLICE-012", level=2, source="SLICE-12", scenario=driver_restart, after=("SLICE-017",))
+@check(
+    id="SLICE-012",
+    level=2,
+    source="SLICE-12",
+    scenario=driver_restart,
+    after=("SLICE-017", "SLICE-023"),
+)
 def test_a_restart_of_the_driver_keeps_its_slices(evidence: Evidence) -> None:
     """If nothing else has changed, a restart of the driver MUST leave names, generation and devices
     of its ResourceSlices as they were.

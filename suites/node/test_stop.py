@@ -11,7 +11,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.scenario.verbs import Deleting
-from harness.verdict.finding import Blame, UnsupportedError
+from harness.verdict.finding import Blame, UnsupportedError, one_line
 from suites.node.pods import on_one_node, pod
 
 MOST = 2
@@ -92,7 +92,8 @@ def test_slices_are_not_written_while_nothing_changes(evidence: Evidence) -> Non
     name, times = max(idle.items(), key=lambda item: item[1], default=("", 0))
     if times > MOST:
         evidence.fail(
-            f"ResourceSlice {name} was written {times} times though nothing had changed",
+            f"ResourceSlice {one_line(name, 44)} was written {times} times though nothing had"
+            " changed",
             expected="a slice is written when it has to say something else",
             observed="\n".join(map(str, slices.writes)),
         )

@@ -180,3 +180,19 @@ def test_a_fault_turns_its_checks_red(
         assert found[check]["outcome"] == "fail", told
         assert words in found[check]["headline"]
         assert found[check]["finding"]["blame"] == "driver"
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("fault", "check", "words"),
+    [("leaves-out-a-gpu", "SLICE-003", "which no slice of the node has")],
+)
+def test_a_fault_that_breaks_nothing_yet_is_advice(
+    fault: str, check: str, words: str, driver: DriverCluster, tmp_path: Path
+) -> None:
+    """It fails nothing."""
+    results = judge(driver, tmp_path / "out", fault, [check])
+    assert red(results) == {}
+    told = {entry["id"]: entry["headline"] for entry in results if entry["advice"]}
+    assert set(told) == {check}
+    assert words in told[check]

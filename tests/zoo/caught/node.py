@@ -42,6 +42,7 @@ CAUGHT = (
     (_KEPT, "NODE-021", _STAYS + "ends-driver-restart is still there"),
     (_KEPT, "NODE-011", _STAYS + "ends-driver-killed is still there"),
     (_KEPT, "NODE-015", _STAYS + "dropped-driver-killed is still there"),
+    (_KEPT, "NODE-022", _STAYS + "ends-driver-away is still there"),
     ("forgets-after-restart", "NODE-030", "the late's container cannot start: "),
     (_STALE, "NODE-031", "the starts" + _REFUSED),
     (_STALE, "NODE-032", "the starts" + _REFUSED),
@@ -52,6 +53,7 @@ CAUGHT = (
     ),
     ("prepares-slowly,refuses-what-was-cut-off", "NODE-001", "the cut" + _REFUSED),
     ("unprepare-after-restart-needs-the-claim", "NODE-033", "the next" + _REFUSED),
+    ("writes-all-the-time", "SLICE-023", " was written "),
     (
         *("publishes-once", "DISC-008"),
         "the return of the restarted driver on node-1 did not come within ",
