@@ -55,34 +55,55 @@ def relay(
         read: gives faults what the API says of a claim.
     """
     messages = _protocol(protocol)
-    name = f"relay-{next(_numbers)}"
-    folder = node / KUBELET / "plugins" / name
-    registration = node / KUBELET / "plugins_registry" / f"{name}-reg.sock"
     own = node / KUBELET / "plugins" / driver
-    folder.mkdir()
-    server = grpc.server(ThreadPoolExecutor(16))
     with (
         grpc.insecure_channel(f"unix:{own}/dra.sock") as channel,
         patch.object(reference, "OWN_FOLDER", own),
     ):
         grpc.channel_ready_future(channel).result(SECONDS)
         plugin = _Plugin(messages, channel, node, faults, read)
-        messages.dra_services.add_DRAPluginServicer_to_server(plugin, server)
-        server.add_insecure_port(f"unix:{folder}/dra.sock")
-        registrar = _Registration(messages, driver, f"/{KUBELET}/plugins/{name}/dra.sock")
-        messages.registration_services.add_RegistrationServicer_to_server(registrar, server)
-        server.add_insecure_port(f"unix:{registration}")
-        server.start()
-        try:
-            registrar.wait()
+        with _registered(node, driver, messages, plugin):
             yield
-        finally:
-            # First the socket by which the kubelet knows us: it returns to the driver at once.
-            registration.unlink(missing_ok=True)
-            server.stop(grace=None).wait()
-            (folder / "dra.sock").unlink(missing_ok=True)
-            folder.rmdir()
-            plugin.tidy()
+        plugin.tidy()
+
+
+@contextmanager
+def idle(node: Path, driver: str, protocol: Path) -> Iterator[None]:
+    """Have a driver on a node, for the duration of a ``with`` block, that gives nothing to anybody.
+
+    Args:
+        node: the node's root directory as seen from here.
+        driver: its name.
+        protocol: folder with the kubelet's ``.proto`` files.
+    """
+    messages = _protocol(protocol)
+    with _registered(node, driver, messages, _Idle(messages)):
+        yield
+
+
+@contextmanager
+def _registered(node: Path, driver: str, messages: _Protocol, plugin: Any) -> Iterator[None]:
+    """Have the kubelet know an instance of a driver for the duration of a ``with`` block."""
+    name = f"relay-{next(_numbers)}"
+    folder = node / KUBELET / "plugins" / name
+    registration = node / KUBELET / "plugins_registry" / f"{name}-reg.sock"
+    folder.mkdir()
+    server = grpc.server(ThreadPoolExecutor(16))
+    messages.dra_services.add_DRAPluginServicer_to_server(plugin, server)
+    server.add_insecure_port(f"unix:{folder}/dra.sock")
+    registrar = _Registration(messages, driver, f"/{KUBELET}/plugins/{name}/dra.sock")
+    messages.registration_services.add_RegistrationServicer_to_server(registrar, server)
+    server.add_insecure_port(f"unix:{registration}")
+    server.start()
+    try:
+        registrar.wait()
+        yield
+    finally:
+        # First the socket by which the kubelet knows us: it returns to the driver at once.
+        registration.unlink(missing_ok=True)
+        server.stop(grace=None).wait()
+        (folder / "dra.sock").unlink(missing_ok=True)
+        folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -130,6 +151,25 @@ class _Registration:
         self._error = "" if request.plugin_registered else request.error
         self._answered.set()
         return self._messages.registration.RegistrationStatusResponse()
+
+
+class _Idle:
+    """The DRA service (dra/v1) of a driver that has nothing to do for its devices."""
+
+    def __init__(self, messages: _Protocol) -> None:
+        self._messages = messages.dra
+
+    def NodePrepareResources(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        response = self._messages.NodePrepareResourcesResponse()
+        for claim in request.claims:
+            response.claims[claim.uid].SetInParent()
+        return response
+
+    def NodeUnprepareResources(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        response = self._messages.NodeUnprepareResourcesResponse()
+        for claim in request.claims:
+            response.claims[claim.uid].SetInParent()
+        return response
 
 
 class _Plugin:
