@@ -56,6 +56,7 @@ def driver_away(steps: Steps) -> None:
     source="SLICE-13",
     scenario=driver_away,
     after=("SLICE-036", "DISC-007"),
+    judges_driver=False,
 )
 def test_slices_of_a_driver_that_is_away_are_withdrawn(evidence: Evidence) -> None:
     """The ResourceSlices of a driver that has left a node MUST be withdrawn: the kubelet does it

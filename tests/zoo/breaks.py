@@ -744,6 +744,21 @@ ISOLATION_RUNS = (
 )
 """One after the other: a GPU in every container is no matter of single ones."""
 
+A_GPU_AT_RESTART = Break(
+    "a container without the claim has a GPU when it starts again",
+    {"ISO-011": ONCE},
+    r"after its restart a container that does not name the claim has /dev/nvidia9$",
+    workload="""
+import os, sys
+from workload import nodes
+names, mark = nodes.names, "/dev/shm/started"  # of the pod: it outlives the container
+if "other" in sys.orig_argv:
+    if os.path.exists(mark):
+        nodes.names = lambda: (*names(), "nvidia9")
+    open(mark, "w").close()
+""",
+)
+
 SEEN = ("CUDA-001", "CUDA-003", "ISO-004", "SHARE-008")
 
 RUNS = (
@@ -809,4 +824,5 @@ RUNS = (
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),
+    Run((A_GPU_AT_RESTART,), ISOLATION, sample=False),
 )
