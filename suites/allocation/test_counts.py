@@ -17,7 +17,7 @@ MOST_OF_A_CLAIM = 32
 """More devices than that the API does not allocate to one claim."""
 
 
-@scenario(devices=2)
+@scenario(devices=2, admin=True)
 def two_of_one_request(steps: Steps) -> None:
     """A pod uses a claim with one request, for two devices."""
     user = show(steps, "user", steps.claim(requests=[Request("gpus", 2)]))

@@ -32,7 +32,7 @@ def inventory_of_one(steps: Steps) -> None:
     show(steps)
 
 
-@scenario(needs=CUDA, devices=2)
+@scenario(needs=CUDA, devices=2, admin=True)
 def inventory_of_two(steps: Steps) -> None:
     """A claim of two GPUs."""
     show(steps)

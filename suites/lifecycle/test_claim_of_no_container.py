@@ -11,7 +11,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 
 
-@scenario(devices=2)
+@scenario(devices=2, admin=True)
 def claim_of_no_container(steps: Steps) -> None:
     """A pod has two claims; its container names the first one only."""
     named, unnamed = steps.claim(1, "named"), steps.claim(1, "unnamed")

@@ -20,7 +20,7 @@ STARTS = 3
 """The kubelet waits longer before each: 10 s before the third, 20 s before the fourth."""
 
 
-@scenario()
+@scenario(admin=True)
 def crash_loop(steps: Steps) -> None:
     """After an init container without the claim, one with it ends at once each time."""
     specs = [
