@@ -83,7 +83,7 @@ def _some(uuids: list[str], what: str) -> list[str]:
     level=4,
     source="SLICE-7, SLICE-18",
     forms=SIZES,
-    after=("CUDA-001", "ALLOC-008", "ALLOC-009", "ALLOC-010"),
+    after=("CUDA-001", "ALLOC-008", "ALLOC-009", "ALLOC-010", "SLICE-007"),
 )
 def test_gpus_are_what_their_slice_says(evidence: Evidence) -> None:
     """A GPU's name, memory, compute capability, PCI address and the versions of its driver MUST be

@@ -10,7 +10,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.report import describe
 from harness.verdict import causes
 from harness.verdict.finding import Blame, UnmetError
-from suites.cuda.transfers import judge_opened, judge_read, transfer_of, words_of
+from suites.cuda.transfers import answer, judge_opened, judge_read, transfer_of, words_of
 from suites.sharing.shared_claim import (
     CONSUMER,
     EQUAL_PIDS_FORM,
@@ -146,10 +146,12 @@ def test_equal_own_pids_are_refused_with_201(evidence: Evidence, form: SharedCla
             expected=expected,
             observed="the handle was opened",
         )
-    error = transfer_of(evidence, CONSUMER, "same").error or consumer.error
+    transfer = transfer_of(evidence, CONSUMER, "same")
+    error = transfer.error or consumer.error
     if error is None or error.code != INVALID_CONTEXT:
+        said = answer(transfer) if transfer.error else consumer.error_text()
         evidence.fail(
-            f"opening failed with {consumer.error_text()}, not with {INVALID_CONTEXT}",
+            f"opening failed with {said}, not with {INVALID_CONTEXT}",
             expected=expected,
             observed=consumer.error_text(),
             cause=causes.of_cuda(error),

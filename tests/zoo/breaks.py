@@ -337,7 +337,7 @@ buffer.Buffer.fill = fill_but_one
     Break(
         "equal own PIDs are refused with another error",
         {"IPC-002": (EQUAL,)},
-        r"opening failed with .*, not with 201$",
+        r"opening failed with CUDA_ERROR_INVALID_VALUE \(1\), not with 201$",
         workload="""
 import os
 from dataclasses import replace

@@ -588,7 +588,7 @@ CASES = (
         "IPC-002",
         "another error",
         says(CONSUMER, transfers=(not_opened(400),), error=error(400)),
-        r"opening failed with CUDA_ERROR_INVALID_HANDLE: refused with 400, not with 201$",
+        r"opening failed with CUDA_ERROR_INVALID_HANDLE \(400\), not with 201$",
         blame=Blame.WORKLOAD,
     ),
     Case(
