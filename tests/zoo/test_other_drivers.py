@@ -17,6 +17,7 @@ from embedded.drivers.reference.kubelet_plugin import DRIVER
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.blame.hands import Object, there
+from tests.zoo.matrix.rows import Made, Tell, Tried, row
 from tests.zoo.relay import idle
 
 pytestmark = [pytest.mark.embedded, pytest.mark.matrix]
@@ -25,10 +26,10 @@ OTHER = "gpu.other.example"
 
 
 @pytest.fixture(scope="module")
-def drivers() -> Iterator[DriverCluster]:
+def drivers(kubernetes: str) -> Iterator[DriverCluster]:
     """A node with the reference driver, and another one that has nothing to do for its device."""
     protocol = obtain([KUBELET_PROTOCOL], Progress())[KUBELET_PROTOCOL.name]
-    with running("reference") as cluster, ExitStack() as stack:
+    with running("reference", 1, kubernetes) as cluster, ExitStack() as stack:
         stack.enter_context(idle(node_root(cluster.name), OTHER, protocol))
         stack.enter_context(there(cluster, *published()))
         yield cluster
@@ -54,12 +55,20 @@ def published() -> tuple[Object, Object]:
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        (None, ("pass", "")),
-        ("devices-of-others", ("fail", "the container has gpu-0 and gpu-3; its own in the claim")),
+        pytest.param(
+            None,
+            ("pass", ""),
+            marks=row("reference", Tried("a claim of two drivers", Made.NOTHING)),
+        ),
+        pytest.param(
+            "devices-of-others",
+            ("fail", "the container has gpu-0 and gpu-3; its own in the claim"),
+            marks=row("reference", Tried("devices-of-others", Made.REFERENCE, ("ALLOC-018",))),
+        ),
     ],
 )
 def test_a_driver_has_to_leave_devices_of_others_alone(
-    fault: str | None, found: tuple[str, str], drivers: DriverCluster, tmp_path: Path
+    fault: str | None, found: tuple[str, str], drivers: DriverCluster, tmp_path: Path, tell: Tell
 ) -> None:
     """Of a claim that has devices of two drivers."""
     root = node_root(drivers.name)
@@ -73,6 +82,7 @@ def test_a_driver_has_to_leave_devices_of_others_alone(
         )
     finally:
         set_fault(root, None)
+    tell(done.results)
     (result,) = (one for one in done.results if one["id"] == "ALLOC-018")
     assert result["outcome"] == found[0], done.printed
     assert found[1] in (result["headline"] or "")

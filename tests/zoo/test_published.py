@@ -239,6 +239,229 @@ def test_a_wrong_class_is_found(
     assert words in told[check]["headline"]
 
 
+ZONES = [
+    {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]} for zone in "ab"
+]
+"""Terms of a node selector."""
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("place", "check", "words"),
+    [
+        pytest.param(
+            {"nodeSelector": {"nodeSelectorTerms": ZONES}},
+            *("SLICE-033", " has 2 terms"),
+            marks=row(
+                "reference",
+                Tried("a device has two terms for its node", Made.REFERENCE, ("SLICE-033",)),
+            ),
+        ),
+        pytest.param(
+            {"nodeName": "gone"},
+            *("SLICE-034", "another is published of gone, and there is no such"),
+            marks=row(
+                "reference",
+                Tried("a device is of a node that is gone", Made.REFERENCE, ("SLICE-034",)),
+            ),
+        ),
+    ],
+)
+def test_a_device_with_a_place_of_its_own_is_looked_at(
+    place: dict[str, Any], check: str, words: str, judge: Any, driver: DriverCluster
+) -> None:
+    """As in a slice of several nodes."""
+    with there(driver, slice_with(driver, DRIVER, place, perDeviceNodeSelection=True)):
+        _, told = judge()
+    assert {name: entry["outcome"] for name, entry in told.items()} == {check: "fail"}
+    assert words in told[check]["headline"]
+    assert told[check]["finding"]["blame"] == "driver"
+
+
+def slice_with(
+    driver: DriverCluster, whose: str, fields: dict[str, Any], **place: Any
+) -> dict[str, Any]:
+    """A ResourceSlice of a driver with one device, which is like the first that is published."""
+    device = copy.deepcopy(driver.slices[0]["spec"]["devices"][0])
+    uuid = {"string": "GPU-a0000000-0000-0000-0000-000000000000"}
+    pci = {"resource.kubernetes.io/pciBusID": {"string": "0000:aa:00.0"}}
+    attributes = {**device["attributes"], "uuid": uuid, **pci}
+    device |= {"name": "another", "attributes": attributes, **fields}
+    pool = {"name": "other", "generation": 1, "resourceSliceCount": 1}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceSlice",
+        "metadata": {"name": "other"},
+        "spec": {"driver": whose, "pool": pool, "devices": [device], **place},
+    }
+
+
+@row("reference", Tried("its class matches devices of others", Made.REFERENCE, ("DISC-016",)))
+@pytest.mark.matrix
+def test_a_class_that_matches_devices_of_others_is_found(judge: Any, driver: DriverCluster) -> None:
+    """Who asks for a device of it may be given one of these."""
+    other = slice_with(driver, "other.example", {}, allNodes=True)
+    (found,) = items(driver, "resource.k8s.io/v1", "DeviceClass")
+    every = {"selectors": [{"cel": {"expression": "true"}}]}
+    with there(driver, other), changed(driver, found, every, found["spec"]):
+        _, told = judge()
+    assert {name: entry["outcome"] for name, entry in told.items()} == {"DISC-016": "error"}
+    assert "also matches a device of other.example" in told["DISC-016"]["headline"]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("device", "more", "check", "outcome", "words"),
+    [
+        pytest.param(
+            *("gone", {}),
+            *("SLICE-024", "fail", f"gone of pool {FAULTY_NODE} is allocated, but not"),
+            marks=row(
+                "reference",
+                Tried("an allocated device is not published", Made.REFERENCE, ("SLICE-024",)),
+            ),
+        ),
+        pytest.param(
+            *("gpu-0", {"bindingConditions": ["attached"], "bindingFailureConditions": ["failed"]}),
+            *("SLICE-020", "pass", f"nobody sets attached of gpu-0 of pool {FAULTY_NODE}"),
+            marks=row(
+                "reference",
+                Tried("nobody sets a binding condition", Made.REFERENCE, ("SLICE-020",)),
+            ),
+        ),
+    ],
+)
+def test_what_claims_have_is_looked_at(
+    device: str,
+    more: dict[str, Any],
+    check: str,
+    outcome: str,
+    words: str,
+    judge: Any,
+    driver: DriverCluster,
+) -> None:
+    """Whatever became of their pods: allocated long ago."""
+    driver.claim("held", DRIVER, 1)
+    claims = driver.kind("resource.k8s.io/v1", "ResourceClaim")
+    result = {"request": "gpus", "driver": DRIVER, "pool": FAULTY_NODE, "device": device, **more}
+    allocation = {
+        "allocationTimestamp": "2026-01-01T00:00:00Z",
+        "devices": {"results": [result]},
+    }
+    place = {"name": "held", "namespace": "default"}
+    try:
+        claims.status.patch(
+            body={"status": {"allocation": allocation}},
+            content_type="application/merge-patch+json",
+            **place,
+        )
+        _, told = judge()
+    finally:
+        claims.delete(**place)
+    assert {name: entry["outcome"] for name, entry in told.items()} == {check: outcome}
+    assert words in told[check]["headline"]
+
+
+@row("reference", Tried("never-ready", Made.REFERENCE, ("DISC-004",)))
+@pytest.mark.matrix
+def test_a_driver_that_is_not_ready_is_found(judge: Any, driver: DriverCluster) -> None:
+    """Though it serves."""
+    root = embedded_cluster.node_root(driver.name, FAULTY)
+
+    def ready() -> list[int]:
+        found = items(driver, "apps/v1", "DaemonSet")
+        return [one["status"].get("numberReady", 0) for one in found]
+
+    set_fault(root, "never-ready")
+    try:
+        until(lambda: ready() == [1], "a driver that is not ready")
+        code, told = judge()
+    finally:
+        set_fault(root, None)
+    until(lambda: ready() == [2], "a driver that is ready again")
+    assert (code, {name: entry["outcome"] for name, entry in told.items()}) == (
+        1,
+        {"DISC-004": "fail"},
+    )
+    assert f"the driver's pod on {FAULTY_NODE} is not ready" in told["DISC-004"]["headline"]
+    assert told["DISC-004"]["finding"]["blame"] == "driver"
+
+
+@row("reference", Tried("nodes have two versions of it", Made.REFERENCE, ("DISC-011",)))
+@pytest.mark.matrix
+def test_a_driver_of_two_versions_is_advice(judge: Any, driver: DriverCluster) -> None:
+    """As in the middle of an update that does not go on."""
+    (daemon_set,) = items(driver, "apps/v1", "DaemonSet")
+    template, strategy = (daemon_set["spec"][key] for key in ("template", "updateStrategy"))
+    newer = copy.deepcopy(template)
+    newer["spec"]["containers"][0]["image"] = NEXT_IMAGE_NAME
+    later = {"updateStrategy": {"type": "OnDelete", "rollingUpdate": None}, "template": newer}
+    with changed(driver, daemon_set, later, {"updateStrategy": strategy, "template": template}):
+        pods = items(driver, "v1", "Pod")
+        (old,) = (one["metadata"] for one in pods if one["spec"]["nodeName"] == FAULTY_NODE)
+        driver.kind("v1", "Pod").delete(name=old["name"], namespace=old["namespace"])
+        until(lambda: len(_ready_pods(driver) - {old["uid"]}) == 2, "the driver of both nodes")
+        code, told = judge()
+    until(lambda: _images(driver) == {template["spec"]["containers"][0]["image"]}, "one version")
+    until(lambda: len(_ready_pods(driver)) == 2, "the driver of both nodes")
+    assert (code, set(told)) == (0, {"DISC-011"})
+    assert "2 images of the driver run, such as " in told["DISC-011"]["headline"]
+
+
+def _ready_pods(driver: DriverCluster) -> set[str]:
+    return {
+        one["metadata"]["uid"]
+        for one in items(driver, "v1", "Pod")
+        for condition in one["status"].get("conditions") or []
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+
+
+def _images(driver: DriverCluster) -> set[str]:
+    return {one["spec"]["containers"][0]["image"] for one in items(driver, "v1", "Pod")}
+
+
+@row("reference", Tried("a device plugin offers the same GPUs", Made.OTHERS, ("DISC-012",)))
+@pytest.mark.matrix
+def test_a_device_plugin_beside_the_driver_is_found(judge: Any, driver: DriverCluster) -> None:
+    """It gives the same GPUs away."""
+    nodes = driver.kind("v1", "Node")
+
+    def offer(amount: str | None) -> None:
+        offered = {f"{DRIVER}/gpu": amount}
+        body = {"status": {"capacity": offered, "allocatable": offered}}
+        merge = "application/merge-patch+json"
+        nodes.status.patch(body=body, name=FAULTY_NODE, content_type=merge)
+
+    offer("4")
+    try:
+        _, told = judge()
+    finally:
+        offer(None)
+    assert {name: entry["outcome"] for name, entry in told.items()} == {"DISC-012": "error"}
+    assert f"a device plugin offers 4 {DRIVER}/gpu on {FAULTY_NODE}" in told["DISC-012"]["headline"]
+
+
+@row("reference", Tried("it may do everything", Made.REFERENCE, ("SEC-007",)))
+@pytest.mark.matrix
+def test_a_driver_that_may_do_everything_is_advice(judge: Any, driver: DriverCluster) -> None:
+    """Who breaks into a node may then do so, too."""
+    (pod, *_) = items(driver, "v1", "Pod")
+    account = {"kind": "ServiceAccount", "name": pod["spec"]["serviceAccountName"]}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "everything"},
+        "roleRef": role,
+        "subjects": [{**account, "namespace": pod["metadata"]["namespace"]}],
+    }
+    with there(driver, binding):
+        code, told = judge()
+    assert (code, set(told)) == (0, {"SEC-007"})
+    assert " may do everything" in told["SEC-007"]["headline"]
+
+
 @row("reference", Tried("no policy confines it", Made.REFERENCE, ("DISC-013",)))
 def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCluster) -> None:
     """It may write slices of every node then."""
