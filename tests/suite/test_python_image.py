@@ -66,6 +66,7 @@ def test_a_shell_is_enough_for_devices_that_it_can_see(
             [
                 *(sys.executable, "-m", "pytest", "-m", "dra", "--dra-shell-image", shell.NAME),
                 *("--dra-allow", "exhaust", "--dra-visible-by", visible_by),
+                f"--dra-known={ROOT / 'docs/known-findings.yaml'}",
                 f"--dra-output={tmp_path}",
             ],
             cwd=ROOT,
