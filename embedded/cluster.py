@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,8 @@ from embedded.hardware.artifact import HARDWARE
 from embedded.layout import (
     API_SERVICE,
     CONTROL_PLANE,
+    VOLUME,
+    VOLUMES,
     Gpus,
     NodePlan,
     Plan,
@@ -107,6 +109,7 @@ def up(options: Options, progress: Progress) -> Cluster:
                 if options.fault:
                     _wait_for_nodes(plan, api)  # their folders are their own by then
                     set_fault(options.name, options.fault)
+                api.create(_volumes(nodes))
                 for driver in drivers:
                     api.create(driver.objects(built, kubernetes))
                 _wait_for_nodes(plan, api)
@@ -133,6 +136,31 @@ def parts(drivers: Sequence[Driver], kubernetes: Release) -> list[artifacts.Arti
     """All that has to be built for a cluster with these drivers on this release."""
     manifests = [part for one in drivers for part in one.manifests(kubernetes)]
     return [*_components(kubernetes), *manifests, *_images(drivers)]
+
+
+def _volumes(nodes: Iterable[NodePlan]) -> list[Object]:
+    """A StorageClass, and a volume of each node: a folder of it, for one claim, once."""
+    made: list[Object] = [
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": VOLUMES},
+            "provisioner": "kubernetes.io/no-provisioner",
+            "volumeBindingMode": "WaitForFirstConsumer",
+        }
+    ]
+    for node in nodes:
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name]}
+        spec = {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": VOLUMES,
+            "local": {"path": VOLUME},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        }
+        volume = {"apiVersion": "v1", "kind": "PersistentVolume", "spec": spec}
+        made.append({**volume, "metadata": {"name": f"{VOLUMES}-{node.name}"}})
+    return made
 
 
 def _components(kubernetes: Release) -> tuple[artifacts.Artifact, ...]:

@@ -20,6 +20,10 @@ NODE_PREFIX_LENGTH = 24
 
 DRIVER_ROOT = "/run/nvidia/driver"
 """Where NVIDIA's driver containers put a driver, and where the simulated one lies on a node."""
+VOLUMES = "local"
+"""The StorageClass of the nodes' volumes."""
+VOLUME = "/var/lib/volume"
+"""Where a node has the one that it has."""
 SIMULATED_GPUS = "/run/simulated-gpus"
 
 

@@ -84,7 +84,14 @@ def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
         _borrow(archive, root / "opt" / "images" / f"{number}.tar")
     # Image layers, volumes and logs: on disk, removed with the cluster's state.
     var = plan.node_state(node) / "var"
-    for folder in ("lib/kubelet", "lib/containerd", "log/pods", "log/components", "tmp"):
+    for folder in (
+        "lib/kubelet",
+        "lib/containerd",
+        "lib/volume",
+        "log/pods",
+        "log/components",
+        "tmp",
+    ):
         (var / folder).mkdir(parents=True)
     (var / "run").symlink_to("/run")
     _bind(var, root / "var")

@@ -301,6 +301,13 @@ class Options:
         "a DeviceClass of IMEX channels: containers that share memory by fabric handles get one by"
         " claim (default: the profile's, else none)",
     )
+    volume_class: str = _option(
+        "",
+        _subdomain("a StorageClass"),
+        "NAME",
+        "the StorageClass of the volume by which two pods pass descriptors (default: the cluster's"
+        " default one)",
+    )
     visible_by: str = _option(
         "",
         one_of(*WAYS),

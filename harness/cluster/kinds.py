@@ -46,6 +46,7 @@ TAINT_RULE = Kind("DeviceTaintRule", "resource.k8s.io/v1", "devicetaintrules", n
 DAEMON_SET = Kind("DaemonSet", "apps/v1", "daemonsets")
 DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 JOB = Kind("Job", "batch/v1", "jobs")
+VOLUME_CLAIM = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 ACCESS_REVIEW = Kind(
     "SelfSubjectAccessReview",
     "authorization.k8s.io/v1",
@@ -77,7 +78,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         *(NAMESPACE, NODE, POD, CONFIG_MAP, EVENT, LEASE, CLAIM, SLICE, DEVICE_CLASS),
         *(CLAIM_TEMPLATE, TAINT_RULE, DAEMON_SET, DEPLOYMENT, JOB, ACCESS_REVIEW, SUBJECT_REVIEW),
-        *(ACCESS_REVIEW_OF_OTHERS, POLICY, POLICY_BINDING),
+        *(ACCESS_REVIEW_OF_OTHERS, POLICY, POLICY_BINDING, VOLUME_CLAIM),
     )
 }
 

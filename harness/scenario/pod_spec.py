@@ -162,6 +162,7 @@ class PodOptions(TypedDict, total=False):
     security: Security
     folder: bool
     host_folder: PurePosixPath | None
+    volume: str
     restart: str
     node: str
 
@@ -181,6 +182,8 @@ class PodSpec:
     """Whether its containers share a folder of the pod's own."""
     host_folder: PurePosixPath | None = None
     """A folder of the node to share (`Steps.node_folder`); None: none."""
+    volume: str = ""
+    """The claim of a volume to share (`Steps.volume`); empty: none."""
     restart: str = "Never"
     """``restartPolicy``."""
     node: str = ""
@@ -190,15 +193,17 @@ class PodSpec:
 
     def values(self, subject: Subject) -> dict[str, Any]:
         """Make the values of the template."""
+        owned = {"securityContext": {"fsGroup": self.security.uid}} if self.volume else {}
         return {
             "name": self.name,
             "image": subject.image,
             "tolerations": list(map(dict, subject.profile.tolerations)),
-            "fields": self.security.of_pod(),
+            "fields": {**self.security.of_pod(), **owned},
             "claims": list(self.claims),
             "templates": dict(self.templates),
-            "folder": FOLDER if self.folder or self.host_folder else "",
+            "folder": FOLDER if self.folder or self.host_folder or self.volume else "",
             "host_folder": str(self.host_folder or ""),
+            "volume": self.volume,
             "program": subject.program,
             "program_folder": program.MOUNTED,
             "restart": self.restart,

@@ -82,6 +82,8 @@ class ClusterInfo:
     """The driver that it was brought up with."""
     driver_version: str = ""
     """That driver's version; empty: not known."""
+    volume_class: str = ""
+    """A StorageClass of its volumes; empty: its default one, if it has one."""
     next_image: str = ""
     """The image of another version of it that its nodes have; empty: there is none."""
     restart_kubelet: Callable[[str], None] | None = None

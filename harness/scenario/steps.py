@@ -32,6 +32,7 @@ from harness.cluster.kinds import (
     CLAIM_TEMPLATE,
     DEVICE_CLASS,
     SLICE,
+    VOLUME_CLAIM,
     Object,
     Rule,
     name_of,
@@ -81,6 +82,7 @@ from harness.verdict.finding import (
     JudgementError,
     SkipKind,
     UnmetError,
+    UnsupportedError,
     judge,
 )
 from workload.reading import ReportError
@@ -99,6 +101,7 @@ _CDI_DEVICE = re.compile(r"[\w.-]+/[\w.-]+=[\w.:-]*\w")
 """What runtimes call a CDI device."""
 NODE_FOLDERS = PurePosixPath("/tmp")
 """Where on a node the folders are that pods share."""
+NO_VOLUME = "the cluster has no default StorageClass: --dra-volume-class"
 EXTENDED = "extendedResourceClaimStatus"
 """What a pod's status says of the claim for its extended resources."""
 
@@ -780,6 +783,35 @@ class Steps(Deleting):
             self.run.mark(removal)
             self._folder = self.run.changes.folder(str(path), removal)
         return PurePosixPath(self._folder.path)
+
+    @needs(
+        "",
+        (),
+        Rule(
+            *(VOLUME_CLAIM, ("create", "get", "delete"), "a volume that pods of one node share"),
+            needed=False,
+        ),
+    )
+    def volume(self) -> str:
+        """Claim a volume for pods of one node to share, and answer the claim's name.
+
+        Raises:
+            UnmetError: the cluster has none that is known, or the run may not ask for one.
+        """
+        wanted = self.run.options.volume_class or self.run.cluster.volume_class
+        values = {"name": f"volume-{self.evidence.name}", "storage_class": wanted}
+        try:
+            made = self.create("volume-claim.yaml.j2", values)
+        except ApiError as error:
+            if error.status != FORBIDDEN:
+                raise
+            reason = "it creates a PersistentVolumeClaim, which the run may not do"
+            raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
+        if not made["spec"].get("storageClassName"):
+            self.delete_object(made)
+            raise UnsupportedError(NO_VOLUME)
+        self.step(f"a volume of StorageClass {made['spec']['storageClassName']} claimed")
+        return name_of(made)
 
     def pod_values(self, spec: PodSpec) -> dict[str, Any]:
         """Make the values of a pod's template, once what the pod takes is in its namespace."""

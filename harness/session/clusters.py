@@ -103,7 +103,7 @@ class Clusters:
         try:
             # Only when asked for: the packages that it needs are not needed for other clusters.
             from building import errors, progress  # noqa: PLC0415
-            from embedded import cluster, drivers  # noqa: PLC0415
+            from embedded import cluster, drivers, layout  # noqa: PLC0415
         except ImportError as error:
             raise NoClusterError(
                 f"the embedded cluster needs packages that are not installed ({error});"
@@ -128,6 +128,7 @@ class Clusters:
             driver=driver.name,
             driver_version=driver.version,
             next_image=running.next_image,
+            volume_class=layout.VOLUMES,
             restart_kubelet=partial(cluster.restart_kubelet, running.name),
         )
 

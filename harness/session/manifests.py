@@ -131,6 +131,9 @@ def _examples(options: Options, profile: Profile) -> dict[str, Sequence[tuple[st
         "claim": [("claim.yaml.j2", claim)],
         "claim-template": [("claim-template.yaml.j2", claim)],
         "device-class": [("device-class.yaml.j2", device_class)],
+        "volume-claim": [
+            ("volume-claim.yaml.j2", {**namespace, "name": "volume", "storage_class": ""})
+        ],
         "taint-rule": [("taint-rule.yaml.j2", rule)],
         "pod": [(POD_TEMPLATE, {**rest.values(subject), **namespace})],
         "allocation": [("allocation.yaml.j2", allocation)],

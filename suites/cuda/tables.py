@@ -12,6 +12,8 @@ from workload.result import Attempt, Bandwidth, Transfer
 
 EQUAL, STRANGER, STAYING = "importer-same-pid", "importer-other-gpu", "importer-left"
 """Importers beside the usual one: with the exporter's own PID, without its GPU, left by it."""
+OTHER_POD = "importer-other-pod"
+"""The usual importer, where it is in another pod than the exporter."""
 SIMULATED = "SIMULATED GPUs: the codes are those that the simulation was given"
 
 
@@ -25,7 +27,7 @@ def answered(transfer: Transfer | None) -> Cell:
     return "ok" if transfer.wrong_words == 0 else f"{transfer.wrong_words} words wrong"
 
 
-_SCENARIOS = ("mechanisms", "bandwidth", "attempts")
+_SCENARIOS = ("mechanisms", "shared-volume", "bandwidth", "attempts")
 
 
 def _reports(left: Iterable[Evidence]) -> Iterator[tuple[Report, bool]]:
@@ -54,13 +56,13 @@ def shared_memory(scenarios: Mapping[str, Evidence]) -> Iterator[Table]:
     """Tell how containers can share memory, first in short, then how fast, then by which handles.
 
     Args:
-        scenarios: some of ``mechanisms``, ``bandwidth`` and ``attempts``.
+        scenarios: some of ``mechanisms``, ``shared-volume``, ``bandwidth`` and ``attempts``.
     """
     left = {name: [one] if (one := scenarios.get(name)) else [] for name in _SCENARIOS}
     measured = list(_reports(left["bandwidth"]))
     speeds = [one for report, simulated in measured if not simulated for one in report.bandwidth]
     for evidence in left["mechanisms"]:
-        yield from _ways(evidence, speeds)
+        yield from _ways(evidence, speeds, left["shared-volume"])
     for report, simulated in measured:
         yield _speeds(report, simulated=simulated)
         if report.peers:
@@ -166,6 +168,7 @@ def _pairs(report: Report, *, simulated: bool) -> Table:
 
 _WHERE = {
     "same GPU": (IMPORTER, "same"),
+    "another pod": (OTHER_POD, "same"),
     "other GPU": (IMPORTER, "cross"),
     "equal own PIDs": (EQUAL, "same"),
     "without the GPU": (STRANGER, "cross"),
@@ -174,9 +177,13 @@ _WHERE = {
 """Importers, by where they are: role and path."""
 
 
-def _ways(evidence: Evidence, speeds: Sequence[Bandwidth]) -> Iterator[Table]:
+def _ways(
+    evidence: Evidence, speeds: Sequence[Bandwidth], between_pods: Iterable[Evidence]
+) -> Iterator[Table]:
     """Tell by which mechanisms containers could share memory."""
     reports = {role: container.report.known() for role, container in evidence.containers.items()}
+    for report, _ in _reports(between_pods):
+        reports[OTHER_POD] = report
     if (importer := reports.get(IMPORTER)) is None:
         return
 

@@ -21,6 +21,7 @@ NAMES = (
     *("allocation", "claim", "folder-removal", "lease", "namespace", "pod", "workload"),
     "claim-template",
     "device-class",
+    "volume-claim",
     "taint-rule",
     *("node-files", "node-root", "preflight/pod-class", "preflight/pod-image", "shared-claim"),
 )

@@ -54,7 +54,7 @@ EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.upgrade, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
     *(Node.watch, Steps.force_delete, Steps.generated_claim, Steps.device_class),
-    *(Controllers.job, Controllers.deployment, Taints.add),
+    *(Controllers.job, Controllers.deployment, Taints.add, Steps.volume),
 )
 NODES = ("node-1", "node-2")
 
@@ -216,6 +216,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Steps.force_delete: steps.force_delete,
         Steps.generated_claim: steps.generated_claim,
         Steps.device_class: lambda: steps.device_class("class"),
+        Steps.volume: steps.volume,
         Taints.add: lambda: steps.taints.add(DEVICES[0], NO_SCHEDULE),
         Controllers.job: lambda: steps.controllers.job(resting("job"), a_claim(), 1),
         Controllers.deployment: lambda: steps.controllers.deployment(resting("d"), a_claim(), 1),
@@ -223,6 +224,21 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
     with pytest.raises(InconclusiveError, match=f"does not say so: uses=.{needs_of(verb).verb}"):
         does[verb]()
     assert run.changes.told == []
+
+
+def test_a_volume_is_of_the_class_that_is_known(steps: Steps, run: Run, api: FakeApi) -> None:
+    """Where none is, the API server gives none either, and nothing is left."""
+    with pytest.raises(UnsupportedError, match=r"no default StorageClass: --dra-volume-class$"):
+        steps.volume()
+    claims = [obj for obj in api.objects.values() if obj["kind"] == "PersistentVolumeClaim"]
+    assert claims == []
+    run.cluster = dataclasses.replace(run.cluster, volume_class="local")
+    name = steps.volume()
+    (claim,) = [obj for obj in api.objects.values() if obj["kind"] == "PersistentVolumeClaim"]
+    assert (name_of(claim), claim["spec"]["storageClassName"]) == (name, "local")
+    api.denied = {("create", "persistentvolumeclaims")}
+    with pytest.raises(UnmetError, match=r"which the run may not do$"):
+        steps.volume()
 
 
 # The driver

@@ -604,6 +604,20 @@ LOST_SIGNALS = Break(
     r"the exporter's stream never saw the importer's signal$",
     hardware="loses-signals",
 )
+LOST_DESCRIPTORS = Break(
+    "other files come over a volume than were sent",
+    {"IPC-036": ("descriptor", "pool-descriptor")},
+    r"the importer could not open the memory: CUDA_ERROR_\w+ \(\d+\)$",
+    workload="""
+import os, socket
+receive = socket.recv_fds
+def receive_others(*how):
+    text, files, *more = receive(*how)
+    return text, [os.open("/dev/null", os.O_RDWR) for _ in files], *more
+if os.environ.get("HOSTNAME", "").endswith("-shared-volume"):
+    socket.recv_fds = receive_others
+""",
+)
 OF_MECHANISMS = tuple(f"IPC-0{number}" for number in range(23, 31))
 
 PAIR_BREAKS = (
@@ -821,6 +835,7 @@ RUNS = (
         Run((broken,), OF_ROUNDS, sample=False, with_channel=True)
         for broken in (LEAK, LOST_SIGNALS)
     ),
+    Run((LOST_DESCRIPTORS,), ("IPC-036",), sample=False, with_channel=True),
     Run((IN_THE_HANDLE,), ("SEC-001",)),
     *RELAYED,
     *(Run(breaks, ISOLATION) for breaks in ISOLATION_RUNS),

@@ -19,7 +19,7 @@ from building.progress import Progress
 from embedded import cluster as embedded_cluster
 from embedded.drivers.nvidia import NVIDIA
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
-from embedded.layout import SIMULATED_GPUS, Plan, states
+from embedded.layout import SIMULATED_GPUS, VOLUMES, Plan, states
 from images import oci
 from images.cpython import SITE_PACKAGES
 from images.workload import PYTHON, WORKLOAD_IMAGE
@@ -102,7 +102,8 @@ def judge(cluster: embedded_cluster.Cluster, image: str, broken: Run, out: Path)
     if broken.checks:
         allow = ["--dra-allow", broken.allow] if broken.allow else []
         which = [*allow, "--dra-check", ",".join(broken.checks), ROOT / "suites"]
-    done = run_suite(cluster.kubeconfig, out, "--dra-image", image, *which)
+    own = ("--dra-image", image, "--dra-volume-class", VOLUMES)
+    done = run_suite(cluster.kubeconfig, out, *own, *which)
     assert "Traceback" not in done.printed, done.printed[-4000:]
     return done
 

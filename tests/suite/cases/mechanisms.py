@@ -104,7 +104,7 @@ def not_made(code: int, *, channel: bool) -> Change:
     """The exporter could not make what is shared by fabric handle."""
 
     def change(evidence: Evidence) -> None:
-        for role in (IMPORTER, EQUAL, STAYING, STRANGER):
+        for role in {IMPORTER, EQUAL, STAYING, STRANGER} & evidence.containers.keys():
             seen = evidence.report(role)
             lent = tuple(
                 replace(one, error=error(code)) if one.mechanism == "fabric" else one
