@@ -16,6 +16,7 @@ import jinja2
 import yaml
 
 from harness.cluster.kinds import Object, kind_of, name_of
+from harness.cluster.yaml_file import FAST
 
 
 class RenderError(Exception):
@@ -43,9 +44,8 @@ class Manifests:
             RenderError: a value is missing, or what comes out is no object that the suite knows.
         """
         try:
-            document: Object = yaml.safe_load(
-                self._environment.get_template(template).render(values)
-            )
+            text = self._environment.get_template(template).render(values)
+            document: Object = yaml.load(text, Loader=FAST)
         except (jinja2.TemplateError, yaml.YAMLError, TypeError) as error:
             raise RenderError(f"{template}: {error}") from error
         try:
