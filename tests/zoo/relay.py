@@ -62,9 +62,11 @@ def relay(
     ):
         grpc.channel_ready_future(channel).result(SECONDS)
         plugin = _Plugin(messages, channel, node, faults, read)
-        with _registered(node, driver, messages, plugin):
-            yield
-        plugin.tidy()
+        try:
+            with _registered(node, driver, messages, plugin):
+                yield
+        finally:
+            plugin.tidy()
 
 
 @contextmanager
