@@ -21,7 +21,11 @@ BYTES = str(4 << 20)
 
 @scenario(needs=CUDA, uses=(Steps.volume,), tables=shared_memory)
 def shared_volume(steps: Steps) -> None:
-    """Exporter and importer are pods of one claim, and meet on a volume."""
+    """Exporter and importer are pods of one claim, and meet on a volume.
+
+    One after the other: of two that start at a time, the kubelet lets the second one's container
+    run before the volume is the first one's group's.
+    """
     way = ["--folder", FOLDER, "--nonce", steps.nonce, *steps.patience()]
     specs = [
         ContainerSpec(EXPORTER, ["lend", "--bytes", BYTES, *way], own_pid=1),
@@ -29,9 +33,8 @@ def shared_volume(steps: Steps) -> None:
     ]
     volume, claims = steps.volume(), (steps.claim(1), *steps.channels())
     exporter, importer = (
-        steps.create_pod(spec.role, [spec], *claims, volume=volume)[0] for spec in specs
+        steps.start_pod(spec.role, [spec], *claims, volume=volume)[0] for spec in specs
     )
-    steps.await_start(exporter, importer)
     steps.finish(importer, exporter)
 
 
