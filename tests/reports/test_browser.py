@@ -79,9 +79,10 @@ def named(checks: int, name: str) -> tuple[Record, Facts]:
     attributes = {f"{name}/attribute": name}
     record.environment["gpus"] = [{"uuid": name, "product": name, "attributes": attributes}]
     record.environment["nodes"] = [{"name": name, "labels": {name: name}}]
-    matrix = Matrix((name,), ("works",), ("µs",))
-    rows = ((f"1{name}", False, 201), (f"2{name}", None, 1.5))
-    record.add_table(Table("made", name, (name, "works", "µs"), rows, name, name, matrix))
+    matrix = Matrix((name,), ("way",), ("µs",))
+    ways = ("read by kernel", "read by copy", "written by copy")
+    rows = tuple((f"{name}{row}", way, 201) for row in (1, 2) for way in ways)
+    record.add_table(Table("made", name, (name, "way", "µs"), rows, name, name, matrix))
     record.leftovers.append(name)
     return record, replace(facts, cluster=name, driver=name, product=name)
 
@@ -158,6 +159,17 @@ def test_a_link_opens_the_finding_that_it_leads_to(shown: Browser, pages: dict[s
         assert shown.value(
             f"{inside}.closest('details').querySelector('summary').getBoundingClientRect().top >= 0"
         ), links
+
+
+def test_words_of_a_picture_are_whole_on_a_narrow_screen(
+    shown: Browser, pages: dict[str, Path]
+) -> None:
+    """Rather than letter below letter: what is too wide can be scrolled to."""
+    shown.look(390).open(pages["tame"])
+    names = "[...document.querySelectorAll('.matrix tbody th')]"
+    assert shown.value(f"{names}.map((one) => one.textContent)") == ["tame1", "tame2"]
+    lines = f"{names}.map((one) => one.clientHeight / parseFloat(getComputedStyle(one).lineHeight))"
+    assert all(number < 2 for number in shown.value(lines))
 
 
 def test_hostile_names_change_nothing_but_text(shown: Browser, pages: dict[str, Path]) -> None:
