@@ -72,6 +72,8 @@ def test_a_pair_has_no_failures_but_those_known(
     )
     (path,) = tmp_path.glob("out/*/results.json")
     results = json.loads(path.read_text())
+    no_cluster = [one["headline"] for one in results["results"] if one["id"] == "PF-01"]
+    assert no_cluster == [""], done.stdout[-5000:]
     tell(results["results"])
     assert surprises(results, DRIVERS[name].version) == []
     assert done.returncode == 0, done.stdout[-5000:]

@@ -90,7 +90,8 @@ def main(
 
     try:
         options = ["--every-check"] if given.every_check else []
-        run(todo, given.jobs, Expected(_all(records)), output / LOGS, options, ended)
+        expected = Expected([*_all(load(OUTPUT)), *_all(records)])
+        run(todo, given.jobs, expected, output / LOGS, options, ended)
     except Stopped:
         print("stopped; the same command goes on", file=sys.stderr)
         code = Exit.INTERRUPTED

@@ -36,7 +36,9 @@ from tests.zoo.matrix.rows import Made, Tried
 PLACES = (ROOT / "tests" / "zoo", ROOT / "tests" / "drivers" / "test_pairs.py")
 """Where the tests stand that are rows."""
 UNKNOWN_SECONDS = 60
-"""What a row takes of which nothing is known."""
+"""What a row takes of which nothing is known: a few checks."""
+UNKNOWN_LONG_SECONDS = 300
+"""Of one in which nothing is wrong: that is many checks."""
 SHORTEST_SECONDS = 120
 """Of rows that are given out together: a cluster for less does not pay."""
 PARTS = 4
@@ -189,8 +191,12 @@ class Expected:
 
     def seconds(self, row: Row) -> float:
         """Of a row; else of the same test, else a guess."""
-        of_test = self._of_test.get(row.test)
-        return self._of_row.get(row.name, median(of_test) if of_test else UNKNOWN_SECONDS)
+        if found := self._of_row.get(row.name):
+            return found
+        if of_test := self._of_test.get(row.test):
+            return median(of_test)
+        quiet = any(one.made is Made.NOTHING for one in row.tried)
+        return UNKNOWN_LONG_SECONDS if quiet else UNKNOWN_SECONDS
 
 
 def chunks(rows: Sequence[Row], jobs: int, expected: Expected) -> list[list[Row]]:
@@ -218,7 +224,7 @@ class _Process:
     def __init__(self, rows: Sequence[Row], number: int, folder: Path, options: list[str]) -> None:
         self._rows = {row.name: row for row in rows}
         self._rest = b""
-        self.log = folder / f"{number}.txt"
+        self.log = folder / f"{os.getpid()}-{number}.txt"
         self._scratch = tempfile.TemporaryDirectory(prefix="dra-matrix-")
         self.pipe, end = os.pipe()
         first = rows[0]
@@ -323,7 +329,7 @@ def run(
                         left -= expected.seconds(row)
                         done = whole - left
                         pace = (time.monotonic() - begun) / done if done else 0
-                        ended(row, line, left * pace)
+                        ended(row, line, max(0.0, left * pace))
         finally:
             _end(running)
 
