@@ -19,6 +19,11 @@ _WRAPPINGS = re.compile(
     r"|runc create failed: |unable to start container process: |error during container init: "
 )
 """What each layer of the runtime puts before the layer below, which knows what happened."""
+_NOT_PREPARED = "FailedPrepareDynamicResources"
+_BY_THE_DRIVER = re.compile(
+    r".*NodePrepareResources failed(?: for ResourceClaim \S+)?: ", re.DOTALL
+)
+"""What the kubelet puts before what a driver says that does not prepare a claim."""
 _CREATION_FAILED = {"CreateContainerError", "RunContainerError"}
 _NO_CDI_DEVICE = re.compile(r"unresolvable CDI device")
 """What runtimes say where a CDI device is not there. They look again at each try."""
@@ -161,6 +166,14 @@ def describe(pod: Object, container: str = "") -> str:
             return f"not scheduled: {condition.get('message') or condition.get('reason')}"
     node = (pod.get("spec") or {}).get("nodeName")
     return f"scheduled on {node}, no container yet" if node else "not scheduled"
+
+
+def why_not_prepared(events: list[Object]) -> str:
+    """What was said last where a pod's claims could not be prepared, in the driver's own words as
+    far as it said it; empty if nothing was.
+    """
+    said = [str(one.get("message")) for one in events if one.get("reason") == _NOT_PREPARED]
+    return " ".join(_BY_THE_DRIVER.sub("", said[-1]).split()) if said else ""
 
 
 def describe_events(events: list[Object]) -> list[str]:

@@ -65,6 +65,7 @@ from harness.scenario.pods import (
     has_started,
     restarts,
     termination,
+    why_not_prepared,
 )
 from harness.scenario.report import (
     offer_of,
@@ -892,7 +893,7 @@ class Steps(Deleting):
             f"the {role}'s container to start",
             started,
             self._budgets.start,
-            lambda: f"{role}: {self.at(pod, role)}",
+            lambda: why_not_prepared(self.run.events_of(pod)) or f"{role}: {self.at(pod, role)}",
             Blame.KUBELET,
             pod,
             by_hand=[self._until(pod, role, "containerID", self._budgets.start)],
@@ -1022,12 +1023,16 @@ class Steps(Deleting):
             self._stop_anyway(container)
 
     def await_report(self, *containers: Container) -> None:
-        """Wait for what resting containers report at their start."""
+        """Wait for what resting containers report at their start.
+
+        Raises:
+            JudgementError: there is none when time is up, or the container has ended.
+        """
         for container in containers:
             pod, role = container.the_pod(), container.role
             self.wait(
                 f"the {role}'s report",
-                partial(_result_of, container),
+                partial(self._has_reported, container),
                 self._budgets.workload,
                 partial(_end_of_log, container),
                 Blame.WORKLOAD,
@@ -1035,6 +1040,12 @@ class Steps(Deleting):
                 by_hand=[by_hand.until_said(pod, role, SCHEMA, self._budgets.workload)],
             )
             self._collect(container)
+            container.report.get()
+
+    def _has_reported(self, container: Container) -> bool:
+        """Whether a container has said what it has to say, or will not say it any more."""
+        over = self.has_ended(container) and container.the_follower().ended()
+        return over or _result_of(container) is not None
 
     def await_restart(self, container: Container, *, anew: bool = False) -> None:
         """Read what a container reports, and wait until it was started once more.
@@ -1142,6 +1153,7 @@ class Steps(Deleting):
                 f"{error}\n" + "\n".join(log.splitlines()[-EVIDENCE_LINES:]),
                 Blame.CLUSTER if likely else Blame.WORKLOAD,
                 likely=likely,
+                next=_NEXT_OF_NO_RESULT.get(likely, ""),
             )
             reason = judge(causes.because(causes.of_output(log), finding))
             container.report.missing(reason)
@@ -1261,18 +1273,26 @@ def _result_of(container: Container) -> str | None:
     return result_line(container.the_follower().lines())
 
 
+_OUT_OF_MEMORY = "the container ran out of memory"
+_LOG_WAS_CUT = (
+    "the workload said its last word, which the log does not have: the kubelet or the runtime has"
+    " rotated or cut the log (containerLogMaxSize), or the disk that has it is full"
+)
+_NEXT_OF_NO_RESULT = {
+    _OUT_OF_MEMORY: "--dra-pod-patch can give the pods more memory",
+    _LOG_WAS_CUT: "let the node's kubelet keep more of logs; df /var/log/pods on the node",
+}
+
+
 def _why_no_result(end: Object) -> str:
     """Say what else than the workload keeps its result from the log, if something does."""
     if end.get("reason") == "OOMKilled":
-        return "the container ran out of memory"
+        return _OUT_OF_MEMORY
     try:
         parse_termination(end.get("message"))
     except ReportError:
         return ""
-    return (
-        "the workload said its last word, which the log does not have: the kubelet or the runtime"
-        " has rotated or cut the log (containerLogMaxSize)"
-    )
+    return _LOG_WAS_CUT
 
 
 def _end_of_log(container: Container) -> str:

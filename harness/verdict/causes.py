@@ -239,7 +239,7 @@ KNOWN = (
         Blame.CLUSTER,
         "df on the node: the folders are those of the CDI specifications and of the kubelet's"
         " plugins",
-        when=r"FailedPrepareDynamicResources.*no space left on device",
+        when=r"FailedPrepareDynamicResources.*([Nn]o space left on device|[Dd]isk quota exceeded)",
         source=f"{_K8S}/pkg/kubelet/cm/dra/manager.go",
     ),
     NOT_REGISTERED,

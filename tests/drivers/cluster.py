@@ -57,6 +57,11 @@ class DriverCluster:
         """A kind of objects."""
         return self._client.resources.get(api_version=api_version, kind=kind)
 
+    def get(self, path: str) -> str:
+        """What the API server answers at a path, as it is."""
+        text: str = self._client.request("get", path, serialize=False).data.decode()
+        return text
+
     @property
     def slices(self) -> list[Object]:
         """All ResourceSlices."""

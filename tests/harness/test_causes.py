@@ -237,6 +237,14 @@ EVENTS = {
         ),
         (Blame.CLUSTER, "disk has no room"),
     ),
+    "no room to prepare, as programs say it that are not in Go": (
+        "FailedPrepareDynamicResources",
+        (
+            f"{PREPARE}NodePrepareResources failed for ResourceClaim a: [Errno 28] No space left on"
+            " device: '/var/run/cdi/a.json'"
+        ),
+        (Blame.CLUSTER, "disk has no room"),
+    ),
     "deadline of the pod": (  # source
         "DeadlineExceeded",
         "Pod was active on the node longer than the specified deadline",

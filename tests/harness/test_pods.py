@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cluster.kinds import Object
-from harness.scenario.pods import cannot_start, has_started, without_setup
+from harness.scenario.pods import cannot_start, has_started, why_not_prepared, without_setup
 
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 
@@ -47,3 +47,18 @@ def test_a_cdi_device_that_stays_away_keeps_a_container_from_starting() -> None:
     assert cannot_start(waits, [event]) is None
     never = cannot_start(waits, [event, {**event, "count": 1}])
     assert "cannot start: CreateContainerError: CDI device injection failed" in str(never)
+
+
+def test_what_a_driver_said_last_is_told_without_the_kubelets_words() -> None:
+    """Also what the kubelet says itself, and nothing where nothing failed."""
+    before = "Failed to prepare dynamic resources: prepare dynamic resources: "
+    of_driver = f'{before}NodePrepareResources failed for ResourceClaim a: two devices "gpu-0"'
+    of_kubelet = f"{before}NodePrepareResources failed: rpc error: code = Unavailable"
+    events: list[Object] = [
+        {"reason": "FailedPrepareDynamicResources", "message": message}
+        for message in (of_kubelet, of_driver)
+    ]
+    assert why_not_prepared([]) == ""
+    assert why_not_prepared([{"reason": "Pulled", "message": "there"}]) == ""
+    assert why_not_prepared(events) == 'two devices "gpu-0"'
+    assert why_not_prepared(events[:1]) == "rpc error: code = Unavailable"

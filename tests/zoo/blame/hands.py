@@ -112,12 +112,15 @@ class _End:
         _kill(pid)
 
     def start(self, words: Sequence[str]) -> None:
-        """Start it in its machine's namespaces, with which it ends."""
+        """Start it in its machine's namespaces, as a child of the first process there.
+
+        It ends with the machine, which ends when its first process has no child any more.
+        """
         setsid, nsenter = shutil.which("setsid"), shutil.which("nsenter")
         assert setsid is not None
         assert nsenter is not None
         subprocess.run(
-            [setsid, "--fork", nsenter, "--target", self._machine, *_INSIDE, "--", *words],
+            [nsenter, "--target", self._machine, *_INSIDE, "--", setsid, "--fork", *words],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -153,21 +156,35 @@ def runtime_with(cluster: DriverCluster, line: str) -> Iterator[None]:
     assert table in before
     try:
         path.write_text(before.replace(table, f"{table}  {line}\n"))
-        with started_with(cluster, "containerd", list):
-            try:
-                _settle(cluster)
-                yield
-            finally:
-                path.write_text(before)
+        _restart_runtime(cluster)
+        yield
     finally:
         path.write_text(before)
-    _settle(cluster)
+        _restart_runtime(cluster)
 
 
-def _settle(cluster: DriverCluster) -> None:
-    """Wait until the kubelet has got over it that there was no runtime, which it says late."""
-    time.sleep(15)
+def _restart_runtime(cluster: DriverCluster) -> None:
+    """Restart the node's container runtime, and wait until the kubelet has seen that it is well.
+
+    The kubelet asks it every five seconds, and tells the API server when it was not.
+    """
+    runtime = _End(process(cluster, "containerd"))
+    before = _answers_of_runtime(cluster)
+    runtime.start(runtime.words)
+    until(lambda: _answers_of_runtime(cluster) > before, "an answer of the runtime")
     until(lambda: is_well(cluster), "the node")
+
+
+def _answers_of_runtime(cluster: DriverCluster) -> int:
+    """How often the runtime has answered the node's kubelet how it is."""
+    text = cluster.get("/api/v1/nodes/node-1/proxy/metrics")
+
+    def count(metric: str) -> int:
+        name = f'kubelet_runtime_{metric}_total{{operation_type="status"}} '
+        found = [line for line in text.splitlines() if line.startswith(name)]
+        return sum(int(float(line.removeprefix(name))) for line in found)
+
+    return count("operations") - count("operations_errors")
 
 
 # Objects

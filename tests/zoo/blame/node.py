@@ -173,6 +173,82 @@ def _runtime_looks_elsewhere(cluster: DriverCluster) -> Iterator[Options]:
 
 
 @row(
+    "the disk with the CDI specifications of the node is full",
+    says="NODE-028",
+    words="the node's disk has no room",
+    next="df on the node",
+    hasty=True,
+)
+def _no_room_for_cdi(cluster: DriverCluster) -> Iterator[Options]:
+    on_node(cluster, "mount", "-t", "tmpfs", "-o", "nr_inodes=1", "full", "/var/run/cdi")
+    try:
+        _renew_driver(cluster)  # its pod has the folder that was there before
+        yield []
+    finally:
+        on_node(cluster, "umount", "/var/run/cdi")
+        _renew_driver(cluster)
+
+
+def _renew_driver(cluster: DriverCluster) -> None:
+    """Have another pod of the driver, in which the folders of the node are as they are now."""
+    (driver,) = items(cluster, "apps/v1", "DaemonSet")
+    pods, where = cluster.kind("v1", "Pod"), driver["metadata"]["namespace"]
+    selector = ",".join(
+        f"{key}={value}" for key, value in driver["spec"]["selector"]["matchLabels"].items()
+    )
+
+    def ready() -> set[str]:
+        return {
+            pod["metadata"]["uid"]
+            for pod in pods.get(namespace=where, label_selector=selector).to_dict()["items"]
+            for one in pod["status"].get("conditions") or []
+            if (one["type"], one["status"]) == ("Ready", "True")
+        }
+
+    before = ready()
+    pods.delete(namespace=where, label_selector=selector)
+    until(lambda: ready() - before, "the driver's next pod")
+
+
+@row(
+    "the disk with the logs of the node's pods is full",
+    says="ALLOC-007",
+    words="or the disk that has it is full",
+    next="df /var/log/pods on the node",
+    checks="ALLOC-007",
+)
+def _no_room_for_logs(cluster: DriverCluster) -> Iterator[Options]:
+    on_node(cluster, "mount", "-t", "tmpfs", "-o", "size=4k", "full", "/var/log/pods")
+    try:
+        yield []
+    finally:
+        on_node(cluster, "umount", "--lazy", "/var/log/pods")
+
+
+@row(
+    "the kubelet rotates the logs of pods every 3 s",
+    says="",
+    words="",
+    next="",
+    checks="ALLOC-007",
+)
+def _logs_rotate(cluster: DriverCluster) -> Iterator[Options]:
+    own = node_root(cluster.name) / "etc/kubelet-rotates.json"
+    often = {"containerLogMaxSize": "1Ki", "containerLogMaxFiles": 2}
+    before = json.loads((node_root(cluster.name) / "etc/kubelet.json").read_text())
+    own.write_text(json.dumps({**before, **often, "containerLogMonitorInterval": "3s"}))
+    try:
+        with started_with(
+            cluster,
+            "kubelet",
+            lambda words: [word.replace("/kubelet.json", f"/{own.name}") for word in words],
+        ):
+            yield []
+    finally:
+        own.unlink()
+
+
+@row(
     "the network plugin of the node does not work",
     says="NODE-028",
     words="the node cannot set up the pod",

@@ -73,11 +73,16 @@ def _old_token(cluster: DriverCluster) -> Iterator[Options]:
     next="report it to the suite's authors",
 )
 def _fault_of_the_suite(_cluster: DriverCluster) -> Iterator[Options]:
+    yield from _with_plugin(
+        "from harness.scenario.steps import Steps\nSteps.start_pod = lambda *_, **__: 1 / 0\n"
+    )
+
+
+def _with_plugin(program: str) -> Iterator[Options]:
+    """Have a program in the run that is not the suite's."""
     with TemporaryDirectory() as folder:
-        (Path(folder) / "broken_suite.py").write_text(
-            "from harness.scenario.steps import Steps\nSteps.start_pod = lambda *_, **__: 1 / 0\n"
-        )
-        yield ["-p", "broken_suite", f"PYTHONPATH={folder}{os.pathsep}{ROOT}"]
+        (Path(folder) / "wrong.py").write_text(program)
+        yield ["-p", "wrong", f"PYTHONPATH={folder}{os.pathsep}{ROOT}"]
 
 
 def _with_token(cluster: DriverCluster, token: str) -> Iterator[Options]:
