@@ -21,11 +21,7 @@ BYTES = str(4 << 20)
 
 @scenario(needs=CUDA, uses=(Steps.volume,), tables=shared_memory)
 def shared_volume(steps: Steps) -> None:
-    """Exporter and importer are pods of one claim, and meet on a volume.
-
-    One after the other: of two that start at a time, the kubelet lets the second one's container
-    run before the volume is the first one's group's.
-    """
+    """Exporter and importer are pods of one claim, and meet on a volume."""
     way = ["--folder", FOLDER, "--nonce", steps.nonce, *steps.patience()]
     specs = [
         ContainerSpec(EXPORTER, ["lend", "--bytes", BYTES, *way], own_pid=1),
