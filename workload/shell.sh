@@ -72,9 +72,9 @@ result() {
  [$devices]${error:+, \"error\": $error}"
 }
 
-# Say how it ends, in the termination message and in the last line of the log.
+# Say how it ends, in the termination message and in the last line of the log, which $line is: after
+# SIGTERM there is little time.
 finish() {
-    line=$(result)
     digest=$(printf '%s' "$line" | sha256sum)
     if [ -w /dev/termination-log ]; then
         document "\"sha256\": \"${digest%% *}\"${error:+, \"error\": $error}" >/dev/termination-log
@@ -86,6 +86,7 @@ finish() {
 fail() {
     verdict=$1 code=$2
     error=$(printf '{"step": "%s", "text": %s}' "$3" "$(printf '%s' "$4" | strings)")
+    line=$(result)
     finish
 }
 
@@ -108,11 +109,12 @@ done
 if [ "$command" = inventory ]; then
     fail no-gpu 10 "load CUDA" "this image has a shell only"
 fi
-trap 'kill "$waiting" 2>/dev/null; finish' TERM
+line=$(result)
 printf '%s: at rest\n' "$role"
 sleep "$patience" &
 waiting=$!
-printf '%s\n' "$(result)"
+trap 'kill "$waiting" 2>/dev/null; finish' TERM
+printf '%s\n' "$line"
 wait "$waiting"
 if [ "$end" = kill ]; then
     kill -KILL $$

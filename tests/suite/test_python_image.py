@@ -86,4 +86,4 @@ def test_a_shell_is_enough_for_devices_that_it_can_see(
         done.stdout
     )
     passed = {case["id"] for case in cases if case["outcome"] == "pass"}
-    assert passed >= {"ALLOC-003", "LIFE-002", "SHARE-002", "ISO-012"}
+    assert passed >= {"ALLOC-004", "LIFE-002", "SHARE-002", "ISO-012"}
