@@ -14,7 +14,5 @@ CAUGHT = (
         "the first's container cannot start again: CreateContainerError",
     ),
     ("nobody-joins-later", "SHARE-013", "the sixth's container cannot start: StartError"),
-    ("published-twice", "ALLOC-003", "two published devices are one GPU: GPU-"),
-    ("last-product-misspelt", "SLICE-007", " is NVIDIA H100 80GB HBM3 in the "),
     ("one-life-a-claim", "SHARE-014", "the next's container cannot start: StartError"),
 )
