@@ -19,7 +19,6 @@ import yaml
 
 from harness.cluster.kinds import Object
 from harness.cluster.kube import ApiError, Kube
-from harness.cluster.yaml_file import FAST
 
 
 class State(enum.StrEnum):
@@ -37,7 +36,7 @@ class State(enum.StrEnum):
 def gates() -> Mapping[str, Any]:
     """What each gate is asked for with, by the name that ``--feature-gates`` has for it."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Any] = yaml.load(text, Loader=FAST)
+    found: Mapping[str, Any] = yaml.safe_load(text)
     return found
 
 

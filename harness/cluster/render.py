@@ -16,7 +16,6 @@ import jinja2
 import yaml
 
 from harness.cluster.kinds import Object, kind_of, name_of
-from harness.cluster.yaml_file import FAST
 
 
 class RenderError(Exception):
@@ -45,7 +44,7 @@ class Manifests:
         """
         try:
             text = self._environment.get_template(template).render(values)
-            document: Object = yaml.load(text, Loader=FAST)
+            document: Object = yaml.safe_load(text)
         except (jinja2.TemplateError, yaml.YAMLError, TypeError) as error:
             raise RenderError(f"{template}: {error}") from error
         try:

@@ -11,9 +11,6 @@ import yaml
 
 T = TypeVar("T")
 
-FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Reads what this suite has written itself; its complaints differ where libyaml is missing."""
-
 
 class YamlFileError(Exception):
     """A file cannot be used; ``str()`` begins with what it is, its name and the line."""
