@@ -57,6 +57,11 @@ class Device:
         """What an allocation calls it."""
         return (self.driver, self.pool, self.name)
 
+    @property
+    def is_shareable(self) -> bool:
+        """Whether several claims can have it at a time, a share each."""
+        return bool(self.entry.get("allowMultipleAllocations"))
+
 
 def driver_names(slices: Iterable[Object]) -> list[str]:
     """The drivers that publish at least one device."""
@@ -257,7 +262,7 @@ def has_room(device: Device, claims: Iterable[Object]) -> bool:
 
     Such a claim gets the capacity that is the device's default, or else all.
     """
-    if not device.entry.get("allowMultipleAllocations"):
+    if not device.is_shareable:
         return False
     taken = [
         result.get("consumedCapacity") or {}

@@ -358,7 +358,7 @@ class Steps(Deleting):
         subject, found = self.run.subject, self.run.devices()
         if subject.features.get("DRAConsumableCapacity") is not State.ON:
             return []
-        if not any(one.entry.get("allowMultipleAllocations") for one in found):
+        if not any(one.is_shareable for one in found):
             return []
         attribute = subject.profile.attributes.get("uuid", "")
         if not attribute or not all(one.uuid for one in found):

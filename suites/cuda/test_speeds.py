@@ -121,7 +121,7 @@ def test_memory_comes_back_when_both_ends_let_go(evidence: Evidence, form: Part)
     """
     tried(evidence, IMPORTER, "same", form)
     devices = evidence.container(EXPORTER).devices
-    if any(one.entry.get("allowMultipleAllocations") for one in devices):
+    if any(one.is_shareable for one in devices):
         raise UnsupportedError("claims share this GPU, and others change how much of it is free")
     report = evidence.report(EXPORTER)
     done = next((one for one in report.rounds if one.mechanism == form.name), None)

@@ -23,9 +23,7 @@ def has_one_user(device: Device) -> bool:
     """Whether a device is no share, part or whole of others: such ones the scheduler gives, even
     for admin access, only while something is left of them.
     """
-    return not (
-        device.entry.get("allowMultipleAllocations") or device.entry.get("consumesCounters")
-    )
+    return not (device.is_shareable or device.entry.get("consumesCounters"))
 
 
 @scenario()

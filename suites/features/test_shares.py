@@ -80,7 +80,7 @@ def shares_of_a_device(steps: Steps) -> None:
     """Two pods share a device and end one after the other; for a third, too little is left."""
     device = one_of(
         *(steps, "DRAConsumableCapacity", "that claims can share"),
-        lambda one: bool(one.entry.get("allowMultipleAllocations")),
+        lambda one: one.is_shareable,
     )
     shared = {name: amounts(one) for name, one in (device.entry.get("capacity") or {}).items()}
     plans = {name: plan for name, plan in shared.items() if plan is not None}

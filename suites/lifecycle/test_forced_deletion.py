@@ -85,6 +85,8 @@ def test_no_device_is_prepared_for_two_claims(evidence: Evidence) -> None:
     for pair in (("kept", "heir"), ("lost", "same")):
         if evidence.claim(pair[0]).devices != evidence.claim(pair[1]).devices:
             raise UnsupportedError("a claim cannot ask for one device by its UUID")
+        if any(one.is_shareable for one in evidence.claim(pair[0]).devices):
+            raise UnsupportedError("several claims can have this device at a time")
         if set(pair) in prepared(evidence, *pair):
             evidence.fail(
                 "a device is prepared for a claim before it is unprepared for the one before",

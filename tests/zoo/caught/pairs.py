@@ -5,6 +5,6 @@ Each of its forms takes a while: that there is nothing to find without a fault, 
 
 OPTIONS = ("--dra-level", "4")
 CAUGHT = (
-    ("published-twice", "ALLOC-003", "two published devices are one GPU: GPU-"),
+    ("one-gpu-as-two", "ALLOC-003", "two published devices are one GPU: GPU-"),
     ("last-product-misspelt", "SLICE-007", " is NVIDIA H100 80GB HBM3 in the "),
 )

@@ -200,6 +200,13 @@ def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     return [first, {**first, "name": f"{first['name']}-again"}, *others]
 
 
+@fault("one-gpu-as-two", Point.PUBLISH)
+def _one_gpu_as_two(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+    """Publishes nothing but the first GPU, under two names."""
+    first = devices[0]
+    return [first, {**first, "name": f"{first['name']}-again"}]
+
+
 @fault("pci-of-nvml", Point.PUBLISH)
 def _pci_of_nvml(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes PCI addresses as NVML spells them: a domain of eight digits, in upper case."""
@@ -1159,6 +1166,7 @@ of() { echo "$state" | sed -n "s/.*\\"io.kubernetes.cri.$1\\": *\\"\\([^\\"]*\\)
 pod=$(of sandbox-id) name=$(of container-name)
 mkdir -p "/run/reference-faults/$0/running" "/run/reference-faults/$0/started"
 cd "/run/reference-faults/$0"
+exec 9> lock && flock 9
 beside() { ls running | grep "^$pod" | grep -v "^$pod.$name$"; }
 new() { ! ls started | grep -q "^$pod"; }
 pods() { ls started | cut -d. -f1 | sort -u | wc -l; }
