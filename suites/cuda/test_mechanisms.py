@@ -75,6 +75,8 @@ def mechanisms(steps: Steps) -> None:
 
 FORMS = tuple(Part(one, mechanisms) for one in Mechanism if one is not Mechanism.IPC)
 REFUSED = tuple(form for form in FORMS if form.name in KNOWN)
+LATE = tuple(form for form in FORMS if form.name != Mechanism.POOL_FABRIC)
+"""Those that an importer opens after the exporter's end: at a pool's fabric handle CUDA crashes."""
 
 
 @check(id="IPC-035", level=4, source="IPC-7", scenario=mechanisms, judges_driver=False)
@@ -248,7 +250,7 @@ def test_open_memory_outlives_its_killed_exporter(evidence: Evidence, form: Part
     id="IPC-030",
     level=4,
     source="IPC-23",
-    forms=FORMS,
+    forms=LATE,
     after=("IPC-029",),
     judges_driver=False,
 )

@@ -102,7 +102,7 @@ def test_the_exporters_end(node: Node, shared: Path, how: str) -> None:
     assert late.pop(DESCRIPTOR) == 0
     # Who exits frees its memory first, and may be gone a moment later.
     gone = {INVALID_HANDLE} if how == "kill" else {INVALID_HANDLE, INVALID_VALUE}
-    assert late.keys() == {IPC, FABRIC, POOL_DESCRIPTOR, POOL_FABRIC}
+    assert late.keys() == {IPC, FABRIC, POOL_DESCRIPTOR}  # at the other pool CUDA crashes
     assert {*late.values()} <= gone
 
 
