@@ -14,7 +14,7 @@ from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
-pytestmark = [pytest.mark.embedded, pytest.mark.matrix]
+pytestmark = pytest.mark.embedded
 
 OF_CHANNELS = ",".join(f"IPC-0{number}" for number in (*range(23, 31), 35))
 
@@ -37,12 +37,18 @@ def drivers(kubernetes: str) -> Iterator[DriverCluster]:
         pytest.param(
             "no-channel-node",
             "has 0 IMEX channels, its claim 1",
-            marks=row("reference", Tried("no-channel-node", Made.REFERENCE, ("IPC-035",))),
+            marks=(
+                row("reference", Tried("no-channel-node", Made.REFERENCE, ("IPC-035",))),
+                pytest.mark.matrix,
+            ),
         ),
         pytest.param(
             "a-channel-too-many",
             "has 2 IMEX channels, its claim 1",
-            marks=row("reference", Tried("a-channel-too-many", Made.REFERENCE, ("IPC-035",))),
+            marks=(
+                row("reference", Tried("a-channel-too-many", Made.REFERENCE, ("IPC-035",))),
+                pytest.mark.matrix,
+            ),
         ),
     ],
 )
