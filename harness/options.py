@@ -514,6 +514,8 @@ class Options:
             value = attrgetter(".".join(_path(spec.name)))(self)
             if spec.name == "node_selector":
                 value = ",".join(map("=".join, sorted(value.items())))
+            elif spec.name == "run_as" and value is None:
+                value = "none"
             elif isinstance(value, frozenset | tuple):
                 value = ",".join(sorted(map(str, value)))
             origin = self.origins.get(spec.name, "default")

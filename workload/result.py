@@ -527,9 +527,9 @@ class Result:
     """Below ``/dev``, sorted, without those that every container has: ``nvidia0``."""
     forbidden_nodes: tuple[str, ...] = ()
     """Those of NVIDIA's that may not be opened to read and write."""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] | None = None
     """What drivers tell of the container's devices in files (KEP-5304), by their paths below the
-    folder for them; empty where one may not be read."""
+    folder for them; empty where one may not be read. None: not looked for."""
     nvml: tuple[NvmlGpu, ...] | None = None
     nvml_error: str | None = None
     """Why ``nvml`` is None."""

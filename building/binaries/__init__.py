@@ -79,7 +79,8 @@ class Release:
         """The artifact with its four binaries; it is always called ``kubernetes``."""
         inputs: tuple[Path | str, ...] = (HERE / self.module, self.version)
         if self._lacks_modules:
-            inputs = (*inputs, inspect.getsource(_with_stand_ins))
+            pins = HERE / KUBERNETES.module / "go.mod"
+            inputs = (*inputs, inspect.getsource(_with_stand_ins), pins)
         return Artifact("kubernetes", inputs, self._build, minutes=6)
 
     @property

@@ -42,9 +42,8 @@ def values(name: str, *, shell: bool = False) -> dict[str, Any]:
         name: of the ConfigMap.
         shell: whether the image has a shell only.
     """
-    files = sorted([*_SOURCE.glob("*.py"), _SOURCE / "kernels.ptx"])
-    if shell:
-        files = [_SOURCE / "shell.sh"]
+    of_python = (*_SOURCE.glob("*.py"), _SOURCE / "kernels.ptx")
+    files = [_SOURCE / "shell.sh"] if shell else sorted(of_python)
     return {"name": name, "files": {path.name: path.read_text(encoding="utf-8") for path in files}}
 
 

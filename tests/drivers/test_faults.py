@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from building.errors import UserError
-from embedded.drivers.reference import set_fault
+from embedded.drivers.reference import CHANNELS, set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import (
     FAULTS,
@@ -335,14 +335,16 @@ def test_switching_is_seen_at_once(root: Path) -> None:
 
 
 def test_set_fault_writes_to_the_drivers_folder_of_the_node(tmp_path: Path) -> None:
-    """Before the driver runs, too."""
-    faults = Faults(tmp_path / "var/lib/kubelet/plugins" / DRIVER / FILE)
-    assert faults.active() == ""
+    """Before the driver runs, too; what is wrong with channels, to that of the other instance."""
+    plugins = tmp_path / "var/lib/kubelet/plugins"
+    gpus, channels = (Faults(plugins / name / FILE) for name in (DRIVER, CHANNELS.name))
+    assert gpus.active() == channels.active() == ""
     for name in FAULTS:
         set_fault(tmp_path, name)
-        assert faults.active() == name
+        of_channels = name in ("no-channel-node", "a-channel-too-many")
+        assert (gpus.active(), channels.active()) == (("", name) if of_channels else (name, ""))
     set_fault(tmp_path, None)
-    assert faults.active() == ""
+    assert gpus.active() == channels.active() == ""
 
 
 def test_several_faults_are_in_force_together(node: Node) -> None:

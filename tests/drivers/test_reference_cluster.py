@@ -83,13 +83,13 @@ def test_a_full_cluster_is_judged_by_admin_access(cluster: DriverCluster, tmp_pa
     cluster.claim("everything", REFERENCE.name, 4)
     cluster.pod("owner", "everything", SLEEP)
     cluster.wait("v1", "Pod", "owner", lambda pod: "running" in state(pod))
-    checks = ("--dra-check", "SHARE-002,ISO-012,ALLOC-004")
+    checks = ("--dra-check", "SHARE-002,ISO-012,ALLOC-005")
     options = ("--dra-image", cluster.workload_image, "--dra-admin", *checks, ROOT / "suites")
     run = run_suite(cluster.kubeconfig, tmp_path / "out", *options)
     assert run.code == 0, run.printed
     ended = {one["id"]: one["skip"] or one["outcome"] for one in run.results}
     assert ended["SHARE-002"] == ended["ISO-012"] == "pass", run.printed
-    assert ended["ALLOC-004"] == "own-devices"
+    assert ended["ALLOC-005"] == "own-devices"
     owner = cluster.wait("v1", "Pod", "owner", lambda pod: "running" in state(pod))
     assert owner["status"]["containerStatuses"][0]["restartCount"] == 0
     cluster.delete("owner")

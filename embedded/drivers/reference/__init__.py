@@ -99,8 +99,10 @@ def set_fault(node_root: Path, fault: str | None) -> None:
     """
     from embedded.drivers.reference.kubelet_plugin import faults  # noqa: PLC0415 - few ask for one
 
+    names = (fault or "").split(",")
     try:
         for driver in NAMESPACES:
-            faults.switch(node_root / _FOLDER / driver, fault)
+            of_it = [one for one in names if ("channel" in one) == (driver == CHANNELS.name)]
+            faults.switch(node_root / _FOLDER / driver, ",".join(of_it) or None)
     except ValueError as error:
         raise UserError(f"--embedded-fault {fault!r}: {error}") from error

@@ -234,7 +234,7 @@ def published_devices(context: Context) -> None:
     selector = context.run.options.node_selector
     # Before there are namespaces: those are watched only where the whole is not.
     context.run.observe_cluster()
-    may_fail = () if selector else (FORBIDDEN,)  # else nobody needs to see them
+    may_fail = () if selector else (FORBIDDEN,)  # without a selector nobody needs to see nodes
     context.nodes = tuple(unless_refused(lambda: context.run.seen(NODE), may_fail))
     found = devices(slices, context.driver, profile)
     context.partitions = partitions(slices, context.driver, profile)
@@ -412,7 +412,8 @@ def image(context: Context) -> None:
             PUSH,
         )
     profile = context.profile
-    if options.shell_image and profile is not None and profile.visible_by == CUDA:
+    by_cuda = profile is not None and profile.visible_by == CUDA
+    if options.shell_image and by_cuda and context.creates():
         raise step_failed(
             f"--dra-shell-image {options.shell_image}: the devices of {context.driver} are found by"
             " CUDA, which takes more than a shell",

@@ -42,6 +42,8 @@ def tells(text: str) -> Change:
     return says("user", metadata={PATH: text})
 
 
+WITHOUT_TYPE = file_of(ONE, TWO).replace(f'{{"string": "{ONE.uuid}"}}', '"GPU-1"')
+
 CASES = (
     Case(
         *("NODE-041", "another UUID", tells(file_of(ONE, TWO, uuid=TWO.uuid))),
@@ -62,6 +64,19 @@ CASES = (
     Case(
         *("NODE-041", "half a file", tells(file_of(ONE, TWO)[:-40])),
         r"a file on devices of a container says nothing: ",
+    ),
+    Case(
+        *("NODE-041", "a value without its type", tells(WITHOUT_TYPE)),
+        r"a file on devices of a container says nothing: its uuid has no type$",
+    ),
+    Case(
+        *("NODE-041", "a name that is none", tells(file_of(ONE, TWO).replace('"gpu-0"', "null"))),
+        r"a file on devices of a container says nothing: driver, pool and name of a device are no",
+    ),
+    Case(
+        *("NODE-041", "read by a shell", says("user", metadata=None)),
+        r"the program in the container does not read these files$",
+        blame=None,
     ),
     Case(
         *("NODE-041", "no file", says("user", metadata={})),

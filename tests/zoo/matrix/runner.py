@@ -300,7 +300,7 @@ def run(
             seconds the rest takes from now.
 
     Raises:
-        Stopped: by SIGINT or SIGTERM; the processes and their clusters have ended.
+        Stopped: by SIGINT, SIGTERM or SIGHUP; the processes and their clusters have ended.
     """
     waiting = chunks(rows, jobs, expected)
     left = whole = sum(map(expected.seconds, rows))
@@ -339,7 +339,7 @@ def _signals() -> Iterator[int]:
     """A pipe that has something in it once somebody wants to end this process."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-    ends = (signal.SIGINT, signal.SIGTERM)
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # Not to be raised in the middle of something. What is started has the usual handlers again,
     # which in a shell's background it has not.
     before = [signal.signal(one, lambda *_: None) for one in ends]

@@ -196,15 +196,14 @@ def _leaves_out_a_gpu(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 @fault("published-twice", Point.PUBLISH)
 def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes the first GPU a second time, under another name."""
-    first, *others = devices
-    return [first, {**first, "name": f"{first['name']}-again"}, *others]
+    again = [{**one, "name": f"{one['name']}-again"} for one in devices[:1]]
+    return [*devices[:1], *again, *devices[1:]]
 
 
 @fault("one-gpu-as-two", Point.PUBLISH)
 def _one_gpu_as_two(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes nothing but the first GPU, under two names."""
-    first = devices[0]
-    return [first, {**first, "name": f"{first['name']}-again"}]
+    return [*devices[:1], *({**one, "name": f"{one['name']}-again"} for one in devices[:1])]
 
 
 @fault("pci-of-nvml", Point.PUBLISH)
@@ -556,7 +555,8 @@ def _describes_devices(told: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, A
 
 @fault("describes-another-gpu", Point.DESCRIBE)
 def _describes_another_gpu(told: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
-    """Tells containers in files of each of their GPUs what the next one is."""
+    """Tells containers in files of each of their GPUs what the next one is (after
+    `describes-devices`)."""
     said = list(told.values())
     return dict(zip(told, [*said[1:], *said[:1]], strict=True))
 
@@ -953,9 +953,10 @@ _claims: set[str] = set()
 @fault("full-after-fifty-claims", Point.PREPARE)
 def _full_after_fifty_claims(claim: Any, _gpus: Sequence[Gpu]) -> Any:
     """Has room for fifty claims in what it keeps of them, forgets none, and refuses all others."""
-    _claims.add(f"{claim.namespace}/{claim.name}")
-    if len(_claims) > 50:
+    name = f"{claim.namespace}/{claim.name}"
+    if name not in _claims and len(_claims) == 50:
         raise FaultError("no room for another claim (fault full-after-fifty-claims)")
+    _claims.add(name)
     return claim
 
 
@@ -1132,10 +1133,10 @@ def _no_channel_node(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, An
 @fault("a-channel-too-many", Point.INJECT)
 def _a_channel_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives a container with an IMEX channel another one, too."""
-    for device in spec["devices"]:
-        nodes = device["containerEdits"]["deviceNodes"]
-        if any(CHANNELS in one["path"] for one in nodes):
-            nodes.append(next(gpu.node for gpu in gpus if gpu.node not in nodes))
+    nodes = [node for one in spec["devices"] for node in one["containerEdits"]["deviceNodes"]]
+    if any(CHANNELS in one["path"] for one in nodes):
+        other = next(gpu.node for gpu in gpus if gpu.node not in nodes)
+        spec["devices"][0]["containerEdits"]["deviceNodes"].append(other)
     return spec
 
 
