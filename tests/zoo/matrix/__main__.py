@@ -95,7 +95,7 @@ def main(
     except Stopped:
         print("stopped; the same command goes on", file=sys.stderr)
         code = Exit.INTERRUPTED
-    pages.write(output, [one for one in _all(records) if one["row"] in names])
+    pages.write(output, [one for one in _all(records) if one["row"] in names], names)
     return code or _verdict(rows, records, at)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,13 @@ def driver(record: Record) -> str:
     return " ".join(filter(None, (record["driver"], record["version"])))
 
 
-def write(folder: Path, records: Sequence[Record]) -> None:
+def write(folder: Path, records: Sequence[Record], rows: Collection[str]) -> None:
     """Write the pages.
 
     Args:
         folder: where.
         records: the last of each row.
+        rows: the names of all rows that there are.
     """
     order = list(Made)
     records = sorted(
@@ -130,6 +131,8 @@ def write(folder: Path, records: Sequence[Record]) -> None:
         "quiet": [one for one in tried if not is_fault(one)],
         "state": state,
         "driver": driver,
+        "rows": len(rows),
+        "rows_tried": len({one["row"] for one in tried}),
         "first": _first,
     }
     document = {
@@ -139,6 +142,7 @@ def write(folder: Path, records: Sequence[Record]) -> None:
         "checks": found.checks,
         "checks_not_killed": found.unkilled,
         "false_alarms": found.alarms,
+        "rows_not_tried": sorted({*rows} - {one["row"] for one in tried}),
         "rows": records,
     }
     (folder / JSON).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
