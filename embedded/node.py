@@ -93,7 +93,6 @@ def _build_root(root: Path, plan: Plan, node: NodePlan) -> None:
         "tmp",
     ):
         (var / folder).mkdir(parents=True)
-    (var / "lib/volume").chmod(0o777)  # for every user, whatever a pod's fsGroup
     (var / "run").symlink_to("/run")
     _bind(var, root / "var")
     _bind(plan.deaths, root / "cluster" / "deaths")

@@ -193,7 +193,9 @@ class PodSpec:
 
     def values(self, subject: Subject) -> dict[str, Any]:
         """Make the values of the template."""
-        owned = {"securityContext": {"fsGroup": self.security.uid}} if self.volume else {}
+        user = subject.user if self.security.uid is None else self.security.uid
+        owns = self.volume and user is not None  # else the cluster gives it a group
+        owned = {"securityContext": {"fsGroup": user}} if owns else {}
         return {
             "name": self.name,
             "image": subject.image,

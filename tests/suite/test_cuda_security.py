@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
-from harness.scenario.pod_spec import EXAMPLE, RESTRICTED, Security
+from harness.cluster.render import Manifests
+from harness.scenario.pod_spec import EXAMPLE, RESTRICTED, PodSpec, Security, resting
+from harness.session.session import MANIFESTS
 from suites.cuda.security_rows import NOT_RESTRICTED, ROWS
+from tests.harness.test_run import SUBJECT
 
 
 def test_the_default_is_what_the_restricted_standard_wants() -> None:
@@ -39,6 +42,20 @@ def test_namespaces_are_the_pods(security: Security, pod: dict[str, bool]) -> No
     """Each is one field, and the container stays as it was."""
     assert security.of_pod() == pod
     assert security.of_container() == RESTRICTED.of_container()
+
+
+@pytest.mark.parametrize(
+    ("user", "security", "group"),
+    [(1000, RESTRICTED, 1000), (1000, Security(uid=0), 0), (None, RESTRICTED, None)],
+)
+def test_a_volume_is_of_the_group_of_its_user(
+    user: int | None, security: Security, group: int | None
+) -> None:
+    """Also where the user is the run's; where the cluster chooses the user, it does the group."""
+    spec = PodSpec("pod", [resting("rest")], ["claim"], security=security, volume="volume")
+    values = {"namespace": "team", **spec.values(replace(SUBJECT, user=user))}
+    rendered = Manifests(MANIFESTS).one("pod.yaml.j2", values)["spec"]
+    assert rendered.get("securityContext") == (None if group is None else {"fsGroup": group})
 
 
 def test_capabilities_are_added_to_none() -> None:
