@@ -16,6 +16,7 @@ from harness.cluster.kinds import (
     LEASE,
     NAMESPACE,
     POD,
+    VOLUME_CLAIM,
     Kind,
     Object,
     describe_name,
@@ -31,6 +32,8 @@ from harness.scenario.run import Run
 from harness.verdict.finding import Blame, Finding, SkipKind, UnmetError, counted
 from harness.verdict.outcome import HYGIENE_AREA, Outcome, Result
 
+PAUSE_SECONDS = 0.2
+"""Between two questions about what is not watched."""
 NOTHING_LEFT = "Nothing of the run MUST be left in the cluster."
 NOTHING_FOREIGN = (
     "The run MUST have changed nothing in the cluster that it did not create, but what it noted"
@@ -126,9 +129,9 @@ class Removal:
             namespaces.remove(last)
         self.delete(POD, inside)
         self.delete(CLAIM, inside)
-        for obj in (*inside, *of_cluster):
-            if obj["kind"] not in (POD.name, CLAIM.name):
-                self._delete(obj)
+        others = [o for o in (*inside, *of_cluster) if o["kind"] not in (POD.name, CLAIM.name)]
+        asked = list(filter(self._delete, others))
+        self._ask_until_gone([obj for obj in asked if obj["kind"] == VOLUME_CLAIM.name])
         if last is not None and not self.left((*inside, *of_cluster)):
             # Namespaces with nothing in them go; to wait for that first takes seconds.
             namespaces.append(last)
@@ -170,6 +173,17 @@ class Removal:
             return  # the audit names what is left
         finally:
             self._waited += time.monotonic() - began
+
+    def _ask_until_gone(self, objects: list[Object]) -> None:
+        """Wait for what the observer does not watch: of volumes a finalizer goes last."""
+        began, trouble = time.monotonic(), len(self.trouble)
+        left = self.budget.seconds - self._waited
+        # The audit names what is left.
+        while time.monotonic() - began < left and self.left(objects):
+            if len(self.trouble) > trouble:
+                break
+            time.sleep(PAUSE_SECONDS)
+        self._waited += time.monotonic() - began
 
     def _still_there(self, obj: Object) -> str:
         """A description of an object that is left; empty when it is gone."""

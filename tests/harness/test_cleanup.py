@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.cluster import anchor
-from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, name_of
+from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, VOLUME_CLAIM, name_of
 from harness.cluster.kube import Kube, UnreachableError
 from harness.cluster.observe import Budget
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
@@ -137,6 +138,23 @@ def test_pods_go_before_claims_before_namespaces_before_the_anchor(run: Run, api
     assert list(dict.fromkeys(kinds)) == ["pods", "resourceclaims", "configmaps", "namespaces"]
     assert deleted(api)[-1].endswith(f"/dra-conformance-{run.id}")
     assert names(api) == {f"{obj['kind']}/{name_of(obj)}" for obj in foreign}
+
+
+def test_a_volume_is_waited_for_while_it_is_protected(
+    confined: Run, api: FakeApi, controllers: Controllers
+) -> None:
+    """Its finalizer goes only after its pods, and nobody watches it."""
+    volume = confined.create(
+        thing("PersistentVolumeClaim", "volume", confined.open_namespace(RESTRICTED))
+    )
+    controllers.held.add("volume")
+    told = threading.Timer(0.5, lambda: api.remove(VOLUME_CLAIM, TEAM, name_of(volume)))
+    told.start()
+    results = clean_up(confined)
+    told.join()
+    assert [result.outcome for result in results] == [Outcome.PASS, Outcome.PASS]
+    assert confined.record.leftovers == []
+    assert names(api) == {f"Namespace/{TEAM}"}
 
 
 def test_what_does_not_go_is_named_and_stays_sweepable(
