@@ -356,6 +356,15 @@ KNOWN = (
         when=rf"{_NOT_SCHEDULED}.*untolerated taint.*node\.kubernetes\.io/(not-ready|unreachable)",
         source=f"{_K8S}/pkg/scheduler/framework/plugins/tainttoleration/taint_toleration.go",
     ),
+    Cause(
+        "the pod's volume has no PersistentVolume: its StorageClass does not exist, or has none to"
+        " give",
+        Blame.CLUSTER,
+        "kubectl get storageclasses; --dra-volume-class names one that gives ReadWriteOnce volumes",
+        when=rf"{_NOT_SCHEDULED}.*(unbound immediate PersistentVolumeClaims"
+        r"|find available persistent volumes)",
+        source=f"{_K8S}/pkg/scheduler/framework/plugins/volumebinding/volume_binding.go",
+    ),
     TAINTED,
     Cause(
         "the scheduler finds no node with enough free devices that match the claim",

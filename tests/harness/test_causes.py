@@ -81,6 +81,22 @@ EVENTS = {
         f"0/1 nodes are available: 1 node(s) were unschedulable. {NOT_HELPFUL}",
         (Blame.CLUSTER, "cordoned"),
     ),
+    "StorageClass gone": (  # source: the class is not found, so nothing waits for a pod
+        "FailedScheduling",
+        (
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+            f" {NOT_HELPFUL}"
+        ),
+        (Blame.CLUSTER, "its StorageClass does not exist"),
+    ),
+    "no volume left": (  # source
+        "FailedScheduling",
+        (
+            "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind."
+            f" {NOT_HELPFUL}"
+        ),
+        (Blame.CLUSTER, "or has none to give"),
+    ),
     "too little CPU": (
         "FailedScheduling",
         f"0/1 nodes are available: 1 Insufficient cpu. {NOT_HELPFUL}",
