@@ -797,7 +797,7 @@ class Steps(Deleting):
         """Claim a volume for pods of one node to share, and answer the claim's name.
 
         Raises:
-            UnmetError: the cluster has none that is known, or the run may not ask for one.
+            UnmetError: the cluster has none that is known, or its API server refuses to make one.
         """
         wanted = self.run.options.volume_class or self.run.cluster.volume_class
         values = {"name": f"volume-{self.evidence.name}", "storage_class": wanted}
@@ -806,7 +806,7 @@ class Steps(Deleting):
         except ApiError as error:
             if error.status != FORBIDDEN:
                 raise
-            reason = "it creates a PersistentVolumeClaim, which the run may not do"
+            reason = f"it creates a PersistentVolumeClaim: {error}"
             raise UnmetError(reason, SkipKind.NOT_ALLOWED) from error
         if not made["spec"].get("storageClassName"):
             self.delete_object(made)
