@@ -19,12 +19,14 @@ from harness.options import Impact
 from harness.scenario.evidence import Evidence
 from harness.scenario.run import Run
 from harness.scenario.scenario import Scenario, TableWriter
-from harness.scenario.steps import Reservation
+from harness.scenario.steps import Reservation, Steps
+from harness.scenario.verbs import needs_of
 from harness.verdict.finding import SkipKind, UnmetError
 from harness.verdict.table import Table
 
 MOST_AT_A_TIME = 6
 """A node starts about five pods a second on two processors: more would only wait for each other."""
+_CHANNELS = needs_of(Steps.channels)
 _UNTIL_THE_END = Budget("turn", threading.TIMEOUT_MAX / 2)
 
 
@@ -146,10 +148,19 @@ class Launcher:
                 break  # those that run alone come last
             if Impact.DISRUPT in scenario.impacts and not self._may_disrupt:
                 return None
+            if self._waits_for_a_channel(scenario):
+                continue
             if scenario.wanted(self._largest) <= free:
                 self._unplaced.add(scenario.name)  # here: nobody may come in between
                 return scenario, True
         return None if self._running else (self._pending[0], False)
+
+    def _waits_for_a_channel(self, scenario: Scenario) -> bool:
+        """Whether it claims an IMEX channel, and a scenario that runs has claimed one."""
+        if not self._run.subject.profile.channel_class:
+            return False
+        running = [self._scenarios[name] for name in self._running]
+        return _CHANNELS in scenario.uses and any(_CHANNELS in one.uses for one in running)
 
     def _run_one(self, scenario: Scenario) -> None:
         future = self._evidence[scenario.name]

@@ -347,8 +347,12 @@ class Steps(Deleting):
         self.evidence.claims[name] = claim
         return claim
 
+    @needs("", ())
     def channels(self) -> tuple[Claim, ...]:
-        """Claim an IMEX channel, where a DeviceClass of them is known; else there is no claim."""
+        """Claim an IMEX channel, where a DeviceClass of them is known; else there is no claim.
+
+        Scenarios that use it then run one after another: there may be one channel only.
+        """
         named = self.run.subject.profile.channel_class
         request = Request(CHANNEL, device_class=named)
         return (self.claim(name=CHANNEL, requests=[request]),) if named else ()

@@ -34,7 +34,7 @@ KNOWN = {Mechanism.DESCRIPTOR: 101, Mechanism.FABRIC: 801}
 """What CUDA said where the exporter's GPU was missing (580.159.04, H200); at pools it crashes."""
 
 
-@scenario(needs=CUDA, most=2, tables=shared_memory)
+@scenario(needs=CUDA, most=2, uses=(Steps.channels,), tables=shared_memory)
 def mechanisms(steps: Steps) -> None:
     """One exporter, and importers: of another own PID, of the same, without the exporter's GPU.
 

@@ -19,7 +19,7 @@ from workload.result import Mechanism
 BYTES = str(4 << 20)
 
 
-@scenario(needs=CUDA, uses=(Steps.volume,), tables=shared_memory)
+@scenario(needs=CUDA, uses=(Steps.volume, Steps.channels), tables=shared_memory)
 def shared_volume(steps: Steps) -> None:
     """Exporter and importer are pods of one claim, and meet on a volume."""
     way = ["--folder", FOLDER, "--nonce", steps.nonce, *steps.patience()]

@@ -28,7 +28,7 @@ LEAST_OF_LOCAL = 0.95
 LEAST_OF_PLAIN = 0.90
 
 
-@scenario(needs=CUDA, most=2, tables=shared_memory)
+@scenario(needs=CUDA, most=2, uses=(Steps.channels,), tables=shared_memory)
 def bandwidth(steps: Steps) -> None:
     """One container shares memory by every mechanism, another measures each beside its own."""
     size = str(SIMULATED_BYTES if steps.simulated else BYTES)

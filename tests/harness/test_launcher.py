@@ -18,6 +18,7 @@ from harness.scenario.launcher import MOST_AT_A_TIME, Launcher
 from harness.scenario.run import Run
 from harness.scenario.scenario import EVERY_DEVICE, Scenario, Script
 from harness.scenario.steps import Reservation, Steps
+from harness.scenario.verbs import needs_of
 from harness.verdict.table import Table
 
 SECONDS = 10
@@ -28,7 +29,9 @@ class FakeRun:
     """A run as far as a launcher uses it: one node with some devices."""
 
     def __init__(self, devices: int) -> None:
-        self.subject = SimpleNamespace(slots={NODE: devices})
+        self.subject = SimpleNamespace(
+            slots={NODE: devices}, profile=SimpleNamespace(channel_class="")
+        )
         # Waits only: it watches nothing.
         self.observer = Observer(cast(Any, None), cast(Any, None))
         self.lost = 0
@@ -184,6 +187,21 @@ def test_no_more_devices_are_claimed_than_are_free() -> None:
         assert end_of(launcher, large) == "3 devices"
     assert run.begun == ["first", "small", "last", "large"]
     assert run.most_held <= 4
+
+
+@pytest.mark.parametrize("known", ["", "channels"])
+def test_channels_are_claimed_one_after_another(known: str) -> None:
+    """There may be one only; where no class of them is known, nobody claims one."""
+    run = FakeRun(3)
+    run.subject.profile.channel_class = known
+    uses = (needs_of(Steps.channels),)
+    first, second = Staged("first", uses=uses), ready("second", uses=uses)
+    with launched(run, first, second, ready("other")) as launcher:
+        assert first.began.wait(SECONDS)
+        assert end_of(launcher, ready("other")) == "1 devices"
+        first.end(run)
+        end_of(launcher, second)
+    assert run.begun == (["first", "other", "second"] if known else ["first", "second", "other"])
 
 
 def test_nobody_begins_while_it_is_unknown_where_devices_will_be_missing() -> None:

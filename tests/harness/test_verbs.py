@@ -54,7 +54,7 @@ EVERY_VERB = (
     *(Driver.pods, Driver.restart, Driver.kill, Driver.stop, Driver.upgrade, Driver.logs),
     *(Kubelet.restart, Node.files, Node.wipe, SliceChanges.delete, SliceChanges.edit),
     *(Node.watch, Steps.force_delete, Steps.generated_claim, Steps.device_class),
-    *(Controllers.job, Controllers.deployment, Taints.add, Steps.volume),
+    *(Controllers.job, Controllers.deployment, Taints.add, Steps.volume, Steps.channels),
 )
 NODES = ("node-1", "node-2")
 
@@ -217,6 +217,7 @@ def test_a_verb_that_a_scenario_does_not_name_is_refused(verb: Verb, run: Run) -
         Steps.generated_claim: steps.generated_claim,
         Steps.device_class: lambda: steps.device_class("class"),
         Steps.volume: steps.volume,
+        Steps.channels: steps.channels,
         Taints.add: lambda: steps.taints.add(DEVICES[0], NO_SCHEDULE),
         Controllers.job: lambda: steps.controllers.job(resting("job"), a_claim(), 1),
         Controllers.deployment: lambda: steps.controllers.deployment(resting("d"), a_claim(), 1),
