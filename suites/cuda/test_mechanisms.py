@@ -82,9 +82,10 @@ LATE = tuple(form for form in FORMS if form.name != Mechanism.POOL_FABRIC)
 @check(id="IPC-035", level=4, source="IPC-7", scenario=mechanisms, judges_driver=False)
 def test_a_claim_brings_its_channels_and_no_other(evidence: Evidence) -> None:
     """A container MUST have the device nodes of as many IMEX channels as its claim has."""
-    found = {role: channels_of(evidence.report(role)) for role in (EXPORTER, IMPORTER)}
+    evidence.container(EXPORTER)  # else nothing has come as far as to claim a channel
     if CHANNEL not in evidence.claims:
         raise UnsupportedError(NO_CLASS)
+    found = {role: channels_of(evidence.report(role)) for role in (EXPORTER, IMPORTER)}
     given = results(evidence.claim(CHANNEL).allocated.get())
     for role, channels in found.items():
         if not channels and {one["driver"] for one in given} == {ONLY_IN_CLIQUES}:

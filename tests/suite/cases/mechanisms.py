@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.scenario.evidence import Evidence
 from harness.scenario.report import Report
-from harness.verdict.finding import Blame
+from harness.verdict.finding import Blame, UnmetError
 from suites.cuda.tables import EQUAL, STAYING, STRANGER
 from suites.cuda.transfers import EXPORTER, IMPORTER
 from tests.suite.cases import Case
@@ -19,6 +19,7 @@ from tests.suite.made import (
     Change,
     alter,
     error,
+    lose,
     made,
     not_opened,
     report,
@@ -123,6 +124,13 @@ def no_class(evidence: Evidence) -> None:
     del evidence.claims["channel"]
 
 
+def no_class_no_reports(evidence: Evidence) -> None:
+    """No class of channels is known, and the containers did not report."""
+    del evidence.claims["channel"]
+    for container in evidence.containers.values():
+        container.report = lose(container.report, UnmetError("no report"))
+
+
 def of_nvidia(evidence: Evidence) -> None:
     """NVIDIA's driver has prepared a channel on a node that is in no clique."""
     not_made(800, channel=False)(evidence)
@@ -207,6 +215,13 @@ CASES = (
         "IPC-035",
         "no class of channels is known",
         no_class,
+        r"unsupported: no DeviceClass of channels is known: --dra-channel-class$",
+        blame=None,
+    ),
+    Case(
+        "IPC-035",
+        "no class of channels is known, and nothing was reported",
+        no_class_no_reports,
         r"unsupported: no DeviceClass of channels is known: --dra-channel-class$",
         blame=None,
     ),
