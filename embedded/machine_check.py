@@ -143,7 +143,7 @@ def _watches(nodes: int) -> list[str]:
     return [
         (
             f"{len(held)} more instances of inotify can be had, {nodes} nodes need {needed}: "
-            "end something, or raise the limit (sysctl fs.inotify.max_user_instances=1024)"
+            "end something, or raise a limit (sysctl fs.inotify.max_user_instances=1024, ulimit -n)"
         )
     ]
 
