@@ -20,6 +20,8 @@ _WRAPPINGS = re.compile(
 )
 """What each layer of the runtime puts before the layer below, which knows what happened."""
 _NOT_PREPARED = "FailedPrepareDynamicResources"
+_PREPARED = ("FailedCreatePodSandBox", "Pulling", "Pulled", "Failed", "BackOff", "Created")
+"""Events of what the kubelet does only once a pod's claims are prepared."""
 _BY_THE_DRIVER = re.compile(
     r".*NodePrepareResources failed(?: for ResourceClaim \S+)?: ", re.DOTALL
 )
@@ -170,10 +172,13 @@ def describe(pod: Object, container: str = "") -> str:
 
 def why_not_prepared(events: list[Object]) -> str:
     """What was said last where a pod's claims could not be prepared, in the driver's own words as
-    far as it said it; empty if nothing was.
+    far as it said it; empty if nothing was, or if they were prepared after that.
     """
-    said = [str(one.get("message")) for one in events if one.get("reason") == _NOT_PREPARED]
-    return " ".join(_BY_THE_DRIVER.sub("", said[-1]).split()) if said else ""
+    telling = [one for one in events if one.get("reason") in (_NOT_PREPARED, *_PREPARED)]
+    last = max(reversed(telling), key=causes.last_said, default={})
+    if last.get("reason") != _NOT_PREPARED:
+        return ""
+    return " ".join(_BY_THE_DRIVER.sub("", str(last.get("message"))).split())
 
 
 def describe_events(events: list[Object]) -> list[str]:

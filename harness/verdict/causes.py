@@ -568,7 +568,7 @@ def since_deletion(events: Iterable[Object], objects: Iterable[Object]) -> list[
     What was said in the second of the deletion is left out, too; what still is so is said again.
     """
     asked = {uid_of(obj): _deleted(obj) for obj in objects}
-    return [event for event in events if _said(event) > asked.get(_about(event), 0.0)]
+    return [event for event in events if last_said(event) > asked.get(_about(event), 0.0)]
 
 
 def _deleted(obj: Object) -> float:
@@ -580,8 +580,8 @@ def _deleted(obj: Object) -> float:
     return datetime.fromisoformat(str(ends)).timestamp() - grace
 
 
-def _said(event: Object) -> float:
-    """When an event was said last, in seconds since 1970; for ever if it does not tell."""
+def last_said(event: Object) -> float:
+    """Tell when an event was said last, in seconds since 1970; for ever if it does not tell."""
     series = event.get("series") or {}
     times = (event.get("lastTimestamp"), event.get("eventTime"), series.get("lastObservedTime"))
     known = [datetime.fromisoformat(str(one)).timestamp() for one in times if one]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from harness.cluster.kinds import Object
 from harness.scenario.pods import cannot_start, has_started, why_not_prepared, without_setup
 
@@ -62,3 +64,18 @@ def test_what_a_driver_said_last_is_told_without_the_kubelets_words() -> None:
     assert why_not_prepared([{"reason": "Pulled", "message": "there"}]) == ""
     assert why_not_prepared(events) == 'two devices "gpu-0"'
     assert why_not_prepared(events[:1]) == "rpc error: code = Unavailable"
+
+
+@pytest.mark.parametrize(("again", "told"), [("07", "too early"), ("09", "")])
+def test_what_a_driver_said_before_it_prepared_is_not_told(again: str, told: str) -> None:
+    """The last event counts, also where it was said before: then something else holds the pod."""
+    minute = "2026-11-23T00:00"
+    events: list[Object] = [
+        {"reason": "FailedPrepareDynamicResources", "message": "too early"},
+        {"reason": "Pulling", "message": "image"},
+        {"reason": "Scheduled", "message": "to node-1"},
+    ]
+    moments = ("08", again, "09")
+    for event, moment in zip(events, moments, strict=True):
+        event["lastTimestamp"] = f"{minute}:{moment}Z"
+    assert why_not_prepared(events) == told
