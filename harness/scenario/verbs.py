@@ -77,7 +77,8 @@ class Waiting:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Have the waits of the block begin when it does: for what is under way already, all at
-        once. What a container reports once it has started has its own time.
+        once. What begins only when something else has come is waited for after the block. What a
+        container reports once it has started has its own time.
         """
         outer = self._waits_since
         self._waits_since = outer or time.monotonic()
@@ -111,17 +112,18 @@ class Waiting:
 
         Raises:
             JudgementError: it did not come in time.
-            UnreachableError: it did not come, but the API server was away meanwhile.
+            UnreachableError: it did not come, but the API server was away since it was awaited.
         """
-        began, left = time.monotonic(), budget
+        since, left = time.monotonic(), budget
         if self._waits_since is not None and budget is not self.run.budgets.workload:
-            left = Budget(budget.name, budget.seconds - (began - self._waits_since))
+            left = Budget(budget.name, budget.seconds - (since - self._waits_since))
+            since = self._waits_since
         try:
             self.script.say(f"wait {budget.seconds:g} s at most for: {what}")
             self.script.do(*by_hand)
             return self.run.observer.wait(what, ready, left, seen)
         except WaitTimeoutError as error:
-            if self.run.kube.was_away(began):
+            if self.run.kube.was_away(since):
                 said = f"{what} was not seen, as the API server did not answer: {error.seen}"
                 raise UnreachableError(said) from error
             if optional:

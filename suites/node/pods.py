@@ -92,9 +92,19 @@ class Pods:
             self._steps.delete(self.claims[role])
 
     def await_reports(self, *roles: str) -> None:
-        """Wait until pods have reported what they were given."""
+        """Wait until pods have reported what they were given.
+
+        None can start before its devices are allocated, so the starts have their own time.
+        """
+        containers = self._there(roles)
         with self._steps.together():
-            for container in self._there(roles):
+            allocated = [
+                container
+                for container in containers
+                if self._try(partial(self._steps.await_allocation, container), container)
+            ]
+        with self._steps.together():
+            for container in allocated:
                 self._try(partial(self._await_report, container), container)
 
     def await_gone(self, *roles: str) -> None:
@@ -124,18 +134,17 @@ class Pods:
         return [containers[role] for role in roles if role in containers]
 
     def _await_report(self, container: Container) -> None:
-        self._steps.await_allocation(container)
         self._steps.await_start(container)
         self._steps.await_report(container)
 
-    def _try(self, do: Callable[[], None], *containers: Container) -> None:
+    def _try(self, do: Callable[[], None], *containers: Container) -> bool:
         def missing(reason: JudgementError) -> None:
             self.failed = True
             for container in containers:
                 for piece in container.all():
                     piece.missing(reason)
 
-        self._steps.attempt(do, missing)
+        return self._steps.attempt(do, missing)
 
 
 @contextmanager

@@ -26,9 +26,8 @@ def driver_killed(steps: Steps) -> None:
             pods.again("next", "dropped")
 
         steps.driver.kill(pods.node, meanwhile)
-        with steps.together():
-            pods.await_gone("ends", "dropped")
-            pods.await_reports("cut", "again", "next")
+        pods.await_gone("ends", "dropped")
+        pods.await_reports("cut", "again", "next")
 
 
 @check(

@@ -45,9 +45,8 @@ def driver_away(steps: Steps) -> None:
         pods.again("waits", "ends")
         pods.again("next", "lost")
         pods.attempt(lambda: steps.driver.start(pods.node), "waits")
-        with steps.together():
-            pods.await_gone("ends")
-            pods.await_reports("starts", "next", "waits")
+        pods.await_gone("ends")
+        pods.await_reports("starts", "next", "waits")
 
 
 @check(

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, call, patch
 
 import pytest
 
-from harness.cluster.kinds import DAEMON_SET, NODE, POD, SLICE, Object, name_of, uid_of
-from harness.cluster.kube import Kube
+from harness.cluster.kinds import CLAIM, DAEMON_SET, NODE, POD, SLICE, Object, name_of, uid_of
+from harness.cluster.kube import Kube, UnreachableError
 from harness.cluster.observe import Budget
 from harness.cluster.profile import named
 from harness.options import Impact
@@ -28,7 +29,7 @@ from harness.scenario.node_files import READ, File, parse
 from harness.scenario.node_pods import KILL
 from harness.scenario.pod_spec import resting
 from harness.scenario.run import RESTRICTED, Run, Subject
-from harness.scenario.scenario import scenario
+from harness.scenario.scenario import Scenario, scenario
 from harness.scenario.slice_changes import SliceChanges
 from harness.scenario.slice_writes import ADDED, CHANGED, DELETED
 from harness.scenario.steps import Steps
@@ -42,6 +43,8 @@ from harness.verdict.finding import (
     UnmetError,
     UnsupportedError,
 )
+from suites.node import test_sigkill, test_stop
+from suites.node.pods import Pods
 from tests.harness import possessions
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
@@ -471,6 +474,77 @@ def test_waits_that_overlap_begin_together(steps: Steps) -> None:
         assert steps.evidence.steps[-1].endswith("it not within 0.4 s (budget second); seen: ")
         assert seconds(Budget("third", 0), ready=True) < 0.3
     assert seconds(Budget("fourth", 0.4)) >= 0.4
+
+
+def test_waits_that_overlap_know_that_the_server_was_away(
+    steps: Steps, kube: Kube, api: FakeApi
+) -> None:
+    """Since they began together, and not only since the wait before was over."""
+
+    def away() -> bool:
+        api.silent = True
+        with pytest.raises(UnreachableError):
+            kube.list(POD)
+        api.silent = False
+        return True
+
+    def wait_in_vain() -> None:
+        steps.wait("it", lambda: None, Budget("second", 0.1), str, Blame.DRIVER)
+
+    with steps.together():
+        steps.wait("the first", away, Budget("first", 0.1), str, Blame.DRIVER)
+        with pytest.raises(UnreachableError, match="it was not seen, as the API server did not"):
+            wait_in_vain()
+    with pytest.raises(FailedError, match="it did not come within"):
+        wait_in_vain()
+
+
+def test_a_start_has_its_time_from_the_allocation_on(steps: Steps, run: Run, api: FakeApi) -> None:
+    """However late a device comes: before that nobody can start the pod."""
+    run.observer.observe(CLAIM)
+    run.subject = dataclasses.replace(run.subject, slots={"node-1": 0})
+    run.budgets.allocate, run.budgets.start = Budget("allocate", 1), Budget("start", 1)
+    run.budgets.workload = Budget("workload", 0.1)
+    pods, claim = Pods(steps, ()), steps.claim(1)
+    (container,) = steps.submit_pod("waits", [resting("waits")], claim)
+
+    def allocate() -> None:
+        results = [{"request": "gpu-0", "driver": DRIVER, "pool": "node-1", "device": "gpu-0"}]
+        status = {"allocation": {"devices": {"results": results}}}
+        api.edit(CLAIM, steps.namespace, claim.name, status=status)
+
+    def start() -> None:
+        running = {"name": "waits", "containerID": "containerd://c1", "state": {"running": {}}}
+        status = {"containerStatuses": [running]}
+        api.edit(POD, steps.namespace, name_of(container.the_pod()), status=status)
+
+    timers = [threading.Timer(0.7, allocate), threading.Timer(1.3, start)]
+    for timer in timers:
+        timer.start()
+    pods.await_reports("waits")
+    for timer in timers:
+        timer.join()
+    assert container.started.get()["spec"]
+
+
+@pytest.mark.parametrize(
+    ("played", "first", "later"),
+    [
+        (test_stop.driver_away, ("ends",), ("starts", "next", "waits")),
+        (test_sigkill.driver_killed, ("ends", "dropped"), ("cut", "again", "next")),
+    ],
+)
+def test_who_gets_the_device_of_another_is_waited_for_when_that_has_ended(
+    played: Scenario, first: tuple[str, ...], later: tuple[str, ...]
+) -> None:
+    """Not together with its end, which may take longer than an allocation may."""
+    said = MagicMock()
+    with patch.dict(played.script.__globals__, on_one_node=said.on_one_node):
+        played.script(said.steps)
+    pods = call.on_one_node().__enter__()
+    gone, reports = pods.await_gone(*first), pods.await_reports(*later)
+    assert said.mock_calls.index(gone) < said.mock_calls.index(reports)
+    said.steps.together.assert_not_called()
 
 
 def test_slices_that_never_rest_are_waited_for_twice(
