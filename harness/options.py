@@ -87,17 +87,22 @@ class Spec:
 def flag(name: str) -> str:
     """The option on the command line."""
     prefix = "--" if name.startswith(_EMBEDDED) else "--dra-"
-    return prefix + name.rstrip("_").replace("_", "-")  # `class_`, a word of Python
+    return prefix + _spelled(name).replace("_", "-")
 
 
 def variable(name: str) -> str:
     """The option as an environment variable."""
-    return f"DRA_{name.rstrip('_').upper()}"
+    return f"DRA_{_spelled(name).upper()}"
 
 
 def key(name: str) -> tuple[str, ...]:
     """The option's place in ``dra.toml``."""
-    return tuple(part.rstrip("_").replace("_", "-") for part in _path(name))
+    return tuple(_spelled(part).replace("_", "-") for part in _path(name))
+
+
+def _spelled(name: str) -> str:
+    """A name without the underscore that ends one that is a word of Python: ``class_``."""
+    return name.rstrip("_")
 
 
 def _path(name: str) -> tuple[str, ...]:

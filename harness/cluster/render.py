@@ -43,8 +43,9 @@ class Manifests:
             RenderError: a value is missing, or what comes out is no object that the suite knows.
         """
         try:
-            text = self._environment.get_template(template).render(values)
-            document: Object = yaml.safe_load(text)
+            document: Object = yaml.safe_load(
+                self._environment.get_template(template).render(values)
+            )
         except (jinja2.TemplateError, yaml.YAMLError, TypeError) as error:
             raise RenderError(f"{template}: {error}") from error
         try:

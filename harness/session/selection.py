@@ -144,14 +144,8 @@ class PlannedChecks:
             return None
         if self._admin and scenario.devices and not scenario.admin:
             return UnmetError(f"{flag('admin')} takes none", SkipKind.OWN_DEVICES)
-        if scenario.needs and (profile := self._profile) is not None:
-            lacking = ""
-            if profile.visible_by == UNKNOWN:
-                lacking = f"how these are is not known ({flag('visible_by')} tells)"
-            elif profile.visible_by != scenario.needs:
-                lacking = f"these are by {profile.visible_by}"
-            elif "uuid" not in profile.attributes:
-                lacking = f"which attribute is their UUID is not known ({flag('profile')}=FILE)"
+        if scenario.needs and self._profile is not None:
+            lacking = _lacking(scenario.needs, self._profile)
             if lacking:
                 return UnsupportedError(f"needs devices visible by {scenario.needs}; {lacking}")
         if self._largest is not None and scenario.devices > self._largest:
@@ -185,6 +179,17 @@ def files_of(asked: Collection[str], suites: Path) -> frozenset[Path] | None:
             found.add(home)
             names += _NAMED.findall(texts[home])
     return frozenset(found)
+
+
+def _lacking(needs: str, profile: Profile) -> str:
+    """Why devices of a driver are not seen as a scenario needs it; empty when they are."""
+    if profile.visible_by == UNKNOWN:
+        return f"how these are is not known ({flag('visible_by')} tells)"
+    if profile.visible_by != needs:
+        return f"these are by {profile.visible_by}"
+    if "uuid" not in profile.attributes:
+        return f"which attribute is their UUID is not known ({flag('profile')}=FILE)"
+    return ""
 
 
 class Selection:
@@ -236,15 +241,12 @@ class Selection:
 
     def settle(self, checks: list[Planned]) -> PlannedChecks:
         """Answer what is to be made with what options tell of it; note why it is not everything."""
-        planned, options, largest = PlannedChecks(checks), self._options, None
-        if options.cluster == "embedded" and options.embedded.hardware == "simulated":
-            nodes = gpus_of_nodes(options.embedded.gpus)
-            largest = max(sum(gpus.count for gpus in node) for node in nodes)
+        planned = PlannedChecks(checks)
         planned.learn(
-            allowed=options.allowed(),
+            allowed=self._options.allowed(),
             profile=self.profile,
-            largest=largest,
-            admin=options.admin,
+            largest=self._largest_of_options(),
+            admin=self._options.admin,
         )
         lock = self._suites / CATALOGUE
         if lock.exists():
@@ -253,6 +255,14 @@ class Selection:
             if missing:
                 self.narrowed = f"not selected: {', '.join(missing)}"
         return planned
+
+    def _largest_of_options(self) -> int | None:
+        """The most devices that one node will have; None where only the cluster knows."""
+        options = self._options
+        if options.cluster != "embedded" or options.embedded.hardware != "simulated":
+            return None
+        nodes = gpus_of_nodes(options.embedded.gpus)
+        return max(sum(gpus.count for gpus in node) for node in nodes)
 
     def _look_for_driver(self) -> None:
         name, wanted = self._options.driver or self._embedded_driver(), self._options.profile

@@ -201,9 +201,9 @@ def _published_twice(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
 
 
 @fault("one-gpu-as-two", Point.PUBLISH)
-def _one_gpu_as_two(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
+def _one_gpu_as_two(devices: list[Any], gpus: Sequence[Gpu]) -> list[Any]:
     """Publishes nothing but the first GPU, under two names."""
-    return [*devices[:1], *({**one, "name": f"{one['name']}-again"} for one in devices[:1])]
+    return list(_published_twice(devices[:1], gpus))
 
 
 @fault("pci-of-nvml", Point.PUBLISH)
