@@ -80,6 +80,9 @@ class Seen:
     obj: Object
     gone: bool = False
     at: float = field(default_factory=time.time)
+    """When, as this machine's clock has it; that of whoever wrote it may be another."""
+    ends_since: float | None = None
+    """When it was first seen that its deletion was asked for, as by `at`; None: it was not."""
 
 
 class Observer:
@@ -261,7 +264,10 @@ class Observer:
                 if is_foreign and gone:
                     self._seen.pop(key, None)
                 else:
-                    self._seen[key] = Seen(obj, gone=gone)
+                    seen_before = self._seen.get(key)
+                    self._seen[key] = now = Seen(obj, gone=gone)
+                    if obj["metadata"].get("deletionTimestamp"):
+                        now.ends_since = (seen_before and seen_before.ends_since) or now.at
                 if not is_foreign:
                     self._versions.setdefault(key, []).append(obj)
             listeners = list(self._listeners)

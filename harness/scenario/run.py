@@ -497,6 +497,21 @@ class Run:
         pods, _ = self.kube.list(POD, labels=labels, cut=without_setup)
         return [pod for pod in pods if not nodes or pod["spec"].get("nodeName") in nodes]
 
+    def _since_deletion(self, *objects: Object) -> list[Object]:
+        """The events about objects, without those from before their deletion: they do not say why
+        something stays.
+
+        All times are this machine's, as nodes and API server may have another. What came in the
+        second of the deletion is left out, too; what still is so is said again.
+        """
+        asked = {uid_of(obj): self.observer.last(obj).ends_since for obj in objects}
+        return [
+            event
+            for event in self.events_of(*objects)
+            if (ends := asked[causes.about(event)]) is None
+            or self.observer.last(event).at > ends + 1
+        ]
+
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
         pods = [self.observer.last(obj) for obj in objects if obj["kind"] == POD.name]
@@ -505,7 +520,7 @@ class Run:
         if end := next(filter(None, ends), None):
             return end
         now = [self.observer.last(obj).obj for obj in objects]
-        found = causes.of_events(causes.since_deletion(self.events_of(*objects), now))
+        found = causes.of_events(self._since_deletion(*objects))
         if found is causes.TAINTED:
             # The scheduler does not say which; nodes that are not Ready have taints, too.
             lost = list(map(causes.of_node, self._nodes_with_devices()))

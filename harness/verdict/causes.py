@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from building.tree import COMMAND
-from harness.cluster.kinds import Object, uid_of
+from harness.cluster.kinds import Object
 from harness.verdict.finding import Blame, Finding
 from workload.result import INVALID_CONTEXT, Problem
 
@@ -110,6 +110,8 @@ _UNREACHABLE = (
 )
 _ALREADY_SCHEDULED = "Scheduled"
 _NOT_SCHEDULED = "FailedScheduling"
+_OF_A_TRY = (_NOT_SCHEDULED, "FailedPrepareDynamicResources")
+"""The events of which a component writes one each time that it tries in vain."""
 NOT_REGISTERED = Cause(
     "the driver is not registered with the node's kubelet: its pod does not run there, its"
     " registration failed, or it looks for the kubelet in another folder",
@@ -552,32 +554,22 @@ def of_events(events: Iterable[Object]) -> Cause | None:
 
     What the scheduler reported before it found a node after all is no cause.
     """
-    listed = list(events)
-    scheduled = {_about(event) for event in listed if event.get("reason") == _ALREADY_SCHEDULED}
+    listed = _not_overtaken(events)
+    scheduled = {about(event) for event in listed if event.get("reason") == _ALREADY_SCHEDULED}
     lines = [
         f"{event.get('reason', '')}: {event.get('message', '')}"
         for event in listed
-        if event.get("reason") != _NOT_SCHEDULED or _about(event) not in scheduled
+        if event.get("reason") != _NOT_SCHEDULED or about(event) not in scheduled
     ]
     return of_text(*lines)
 
 
-def since_deletion(events: Iterable[Object], objects: Iterable[Object]) -> list[Object]:
-    """Leave out what was said of objects before they were deleted: that is not why they stay.
-
-    What was said in the second of the deletion is left out, too; what still is so is said again.
-    """
-    asked = {uid_of(obj): _deleted(obj) for obj in objects}
-    return [event for event in events if last_said(event) > asked.get(_about(event), 0.0)]
-
-
-def _deleted(obj: Object) -> float:
-    """When the deletion of an object was asked for, in seconds since 1970; 0 if it was not."""
-    metadata = obj["metadata"]
-    if not (ends := metadata.get("deletionTimestamp")):
-        return 0.0
-    grace = float(metadata.get("deletionGracePeriodSeconds") or 0)
-    return datetime.fromisoformat(str(ends)).timestamp() - grace
+def _not_overtaken(events: Iterable[Object]) -> list[Object]:
+    """Leave out what was said of earlier tries: why they failed is not why the last one does."""
+    listed = list(events)
+    of_tries = (event for event in listed if event.get("reason") in _OF_A_TRY)
+    last = {(about(one), one["reason"]): one for one in sorted(of_tries, key=last_said)}
+    return [one for one in listed if last.get((about(one), one.get("reason")), one) is one]
 
 
 def last_said(event: Object) -> float:
@@ -620,7 +612,8 @@ def of_scheduler(message: str) -> Cause | None:
     return of_text(f"{_NOT_SCHEDULED}: {message}")
 
 
-def _about(event: Object) -> str:
+def about(event: Object) -> str:
+    """Tell the UID of what an event is about."""
     return str((event.get("involvedObject") or {}).get("uid"))
 
 

@@ -628,3 +628,26 @@ def test_a_driver_that_runs_and_that_the_kubelet_does_not_know(
     found["status"]["conditions"] = [{"type": "Ready", "status": ready}]
     assert causes.of_driver([found], causes.NOT_REGISTERED) is expected
     assert causes.of_driver([], causes.NOT_REGISTERED) is causes.NOT_REGISTERED
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_a_later_try_said_is_the_cause(turned: bool) -> None:
+    """A pod waited for the driver, and then the driver refused its claim."""
+    about = {"uid": "u-1"}
+    events = [
+        {
+            "reason": "FailedPrepareDynamicResources",
+            "message": f"{PREPARE}{said}",
+            "lastTimestamp": f"2026-11-30T10:00:{second}Z",
+            "involvedObject": about,
+        }
+        for second, said in (
+            (10, "DRA driver gpu.example.com is not registered"),
+            (20, "NodePrepareResources failed for ResourceClaim c: gpu-0 is in use"),
+        )
+    ]
+    cause = causes.of_events(reversed(events) if turned else events)
+    assert cause is not None
+    assert "refused or failed to prepare" in cause.text
+    first = causes.of_events(events[:1])
+    assert first is causes.NOT_REGISTERED

@@ -16,7 +16,7 @@ from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.steps import Steps
 from harness.scenario.verbs import needs_of
 from harness.session.cleanup import clean_up
-from harness.verdict.finding import Blame, InconclusiveError, JudgementError, UnmetError
+from harness.verdict.finding import InconclusiveError, JudgementError, UnmetError
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import Controllers, a_run, thing
 
@@ -89,42 +89,6 @@ def test_what_does_not_go_is_named_with_what_holds_it(
     assert user.gone.get()
     with pytest.raises(InconclusiveError, match="the end of claim gpus-scenario was not collected"):
         claim.gone.get()
-
-
-@pytest.mark.parametrize(
-    ("said", "blame"),
-    [
-        ({"lastTimestamp": "2026-11-22T23:59:30Z"}, Blame.KUBELET),
-        ({"lastTimestamp": "2026-11-22T23:59:31Z"}, Blame.CLUSTER),
-        ({"eventTime": "2026-11-22T23:59:29.900000Z"}, Blame.KUBELET),
-        (
-            {
-                "eventTime": "2026-11-22T23:59:29.900000Z",
-                "series": {"lastObservedTime": "2026-11-22T23:59:32.000000Z"},
-            },
-            Blame.CLUSTER,
-        ),
-    ],
-)
-def test_what_was_said_before_a_pod_was_deleted_is_no_reason_why_it_stays(
-    said: Object, blame: Blame, run: Run, api: FakeApi, controllers: Controllers
-) -> None:
-    """Such as that the node authorizer did not know its claim yet; what is said again counts."""
-    steps = steps_of(run)
-    user, _ = pod_and_claim(steps)
-    pod = user.the_pod()
-    controllers.held = {name_of(pod)}
-    # Of this fake API every deletion ends at midnight.
-    metadata = {**pod["metadata"], "deletionGracePeriodSeconds": 30}
-    api.edit(POD, steps.namespace, name_of(pod), metadata=metadata)
-    message = "claim n/c: no relationship found between node 'n' and this object"
-    event = {"reason": "FailedPrepareDynamicResources", "message": message, **said}
-    about = {"uid": pod["metadata"]["uid"], "name": name_of(pod)}
-    api.put({**thing("Event", "e", steps.namespace), **event, "involvedObject": about})
-    steps.delete(user)
-    with pytest.raises(InconclusiveError, match="is still there") as stays:
-        steps.await_gone(user)
-    assert stays.value.finding.blame is blame
 
 
 def test_a_pod_is_deleted_by_force(run: Run, controllers: Controllers) -> None:

@@ -15,6 +15,7 @@ from harness.scenario.pod_spec import POD_TEMPLATE, PodSpec, resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.session.session import MANIFESTS
 from harness.verdict import causes
+from harness.verdict.finding import Blame
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
 from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE
@@ -146,3 +147,54 @@ def test_a_taint_may_be_that_of_a_node_that_is_lost(
     )
     pod = pod_with_event(run, api, "FailedScheduling", GPU_NODE_MESSAGE)
     assert run.cause_of(pod) is expected
+
+
+NODE_TIMES = pytest.mark.parametrize("node_time", ["2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+"""Of nodes whose clocks are wrong."""
+
+
+def say(run: Run, api: FakeApi, pod: Object, name: str, **parts: Any) -> None:
+    """Have an event about a pod, and wait until the run has it."""
+    event = thing("Event", name, pod["metadata"]["namespace"])
+    about = {"uid": pod["metadata"]["uid"], "name": "p"}
+    api.put({**event, "involvedObject": about, **parts})
+    run.observer.wait(
+        "the event",
+        lambda: any(one["count"] == parts["count"] for one in run.events_of(pod)),
+        run.budgets.observe,
+        lambda: "",
+    )
+
+
+@NODE_TIMES
+@pytest.mark.parametrize(
+    ("before", "after", "blame"),
+    [(True, False, None), (False, True, Blame.DRIVER), (True, True, Blame.DRIVER)],
+)
+def test_what_was_said_before_a_deletion_is_no_cause(
+    before: bool,
+    after: bool,
+    blame: Blame | None,
+    node_time: str,
+    run: Run,
+    api: FakeApi,
+) -> None:
+    """What is said again counts; what is before and what after, no clock of a node tells."""
+    pod = run.create(thing("Pod", "p", run.open_namespace(RESTRICTED)))
+    reason, message, _ = EVENTS["prepare failed"]
+    said = {"reason": reason, "message": message, "lastTimestamp": node_time}
+    if before:
+        say(run, api, pod, "e", count=1, **said)
+    ends = {**pod["metadata"], "deletionTimestamp": "2026-11-23T00:00:00Z"}
+    api.put({**pod, "metadata": ends})
+    since = run.observer.wait(
+        "the deletion",
+        lambda: run.observer.last(pod).ends_since,
+        run.budgets.observe,
+        lambda: "",
+    )
+    if after:
+        run.observer.last(pod).ends_since = since - 5
+        say(run, api, pod, "e", count=2, **said)
+    cause = run.cause_of(pod)
+    assert (cause.blame if cause else None) is blame
