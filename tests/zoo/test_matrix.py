@@ -19,7 +19,7 @@ import pytest
 from suites.__main__ import checks
 from tests.admin import ROOT
 from tests.zoo.matrix import pages
-from tests.zoo.matrix.__main__ import JOURNAL, LOGS, load
+from tests.zoo.matrix.__main__ import JOURNAL, LOGS, load, state_of
 from tests.zoo.matrix.rows import Made, said
 from tests.zoo.matrix.runner import PLACES, Expected, Row, chunks, collect
 
@@ -190,6 +190,7 @@ def test_the_pages_begin_with_the_score(tried: Path) -> None:
     assert (found["faults"], found["killed"]) == (5, 3)
     assert found["survived"] == ["two", "blamed"]
     judged = {check.id for check in checks() if check.judges_driver}
+    assert [name.partition("::")[2] for name in found["rows_not_tried"]] == ["test_not_begun"]
     assert set(found["checks_not_killed"]) == judged - {"LIFE-002", "LIFE-003"}
     assert found["false_alarms"] == ["MET-002 with reference on Kubernetes 1.36"]
     text = (tried / "out" / pages.MARKDOWN).read_text()
@@ -235,6 +236,52 @@ def test_without_what_they_need_rows_are_not_tried(
     assert code == 1
     assert "not tried: nvidia@0.5.0 on Kubernetes 1.37: no registry is reached" in printed
     assert "[1/1" in printed
+
+
+def test_rows_that_a_release_cannot_serve_are_left_out(again: Path) -> None:
+    """It is said of how many, and why."""
+    said = (
+        "left out: 1 row for Kubernetes 1.33, which has resource.k8s.io/v1beta2 and not"
+        " resource.k8s.io/v1"
+    )
+    code, printed = matrix(again, "PF-08", "--kubernetes=1.33")
+    assert (code, said in printed) == (4, True), printed
+    code, printed = matrix(again, "PF-08", "--kubernetes=1.33,1.36")
+    assert (code, said in printed) == (0, True), printed
+    assert "1 rows, 0 of them tried before" in printed
+
+
+def test_a_release_of_its_own_is_served() -> None:
+    """What is made with each release speaks what it serves."""
+    rows, _ = collect("test_pairs", [], ["1.33"], PLACES)
+    assert any(row.is_served for row in rows)
+
+
+def test_each_state_of_a_changed_tree_has_a_name(tmp_path: Path) -> None:
+    """But for the pages that are written here: what was tried in one was not tried in another."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    names: list[str] = []
+
+    def change(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        names.append(state_of(tmp_path))
+
+    change("a", "1")
+    for words in (["init", "--quiet"], ["add", "a"], ["commit", "--quiet", "--message=x"]):
+        subprocess.run([*git, *words], check=True)
+    change("a", "1")
+    change("docs/matrix/README.md", "1")
+    change("a", "2")
+    change("a", "3")
+    change("b", "1")
+    change("b", "2")
+    unknown, clean, with_pages, *changed = names
+    assert unknown == "unknown"
+    assert clean == with_pages
+    assert len({clean, *changed}) == 5
+    assert all(one.startswith(f"{clean}+") for one in changed)
 
 
 def test_stopped_it_tidies_up_and_goes_on_later(tmp_path: Path) -> None:
@@ -314,7 +361,8 @@ def test_of_a_check_the_first_case_is_shown() -> None:
 
 def test_the_rows_of_the_zoo() -> None:
     """A hundred faults, 30 of them before the NVIDIA driver, 25 not the driver's; all drivers."""
-    rows, _ = collect("", [], [], PLACES)
+    rows, names = collect("", [], [], PLACES)
+    assert names == {row.name for row in rows}
     faults = [(row, one) for row in rows for one in row.tried if one.checks]
     of_nvidia = {one.fault for row, one in faults if row.driver.startswith("nvidia")}
     others = {one.fault for _, one in faults if one.made is Made.OTHERS}

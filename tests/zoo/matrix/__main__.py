@@ -7,9 +7,12 @@ tried at this commit is not tried again: a run that was stopped goes on where it
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,11 @@ from building.errors import UserError, must_be_of
 from building.progress import Progress
 from embedded import cluster
 from embedded.drivers import DRIVERS
+from harness.verdict.finding import counted
 from harness.verdict.outcome import Exit
 from tests.admin import ROOT
 from tests.zoo.matrix import pages
+from tests.zoo.matrix.rows import API
 from tests.zoo.matrix.runner import PLACES, Expected, Record, Row, Stopped, collect, run
 
 OUTPUT = ROOT / "docs" / "matrix"
@@ -62,14 +67,20 @@ def main(
         rows, names = collect(given.expression, drivers, releases, places)
         if given.names:
             rows = [row for row in rows if any(map(row.is_called, given.names))]
+        unserved = [row for row in rows if not row.is_served]
+        rows = [row for row in rows if row.is_served]
+        for release, number in Counter(row.kubernetes for row in unserved).items():
+            serves = RELEASES[release].dra_api
+            some = f"{counted(number, 'row')} for Kubernetes {release}"
+            print(f"left out: {some}, which has {serves} and not {API}")
         if not rows:
-            raise UserError("no row of the matrix is called so")
+            raise UserError("no row of the matrix is called so" + " and runs" * bool(unserved))
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return Exit.USAGE
     output: Path = given.output
     output.mkdir(parents=True, exist_ok=True)
-    records, commit = load(output), given.commit or _commit()
+    records, commit = load(output), given.commit or state_of(ROOT)
     at = {"commit": commit, "every_check": given.every_check}
     todo = [row for row in rows if given.again or not _has_record(row, records, at)]
     print(f"{len(rows)} rows, {len(rows) - len(todo)} of them tried before", flush=True)
@@ -124,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         *("--kubernetes",),
         metavar="MINOR[,…]",
-        help="only these releases, and faults on each of them (default: faults on the default)",
+        help="only these releases, and faults on each of them that can serve them (default: faults"
+        " on the default)",
     )
     parser.add_argument(
         "--every-check",
@@ -148,16 +160,30 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _commit() -> str:
-    """The commit of the tree; with a + where it was changed, but for the pages written here."""
-    git = ["git", "-C", str(ROOT)]
+def state_of(tree: Path) -> str:
+    """Name the state of a tree: its commit, and what was changed in it, by a hash, but for the
+    pages written here.
+    """
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(
+            ["git", "-C", str(tree), *words], capture_output=True, check=True
+        ).stdout
+
+    others = ("--", ".", f":(exclude){OUTPUT.relative_to(ROOT)}")
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        others = ["status", "--porcelain", "--", ".", f":(exclude){OUTPUT.relative_to(ROOT)}"]
-        changed = subprocess.run([*git, *others], capture_output=True, text=True)
-    except FileNotFoundError:
+        head = git("rev-parse", "HEAD").decode().strip()
+        changed = git("diff", "HEAD", "--binary", *others)
+        new = git("ls-files", "--others", "--exclude-standard", "-z", *others)
+    except (FileNotFoundError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + "+" * bool(changed.stdout) if head.returncode == 0 else "unknown"
+    if not changed + new:
+        return head
+    digest = hashlib.sha256(changed)
+    for name in new.split(b"\0")[:-1]:
+        path = tree / os.fsdecode(name)
+        digest.update(name + (path.read_bytes() if path.is_file() else b""))
+    return f"{head}+{digest.hexdigest()[:12]}"
 
 
 def load(output: Path) -> dict[tuple[str, str, str], list[Record]]:

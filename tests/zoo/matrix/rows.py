@@ -15,6 +15,9 @@ import pytest
 
 Tell = Callable[[list[dict[str, Any]]], None]
 """Takes the results of a run."""
+API = "resource.k8s.io/v1"
+"""What tests speak that are made for no release of their own: to the API server, and, as the relay
+does, in the kubelet's protocol of the same version."""
 SAID = "said"
 """The property of a test's report that has what the suite said."""
 

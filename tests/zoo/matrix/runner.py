@@ -26,12 +26,12 @@ from typing import Any
 
 import pytest
 
-from building.binaries import KUBERNETES
+from building.binaries import KUBERNETES, RELEASES
 from embedded import cluster
 from embedded.drivers import DRIVERS
 from tests.admin import ROOT
 from tests.zoo.matrix.recorder import OPTION
-from tests.zoo.matrix.rows import Made, Tried
+from tests.zoo.matrix.rows import API, Made, Tried
 
 PLACES = (ROOT / "tests" / "zoo", ROOT / "tests" / "drivers" / "test_pairs.py")
 """Where the tests stand that are rows."""
@@ -61,6 +61,13 @@ class Row:
     """What ``--embedded-driver`` takes, with the version."""
     kubernetes: str
     tried: tuple[Tried, ...]
+    api: str = ""
+    """The version of DRA's API that the test speaks; empty: whichever the release serves."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the release has the API that the test speaks."""
+        return self.api in ("", RELEASES[self.kubernetes].dra_api)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -156,7 +163,8 @@ def collect(
         raise ValueError(f"the rows cannot be collected:\n{printed.getvalue()}")
     named = [full_name(driver) for driver in drivers]
     rows = [row for item in found for row in _rows(item, named, releases)]
-    return rows, {item.nodeid for item in (*found, *others)}
+    # Deselected are other tests, too.
+    return rows, {one.nodeid for one in (*found, *others) if one.get_closest_marker("row")}
 
 
 def _rows(item: pytest.Item, drivers: Sequence[str], releases: Sequence[str]) -> Iterator[Row]:
@@ -172,7 +180,8 @@ def _rows(item: pytest.Item, drivers: Sequence[str], releases: Sequence[str]) ->
         chosen = any_version if drivers else [full_name(driver)]
         pairs = [(one, release) for one in chosen for release in releases or [KUBERNETES.minor]]
     for name, release in pairs:
-        yield Row(item.path, item.nodeid, name, release, tuple(tried))
+        api = "" if own else API
+        yield Row(item.path, item.nodeid, name, release, tuple(tried), api)
 
 
 def _pytest_options(*options: str) -> list[str]:
