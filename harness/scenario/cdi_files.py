@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -84,3 +84,19 @@ def devices(file: File) -> Iterator[str]:
     if file.text is not None and not problem(file):
         spec = yaml.safe_load(file.text)
         yield from (f"{spec['kind']}={device['name']}" for device in spec["devices"])
+
+
+def gives(file: File, names: Collection[str]) -> Iterator[str]:
+    """Tell what containers with some devices of a file have by it: variables and device nodes.
+
+    Args:
+        file: without a problem; another one gives nothing.
+        names: of devices, as a runtime is asked for them.
+    """
+    if file.text is None or problem(file):
+        return
+    spec = yaml.safe_load(file.text)
+    of_names = [one for one in spec["devices"] if f"{spec['kind']}={one['name']}" in names]
+    for edits in (one.get("containerEdits") or {} for one in (of_names and [spec, *of_names])):
+        yield from edits.get("env") or ()
+        yield from (node["path"] for node in edits.get("deviceNodes") or ())

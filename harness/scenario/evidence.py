@@ -178,6 +178,9 @@ class Container:
         """As last seen."""
         self.devices: tuple[Device, ...] = ()
         """What its claims held when it started."""
+        self.shows_something: bool | None = None
+        """Whether it has anything of its claims that is seen; None: it was not to, or left no
+        report."""
         self.refused: JudgementError | None = None
         """Why the API server did not take its pod."""
         self.ended_by_suite = False
@@ -285,7 +288,13 @@ class EvidenceBase:
             blame: who is to blame where no cause says it.
         """
         finding = causes.because(cause, Finding(head, expected, observed, blame))
+        if finding.blame is Blame.DRIVER:
+            finding = causes.because(self.not_the_drivers(), finding)
         raise judge(self.explained(finding))
+
+    def not_the_drivers(self) -> Cause | None:
+        """Say what else than the driver may be the cause of all that is wrong here."""
+        return None
 
 
 class Evidence(EvidenceBase):
@@ -319,6 +328,8 @@ class Evidence(EvidenceBase):
         """Seconds that something took, each time, by what it was."""
         self.ended: Observed[bool] = Observed("the end of the scenario")
         self.namespace: Observed[End] = Observed("the end of the scenario's own namespace")
+        self.runtimes: Mapping[str, Cause | None] = {}
+        """Why containers have nothing of their claims, by node; None: it is not the runtime."""
         self.simulated = False
         """Whether the GPUs are simulated."""
         self.visible_by = UNKNOWN
@@ -349,6 +360,14 @@ class Evidence(EvidenceBase):
             if not container.rests and not (report and ended_so):
                 return False
         return not self.ended.reason()
+
+    def not_the_drivers(self) -> Cause | None:
+        """Say what the runtime has to do with it that no container has anything of its claims."""
+        told = [one for one in self.containers.values() if one.shows_something is not None]
+        if any(one.shows_something for one in told):
+            return None
+        nodes = (str(one.the_pod()["spec"].get("nodeName")) for one in told)
+        return next((cause for node in nodes if (cause := self.runtimes.get(node))), None)
 
     def node(self, done: str) -> str:
         """Find the node to which something was done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from harness.cluster.kinds import Object
@@ -10,6 +11,7 @@ from harness.scenario import by_hand
 from harness.scenario.node_files import READ, SMALL
 from harness.scenario.pods import cannot_start, termination
 from harness.scenario.run import PRIVILEGED, SCENARIO_LABEL, Subject
+from harness.scenario.runtime import STATE
 from harness.scenario.verbs import Waiting
 from harness.verdict.finding import Blame
 
@@ -71,6 +73,16 @@ def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
         folder: what its profile calls the folder that is read, or several with commas between them.
     """
     command = ["python3", "-c", READ, ROOT, str(SMALL), *folders(subject, folder)]
+    return {"command": command, "root": ROOT}
+
+
+def runtime_values(subject: Subject) -> Mapping[str, Any]:
+    """Make the values of ``node-files.yaml.j2`` that read what the kubelet knows of claims, and
+    the CDI files.
+    """
+    registry = folders(subject, "registry")[0]
+    state = PurePosixPath(registry).with_name(STATE)
+    command = ["python3", "-c", READ, ROOT, str(SMALL), str(state), *folders(subject, "cdi")]
     return {"command": command, "root": ROOT}
 
 

@@ -144,6 +144,10 @@ class Run:
         """The namespace that exists and that the run keeps to; empty when it makes its own."""
         self.anchor: Object | None = None
         """What owns everything of the run; None while there is nothing."""
+        self.runtimes: dict[str, Cause | None] = {}
+        """Why containers have nothing of their claims, by node; None: it is not the runtime."""
+        self.looks_at_runtimes = threading.RLock()
+        """Who finds nothing in a container waits until it is known why."""
         self._renewal: Renewal | None = None
         self._invariants: Invariants | None = None
         self.created: list[Object] = []

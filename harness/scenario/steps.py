@@ -42,7 +42,7 @@ from harness.cluster.kinds import (
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import Budget, LogFollower, WaitTimeoutError
 from harness.options import Impact
-from harness.scenario import by_hand
+from harness.scenario import by_hand, runtime
 from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
@@ -154,6 +154,7 @@ class Steps(Deleting):
         self.evidence.visible_by = run.subject.profile.visible_by
         self.evidence.user = run.subject.user
         self.evidence.known = frozenset(run.subject.profile.attributes)
+        self.evidence.runtimes = run.runtimes
         self.standard = standard
         self.nonce = secrets.token_hex(8)
         """The word by which the scenario's offers are told from others."""
@@ -171,7 +172,7 @@ class Steps(Deleting):
         evidence = self.evidence
         if self.attempt(partial(script, self), evidence.without):
             evidence.ended.found(True)
-        for container in evidence.containers.values():
+        for container in list(evidence.containers.values()):
             self._stop_anyway(container)
         if not evidence.went_well():
             self.attempt(self._keep_evidence, lambda _: None)
@@ -1162,10 +1163,52 @@ class Steps(Deleting):
             reason = judge(causes.because(causes.of_output(log), finding))
             container.report.missing(reason)
             return
+        self._see_whether_given(container)
         try:
             container.message.found(parse_termination((end or {}).get("message")))
         except ReportError as error:
             container.message.missing(self.inconclusive(f"the {role}: {error}", Blame.WORKLOAD))
+
+    def _see_whether_given(self, container: Container) -> None:
+        """Note of a container whether it has anything of its claims, and if not, why."""
+        pod, runtimes = container.the_pod(), self.run.runtimes
+        if not container.devices or not runtime.is_asked(pod, container.role):
+            return
+        node = str(pod["spec"]["nodeName"])
+        container.shows_something = runtime.shows_something(container, container.report.get())
+        if container.shows_something:
+            runtimes[node] = None
+            return
+        with self.run.looks_at_runtimes:
+            if node not in runtimes:
+                runtimes[node] = causes.RUNTIME_OR_DRIVER
+                if Impact.PRIVILEGED in self.run.options.allowed():
+                    self.attempt(partial(self._look_at_runtime, node, container), lambda _: None)
+
+    def _look_at_runtime(self, node: str, container: Container) -> None:
+        """Have one more container use the claims of one that has nothing, and look on its node.
+
+        The first may have ended, and then nothing is left there to be looked at.
+        """
+        from harness.scenario import node_files, node_pods  # noqa: PLC0415 - rare
+
+        if any(map(runtime.is_of_one_pod, container.claims)):
+            return
+        role = f"second-{container.role}"
+        (second,) = self.start_pod(role, [resting(role)], *container.claims)
+        try:
+            self.await_report(second)
+            values = node_pods.runtime_values(self.run.subject)
+            said = node_pods.run_on(self, node, "node-files", f"reader-{role}", values)
+            uids = {uid_of(claim.obj) for claim in container.claims}
+            found = runtime.why_nothing(uids, node_files.parse(said), second.report.get())
+            self.run.runtimes[node] = found
+        except ValueError as error:
+            self.step(f"what is on {node} cannot be read: {error}")
+        finally:
+            del self.evidence.containers[role]
+            self.delete(second)
+            self.await_gone(second)
 
     def _stop_anyway(self, container: Container) -> None:
         def missing(reason: JudgementError) -> None:

@@ -137,6 +137,22 @@ CDI_ELSEWHERE = Cause(
     "have the runtime on the node look in /etc/cdi and /var/run/cdi: cdi_spec_dirs of containerd"
     " and CRI-O",
 )
+_SEE_RUNTIME = (
+    "have the node's runtime give containers the CDI devices that the kubelet names: containerd"
+    " before 2.0 needs enable_cdi = true, and older runtimes have no CDI"
+)
+RUNTIME_WITHOUT_CDI = Cause(
+    "the node's container runtime takes no notice of CDI devices: the kubelet has their names from"
+    " the driver, the driver's CDI files have them, and the container has nothing of what they say",
+    Blame.CLUSTER,
+    _SEE_RUNTIME,
+)
+RUNTIME_OR_DRIVER = Cause(
+    "either the driver gave the container nothing, or the node's container runtime takes no notice"
+    " of CDI devices: no container of the run on that node has had one yet",
+    Blame.CLUSTER,
+    f"with --dra-allow privileged a run looks on the node whose fault it is; {_SEE_RUNTIME}",
+)
 WRONG_ARCHITECTURE = Cause(
     "the workload image is not for the node's architecture",
     Blame.CLUSTER,

@@ -24,6 +24,7 @@ from tests.zoo.blame.hands import (
     stopped,
     until,
 )
+from tests.zoo.cri import without_cdi
 
 NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}}
 
@@ -172,6 +173,36 @@ def _runtime_looks_elsewhere(cluster: DriverCluster) -> Iterator[Options]:
         yield ["--dra-allow", "privileged"]
 
 
+_NO_CDI = "the container runtime takes no notice of CDI devices"
+
+
+@row(
+    _NO_CDI,
+    says="ALLOC-007",
+    words="either the driver gave the container nothing, or the node's container runtime takes no",
+    next="--dra-allow privileged",
+    checks="ALLOC-007",
+)
+def _runtime_without_cdi(cluster: DriverCluster) -> Iterator[Options]:
+    with (
+        without_cdi(node_root(cluster.name)) as endpoint,
+        kubelet_with(cluster, containerRuntimeEndpoint=endpoint),
+    ):
+        yield []
+
+
+@row(
+    f"{_NO_CDI}, and the run may look on the node",
+    says="ALLOC-007",
+    words="the driver's CDI files have them, and the container has nothing",
+    next="have the node's runtime give containers the CDI devices",
+    checks="ALLOC-007",
+)
+def _runtime_without_cdi_seen(cluster: DriverCluster) -> Iterator[Options]:
+    with contextmanager(_runtime_without_cdi)(cluster) as options:
+        yield [*options, "--dra-allow", "privileged"]
+
+
 @row(
     "the disk with the CDI specifications of the node is full",
     says="NODE-028",
@@ -233,17 +264,28 @@ def _no_room_for_logs(cluster: DriverCluster) -> Iterator[Options]:
     checks="ALLOC-007",
 )
 def _logs_rotate(cluster: DriverCluster) -> Iterator[Options]:
-    own = node_root(cluster.name) / "etc/kubelet-rotates.json"
-    often = {"containerLogMaxSize": "1Ki", "containerLogMaxFiles": 2}
+    with kubelet_with(
+        cluster,
+        containerLogMaxSize="1Ki",
+        containerLogMaxFiles=2,
+        containerLogMonitorInterval="3s",
+    ):
+        yield []
+
+
+@contextmanager
+def kubelet_with(cluster: DriverCluster, **settings: str | int) -> Iterator[None]:
+    """Have the node's kubelet configured otherwise for as long as the block runs."""
+    own = node_root(cluster.name) / "etc/kubelet-otherwise.json"
     before = json.loads((node_root(cluster.name) / "etc/kubelet.json").read_text())
-    own.write_text(json.dumps({**before, **often, "containerLogMonitorInterval": "3s"}))
+    own.write_text(json.dumps({**before, **settings}))
     try:
         with started_with(
             cluster,
             "kubelet",
             lambda words: [word.replace("/kubelet.json", f"/{own.name}") for word in words],
         ):
-            yield []
+            yield
     finally:
         own.unlink()
 
