@@ -22,7 +22,7 @@ KUBELET_SERVICES = (
 """The protocols by which a kubelet and its plugins talk (KEP-4381; health: KEP-4680)."""
 
 _EXTENSIONS = "apiextensions-api"
-_NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
+NVIDIA_MODULE = "sigs.k8s.io/dra-driver-nvidia-gpu"
 
 
 @dataclass(frozen=True)
@@ -167,15 +167,15 @@ def _nvidia_driver(build: Build, version: str) -> None:
         pins,
         *("-o", f"{build.out}/bin/", "-ldflags"),
         # Lazy binding: the plugin refers to every NVML function, a driver offers those it knows.
-        f"-s -w -X {_NVIDIA_MODULE}/internal/info.version=v{version} '-extldflags=-Wl,-z,lazy'",
-        f"{_NVIDIA_MODULE}/cmd/gpu-kubelet-plugin",
+        f"-s -w -X {NVIDIA_MODULE}/internal/info.version=v{version} '-extldflags=-Wl,-z,lazy'",
+        f"{NVIDIA_MODULE}/cmd/gpu-kubelet-plugin",
         "github.com/NVIDIA/nvidia-container-toolkit/cmd/nvidia-cdi-hook",
         # With the machine's gcc: go-nvml asks the linker to ignore unresolved symbols, and the
         # pinned compiler's linker cannot.
         CGO_ENABLED="1",
         CGO_CFLAGS="-O2 -w",
     )
-    module = go_package(build, pins, _NVIDIA_MODULE)
+    module = go_package(build, pins, NVIDIA_MODULE)
     build.run(
         "cp", "-r", module / "deployments" / "helm" / "dra-driver-nvidia-gpu", build.out / "chart"
     )

@@ -19,7 +19,7 @@ LIBRARIES = Path("usr/lib64")
 Debian-like container searches only after the driver's ``update-ldcache`` hook told it to, so that a
 hook that is missing or broken is seen."""
 PROGRAMS = Path("usr/bin")
-"""Where ``nvidia-smi`` lies below the driver root."""
+"""Where ``nvidia-smi`` and ``nvidia-cuda-mps-control`` lie below the driver root."""
 
 CUDA_SOURCES = (
     "machine.c",
@@ -103,6 +103,8 @@ def _build(build: Build) -> None:
     stubs = generate.stubs(nvml - _defined(_NVML_SOURCES, "nvml"), generate.NVML_NOT_SUPPORTED)
     library("libnvidia-ml.so", _NVML_SOURCES, stubs)
     cc("-s", _HERE / "nvidia-smi.c", "-ldl", "-o", programs / "nvidia-smi")
+    control = "nvidia-cuda-mps-control"
+    cc("-s", _HERE / f"{control}.c", "-o", programs / control)
 
 
 def _defined(sources: Sequence[str], prefix: str) -> set[str]:

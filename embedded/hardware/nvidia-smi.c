@@ -6,9 +6,11 @@
 //     nvidia-smi compute-policy -l                       each GPU's time slices
 //     nvidia-smi compute-policy -i GPU --set-timeslice N set them; what the NVIDIA DRA driver runs
 //     nvidia-smi -i GPU -c MODE                          set the compute mode; likewise
+//     nvidia-smi --query-gpu=compute_mode --format=csv,noheader     each GPU's compute mode
 //
 // What is set stands in the GPU's folder of the simulated machine, in the files `timeslice` and
-// `compute-mode`, and changes nothing else.
+// `compute-mode`, and changes nothing else. A GPU with the fault keeps-compute-mode does not go back
+// to DEFAULT.
 //
 // Exit codes as in nvidia-smi(1), RETURN VALUE: 2 an argument is invalid, 4 the user may not do
 // that, 6 a query to find an
@@ -90,6 +92,17 @@ static FILE *setting(nvmlDevice_t device, const char *name, const char *mode) {
   return fopen(path, mode);
 }
 
+// Whether the GPU has this fault, maybe among others; see machine.h.
+static bool has_fault(nvmlDevice_t device, const char *fault) {
+  FILE *info = setting(device, "info", "re");
+  char line[256];
+  bool found = false;
+  while (info && fgets(line, sizeof line, info))
+    found = found || (strncmp(line, "fault=", 6) == 0 && strstr(line, fault));
+  if (info) fclose(info);
+  return found;
+}
+
 static int set(const char *gpu, const char *name, const char *value) {
   nvmlDevice_t device;
   bool is_index = *gpu && strspn(gpu, "0123456789") == strlen(gpu);
@@ -100,6 +113,7 @@ static int set(const char *gpu, const char *name, const char *value) {
     printf("Unable to determine the device handle for GPU %s\n", gpu);
     return EXIT_NOT_FOUND;
   }
+  if (strcmp(value, "DEFAULT") == 0 && has_fault(device, "keeps-compute-mode")) return 0;
   FILE *file = setting(device, name, "we");
   if (!file || fprintf(file, "%s\n", value) < 0 || fclose(file) != 0) {
     printf("Unable to set the %s for GPU %s: %s\n", name, gpu, strerror(errno));
@@ -132,6 +146,25 @@ static int list_policies(void) {
   return 0;
 }
 
+static int list_modes(void) {
+  unsigned count = 0;
+  NVML(nvmlDeviceGetCount_v2, &count);
+  for (unsigned i = 0; i < count; i++) {
+    nvmlDevice_t device;
+    char mode[32] = "DEFAULT";
+    if (NVML(nvmlDeviceGetHandleByIndex_v2, i, &device) != NVML_SUCCESS) return EXIT_NOT_FOUND;
+    FILE *file = setting(device, "compute-mode", "re");
+    if (file) {
+      if (fscanf(file, "%31s", mode) != 1) strcpy(mode, "DEFAULT");
+      fclose(file);
+    }
+    puts(strcmp(mode, "EXCLUSIVE_PROCESS") == 0 ? "Exclusive_Process"
+         : strcmp(mode, "PROHIBITED") == 0      ? "Prohibited"
+                                                : "Default");
+  }
+  return 0;
+}
+
 // What the arguments ask for beyond a single word; -1: nothing that is known.
 static int change(int argc, char **argv) {
   bool policy = argc > 1 && strcmp(argv[1], "compute-policy") == 0;
@@ -140,6 +173,9 @@ static int change(int argc, char **argv) {
   if (policy && argc == 6 && !strcmp(argv[2], "-i") && !strcmp(argv[4], "--set-timeslice") &&
       strlen(argv[5]) == 1 && strchr("0123", argv[5][0]))
     return set(argv[3], "timeslice", argv[5]);
+  if (argc == 3 && !strcmp(argv[1], "--query-gpu=compute_mode") &&
+      !strcmp(argv[2], "--format=csv,noheader"))
+    return list_modes();
   if (argc == 5 && !strcmp(argv[1], "-i") && !strcmp(argv[3], "-c"))
     return set(argv[2], "compute-mode", argv[4]);
   return -1;

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from tests.hardware.machines import Machine, NewMachine
 
 UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, INSUFFICIENT_SIZE = 1, 2, 3, 6, 7
 VERSION_MISMATCH = 25
+
+Control = Callable[..., tuple[int, list[str]]]
 
 
 def smi(machine: Machine, *arguments: str, **environment: str) -> tuple[int, list[str]]:
@@ -74,6 +77,55 @@ def test_time_slices(machine: Machine) -> None:
     assert smi(machine, "compute-policy", "-l") == rows("Default", "Default")
     assert smi(machine, "compute-policy", "-i", second, "--set-timeslice", "4")[0] == 2
     assert smi(machine, "compute-policy", "-i", "GPU-none", "--set-timeslice", "1")[0] == 6
+
+
+def test_compute_modes(machine: Machine) -> None:
+    """As an H200 shows them; each GPU has its own."""
+    query = ("--query-gpu=compute_mode", "--format=csv,noheader")
+    assert smi(machine, *query) == (0, ["Default", "Default"])
+    second = machine.gpus[1].uuid
+    assert smi(machine, "-i", second, "-c", "EXCLUSIVE_PROCESS")[0] == 0
+    assert smi(machine, *query) == (0, ["Default", "Exclusive_Process"])
+    info = machine.root / "gpu1" / "info"
+    info.write_text(info.read_text().replace("fault=", "fault=keeps-compute-mode,"))
+    assert smi(machine, "-i", second, "-c", "DEFAULT")[0] == 0
+    assert smi(machine, *query) == (0, ["Default", "Exclusive_Process"])
+
+
+@pytest.fixture
+def control(machine: Machine, tmp_path: Path) -> Iterator[Control]:
+    """Run nvidia-cuda-mps-control with commands: its exit code and the lines of its output."""
+    folders = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
+    environment = machine.environment(**dict.fromkeys(folders, str(tmp_path)))
+
+    def run(*options: str, commands: str = "") -> tuple[int, list[str]]:
+        ran = subprocess.run(
+            [machine.driver_root / PROGRAMS / "nvidia-cuda-mps-control", *options],
+            env=environment,
+            input=commands,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return ran.returncode, ran.stdout.splitlines()
+
+    yield run
+    run(commands="quit\n")
+
+
+def test_the_control_daemon_of_mps(control: Control, tmp_path: Path) -> None:
+    """It answers as long as it is there, in the words of an H200's."""
+    none = (1, ["Cannot find MPS control daemon process"])
+    assert control() == none
+    assert control("-d") == (0, [])
+    assert control("-d") == (1, ["An instance of this daemon is already running"])
+    assert control() == (0, [])
+    asked = "get_server_list\nget_default_active_thread_percentage\nnonsense\n"
+    assert control(commands=asked) == (0, ["100.0", 'Unknown command "nonsense"'])
+    assert control(commands="set_default_active_thread_percentage 50\n") == (0, ["50.0"])
+    assert control(commands="set_default_device_pinned_mem_limit 0 1G\n") == (0, [])
+    assert "Cmd:nonsense" in (tmp_path / "control.log").read_text()
+    assert control(commands="quit\n") == (0, [])
+    assert control() == none
 
 
 def test_overview(machine: Machine) -> None:

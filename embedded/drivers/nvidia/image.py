@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from building.artifacts import Artifact, Build
-from building.binaries import NVIDIA_DRIVERS
+from building.binaries import HERE as PINS
+from building.binaries import NVIDIA_DRIVERS, NVIDIA_MODULE
+from building.toolchain import go_package
 from images import host, oci
 from images.pause import ARCHIVE
 
@@ -22,6 +24,8 @@ _PROGRAMS = (
     # mount only where the chart's maskNvidiaDriverParams is set.
     *("bash", "basename", "cat", "cp", "date", "env", "find", "head", "ln", "ls", "mkdir", "mount"),
     *("readlink", "rm", "sed", "sleep", "true"),
+    # For MPS: the plugin mounts a /dev/shm for the daemon, which runs in this image, too.
+    *("tail", "umount"),
 )
 
 
@@ -53,6 +57,8 @@ def _build(build: Build, version: str) -> None:
     root.libraries(*(root.path / "usr/bin" / name for name in _OWN if not name.endswith(".sh")))
     root.write({"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:x:0:\n"})
     (root.path / "root").mkdir()
+    templates = go_package(build, PINS / f"nvidia-{version}", NVIDIA_MODULE) / "templates"
+    shutil.copytree(templates, root.path / "templates")
     layer = oci.layer(root.path, build.scratch / "layer.tar")
     image = oci.Image(
         f"localhost/dra-conformance/dra-driver-nvidia-gpu:v{version}",
