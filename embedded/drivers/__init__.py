@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from embedded.drivers.driver import Driver
 from embedded.drivers.example import EXAMPLE, EXAMPLE_RELEASES
-from embedded.drivers.nvidia import NVIDIA, NVIDIA_RELEASES
+from embedded.drivers.nvidia import NVIDIA, NVIDIA_RELEASES, NVIDIA_VARIANTS
 from embedded.drivers.reference import CHANNELS, REFERENCE
 
 DRIVERS: Mapping[str, Driver] = {
@@ -16,5 +16,7 @@ DRIVERS: Mapping[str, Driver] = {
     "channels": CHANNELS,
     **{f"nvidia@{version}": driver for version, driver in NVIDIA_RELEASES.items()},
     **{f"example@{version}": driver for version, driver in EXAMPLE_RELEASES.items()},
+    **{f"nvidia+{variant}": driver for variant, driver in NVIDIA_VARIANTS.items()},
 }
-"""By what ``--embedded-driver`` calls them; a name alone is the default version of it."""
+"""By what ``--embedded-driver`` calls them; a name alone is the default version of it, and with a
+variant (``+``) that version, installed otherwise."""

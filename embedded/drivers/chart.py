@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from building.artifacts import Artifact, Build
 from building.binaries import HELM, Release
-from embedded.drivers.driver import Object
+from embedded.drivers.driver import Driver, Object
 
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount")
 """Kinds that others need when they are created."""
@@ -32,6 +32,27 @@ class ChartDriver:
     images: tuple[Artifact, ...]
     devices: int | None = None
     next_image: str = ""
+    variant: str = ""
+    """How it is installed otherwise than by default, in a word; empty: it is not."""
+    settings: tuple[str, ...] = ()
+    """Of the chart, for that: ``featureGates.MPSSupport=true``."""
+
+    def installed(self, variant: str, devices: int | None = None, *settings: str) -> Driver:
+        """Answer the driver as it is installed otherwise.
+
+        Args:
+            variant: a word for it.
+            devices: how many it then publishes for each node; None: as many as by default.
+            settings: of its chart, beside its values.
+        """
+        description = f"{self.description}, installed for {variant}"
+        return replace(
+            self,
+            description=description,
+            devices=devices or self.devices,
+            variant=variant,
+            settings=settings,
+        )
 
     def manifests(self, kubernetes: Release) -> tuple[Artifact, ...]:
         """Render the chart with all that Helm would ask a server for."""
@@ -45,10 +66,12 @@ class ChartDriver:
                 # NVIDIA's chart asks which versions of the API are served: without a server, Helm
                 # says all that its own client library knows.
                 *("--set-string", f"resourceApiVersion={kubernetes.dra_api}"),
+                *(word for setting in self.settings for word in ("--set", setting)),
                 env={"HOME": str(build.scratch)},
             )
 
-        inputs = (self.values, kubernetes.version, kubernetes.dra_api)
+        inputs: tuple[Path | str, ...] = (self.values, kubernetes.version, kubernetes.dra_api)
+        inputs = (*inputs, *self.settings)
         return (Artifact(self._artifact, inputs, render, (HELM, self.module)),)
 
     def objects(self, built: Mapping[str, Path], kubernetes: Release) -> list[Object]:
@@ -67,4 +90,4 @@ class ChartDriver:
 
     @property
     def _artifact(self) -> str:
-        return f"{self.module.name}-manifests"
+        return "-".join(filter(None, (self.module.name, self.variant, "manifests")))

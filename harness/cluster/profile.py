@@ -43,6 +43,19 @@ class ProfileError(Exception):
 
 
 @dataclass(frozen=True)
+class Daemon:
+    """What a driver starts for a claim's containers, such as the control daemon of MPS."""
+
+    pods: str
+    """A pattern with ``*`` for the names of its pods, in the namespace of the driver's; CLAIM
+    stands for the claim's UID."""
+    asks: tuple[str, ...]
+    """A command that needs it."""
+    without: str
+    """A pattern of a line that the command prints where no daemon serves the container."""
+
+
+@dataclass(frozen=True)
 class Configuration:
     """Opaque parameters that a claim can have for the driver."""
 
@@ -57,6 +70,8 @@ class Configuration:
     """A command: it prints lines as in ``shows`` in the claim's containers, and not without it."""
     names: str = ""
     """What the driver says when it refuses has this in it; empty: the ``kind``."""
+    daemon: Daemon | None = None
+    """What comes with the claim and goes with it, beside what ``asks`` shows."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +196,7 @@ def _texts(
 
 
 def _configuration(item: Field) -> Configuration:
-    fields = item.table(("name", "expect", "parameters"), ("shows", "asks", "names"))
+    fields = item.table(("name", "expect", "parameters"), ("shows", "asks", "names", "daemon"))
     parameters = fields["parameters"].object()
     for key in ("apiVersion", "kind"):
         if key not in parameters:
@@ -193,7 +208,14 @@ def _configuration(item: Field) -> Configuration:
         shows=tuple(map(Field.text, items_of(fields, "shows"))),
         asks=tuple(map(Field.text, items_of(fields, "asks"))),
         names=fields["names"].text() if "names" in fields else "",
+        daemon=_daemon(fields["daemon"]) if "daemon" in fields else None,
     )
+
+
+def _daemon(item: Field) -> Daemon:
+    fields = item.table(("pods", "asks", "without"))
+    asks = tuple(map(Field.text, items_of(fields, "asks")))
+    return Daemon(fields["pods"].text(), asks, fields["without"].text())
 
 
 def load_all(folder: Path) -> list[Profile]:

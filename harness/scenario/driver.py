@@ -26,6 +26,7 @@ from harness.cluster.profile import NO_POD
 from harness.options import Impact
 from harness.scenario import by_hand
 from harness.scenario.changes import FieldsChange, value_at
+from harness.scenario.daemons import Daemons
 from harness.scenario.evidence import Observed
 from harness.scenario.metrics import Metrics, asked
 from harness.scenario.node_pods import kill_values, run_on
@@ -323,6 +324,10 @@ class Driver(Verbs):
             lambda: self._run.kube.text(f"{there}/proxy/{path}"),
             self._profile.prepared,
         )
+
+    def daemons(self, pattern: str) -> Daemons:
+        """See the pods that the driver starts for a claim, by a pattern of their names."""
+        return Daemons(self._steps, pattern)
 
     def _command(self, pod: Object, verb: str) -> str:
         """Write a command about the driver's pod that is on a pod's node by then."""

@@ -214,7 +214,7 @@ def running(
     driver: str, nodes: int = 1, kubernetes: str = KUBERNETES.minor
 ) -> Iterator[DriverCluster]:
     """A cluster with this driver, for the duration of a ``with`` block."""
-    name = f"{driver.replace(',', '-')}-{os.getpid()}"
+    name = f"{driver.replace(',', '-').replace('+', '-')}-{os.getpid()}"
     options = embedded_cluster.Options(
         driver=driver, nodes=nodes, kubernetes=kubernetes, name=name, tied=True
     )

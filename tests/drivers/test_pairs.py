@@ -19,6 +19,8 @@ from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
 VERSIONS = [*(name for name in DRIVERS if "@" in name), "reference"]
 """The drivers by their full names, one for each version."""
+VARIANTS = [name for name in DRIVERS if "+" in name]
+"""Those that are installed otherwise: on the default release, on demand."""
 EACH_TIME = {(name, "1.37") for name in ("nvidia@0.5.0", "example@0.4.0", "reference")}
 """The pairs that the tests of CI run, most of them in the main job and in the zoo."""
 PAGE = Path(__file__).parents[2] / "docs" / "embedded-cluster.md"
@@ -26,7 +28,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "embedded-cluster.md"
 
 def test_the_defaults_are_tried_each_time() -> None:
     """And nothing else is: no other version or release is built in CI."""
-    defaults = (DRIVERS[name] for name in DRIVERS if "@" not in name and name != "channels")
+    defaults = (DRIVERS[name] for name in DRIVERS if name.isalpha() and name != "channels")
     assert {(DRIVERS[name], minor) for name, minor in EACH_TIME} == {
         (driver, KUBERNETES.minor) for driver in defaults
     }
@@ -38,6 +40,12 @@ def test_the_page_says_which_pairs_are_tried_when() -> None:
     tried = [[name, *(when[(name, minor) in EACH_TIME] for minor in RELEASES)] for name in VERSIONS]
     rows = [["driver", *RELEASES], ["---"] * (1 + len(RELEASES)), *tried]
     assert "\n".join(f"| {' | '.join(row)} |" for row in rows) in PAGE.read_text()
+
+
+def test_the_page_has_every_variant() -> None:
+    """In a table: a row for each."""
+    text = PAGE.read_text()
+    assert [name for name in VARIANTS if f"\n| {name} | `" not in text] == []
 
 
 def as_row(name: str, minor: str) -> pytest.MarkDecorator:
@@ -55,7 +63,10 @@ def as_row(name: str, minor: str) -> pytest.MarkDecorator:
 @pytest.mark.timeout(1800)  # it is a whole run, in which each check has limits of its own
 @pytest.mark.parametrize(
     ("name", "minor"),
-    [pytest.param(*pair, marks=as_row(*pair)) for pair in product(VERSIONS, RELEASES)],
+    [
+        pytest.param(*pair, marks=as_row(*pair))
+        for pair in (*product(VERSIONS, RELEASES), *product(VARIANTS, [KUBERNETES.minor]))
+    ],
 )
 def test_a_pair_has_no_failures_but_those_known(
     name: str, minor: str, tmp_path: Path, tell: Tell

@@ -195,12 +195,15 @@ def test_configurations_say_what_the_driver_must_do_with_them(tmp_path: Path) ->
     """Parameters are the driver's affair, but it has to know them by their kind."""
     found = load(NVIDIA).configurations
     assert [(one.name, one.expect) for one in found] == [
-        *(("plain", "prepared"), ("long-time-slices", "optional")),
+        *(("plain", "prepared"), ("long-time-slices", "optional"), ("mps", "optional")),
         *(("unknown-kind", "refused"), ("unknown-field", "refused")),
     ]
-    assert found[3].parameters["nope"] == 1
-    assert [one.names for one in found] == ["", "", "", "nope"]
+    assert found[4].parameters["nope"] == 1
+    assert [one.names for one in found] == ["", "", "MPSSupport", "", "nope"]
     assert found[1].asks == ("nvidia-smi", "compute-policy", "-l")
+    assert found[1].daemon is None
+    assert found[2].daemon is not None
+    assert found[2].daemon.asks == ("nvidia-cuda-mps-control",)
     shown = {one.name: one.shows for one in load(PROFILES / "reference.yaml").configurations}
     assert shown["red"] == ("REFERENCE_GPU_*_LABEL=red",)
     path = tmp_path / "p.yaml"

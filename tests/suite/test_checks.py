@@ -77,6 +77,7 @@ NOT_OF_REPORTS = {
     *("SLICE-017", "SLICE-023", "SLICE-036", "SLICE-037"),
     *("ALLOC-019", "ALLOC-020", "ALLOC-023"),
     *("ALLOC-019", "ALLOC-020", "ALLOC-053", "SEC-006"),
+    *("ALLOC-030", "ALLOC-054", "ALLOC-055"),
 }
 """They judge what API server, scheduler, kubelet and driver did, whatever the containers report."""
 ARRIVED = "IPC-015"

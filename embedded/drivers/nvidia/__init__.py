@@ -15,7 +15,7 @@ from embedded.drivers.chart import ChartDriver
 from embedded.drivers.driver import Driver
 from embedded.drivers.nvidia.image import image_for
 
-NVIDIA_RELEASES: Mapping[str, Driver] = {
+NVIDIA_RELEASES: Mapping[str, ChartDriver] = {
     version: ChartDriver(
         name="gpu.nvidia.com",
         description=f"NVIDIA DRA driver v{version}",
@@ -31,3 +31,7 @@ NVIDIA_RELEASES: Mapping[str, Driver] = {
 """By version, newest first."""
 NVIDIA = NVIDIA_RELEASES["0.5.0"]
 """The default."""
+NVIDIA_VARIANTS: Mapping[str, Driver] = {
+    "mps": NVIDIA.installed("mps", None, "featureGates.MPSSupport=true"),
+}
+"""The default with feature gates that are off otherwise, by what they are for."""
