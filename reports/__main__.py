@@ -150,7 +150,8 @@ def _replay(given: argparse.Namespace) -> int:
 
 def _diff(given: argparse.Namespace) -> int:
     (old, old_facts), (new, new_facts) = results.read(given.old), results.read(given.new)
-    found = diff.compare(old, new)
+    simulated = "simulated" in (old_facts.hardware, new_facts.hardware)
+    found = diff.compare(old, new, simulated=simulated)
     _print(diff.lines(old_facts, new_facts, found))
     return Exit.REGRESSION if found.regressions else Exit.OK
 

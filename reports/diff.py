@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,10 @@ from reports.facts import Facts
 _RANK = {"pass": 0, "advice": 1, "skip": 2, "error": 3, "fail": 4}
 """The higher, the worse; a case that is gone counts as one that was skipped."""
 _GONE = "missing"
+_OF_ONE_RUN = re.compile(r"\bPID\b")
+"""The columns of what each run has anew: numbers of processes."""
+_MEASURED = re.compile(r"GB/s|\bms\b|\bs\b|\bseconds?\b")
+"""The columns of what says nothing where GPUs are simulated."""
 ONE_BY_ONE = 4
 """Fewer cases that changed alike have a line each; so many or more share one."""
 
@@ -68,19 +73,29 @@ class Diff:
         return [change for change in self.cases if change.direction is Direction.WORSE]
 
 
-def compare(old: Record, new: Record) -> Diff:
-    """Find the changes from the old run to the new one.
+def compare(old: Record, new: Record, *, simulated: bool = False) -> Diff:
+    """Find the changes from the old run to the new one; PIDs are another in each run.
 
     A case got worse when it passed and does not any more, is missing now though it passed, or
     went from skipped by way of error to failed. Measured values never make a regression: what is
     too slow is for a check to judge.
+
+    Args:
+        old: the run before.
+        new: the run after it.
+        simulated: whether one of them had simulated GPUs, of which what was measured says nothing.
     """
     before = {result.case: result for result in old.results}
     after = {result.case: result for result in new.results}
     cases = [change for case in {**before, **after} if (change := _change(case, before, after))]
     return Diff(
         cases=tuple(cases),
-        cells=tuple(_cells(old.tables, new.tables)),
+        cells=tuple(
+            cell
+            for cell in _cells(old.tables, new.tables)
+            if not _OF_ONE_RUN.search(cell.column)
+            and not (simulated and _MEASURED.search(cell.column))
+        ),
         same=len(before.keys() | after.keys()) - len(cases),
     )
 

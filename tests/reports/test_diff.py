@@ -83,6 +83,20 @@ def test_cells_are_compared_by_the_columns_that_tell_rows_apart() -> None:
     assert cells(old, new) == [CellChange("pids", "1/1, b", "code", "201", "-")]
 
 
+def test_what_is_another_in_each_run_has_not_changed() -> None:
+    """PIDs, and what was measured on GPUs that are simulated."""
+    columns = ("way", "exporter's own PID", "PIDs", "read, GB/s", "open, ms", "code")
+    before, after = (
+        Record(tables=[table(row, columns=columns)])
+        for row in (("a", 7, "equal", 1.0, 2.0, 0), ("a", 8, "other", 1.5, 2.5, 1))
+    )
+    assert [one.column for one in diff.compare(before, after).cells] == [
+        *("PIDs", "read, GB/s", "open, ms", "code")
+    ]
+    simulated = diff.compare(before, after, simulated=True).cells
+    assert [one.column for one in simulated] == ["PIDs", "code"]
+
+
 def test_rows_columns_and_tables_may_come_and_go() -> None:
     """Each is said once."""
     old, new = table(("1/1", "a", 1)), table(("1/2", "a", 1), columns=("own PIDs", "side", "ms"))

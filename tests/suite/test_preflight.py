@@ -19,6 +19,7 @@ from harness.cluster.kinds import NODE as NODE_KIND
 from harness.cluster.render import Manifests
 from suites.__main__ import checks
 from tests.forms import form_names
+from tests.harness.fake_api import Log
 from tests.suite.fake_cluster import DRIVER, GPUS, NODE, FakeCluster
 from tests.suite.test_shared_claim import CASES, ROOT, end, run, start
 
@@ -107,6 +108,25 @@ def publish_nothing(cluster: FakeCluster) -> None:
     cluster.api.remove(SLICE, "", "slice")
 
 
+def end_again_and_again(cluster: FakeCluster) -> None:
+    """The driver's pod is there, and its program ends with an error."""
+    publish_nothing(cluster)
+    labels = {"dra-driver-nvidia-gpu-component": "kubelet-plugin"}
+    state = {"waiting": {"reason": "CrashLoopBackOff"}}
+    reactions, cluster.api.reactions = cluster.api.reactions, []  # it is not the workload's
+    cluster.api.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "plugin", "namespace": "driver", "labels": labels},
+            "spec": {"nodeName": NODE, "containers": [{"name": "gpus", "image": "i"}]},
+            "status": {"containerStatuses": [{"name": "gpus", "state": state}]},
+        }
+    )
+    cluster.api.reactions = reactions
+    cluster.api.logs["driver", "plugin"] = Log([b"starting\nError: no NVML\n"], complete=True)
+
+
 def publish_no_devices(cluster: FakeCluster) -> None:
     """The driver is there, and has nothing to offer."""
     publish_nothing(cluster)
@@ -160,6 +180,7 @@ def rewrite_labels(cluster: FakeCluster) -> None:
     [
         (serve_old_versions, "PF-02", "error", "does not serve resource.k8s.io in v1, v1beta2, v1"),
         (publish_nothing, "PF-03", "error", "no driver publishes devices.*DESIRED is 0"),
+        (end_again_and_again, "PF-03", "fail", "ends again and again: Error: no NVML.*CrashLoop"),
         (publish_no_devices, "PF-03", "fail", f"slices without devices: {DRIVER}"),
         (belong_to_no_node, "PF-06", "error", "belongs to no one node, which this suite cannot"),
         (allow_one_device, "PF-10", "error", "claim of 2 devices.*exceeded quota.*--dra-namespace"),

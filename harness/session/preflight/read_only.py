@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from http.client import FORBIDDEN, NOT_FOUND
+from contextlib import suppress
+from functools import partial
+from http.client import BAD_REQUEST, FORBIDDEN, NOT_FOUND
 from operator import attrgetter
 
 from building.tree import CHECKS_RUN, COMMAND, EMBEDDED_RUN
@@ -23,6 +25,7 @@ from harness.cluster.kinds import (
     CLAIM,
     DEVICE_CLASS,
     NODE,
+    POD,
     SLICE,
     TAINT_RULE,
     Object,
@@ -32,11 +35,14 @@ from harness.cluster.kinds import (
 )
 from harness.cluster.kube import ApiError
 from harness.cluster.observe import WaitTimeoutError
-from harness.cluster.profile import NO_POD, ProfileError, choose
+from harness.cluster.profile import NO_POD, Profile, ProfileError, choose, load_all
+from harness.cluster.profile import named as profile_named
 from harness.cluster.versions import GROUP, VERSIONS, best
+from harness.scenario.pods import EVIDENCE_LINES, describe
 from harness.scenario.scenario import CUDA
 from harness.session.permissions import manifest, missing, named, rights, user
 from harness.session.preflight.context import Context, step_failed, unless_refused
+from harness.verdict import causes
 from harness.verdict.finding import Blame, Finding, counted, judge
 
 CLOCKS_SECONDS = 60.0
@@ -131,6 +137,7 @@ def driver(context: Context) -> None:
     published = driver_names(slices)
     wanted = context.run.options.driver or context.run.cluster.driver
     if not published or (wanted and wanted not in published):
+        _must_not_end(context, {wanted} if wanted else set())
         found = ", ".join(published) or "nobody"
         subject = f"driver {wanted}" if wanted else "no driver"
         silent = sorted({str(item["spec"]["driver"]) for item in slices} - set(published))
@@ -163,6 +170,47 @@ def driver(context: Context) -> None:
         channel_class=options.channel_class,
     )
     context.checks.learn(profile=context.profile)
+
+
+def _must_not_end(context: Context, drivers: set[str]) -> None:
+    """End the run where a driver that publishes nothing ends again and again.
+
+    Args:
+        context: of the run.
+        drivers: which; empty: any that a profile knows.
+    """
+    wanted, folder = context.run.options.profile, context.profiles
+    with suppress(ProfileError):  # else it is said where the profile is chosen
+        profiles = [profile_named(wanted, folder)] if wanted else load_all(folder)
+        for profile in profiles:
+            known = not drivers or not drivers.isdisjoint(profile.drivers)
+            if profile.plugin_selector == NO_POD or not (wanted or known):
+                continue
+            for pod in unless_refused(partial(_pods_of, context, profile)):
+                if causes.of_driver([pod], causes.NOT_REGISTERED) is causes.DRIVER_ENDS:
+                    log = partial(_log_of, context, pod, profile)
+                    said = unless_refused(log, (FORBIDDEN, NOT_FOUND, BAD_REQUEST))
+                    raise judge(causes.because(causes.DRIVER_ENDS, _ends(pod, said)))
+
+
+def _pods_of(context: Context, profile: Profile) -> list[Object]:
+    return context.run.kube.list(POD, labels=profile.plugin_selector)[0]
+
+
+def _log_of(context: Context, pod: Object, profile: Profile) -> list[str]:
+    """The lines of the container's last life."""
+    return context.run.kube.log(pod, profile.plugin_container).splitlines()
+
+
+def _ends(pod: Object, log: list[str]) -> Finding:
+    last = log[-1] if log else "its log is empty"
+    return Finding(
+        f"no devices: the driver's container on {pod['spec'].get('nodeName')} ends again and again:"
+        f" {last}",
+        "at least one ResourceSlice with devices",
+        "\n".join([f"{describe_name(pod)}: {describe(pod)}", *log[-EVIDENCE_LINES:]]),
+        Blame.DRIVER,
+    )
 
 
 def device_class(context: Context) -> None:
