@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import resource
 import signal
 import sys
@@ -16,6 +18,11 @@ from workload.result import Problem, Process, Verdict, WorkloadError
 
 _FORKED = 8
 """How many of the last numbers are taken by forks, which can be told exactly."""
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
+"""The number of the system call, by machine."""
+_CLONE_SHARED = 0x100 | 0x200 | 0x400 | 0x800
+"""CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND: nothing of the caller is copied."""
+_CLONE_PIDFD = 0x1000
 
 
 def describe() -> Process:
@@ -51,17 +58,18 @@ def _namespace(kind: str) -> str:
 def become(pid: int) -> None:
     """Go on as the process that sees itself as ``pid``; return in that process only.
 
-    The kernel numbers a namespace's processes and threads one after the other, so threads and then
-    children are made until one has the number: exact and without privilege where nothing else
-    starts processes, as in a container. The first process waits, passes signals on and exits as
-    the last one does.
+    The kernel numbers a namespace's processes and threads one after the other, so numbers are used
+    up and then children are made until one has the number: exact and without privilege where
+    nothing else starts processes, as in a container. The first process waits, passes signals on and
+    exits as the last one does.
 
     Raises:
         WorkloadError: the number is taken or passed already.
     """
     if os.getpid() == pid:
         return
-    _number_threads_up_to(pid - _FORKED)
+    _use_up_numbers_up_to(pid - _FORKED)
+    _number_threads_up_to(pid - _FORKED)  # where that could not be done
     while True:
         child = os.fork()
         if child == 0:
@@ -80,6 +88,31 @@ def become(pid: int) -> None:
                     f" {child}: give a larger number, or run in a fresh PID namespace",
                 ),
             )
+
+
+def _use_up_numbers_up_to(pid: int) -> None:
+    """Have the kernel number processes that it then does not make: 50,000 in two seconds, and on a
+    machine with load there is nobody to wait for.
+
+    clone(2) numbers a process before it says which file descriptor is the process's (CLONE_PIDFD).
+    That can be stored nowhere at address 0, so it fails, and the number is passed.
+    """
+    number = _SYS_CLONE.get(platform.machine())
+    try:
+        # Who does not know CLONE_PIDFD does not know this, and would make the processes.
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return
+    if number is None or pid <= os.getpid():
+        return
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    call, nowhere = ctypes.CDLL(None).syscall, ctypes.c_void_p(0)
+    arguments = (ctypes.c_long(number), ctypes.c_ulong(_CLONE_SHARED | _CLONE_PIDFD))
+    for _ in range(child + 1, pid):
+        call(*arguments, nowhere, nowhere, nowhere, nowhere)
 
 
 def _number_threads_up_to(pid: int) -> None:
