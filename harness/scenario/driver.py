@@ -424,6 +424,7 @@ class Driver(Verbs):
             blame,
             by_hand=[self._command(pod, "wait --for=condition=Ready --timeout=120s")],
         )
+        self._run.driver_back[node] = time.time()
         self._steps.step(f"driver on {node} is ready")
 
     def _at(self, node: str) -> str:

@@ -19,9 +19,6 @@ _WRAPPINGS = re.compile(
     r"|runc create failed: |unable to start container process: |error during container init: "
 )
 """What each layer of the runtime puts before the layer below, which knows what happened."""
-_NOT_PREPARED = "FailedPrepareDynamicResources"
-_PREPARED = ("FailedCreatePodSandBox", "Pulling", "Pulled", "Failed", "BackOff", "Created")
-"""Events of what the kubelet does only once a pod's claims are prepared."""
 _BY_THE_DRIVER = re.compile(
     r".*NodePrepareResources failed(?: for ResourceClaim \S+)?: ", re.DOTALL
 )
@@ -174,9 +171,11 @@ def why_not_prepared(events: list[Object]) -> str:
     """What was said last where a pod's claims could not be prepared, in the driver's own words as
     far as it said it; empty if nothing was, or if they were prepared after that.
     """
-    telling = [one for one in events if one.get("reason") in (_NOT_PREPARED, *_PREPARED)]
+    telling = [
+        one for one in events if one.get("reason") in (causes.NOT_PREPARED, *causes.PREPARED)
+    ]
     last = max(reversed(telling), key=causes.last_said, default={})
-    if last.get("reason") != _NOT_PREPARED:
+    if last.get("reason") != causes.NOT_PREPARED:
         return ""
     return " ".join(_BY_THE_DRIVER.sub("", str(last.get("message"))).split())
 

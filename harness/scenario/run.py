@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -58,6 +59,8 @@ _UNREADABLE = "(cannot be read:"
 SCENARIO_LABEL = "dra-conformance.io/scenario"
 ADMIN_ACCESS = {"resource.kubernetes.io/admin-access": "true"}
 """The label of a namespace in which claims may have admin access."""
+LATE_SECONDS = 5
+"""So much later than it was written an event may be seen; a kubelet tries no sooner again."""
 RESTRICTED = "restricted"
 PRIVILEGED = "privileged"
 
@@ -138,6 +141,8 @@ class Run:
         self._subject: Subject | None = None
         self._namespaces: dict[str, Object] = {}
         self._opening = threading.Lock()
+        self.driver_back: dict[str, float] = {}
+        """When the run last saw that the driver serves again after it was disturbed, by node."""
         self._programs: dict[str, Object] = {}
         """What brought the workload's program to a namespace."""
         self.confined_to = options.namespace
@@ -516,6 +521,15 @@ class Run:
             or self.observer.last(event).at > ends + 1
         ]
 
+    def _is_outdated(self, event: Object, objects: Iterable[Object]) -> bool:
+        """Whether a kubelet said that it could not prepare the claims of a pod before the driver of
+        its node was back: it says so again if that still is so.
+        """
+        specs = (obj.get("spec") or {} for obj in objects if uid_of(obj) == causes.about(event))
+        node = next((str(spec.get("nodeName")) for spec in specs), "")
+        since = self.driver_back.get(node, -math.inf) + LATE_SECONDS
+        return event.get("reason") == causes.NOT_PREPARED and self.observer.last(event).at < since
+
     def cause_of(self, *objects: Object) -> Cause | None:
         """The likely cause why objects do not get on: what events tell, or who is silent."""
         pods = [self.observer.last(obj) for obj in objects if obj["kind"] == POD.name]
@@ -524,7 +538,11 @@ class Run:
         if end := next(filter(None, ends), None):
             return end
         now = [self.observer.last(obj).obj for obj in objects]
-        found = causes.of_events(self._since_deletion(*objects))
+        every = self._since_deletion(*objects)
+        telling = [event for event in every if not self._is_outdated(event, now)]
+        found = causes.of_events(telling)
+        if found is None and len(telling) < len(every):
+            return causes.NOT_ASKED_AGAIN
         if found is causes.TAINTED:
             # The scheduler does not say which; nodes that are not Ready have taints, too.
             lost = list(map(causes.of_node, self._nodes_with_devices()))

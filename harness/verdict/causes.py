@@ -110,7 +110,10 @@ _UNREACHABLE = (
 )
 _ALREADY_SCHEDULED = "Scheduled"
 _NOT_SCHEDULED = "FailedScheduling"
-_OF_A_TRY = (_NOT_SCHEDULED, "FailedPrepareDynamicResources")
+NOT_PREPARED = "FailedPrepareDynamicResources"
+PREPARED = ("FailedCreatePodSandBox", "Pulling", "Pulled", "Failed", "BackOff", "Created")
+"""Events of what the kubelet does only once a pod's claims are prepared."""
+_OF_A_TRY = (_NOT_SCHEDULED, NOT_PREPARED)
 """The events of which a component writes one each time that it tries in vain."""
 NOT_REGISTERED = Cause(
     "the driver is not registered with the node's kubelet: its pod does not run there, its"
@@ -490,6 +493,11 @@ SCHEDULER_SILENT = Cause(
     Blame.SCHEDULER,
     "kubectl --namespace kube-system get pods and leases; is kube-scheduler alive?",
 )
+NOT_ASKED_AGAIN = Cause(
+    "the kubelet has not asked the driver again to prepare the claim since the driver is back",
+    Blame.KUBELET,
+    "run the check again on a machine with less load; a kubelet asks again within 60 to 90 s",
+)
 KUBELET_STOPPED = Cause(
     "the node's kubelet has stopped: it no longer reports the node's status",
     Blame.KUBELET,
@@ -515,6 +523,8 @@ DRIVER_ENDS = Cause(
     Blame.DRIVER,
     "kubectl logs --previous of the driver's pod on the node says what it ended with",
 )
+_OVER = ("Succeeded", "Failed")
+"""Phases that a kubelet gives a pod of its only when the pod's claims are unprepared."""
 KILLED = (137, 143)
 """Exit codes of containers that somebody has killed."""
 KUBELET_SILENT = Cause(
@@ -581,11 +591,18 @@ def of_events(events: Iterable[Object]) -> Cause | None:
 
 
 def _not_overtaken(events: Iterable[Object]) -> list[Object]:
-    """Leave out what was said of earlier tries: why they failed is not why the last one does."""
-    listed = list(events)
-    of_tries = (event for event in listed if event.get("reason") in _OF_A_TRY)
-    last = {(about(one), one["reason"]): one for one in sorted(of_tries, key=last_said)}
-    return [one for one in listed if last.get((about(one), one.get("reason")), one) is one]
+    """Leave out what was said of earlier tries: why they failed is not why the last one does, and
+    claims that were prepared after that hold nothing up.
+    """
+    listed = sorted(events, key=last_said)
+    last: dict[tuple[str, str], Object] = {}
+    for event in listed:
+        reason = str(event.get("reason"))
+        if reason in _OF_A_TRY:
+            last[about(event), reason] = event
+        elif reason in PREPARED:
+            last[about(event), NOT_PREPARED] = event
+    return [one for one in listed if last.get((about(one), str(one.get("reason"))), one) is one]
 
 
 def last_said(event: Object) -> float:
@@ -658,6 +675,8 @@ def of_end(pod: Object, quiet: float) -> Cause | None:
         quiet: for how many seconds nothing of it has changed.
     """
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    if status.get("phase") in _OVER:
+        return None
     asked = pod["metadata"].get("deletionTimestamp") and spec.get("nodeName")
     kinds = ("containerStatuses", "initContainerStatuses")
     states = [one.get("state") or {} for kind in kinds for one in status.get(kind) or []]

@@ -529,6 +529,15 @@ def test_a_pod_that_was_deleted_and_stays(
     assert causes.of_end(there, quiet) is None
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_pod_whose_claims_are_unprepared_stays_for_others(phase: str) -> None:
+    """A kubelet writes such a phase only then; what is left is its own, however slow it is."""
+    there = pod(containerStatuses=ENDED, phase=phase)
+    there["metadata"] = {"deletionTimestamp": "2026-11-23T00:00:00Z"}
+    there["spec"] = {"nodeName": "node", "resourceClaims": [{"name": "gpus"}]}
+    assert causes.of_end(there, 60) is None
+
+
 def test_a_pod_with_an_extended_resource_stays_for_its_driver_too() -> None:
     """The claim of it is in the pod's status alone."""
     there = pod(containerStatuses=ENDED, extendedResourceClaimStatus={"resourceClaimName": "gpus"})
@@ -628,6 +637,25 @@ def test_a_driver_that_runs_and_that_the_kubelet_does_not_know(
     found["status"]["conditions"] = [{"type": "Ready", "status": ready}]
     assert causes.of_driver([found], causes.NOT_REGISTERED) is expected
     assert causes.of_driver([], causes.NOT_REGISTERED) is causes.NOT_REGISTERED
+
+
+@pytest.mark.parametrize(("second", "expected"), [(9, causes.NOT_REGISTERED), (11, None)])
+def test_claims_that_were_prepared_are_no_cause(second: int, expected: causes.Cause | None) -> None:
+    """A kubelet that has come to the image has them; what comes later is not the driver's."""
+    said = (
+        ("FailedPrepareDynamicResources", "DRA driver gpu.example.com is not registered", 10),
+        ("Pulled", "the image is there", second),
+    )
+    events = [
+        {
+            "reason": reason,
+            "message": f"{PREPARE}{message}",
+            "lastTimestamp": f"2026-11-30T10:00:{at:02}Z",
+            "involvedObject": {"uid": "u-1"},
+        }
+        for reason, message, at in said
+    ]
+    assert causes.of_events(events) is expected
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from harness.verdict import causes
 from harness.verdict.finding import Blame
 from tests.harness.fake_api import FakeApi
 from tests.harness.possessions import a_run, thing
-from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE
+from tests.harness.test_causes import EVENTS, GPU_NODE_MESSAGE, PREPARE
 from tests.harness.test_knowledge import NVIDIA
 
 SUBJECT = Subject(
@@ -198,3 +199,23 @@ def test_what_was_said_before_a_deletion_is_no_cause(
         say(run, api, pod, "e", count=2, **said)
     cause = run.cause_of(pod)
     assert (cause.blame if cause else None) is blame
+
+
+@pytest.mark.parametrize(
+    ("node", "since", "expected"),
+    [
+        ("node-1", 0, causes.NOT_ASKED_AGAIN),
+        ("node-1", -20, causes.NOT_REGISTERED),
+        ("node-2", 0, causes.NOT_REGISTERED),
+    ],
+)
+def test_what_was_said_while_the_driver_was_away_is_no_cause(
+    node: str, since: float, expected: causes.Cause, run: Run, api: FakeApi
+) -> None:
+    """Of a driver that is back only what it was asked since then tells; a slow kubelet is slow."""
+    pod = thing("Pod", "p", run.open_namespace(RESTRICTED))
+    pod = run.create({**pod, "spec": {**pod.get("spec", {}), "nodeName": "node-1"}})
+    said = f"{PREPARE}DRA driver gpu.example.com is not registered"
+    say(run, api, pod, "e", count=1, reason="FailedPrepareDynamicResources", message=said)
+    run.driver_back[node] = time.time() + since
+    assert run.cause_of(pod) is expected

@@ -48,6 +48,13 @@ CASES = (
     ),
     Case(
         "NODE-015",
+        "the kubelet has not asked the driver again",
+        does_not_start("next", Blame.KUBELET),
+        r"the start did not come within 120 s$",
+        blame=Blame.KUBELET,
+    ),
+    Case(
+        "NODE-015",
         "a small node",
         _too_few_devices,
         r"unsupported: the node has too few free devices for this$",
