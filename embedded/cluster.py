@@ -114,7 +114,7 @@ def up(options: Options, progress: Progress) -> Cluster:
                     api.create(driver.objects(built, kubernetes))
                 _wait_for_nodes(plan, api)
                 for driver in drivers:
-                    _wait_for_driver(plan, api, driver, kubernetes, faulty=bool(options.fault))
+                    _wait_for_driver(plan, api, driver, kubernetes, options.fault)
         except BaseException:
             down(options.name)
             raise
@@ -476,12 +476,12 @@ def _wait_for_nodes(plan: Plan, api: Api) -> None:
 
 
 def _wait_for_driver(
-    plan: Plan, api: Api, driver: Driver, kubernetes: Release, *, faulty: bool
+    plan: Plan, api: Api, driver: Driver, kubernetes: Release, fault: str | None
 ) -> None:
     """Wait for the devices of a driver.
 
     What the reference driver publishes when it is faulty is its own affair: it has done so when
-    its pods are ready.
+    its pods are ready. Those of one that says that it is not have to publish all devices.
     """
 
     def runs(daemon_sets: list[Object]) -> bool:
@@ -498,10 +498,16 @@ def _wait_for_driver(
             node.gpu_count if driver.devices is None else driver.devices for node in plan.nodes
         )
 
-    if faulty and driver.name in reference.NAMESPACES:
+    if fault and driver.name in reference.NAMESPACES and not _keeps_unready(fault):
         api.wait("apps/v1", "DaemonSet", runs)
     else:
         api.wait(kubernetes.dra_api, "ResourceSlice", has_published)
+
+
+def _keeps_unready(fault: str) -> bool:
+    from embedded.drivers.reference.kubelet_plugin.faults import FAULTS, Point  # noqa: PLC0415
+
+    return any(FAULTS[one].point is Point.READY for one in fault.split(","))
 
 
 def planned_nodes(options: Options) -> tuple[NodePlan, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.options import USER
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import EXAMPLE, Security
 from harness.scenario.run import PRIVILEGED, RESTRICTED
@@ -59,7 +60,8 @@ class MatrixRow:
 _PLAIN = Security()
 _SHARING = Security(share_process_namespace=True)
 _USERNS = Security(user_namespace=True)
-_OTHER_UID = Security(uid=1001)
+_ONE_UID, _OTHER_UID = Security(uid=USER), Security(uid=USER + 1)
+"""Two users whoever the run's own is."""
 _WRITABLE = Security(read_only_root=False)
 _HOST_PID = Security(host_pid=True)
 _HOST_IPC = Security(host_ipc=True)
@@ -116,8 +118,8 @@ ROWS: tuple[MatrixRow, ...] = (
         one_pod=True,
     ),
     # Users and user namespaces.
-    MatrixRow("other-uid-1-1", _PLAIN, _OTHER_UID, _EQUAL),
-    MatrixRow("other-uid-1-300", _PLAIN, _OTHER_UID, _DIFFERENT),
+    MatrixRow("other-uid-1-1", _ONE_UID, _OTHER_UID, _EQUAL),
+    MatrixRow("other-uid-1-300", _ONE_UID, _OTHER_UID, _DIFFERENT),
     MatrixRow("user-namespace-of-exporter", _USERNS, _PLAIN, _DIFFERENT),
     MatrixRow("user-namespace-of-importer", _PLAIN, _USERNS, _DIFFERENT),
     *_both("user-namespaces", _USERNS, RESTRICTED),

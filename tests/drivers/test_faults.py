@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -341,10 +342,27 @@ def test_set_fault_writes_to_the_drivers_folder_of_the_node(tmp_path: Path) -> N
     assert gpus.active() == channels.active() == ""
     for name in FAULTS:
         set_fault(tmp_path, name)
-        of_channels = name in ("no-channel-node", "a-channel-too-many")
+        of_channels = FAULTS[name].of_channels
         assert (gpus.active(), channels.active()) == (("", name) if of_channels else (name, ""))
     set_fault(tmp_path, None)
     assert gpus.active() == channels.active() == ""
+    assert {name for name, one in FAULTS.items() if one.of_channels} == {
+        "no-channel-node",
+        "a-channel-too-many",
+    }
+
+
+@pytest.mark.parametrize("of_channels", [False, True])
+def test_what_a_fault_is_of_does_not_hang_on_its_name(
+    of_channels: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be called after channels, or not be."""
+    for name in ("leaves-a-channel", "leaves-a-node"):
+        fault = replace(FAULTS["no-slices"], of_channels=of_channels)
+        monkeypatch.setitem(FAULTS, name, fault)
+        set_fault(tmp_path, name)
+        folder = tmp_path / "var/lib/kubelet/plugins" / (CHANNELS.name if of_channels else DRIVER)
+        assert Faults(folder / FILE).active() == name
 
 
 def test_several_faults_are_in_force_together(node: Node) -> None:

@@ -176,3 +176,24 @@ def test_the_command_line_says_what_would_be_right(capsys: pytest.CaptureFixture
         command.main(["up", "--embedded-nodes", "none"])
     wanted = "argument --embedded-nodes: 'none' is wrong: expected a whole number from 1 to 200"
     assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "awaited"),
+    [
+        ("", "ResourceSlice"),
+        ("no-slices", "DaemonSet"),
+        ("env-only,never-ready", "ResourceSlice"),
+    ],
+)
+def test_a_driver_that_is_never_ready_is_waited_for_by_its_slices(fault: str, awaited: str) -> None:
+    """What else is wrong with a driver shows when its pods are ready."""
+    waits: list[str] = []
+
+    class Waits:
+        def wait(self, _version: str, kind: str, _ready: Any) -> None:
+            waits.append(kind)
+
+    wait: Any = embedded_cluster._wait_for_driver
+    wait(None, Waits(), DRIVERS["reference"], KUBERNETES, fault)
+    assert waits == [awaited]

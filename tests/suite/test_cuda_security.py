@@ -44,6 +44,16 @@ def test_namespaces_are_the_pods(security: Security, pod: dict[str, bool]) -> No
     assert security.of_container() == RESTRICTED.of_container()
 
 
+@pytest.mark.parametrize("user", [None, 1000, 1001, 1002])
+def test_a_row_of_two_users_has_two(user: int | None) -> None:
+    """Whoever the run's own is."""
+    rows = [row for row in ROWS if row.name.startswith("other-uid")]
+    assert len(rows) == 2
+    for row in rows:
+        users = {one.of_container(user)["runAsUser"] for one in (row.exporter, row.importer)}
+        assert len(users) == 2
+
+
 @pytest.mark.parametrize(
     ("user", "security", "group"),
     [(1000, RESTRICTED, 1000), (1000, Security(uid=0), 0), (None, RESTRICTED, None)],

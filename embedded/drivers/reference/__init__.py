@@ -100,9 +100,10 @@ def set_fault(node_root: Path, fault: str | None) -> None:
     from embedded.drivers.reference.kubelet_plugin import faults  # noqa: PLC0415 - few ask for one
 
     names = (fault or "").split(",")
+    of_channels = {name for name, one in faults.FAULTS.items() if one.of_channels}
     try:
         for driver in NAMESPACES:
-            of_it = [one for one in names if ("channel" in one) == (driver == CHANNELS.name)]
+            of_it = [one for one in names if (one in of_channels) == (driver == CHANNELS.name)]
             faults.switch(node_root / _FOLDER / driver, ",".join(of_it) or None)
     except ValueError as error:
         raise UserError(f"--embedded-fault {fault!r}: {error}") from error

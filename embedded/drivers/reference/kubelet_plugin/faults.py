@@ -164,6 +164,8 @@ class Fault:
     what it does instead."""
     benign: bool
     """Whether the contract permits it."""
+    of_channels: bool = False
+    """Whether the instance with IMEX channels has it; else that with GPUs."""
 
 
 FAULTS: dict[str, Fault] = {}
@@ -171,12 +173,13 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, point: Point, *, benign: bool = False
+    name: str, point: Point, *, benign: bool = False, of_channels: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a fault of a function."""
 
     def register(alter: Callable[..., Any]) -> Callable[..., Any]:
-        FAULTS[name] = Fault(" ".join((alter.__doc__ or "").split()), point, alter, benign)
+        sentence = " ".join((alter.__doc__ or "").split())
+        FAULTS[name] = Fault(sentence, point, alter, benign, of_channels)
         return alter
 
     return register
@@ -1121,7 +1124,7 @@ def _read_only_uvm(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]
     return {**spec, "containerEdits": {**common, "deviceNodes": nodes}}
 
 
-@fault("no-channel-node", Point.INJECT)
+@fault("no-channel-node", Point.INJECT, of_channels=True)
 def _no_channel_node(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Prepares IMEX channels, and gives containers no device node of them."""
     for device in spec["devices"]:
@@ -1130,7 +1133,7 @@ def _no_channel_node(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, An
     return spec
 
 
-@fault("a-channel-too-many", Point.INJECT)
+@fault("a-channel-too-many", Point.INJECT, of_channels=True)
 def _a_channel_too_many(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Gives a container with an IMEX channel another one, too."""
     nodes = [node for one in spec["devices"] for node in one["containerEdits"]["deviceNodes"]]
