@@ -40,7 +40,9 @@ def driver_upgrade(steps: Steps) -> None:
         steps.driver.start(pods.node)
 
 
-@check(id="UPG-001", level=2, source="UPG-1", scenario=driver_upgrade, after=("NODE-021",))
+@check(
+    id="UPG-001", level=2, source="UPG-1", scenario=driver_upgrade, after=("NODE-021", "DISC-008")
+)
 def test_a_claim_of_the_version_before_is_unprepared(evidence: Evidence) -> None:
     """A claim that the version before has prepared MUST be unprepared by the new one when its pod
     ends: its CDI file is removed, and its device can be used by another claim.
