@@ -45,7 +45,14 @@ from embedded.layout import (
     states,
 )
 from embedded.machine import RESTART_KUBELET, answers, environment, unshared
-from embedded.options import DEFAULT_NAME, DEFAULT_NODES, flag, gpus_of_nodes, switches
+from embedded.options import (
+    DEFAULT_GPUS,
+    DEFAULT_NAME,
+    DEFAULT_NODES,
+    flag,
+    gpus_of_nodes,
+    switches,
+)
 from embedded.options import Options as Options  # noqa: PLC0414 - part of this module's API
 from embedded.pki import Authority
 from images.pause import PAUSE_IMAGE
@@ -522,9 +529,14 @@ def planned_nodes(options: Options) -> tuple[NodePlan, ...]:
                 f"--embedded-nodes {options.nodes}: with --embedded-hardware real there can be one "
                 "node, as two would publish the same GPUs"
             )
-        version = real.driver_version()
-        return (NodePlan(1, (Gpus(len(real.gpu_nodes()), f"GPU (real, driver {version})"),)),)
-    listed = gpus_of_nodes(options.gpus)
+        version, count = real.driver_version(), len(real.gpu_nodes())
+        if options.gpus not in (None, str(count)):
+            raise UserError(
+                f"--embedded-gpus {options.gpus}: with --embedded-hardware real the node has all"
+                f" GPUs of this machine, {count}; leave the option out"
+            )
+        return (NodePlan(1, (Gpus(count, f"GPU (real, driver {version})"),)),)
+    listed = gpus_of_nodes(options.gpus or DEFAULT_GPUS)
     if len(listed) == 1:
         listed *= options.nodes or DEFAULT_NODES
     elif options.nodes not in (None, len(listed)):

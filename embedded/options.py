@@ -15,6 +15,7 @@ from embedded.layout import Gpus
 
 DEFAULT_NAME = "default"
 DEFAULT_NODES = 2
+DEFAULT_GPUS = "4"
 MOST_NODES = 200
 HARDWARE = ("simulated", "real")
 
@@ -121,11 +122,11 @@ def _option(default: Any, metavar: str, text: str, parse: Callable[[Any], Any] =
 class Options:
     """What cluster to bring up."""
 
-    gpus: str = _option(
-        "4",
+    gpus: str | None = _option(
+        None,
         "N[:PRODUCT][+N:PRODUCT…][,…]",
         "GPUs of each node: number and product; several products joined by +, nodes that differ"
-        " by commas (default 4)",
+        f" by commas (default {DEFAULT_GPUS}; on real hardware all of the machine)",
         _checked(gpus_of_nodes),
     )
     nodes: int | None = _option(

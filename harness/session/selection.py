@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from embedded.options import gpus_of_nodes
+from embedded.options import DEFAULT_GPUS, gpus_of_nodes
 from harness.checks.check import Check
 from harness.cluster.kinds import Rule
 from harness.cluster.profile import UNKNOWN, Profile, ProfileError, load_all, named
@@ -261,7 +261,7 @@ class Selection:
         options = self._options
         if options.cluster != "embedded" or options.embedded.hardware != "simulated":
             return None
-        nodes = gpus_of_nodes(options.embedded.gpus)
+        nodes = gpus_of_nodes(options.embedded.gpus or DEFAULT_GPUS)
         return max(sum(gpus.count for gpus in node) for node in nodes)
 
     def _look_for_driver(self) -> None:

@@ -111,13 +111,19 @@ def test_there_are_two_nodes_unless_told_otherwise() -> None:
 
 
 def test_real_hardware_is_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default; two that were asked for are refused."""
+    """By default; two that were asked for are refused, and so is a part of the GPUs."""
     monkeypatch.setattr(real, "driver_version", lambda: "580.1")
     monkeypatch.setattr(real, "gpu_nodes", lambda: [Path("/dev/nvidia0")])
     assert nodes_of(hardware="real") == ["1 x GPU (real, driver 580.1)"]
     assert nodes_of(hardware="real", nodes=1) == ["1 x GPU (real, driver 580.1)"]
     with pytest.raises(UserError, match="--embedded-nodes 2: with --embedded-hardware real"):
         nodes_of(hardware="real", nodes=2)
+    monkeypatch.setattr(real, "gpu_nodes", lambda: [Path("/dev/nvidia0"), Path("/dev/nvidia1")])
+    assert nodes_of(hardware="real", gpus="2") == ["2 x GPU (real, driver 580.1)"]
+    for gpus in ("1", f"2:{H100}"):
+        words = f"--embedded-gpus {gpus}: with --embedded-hardware real .* all GPUs .*, 2; leave"
+        with pytest.raises(UserError, match=words):
+            nodes_of(hardware="real", gpus=gpus)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
