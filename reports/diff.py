@@ -77,7 +77,8 @@ def compare(old: Record, new: Record, *, simulated: bool = False) -> Diff:
     """Find the changes from the old run to the new one; PIDs are another in each run.
 
     A case got worse when it passed and does not any more, is missing now though it passed, or
-    went from skipped by way of error to failed. Measured values never make a regression: what is
+    went from skipped by way of error to failed. One that has become several forms since is as
+    the worst of them. Measured values never make a regression: what is
     too slow is for a check to judge.
 
     Args:
@@ -101,10 +102,10 @@ def compare(old: Record, new: Record, *, simulated: bool = False) -> Diff:
 
 
 def _change(case: str, before: Mapping[str, Result], after: Mapping[str, Result]) -> Change | None:
-    was, now = _word(before.get(case)), _word(after.get(case))
+    result = after.get(case) or _worst_form(case, before, after)
+    was, now = _word(before.get(case)), _word(result)
     if was == now:
         return None
-    result = after.get(case)
     reason = result.headline if result is not None else ""
     if was == _GONE:
         # A new case that fails is news, not a regression: nothing says that it ever passed.
@@ -114,6 +115,14 @@ def _change(case: str, before: Mapping[str, Result], after: Mapping[str, Result]
         return Change(case, was, now, reason, Direction.WORSE if passed else Direction.GONE)
     worse = _RANK[now] > _RANK[was]
     return Change(case, was, now, reason, Direction.WORSE if worse else Direction.BETTER)
+
+
+def _worst_form(
+    case: str, before: Mapping[str, Result], after: Mapping[str, Result]
+) -> Result | None:
+    """Of a case that has no forms in the old run and has some in the new one, the worst of them."""
+    forms = (after[one] for one in after.keys() - before.keys() if one.startswith(f"{case}["))
+    return max(forms, key=lambda form: (_RANK[form.word], form.case), default=None)
 
 
 def _word(result: Result | None) -> str:

@@ -188,7 +188,7 @@ def _notes(record: Record, facts: Facts) -> list[tuple[str, str]]:
         notes += [("untested", untested(area)) for area in inconclusive_areas(record.checks())]
     for one in record.results:
         if one.area == HYGIENE_AREA and not one.red:
-            notes.append((one.id, one.headline))
+            notes.append((f"{one.id} passed", one.headline))
     for left in record.leftovers:
         notes.append(("left in the cluster", left))
     notes.append(("kept as asked", f"delete with: {facts.kept}" if facts.kept else ""))

@@ -161,11 +161,21 @@ def _level(level: int, runs: Sequence[Evidence], ids: set[str]) -> Level:
     elif level == CUDA_LEVEL and not any(run.facts.hardware == REAL for run in runs):
         state, why = State.NOT_CLAIMED, NOT_REAL
     elif lacking or not good:
-        state, why = State.NOT_CLAIMED, f"not judged: {', '.join(sorted(lacking)) or 'any check'}"
+        names = ", ".join(_lacking(one, passed, excused, open_ones) for one in sorted(lacking))
+        state, why = State.NOT_CLAIMED, f"not judged: {names or 'any check'}"
     else:
         said = f"cannot be judged here, or refused as it may be: {', '.join(alone)}"
         state, why = State.PASSED, said if alone else ""
     return Level(level, state, why, len(good))
+
+
+def _lacking(
+    check: str, passed: Mapping[str, str], excused: Mapping[str, str], open_ones: Mapping[str, str]
+) -> str:
+    """Name a check that was not judged, or not in all of its cases."""
+    judged = {case for case, its in {**passed, **excused}.items() if its == check}
+    left = {case for case, its in open_ones.items() if its == check} - judged
+    return f"{check} in {len(left)} of {counted(len(left | judged), 'case')}" if judged else check
 
 
 def markdown(said: Statement) -> list[str]:

@@ -216,6 +216,8 @@ def _ways(
             if (told := cell(mechanism, role, path) if error is None else error.code) is not None
         ),
         note="ok: every word was right; a number: CUDA's error code; GB/s: read by a copy."
+        " To be refused without the GPU is right. Exporter gone: opened when its killed process"
+        " has just closed its end; of its memory, something may be there a moment longer."
         + (f" Not sent but taken by pidfd_getfd, a descriptor gave {_of(taken)}." if taken else "")
         + f" GPU driver {version}."
         + (f" {SIMULATED}, and speeds say nothing." if evidence.simulated else ""),

@@ -24,6 +24,7 @@ TOO_MUCH = (
     ("impersonate", "", "users", "may act as anybody"),
 )
 """Verb, API group and resource of rights that preparing devices never takes, in words."""
+_ACCOUNT = re.compile(r"system:serviceaccount:[-.:\w]+")
 
 
 @check(id="DISC-004", level=0, source="DISC-4")
@@ -120,7 +121,7 @@ def test_the_driver_may_write_slices_of_its_node_only(published: Published) -> N
         policies = published.policies.get()
         if verbs and not any(_confines(policy, user) for policy in policies):
             head = "no policy keeps the driver's account from writing slices of other nodes"
-            names = ", ".join(name_of(policy) for policy in policies if _is_of_slices(policy))
+            names = ", ".join(map(_described, filter(_is_of_slices, policies)))
             text = f"{user} may {', '.join(verbs)} all; policies for slices: {names or 'none'}"
             wrong.append(Wrong(node, head, text))
     published.none_of(wrong, "a ValidatingAdmissionPolicy, bound to deny, that names the account")
@@ -131,6 +132,12 @@ def test_the_driver_may_write_slices_of_its_node_only(published: Published) -> N
 def _is_of_slices(policy: Object) -> bool:
     rules = (policy["spec"].get("matchConstraints") or {}).get("resourceRules") or []
     return any({"resourceslices", "*"} & {*rule.get("resources", ())} for rule in rules)
+
+
+def _described(policy: Object) -> str:
+    """A policy's name, and the accounts that it names."""
+    accounts = _ACCOUNT.findall(json.dumps(policy["spec"]))
+    return f"{name_of(policy)} (names {', '.join(sorted({*accounts})) or 'no account'})"
 
 
 def _confines(policy: Object, user: str) -> bool:

@@ -62,6 +62,14 @@ def test_advice_lies_between_pass_and_skip() -> None:
     assert diff.compare(new, old).cases[0].direction is Direction.BETTER
 
 
+@pytest.mark.parametrize(("form", "worse"), [(PASS, 0), (FAIL, 1)])
+def test_a_case_that_became_forms_is_not_missing(form: Outcome, worse: int) -> None:
+    """It is as the worst of them; one form less is a case less."""
+    old, new = run(a=PASS), run(**{"a[x]": PASS, "a[y]": form})
+    assert len(diff.compare(old, new).regressions) == worse
+    assert len(diff.compare(new, run(**{"a[x]": PASS})).regressions) == (form is PASS)
+
+
 def table(
     *rows: tuple[Cell, ...], columns: tuple[str, ...] = ("own PIDs", "side", "code")
 ) -> Table:
