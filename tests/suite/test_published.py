@@ -475,6 +475,9 @@ def test_what_is_unwise_in_an_installation_is_advice(
     assert (ended.code, ended.red()) == (0, {}), ended.output
     assert outcomes(ended)[check] == "advice"
     assert words in ended.output
+    if check == "DISC-013":
+        (told,) = (one["finding"] for one in ended.results["results"] if one["id"] == check)
+        assert "slices (names system:serviceaccount:nvidia:other)" in told["observed"]
 
 
 def run_on_a_second_node(cluster: FakeCluster) -> None:
