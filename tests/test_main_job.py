@@ -44,11 +44,11 @@ NOWHERE = (
     r"no device of the driver has a (node selector of its own|policy for shares of it)",
     r"no claim has a device of the driver allocated",
     r"no allocated device of the driver has binding conditions",
-    r"the driver has no device (that claims can share|with binding conditions)",
+    r"the driver, as it is installed, publishes no device (that claims can share|with binding .+)",
     r"the driver reports no health of its devices",
     r"the driver says nothing of its devices in the status of claims",
     r"the driver tells containers nothing of their devices in files",
-    r"the driver has no two devices that fit beside each other, but not beside a third",
+    r"the driver, as it is installed, publishes no two devices that fit .+",
 )
 """Why a check is made with no driver that the embedded cluster runs alone: patterns."""
 WHY_NOT = (

@@ -46,7 +46,7 @@ def one_of(steps: Steps, gate: str, what: str, offered: Callable[[Device], bool]
     must_be_on(steps, gate)
     kind = [one for one in steps.run.devices() if offered(one)]
     if not kind:
-        raise UnsupportedError(f"the driver has no device {what}")
+        raise UnsupportedError(f"the driver, as it is installed, publishes no device {what}")
     usable = [one for one in kind if one.node in steps.run.subject.slots and steps.selectors(one)]
     if not usable:
         raise UnsupportedError(f"no attribute tells a device {what} from all others")

@@ -77,7 +77,8 @@ def parts_of_a_device(steps: Steps) -> None:
     found = list(trios(usable, has(current(slices, subject.driver))))
     if not found:
         raise UnsupportedError(
-            "the driver has no two devices that fit beside each other, but not beside a third"
+            "the driver, as it is installed, publishes no two devices that fit beside each other,"
+            " but not beside a third"
         )
 
     def free(held: Held) -> Trio | None:
