@@ -43,7 +43,7 @@ def note_health(steps: Steps, container: Container, name: str, *, like: str = ""
         steps.wait(
             f"the health of the {container.role}'s devices",
             lambda: is_known(health(observer.last(pod).obj, container.role)),
-            steps.run.budgets.observe,
+            steps.run.budgets.start,  # a slow kubelet has to register the driver again before
             lambda: "it is unknown",
             Blame.DRIVER,
             optional=True,

@@ -18,7 +18,7 @@ def claim_deleted_in_use(steps: Steps) -> None:
     claim = steps.claim(1)
     (user,) = steps.start_pod("user", [resting("user", killed_after=6)], claim, restart="Always")
     steps.delete(claim)
-    steps.await_restart(user)
+    steps.await_restart(user, anew=True)  # one before the deletion shows nothing
     steps.await_report(user)
     steps.hold_off_others()
     steps.delete(user)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -180,6 +182,23 @@ def test_prepares_too_late(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         del node.api.claims["default/one"]
         driver.claims.tidy()
         assert not node.specifications()
+
+
+def test_what_takes_its_time_lets_others_go_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two claims are prepared and unprepared side by side: else all claims of a node queue up."""
+    both = threading.Barrier(2)
+
+    def sleep(_seconds: float) -> None:
+        both.wait(SECONDS)
+
+    clock = SimpleNamespace(sleep=sleep)
+    monkeypatch.setattr("embedded.drivers.reference.kubelet_plugin.faults.time", clock)
+    node.fault("takes-its-time,ends-in-its-own-time")
+    claims = [node.allocate("one", "gpu-0"), node.allocate("two", "gpu-1")]
+    with node.driver() as driver, ThreadPoolExecutor(2) as pool:
+        for call in (driver.prepare, driver.unprepare):
+            for claim, answer in zip(claims, pool.map(call, claims), strict=True):
+                assert not answer[claim[2]].error
 
 
 def test_takes_claims_by_name(node: Node) -> None:

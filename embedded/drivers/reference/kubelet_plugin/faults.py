@@ -1515,18 +1515,19 @@ def _more_attributes(devices: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     ]
 
 
-@fault("takes-its-time", Point.PREPARE, benign=True)
-def _takes_its_time(claim: Any, _gpus: Sequence[Gpu]) -> Any:
+@fault("takes-its-time", Point.REQUEST, benign=True)
+def _takes_its_time(claims: list[Any], _gpus: Sequence[Gpu]) -> list[Any]:
     """Takes a second to prepare a claim, whatever comes meanwhile."""
-    time.sleep(1)
-    return claim
+    if claims:  # the probe asks for none
+        time.sleep(1)
+    return claims
 
 
-@fault("ends-in-its-own-time", Point.ERASE, benign=True)
-def _ends_in_its_own_time(erases: bool, _gpus: Sequence[Gpu]) -> bool:
+@fault("ends-in-its-own-time", Point.UNPREPARE, benign=True)
+def _ends_in_its_own_time(ending: Any, _gpus: Sequence[Gpu]) -> Any:
     """Takes half a second to unprepare a claim."""
     time.sleep(0.5)
-    return erases
+    return ending
 
 
 @fault("cdi-files-in-yaml", Point.FILES, benign=True)
