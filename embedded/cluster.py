@@ -58,7 +58,8 @@ from embedded.pki import Authority
 from images.pause import PAUSE_IMAGE
 from images.workload import WORKLOAD_IMAGE, WORKLOAD_IMAGE_NAME
 
-START_SECONDS = 30
+START_SECONDS = 120
+"""So long a slow machine may take; what dies or cannot work ends the start before."""
 WORD_SECONDS = 5
 """So soon after a component's death there is word of it."""
 _MARK = ".starting"
