@@ -493,6 +493,12 @@ SCHEDULER_SILENT = Cause(
     Blame.SCHEDULER,
     "kubectl --namespace kube-system get pods and leases; is kube-scheduler alive?",
 )
+ENDED_FROM_OUTSIDE = Cause(
+    "somebody ended the driver: the kubelet does if the driver's liveness probe is not answered in"
+    " time, as it may not be on a slow machine",
+    Blame.KUBELET,
+    "kubectl describe pod of the driver, and events: is a failed probe among them?",
+)
 NOT_ASKED_AGAIN = Cause(
     "the kubelet has not asked the driver again to prepare the claim since the driver is back",
     Blame.KUBELET,
@@ -705,6 +711,14 @@ def of_driver(pods: Iterable[Object], found: Cause) -> Cause:
     if found is NOT_REGISTERED and listed and all(map(_is_ready, listed)):
         return UNKNOWN_TO_THE_KUBELET
     return found
+
+
+def of_ends(ends: Iterable[Mapping[str, Any] | None]) -> Cause | None:
+    """Find the likely cause of a driver's ends: how its containers ended, those that did."""
+    told = [end for end in ends if end]
+    asked = all(one.get("exitCode") in (0, *KILLED) for one in told)
+    memory = any(one.get("reason") == "OOMKilled" for one in told)
+    return ENDED_FROM_OUTSIDE if told and asked and not memory else None
 
 
 def _is_ready(pod: Object) -> bool:

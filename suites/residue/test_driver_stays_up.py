@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
+from harness.verdict import causes
 from harness.verdict.finding import UnmetError, counted
-from suites.residue.test_node_files import HELD, OFTEN, claims_leave_files
+from suites.residue.test_node_files import ENDS, HELD, OFTEN, claims_leave_files
 
 
 @check(id="DISC-017", level=2, source="DISC-4", scenario=claims_leave_files, after=("NODE-006",))
@@ -24,4 +25,5 @@ def test_the_driver_stays_up_while_claims_come_and_go(evidence: Evidence) -> Non
             f" {counted(len(evidence.claims), 'claim')} came and went",
             expected="its container runs on",
             observed=f"it was started again {counted(ended, 'time')}",
+            cause=causes.of_ends(evidence.noted.get(ENDS, ())),
         )

@@ -17,7 +17,7 @@ from harness.scenario.evidence import Evidence, Observed
 from harness.scenario.node import Node
 from harness.scenario.node_files import File
 from harness.scenario.pod_spec import resting
-from harness.scenario.pods import restarts
+from harness.scenario.pods import last_termination, restarts
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, counted, one_line
@@ -26,6 +26,8 @@ AT_A_TIME, CLAIMS, SECONDS = 8, 50, 20
 """Claims of a pod at most; so many come and go, or as many as fit into so many seconds."""
 HELD, ONCE, OFTEN = "held", "once", "often"
 """When folders are read: while the first claims are held, when those are gone, and when all are."""
+ENDS = "ends"
+"""How the driver ended the last time, if it did."""
 FEWEST = 4
 """Rounds that it takes to tell a file of each from what comes now and then."""
 
@@ -49,6 +51,7 @@ def _starts_noted(steps: Steps, node: str) -> Iterator[None]:
 
         def look() -> None:
             pods = steps.driver.pods(node)
+            steps.evidence.noted[ENDS] = [last_termination(pod, container) for pod in pods]
             seen.found({uid_of(pod): restarts(pod, container) for pod in pods})
 
         steps.attempt(look, seen.missing)

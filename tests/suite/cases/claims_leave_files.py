@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from harness.scenario.evidence import Container, Evidence, Observed
 from harness.scenario.metrics import asked
 from harness.scenario.node_files import File
+from harness.verdict.finding import Blame
 from suites.residue.test_metrics import CALL, FAILED
-from suites.residue.test_node_files import HELD, OFTEN, ONCE
+from suites.residue.test_node_files import ENDS, HELD, OFTEN, ONCE
 from tests.suite.cases import Case
-from tests.suite.made import DEVICES, Change, made, with_claim
+from tests.suite.made import DEVICES, Change, both, made, with_claim
 
 UIDS = ("cc587667-b5ed-4310-bf1c-91317e891b7a", "0a9f3c1e-6f0e-4a55-9b1e-0d1c2b3a4f5e")
 PLUGIN = "/var/lib/kubelet/plugins/gpu.nvidia.com"
@@ -77,6 +79,13 @@ def _starts(**times: int) -> Change:
     return lambda evidence: _started(evidence, **{OFTEN: times})
 
 
+def _ended(end: dict[str, Any]) -> Change:
+    def spoil(evidence: Evidence) -> None:
+        evidence.noted[ENDS] = [None, end]
+
+    return spoil
+
+
 def _count(called: str, text: str) -> Change:
     return lambda evidence: _counts(evidence, **{called: text})
 
@@ -120,6 +129,25 @@ CASES = (
         "it was started again",
         _starts(pod=2),
         r"the driver ended 1 time while 2 claims came and went$",
+    ),
+    Case(
+        "DISC-017",
+        "it ended with an error",
+        both(_starts(pod=2), _ended({"exitCode": 1, "reason": "Error"})),
+        r"the driver ended 1 time while 2 claims came and went$",
+    ),
+    Case(
+        "DISC-017",
+        "it had no memory",
+        both(_starts(pod=2), _ended({"exitCode": 137, "reason": "OOMKilled"})),
+        r"the driver ended 1 time while 2 claims came and went$",
+    ),
+    Case(
+        "DISC-017",
+        "its probe was not answered on a slow machine",
+        both(_starts(pod=2), _ended({"exitCode": 137, "reason": "Error"})),
+        r"the driver ended 1 time while 2 claims came and went$",
+        blame=Blame.KUBELET,
     ),
     Case(
         "DISC-017",
