@@ -29,11 +29,16 @@ def is_asked(pod: Object, role: str) -> bool:
     """Whether a container of a pod has devices by CDI only: it uses claims, and sees no more of
     the node than others do.
     """
-    spec = pod["spec"]
-    every = (*spec["containers"], *(spec.get("initContainers") or ()))
-    own: Object = next((one for one in every if one["name"] == role), {})
+    own = _in_spec(pod, role)
     privileged = (own.get("securityContext") or {}).get("privileged")
     return bool((own.get("resources") or {}).get("claims")) and not privileged
+
+
+def _in_spec(pod: Object, role: str) -> Object:
+    """A container as its pod's specification has it."""
+    spec = pod["spec"]
+    every = (*spec["containers"], *(spec.get("initContainers") or ()))
+    return next((one for one in every if one["name"] == role), {})
 
 
 def is_of_one_pod(claim: Claim) -> bool:
@@ -46,7 +51,13 @@ def shows_something(container: Container, report: Report) -> bool:
     """Whether anything in a container shows a device: CUDA, a device node, or a variable."""
     published = {device for claim in container.claims for device in claim.node_devices}
     names = {text for one in published for text in (one.name, one.uuid) if _WORD.fullmatch(text)}
-    words = {word for text in report.environment.values() for word in re.findall(r"[\w.:-]+", text)}
+    told = {one["name"] for one in _in_spec(container.the_pod(), container.role).get("env") or ()}
+    words = {
+        word
+        for name, text in report.environment.items()
+        if name not in told  # by the suite, say, which tells containers what was allocated
+        for word in re.findall(r"[\w.:-]+", text)
+    }
     return bool(report.gpus or report.device_nodes or names & words)
 
 

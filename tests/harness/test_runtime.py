@@ -66,12 +66,18 @@ def test_what_is_on_the_node_tells(
     assert why_nothing({"u-1"}, files, report(environment=environment)) is expected
 
 
+def pod(**container: Any) -> dict[str, Any]:
+    """A pod with one container."""
+    return {"spec": {"nodeName": "node-1", "containers": [{"name": "user", **container}]}}
+
+
 @pytest.mark.parametrize(
     ("shown", "parts"),
     [
         (False, {}),
         (False, {"environment": {"PATH": "/bin"}}),
         (True, {"environment": {"ONE": f"{DEVICES[1].uuid},x"}}),
+        (False, {"environment": {"DRA_GPUS": DEVICES[0].uuid}}),
         (True, {"device_nodes": ("dri/card0",)}),
     ],
 )
@@ -80,12 +86,8 @@ def test_what_shows_a_device(shown: bool, parts: dict[str, Any]) -> None:
     told = report(**{"device_nodes": (), **parts})
     evidence = with_claim(made("scenario", user=told), "gpus", DEVICES[0])
     container = using(evidence, "user", "gpus").container("user")
+    container.pod = pod(env=[{"name": "DRA_GPUS", "value": "told by the suite"}])
     assert shows_something(container, told) is shown
-
-
-def pod(**container: Any) -> dict[str, Any]:
-    """A pod with one container."""
-    return {"spec": {"nodeName": "node-1", "containers": [{"name": "user", **container}]}}
 
 
 def test_only_what_has_devices_by_cdi_is_asked() -> None:
