@@ -40,12 +40,14 @@ def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
 def tests(session: nox.Session) -> None:
     """The tests of this project, the main job on the embedded cluster among them.
 
-    Of what is broken on purpose, a sample: `./run matrix` tries all of it.
+    All of them run in two lanes side by side. Of what is broken on purpose, a sample:
+    `./run matrix` tries all of it.
     """
-    everything = ["-m", "not matrix", "tests"]
-    if not session.posargs:
-        session.log("of what is broken on purpose, a sample is tried; `./run matrix` tries all")
-    session.run("python", "-m", "pytest", *(session.posargs or everything))
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.log("of what is broken on purpose, a sample is tried; `./run matrix` tries all")
+    session.run("python", "-m", "tests.lanes")
 
 
 @nox.session

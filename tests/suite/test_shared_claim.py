@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,10 @@ class Ended:
         ]
 
 
-def start(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the suite against a cluster, as a user does."""
+def start(
+    kubeconfig: Path, folder: Path, *options: str, by: Sequence[str | Path] = ()
+) -> subprocess.Popen[str]:
+    """Start the suite against a cluster, as a user does, or by a command that starts it."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("DRA_")},
         "KUBECONFIG": str(kubeconfig),
@@ -68,7 +71,7 @@ def start(kubeconfig: Path, folder: Path, *options: str) -> subprocess.Popen[str
     }
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")),
+            *(*by, sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")),
             *("-p", "pytest_timeout", "-p", "no:cacheprovider", "-m", "dra", "-q"),
             *("--dra-allow", "privileged", "--dra-image", "workload", *options),
             *map(str, SHARING),
