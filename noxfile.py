@@ -40,7 +40,7 @@ def format(session: nox.Session) -> None:  # noqa: A001 - the verb's name
 def tests(session: nox.Session) -> None:
     """The tests of this project, the main job on the embedded cluster among them.
 
-    All of them run in two lanes side by side. Of what is broken on purpose, a sample:
+    Two groups of them run side by side. Of what is broken on purpose, a sample:
     `./run matrix` tries all of it.
     """
     if session.posargs:

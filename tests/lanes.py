@@ -1,39 +1,61 @@
-"""All tests, in two lanes side by side: tests that need processors beside tests that wait for pods.
+"""All tests, two groups of them side by side: most wait, for pods or for processes.
 
-The second lane's output follows that of the first. The exit code is 0 if all of it passed, else 1.
+What a group says is shown when it ends.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from tempfile import NamedTemporaryFile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
-WITHOUT = ("-m", "not embedded and not matrix", "tests")
-"""What needs no cluster."""
-ZOO = ("-m", "embedded and not matrix", "tests/zoo")
-"""What is broken on purpose, in clusters that each serve many tests."""
-CLUSTERS = ("-m", "embedded and not matrix", "tests", "--ignore", "tests/zoo")
-"""The rest, for the most part with clusters of their own."""
+AT_A_TIME = 2
+APART = (
+    "tests/test_main_job.py",
+    "tests/zoo/test_breaks.py",
+    "tests/zoo/test_caught.py",
+    "tests/embedded",
+)
+"""Tests with clusters that take long, the longest first."""
 
 
-def pytest(*arguments: str) -> list[str]:
-    """Answer the command with these arguments."""
-    return [sys.executable, "-m", "pytest", *arguments]
+def groups() -> list[Sequence[str]]:
+    """Answer pytest's arguments for each group; together they are all tests but the matrix."""
+    rest = ("tests", *(f"--ignore={path}" for path in APART))
+    with_clusters = [("-m", "embedded and not matrix", path) for path in APART]
+    return [
+        ("-m", "not embedded and not matrix", "tests"),
+        *with_clusters,
+        ("-m", "embedded and not matrix", *rest),
+    ]
 
 
-def main() -> int:
-    """Run both lanes to their ends; answer the exit code."""
-    with NamedTemporaryFile() as file:
-        second = subprocess.Popen(pytest(*CLUSTERS), stdout=file, stderr=subprocess.STDOUT)
-        codes = [subprocess.call(pytest(*one)) for one in (WITHOUT, ZOO)]
-        # It is shown as it comes: some CI ends a job that says nothing for long.
-        with subprocess.Popen(["tail", "-n", "+1", "-f", f"--pid={second.pid}", file.name]):
-            codes.append(second.wait())
-    for code, lane in zip(codes, (WITHOUT, ZOO, CLUSTERS), strict=True):
-        print(f"{'passed' if not code else f'exit code {code}'}: pytest", " ".join(lane))
-    return int(any(codes))
+def _run(group: Sequence[str]) -> tuple[int, float, str]:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *group],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return done.returncode, time.monotonic() - began, done.stdout
+
+
+def main(wanted: Iterable[Sequence[str]]) -> int:
+    """Run the groups and show how each ended; answer 0 if all of them passed, else 1."""
+    ended = []
+    with ThreadPoolExecutor(AT_A_TIME) as lanes:
+        running = {lanes.submit(_run, group): " ".join(group) for group in wanted}
+        for one in as_completed(running):
+            code, seconds, said = one.result()
+            print(f"pytest {running[one]}\n{said}", flush=True)
+            ended.append((code, f"{seconds:5.0f} s, exit code {code}: pytest {running[one]}"))
+    print("\n".join(line for _, line in ended))
+    return int(any(code for code, _ in ended))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(groups()))

@@ -13,12 +13,15 @@ import pytest
 from embedded.drivers import DRIVERS
 from suites.__main__ import checks
 from tests import footprint
+from tests.forms import form_names
 
 pytestmark = pytest.mark.embedded
 
 RUN = Path(__file__).parents[2] / "run"
 TOGETHER = ("nvidia", "reference")
-SCENARIO = [check.id for check in checks() if check.area == "sharing"]
+FORMS = {"privileged", "hostpid", "restricted", "equal-pids"}
+SCENARIO = [check.id for check in checks() if {*form_names(check)} <= FORMS]
+"""The checks of the original example in its forms, and of nothing else."""
 
 NOTHING_ELSE = {"fail": 0, "error": 0, "skip": 0}
 
