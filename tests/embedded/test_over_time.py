@@ -153,6 +153,7 @@ def test_a_driver_that_a_killed_run_stopped_is_started_by_a_sweep(
     assert the_drivers(kube)[0] == before
 
 
+@pytest.mark.matrix  # it waits a minute, and `./run dra` restarts a kubelet in the main job
 def test_the_kubelet_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pod that runs meanwhile runs on, and its claim is unprepared when it ends.
 

@@ -551,7 +551,7 @@ def test_slices_that_never_rest_are_waited_for_twice(
     steps: Steps, api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the scenario ends, and says why."""
-    monkeypatch.setattr(slice_writes, "REST_SECONDS", 0.3)
+    monkeypatch.setattr(slice_writes, "REST_SECONDS", 1.5)  # its writer may be held up
     ends = threading.Event()
 
     def write() -> None:
