@@ -49,19 +49,22 @@ def read(place: Path) -> Timing:
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise PhasesError(f"{path}: cannot be read: {error}") from error
-    created = [entry["time"] for entry in entries if entry["what"] == "created"]
+    created = [entry for entry in entries if entry["what"] == "created"]
+    # The first thing that a run creates is its namespace, which is the last that it deletes.
+    own = created[0]["object"]["metadata"]["uid"] if created else ""
     removed = [
         entry["time"]
         for entry in entries
         if entry["what"] == "object"
-        and entry["object"]["kind"] == "Namespace"
+        and entry["object"]["metadata"].get("uid") == own
         and "deletionTimestamp" in entry["object"]["metadata"]
     ]
     if not created or not removed:
         raise PhasesError(f"{journal}: the run created nothing, or left it")
     began = facts.started.timestamp()
     end = began + facts.seconds
-    phases = (created[0] - began, removed[0] - created[0], end - removed[0])
+    first = created[0]["time"]
+    phases = (first - began, removed[0] - first, end - removed[0])
     return Timing(facts.seconds, dict(zip(PHASES, phases, strict=True)), tuple(_pods(entries)))
 
 
@@ -70,7 +73,7 @@ def _pods(entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, float]]:
     seen: dict[str, dict[str, float]] = {}
     for entry in entries:
         obj = entry.get("object") or {}
-        if obj.get("kind") != "Pod":
+        if obj.get("kind") != "Pod" or "spec" not in obj:  # those of others are not written whole
             continue
         times = seen.setdefault(obj["metadata"]["uid"], {})
         reached = ["created"] if entry["what"] == "created" else _reached(obj)
@@ -131,7 +134,7 @@ def of_runs(timings: Iterable[Timing]) -> Table:
             ("whole run", round(whole, 2), 100.0),
         ),
         note="start: until the first object is created, preflight and the start of an embedded"
-        " cluster included; clean-up: from the first deletion of a namespace, the end of an"
+        " cluster included; clean-up: from the deletion of the run's namespace, the end of an"
         " embedded cluster included.",
     )
 
