@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from embedded.drivers.driver import Driver
-from embedded.drivers.example import EXAMPLE, EXAMPLE_RELEASES
+from embedded.drivers.example import EXAMPLE, EXAMPLE_RELEASES, EXAMPLE_VARIANTS
 from embedded.drivers.nvidia import NVIDIA, NVIDIA_RELEASES, NVIDIA_VARIANTS
 from embedded.drivers.reference import CHANNELS, REFERENCE
 
@@ -17,6 +17,7 @@ DRIVERS: Mapping[str, Driver] = {
     **{f"nvidia@{version}": driver for version, driver in NVIDIA_RELEASES.items()},
     **{f"example@{version}": driver for version, driver in EXAMPLE_RELEASES.items()},
     **{f"nvidia+{variant}": driver for variant, driver in NVIDIA_VARIANTS.items()},
+    **{f"example+{variant}": driver for variant, driver in EXAMPLE_VARIANTS.items()},
 }
 """By what ``--embedded-driver`` calls them; a name alone is the default version of it, and with a
 variant (``+``) that version, installed otherwise."""

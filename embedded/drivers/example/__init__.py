@@ -10,7 +10,7 @@ from embedded.drivers.chart import ChartDriver
 from embedded.drivers.driver import Driver
 from embedded.drivers.example.image import VERSIONS, image_for, program_for
 
-EXAMPLE_RELEASES: Mapping[str, Driver] = {
+EXAMPLE_RELEASES: Mapping[str, ChartDriver] = {
     version: ChartDriver(
         name="gpu.example.com",
         description=f"dra-example-driver v{version}",
@@ -27,3 +27,8 @@ EXAMPLE_RELEASES: Mapping[str, Driver] = {
 """By version, newest first."""
 EXAMPLE = EXAMPLE_RELEASES["0.4.0"]
 """The default."""
+EXAMPLE_VARIANTS: Mapping[str, Driver] = {
+    # Of each of the four GPUs there are two halves beside the whole.
+    "partitions": EXAMPLE.installed("partitions", 12, "kubeletPlugin.gpuPartitions=2"),
+}
+"""The default with what is off otherwise, by what it is for."""

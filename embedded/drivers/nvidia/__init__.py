@@ -33,5 +33,11 @@ NVIDIA = NVIDIA_RELEASES["0.5.0"]
 """The default."""
 NVIDIA_VARIANTS: Mapping[str, Driver] = {
     "mps": NVIDIA.installed("mps", None, "featureGates.MPSSupport=true"),
+    **{
+        variant: NVIDIA.installed(
+            *(variant, None, "featureGates.ConsumableShares=true", f"consumableShares={shares}")
+        )
+        for variant, shares in {"memory-shares": "memory", "free-shares": "unlimited"}.items()
+    },
 }
 """The default with feature gates that are off otherwise, by what they are for."""
