@@ -112,10 +112,19 @@ def is_ready(pod: Object) -> bool:
 
 
 def cannot_restart(pod: Object, container: str) -> JudgementError | None:
-    """Say why a container that ran before does not start again, once its runtime said why."""
+    """Say why a container that ran before does not start again, once that is known.
+
+    Its runtime said why, or its pod has failed as a whole and starts nothing any more.
+    """
     waiting = container_state(pod, container).get("waiting") or {}
-    said = f"{waiting.get('reason')}: {waiting.get('message')}"
-    cause = causes.of_text(said) if waiting.get("reason") in _CREATION_FAILED else None
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        said = f"{status.get('reason', 'Failed')}: {status.get('message', '')}"
+    elif waiting.get("reason") in _CREATION_FAILED:
+        said = f"{waiting['reason']}: {waiting.get('message')}"
+    else:
+        return None
+    cause = causes.of_text(said)
     if cause is None:
         return None
     head = f"the {container}'s container cannot start again: {_WRAPPINGS.sub('', said)}"

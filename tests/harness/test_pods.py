@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from harness.cluster.kinds import Object
-from harness.scenario.pods import cannot_start, has_started, why_not_prepared, without_setup
+from harness.scenario.pods import (
+    cannot_restart,
+    cannot_start,
+    has_started,
+    why_not_prepared,
+    without_setup,
+)
+from harness.verdict.finding import Blame, InconclusiveError
 
 BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 
@@ -32,6 +39,21 @@ def test_a_container_that_crashed_has_started() -> None:
     crashed = pod(BACK_OFF, {"reason": "Error", "exitCode": 137})
     assert has_started(crashed)
     assert cannot_start(crashed, []) is None
+
+
+def test_a_pod_that_has_failed_starts_no_container_again() -> None:
+    """What ended it is why."""
+    crashed = pod(BACK_OFF, {"reason": "Error", "exitCode": 137})
+    assert cannot_restart(crashed, "one") is None
+    message = "Pod was active on the node longer than the specified deadline"
+    crashed["status"] |= {"phase": "Failed", "reason": "DeadlineExceeded", "message": message}
+    reason = cannot_restart(crashed, "one")
+    assert isinstance(reason, InconclusiveError)
+    assert reason.finding.blame is Blame.CLUSTER
+    assert reason.finding.head.startswith(
+        f"the one's container cannot start again: DeadlineExceeded: {message}"
+    )
+    assert "activeDeadlineSeconds" in reason.finding.likely
 
 
 def test_a_container_that_never_ran_has_not_started() -> None:
