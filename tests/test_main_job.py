@@ -44,7 +44,7 @@ NOWHERE = (
     r"\S+ has no (int|bool) in its slice",
     r"no device of the driver (draws on counters|names its own node)",
     r"no device of the driver has a (node selector of its own|policy for shares of it)",
-    r"no claim has a device of the driver allocated",
+    r"no claim had a device of the driver allocated when slices were read",
     r"no allocated device of the driver has binding conditions",
     r"the driver, as it is installed, publishes no device (that claims can share|with binding .+)",
     r"the driver reports no health of its devices",

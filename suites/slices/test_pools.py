@@ -44,7 +44,9 @@ def test_allocated_devices_are_published(published: Published) -> None:
         if result["driver"] == published.driver and result["pool"] in pools
     ]
     if not held:
-        raise UnsupportedError("no claim has a device of the driver allocated")
+        raise UnsupportedError(
+            "no claim had a device of the driver allocated when slices were read"
+        )
     published.none_of(
         (
             Wrong(
