@@ -533,6 +533,18 @@ def same(name: str) -> Callable[[FakeCluster], None]:
     return make
 
 
+def test_a_gpu_and_its_parts_may_have_one_uuid(tmp_path: Path) -> None:
+    """They draw on one counter set, so they are never given away together."""
+    cluster = good()
+    same("uuid")(cluster)
+    item = cluster.api.get(SLICE, "", "slice")
+    assert item is not None
+    for one in item["spec"]["devices"]:
+        one["consumesCounters"] = [{"counterSet": "gpu", "counters": {"memory": {"value": "1"}}}]
+    cluster.api.put(item)
+    assert outcomes(run(cluster, tmp_path, *ONLY))["SLICE-009"] == "pass"
+
+
 def described(name: str, value: dict[str, Any]) -> Callable[[FakeCluster], None]:
     """The last device has an attribute of this value."""
     return lambda cluster: describe(cluster, 3, f"resource.kubernetes.io/{name}", value)
