@@ -25,6 +25,9 @@ from harness.cluster.kinds import NODE, Kind, Object, namespace_of, uid_of, with
 from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
 from harness.cluster.versions import from_server
 
+_ENDED = ("Succeeded", "Failed")
+"""Phases of a pod that ends no more."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -174,6 +177,19 @@ class Observer:
         with self._changed:
             for obj in objects:
                 if not self.last(obj).gone:
+                    return False
+        return True
+
+    def over(self, pods: Iterable[Object]) -> bool:
+        """Whether each of some pods is gone, or has ended for good.
+
+        A kubelet calls a pod that is deleted Succeeded or Failed only once its containers have
+        stopped and its claims are unprepared. That it takes another second until the object is
+        gone says nothing of a driver, and nobody has to wait for it.
+        """
+        with self._changed:
+            for seen in map(self.last, pods):
+                if not seen.gone and (seen.obj.get("status") or {}).get("phase") not in _ENDED:
                     return False
         return True
 

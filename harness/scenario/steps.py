@@ -1286,21 +1286,16 @@ class Steps(Deleting):
             self._folder = None
 
     def _await_freed(self, claim: Claim, pods: Sequence[Object]) -> Object:
-        """Wait until pods have ended for good and their claim is free.
-
-        A kubelet calls a pod that is deleted Succeeded or Failed only once its containers have
-        stopped and its claims are unprepared; that it takes another second until the pod is gone
-        says nothing of the driver, and nobody has to wait for it.
-        """
+        """Wait until pods are over and their claim is free."""
 
         def released() -> Object | None:
-            if not all(self._is_over(pod) for pod in pods):
+            if not self._observer.over(pods):
                 return None
             seen = self._observer.last(claim.obj).obj
             return None if is_allocated(seen) else seen
 
         def seen() -> str:
-            there = [name_of(pod) for pod in pods if not self._is_over(pod)]
+            there = [name_of(pod) for pod in pods if not self._observer.over([pod])]
             status = self._observer.last(claim.obj).obj.get("status") or {}
             held = f"claim allocated, reservedFor {status.get('reservedFor') or 'nobody'}"
             return "; ".join([*(f"pod {name} is still there" for name in there), held])
@@ -1315,10 +1310,6 @@ class Steps(Deleting):
         )
         self.step("pods over, claim deallocated")
         return found
-
-    def _is_over(self, pod: Object) -> bool:
-        seen = self._observer.last(pod)
-        return seen.gone or (seen.obj.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
     def _not_released(self, reason: JudgementError) -> None:
         for claim in self.evidence.claims.values():

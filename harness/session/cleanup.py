@@ -7,7 +7,7 @@ touched: what does not go is named.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from harness.cluster.anchor import RUN_LABEL
@@ -127,21 +127,25 @@ class Removal:
                 (inside if kind_of(obj).namespaced else of_cluster).append(obj)
         if last in namespaces:
             namespaces.remove(last)
-        self.delete(POD, inside)
+        pods = self.delete(POD, inside)
         self.delete(CLAIM, inside)
         others = [o for o in (*inside, *of_cluster) if o["kind"] not in (POD.name, CLAIM.name)]
         asked = list(filter(self._delete, others))
         self._ask_until_gone([obj for obj in asked if obj["kind"] == VOLUME_CLAIM.name])
-        if last is not None and not self.left((*inside, *of_cluster)):
-            # Namespaces with nothing in them go; to wait for that first takes seconds.
+        kept = [o for o in inside if o["kind"] != POD.name or not self.observer.over([o])]
+        if last is not None and not self.left((*kept, *of_cluster)):
+            # Namespaces in which nothing holds on go; to wait for that first takes seconds.
             namespaces.append(last)
         deleted = list(filter(self._delete, namespaces))
-        self._await_gone([obj for obj in deleted if obj["kind"] == NAMESPACE.name])
+        spaces = [obj for obj in deleted if obj["kind"] == NAMESPACE.name]
+        self._await(self.observer.gone, [*pods, *spaces])
 
-    def delete(self, kind: Kind, objects: Iterable[Object]) -> None:
-        """Delete the objects of a kind, which the observer watches, and wait for their end."""
-        of_kind = (obj for obj in objects if obj["kind"] == kind.name)
-        self._await_gone(list(filter(self._delete, of_kind)))
+    def delete(self, kind: Kind, objects: Iterable[Object]) -> list[Object]:
+        """Delete the objects of a kind, which the observer watches, and wait until they are gone,
+        pods until they are over; answers those that were there."""
+        asked = [obj for obj in objects if obj["kind"] == kind.name and self._delete(obj)]
+        self._await(self.observer.over if kind is POD else self.observer.gone, asked)
+        return asked
 
     def left(self, objects: Iterable[Object]) -> list[str]:
         """Which of them still exist, asked of the API server itself."""
@@ -159,13 +163,13 @@ class Removal:
             self._lose(error)
         return False
 
-    def _await_gone(self, objects: list[Object]) -> None:
+    def _await(self, ended: Callable[[list[Object]], bool], objects: list[Object]) -> None:
         left = Budget(self.budget.name, max(0.0, self.budget.seconds - self._waited))
         began = time.monotonic()
         try:
             self.observer.wait(
                 "the end of the run's objects",
-                lambda: self.observer.gone(objects),
+                lambda: ended(objects),
                 left,
                 lambda: "",
             )
