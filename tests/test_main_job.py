@@ -63,6 +63,8 @@ WHY_NOT = (
     r"the driver names devices by no variable; CUDA-001 looks by CUDA",
     r"no GPU is published beside parts of it",
     r"(no IMEX channel in the container: )?no DeviceClass of channels is known: .+",
+    # On a machine so busy that a pod is scheduled only after another one has ended slowly.
+    r"each device was unprepared before the kubelet had the next pod for it",
 )
 """Why a check is not made on simulated GPUs with the NVIDIA driver: patterns."""
 NOT_INSTALLED = "the driver, as it is installed, does not take parameters mps"

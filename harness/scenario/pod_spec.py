@@ -165,6 +165,7 @@ class PodOptions(TypedDict, total=False):
     volume: str
     restart: str
     node: str
+    lingers: int
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ class PodSpec:
     """``restartPolicy``."""
     node: str = ""
     """The only node that it may run on; empty: any."""
+    lingers: int = 0
+    """Seconds for which its containers go on once it was deleted, even by force."""
     templates: Mapping[str, str] = field(default_factory=dict)
     """From which template each of the generated claims is made."""
 
@@ -210,6 +213,7 @@ class PodSpec:
             "program_folder": program.MOUNTED,
             "restart": self.restart,
             "node": self.node,
+            "lingers": self.lingers,
             "init_containers": [
                 self._container(one, subject) for one in self.containers if one.kind != MAIN
             ],

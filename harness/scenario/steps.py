@@ -587,6 +587,18 @@ class Steps(Deleting):
             pod,
         )
 
+    def await_taken(self, container: Container) -> None:
+        """Wait until the kubelet has taken a pod: from then on it prepares the pod's claims."""
+        pod = container.the_pod()
+        self.wait(
+            "the kubelet to take the pod",
+            lambda: (self._observer.last(pod).obj.get("status") or {}).get("startTime"),
+            self._budgets.start,
+            lambda: self.at(pod),
+            Blame.KUBELET,
+            pod,
+        )
+
     def _await_allocation(self, claim: Claim, pod: Object) -> None:
         """Wait until a claim is allocated, and before, if it has to be, generated.
 

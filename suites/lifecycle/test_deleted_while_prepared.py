@@ -7,7 +7,7 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnsupportedError
+from harness.verdict.finding import UnsupportedError
 
 
 @scenario()
@@ -16,15 +16,7 @@ def deleted_while_prepared(steps: Steps) -> None:
     claim = steps.claim(1)
     (user,) = steps.submit_pod("user", [resting("user")], claim)
     steps.await_allocation(user)
-    pod = user.the_pod()
-    steps.wait(
-        "the kubelet to take the pod",
-        lambda: (steps.run.observer.last(pod).obj.get("status") or {}).get("startTime"),
-        steps.run.budgets.start,
-        lambda: steps.at(pod),
-        Blame.KUBELET,
-        pod,
-    )
+    steps.await_taken(user)
     steps.hold_off_others()
     steps.delete(user)
     steps.await_gone(user)

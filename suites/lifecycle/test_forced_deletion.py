@@ -10,7 +10,10 @@ from harness.scenario.node_watch import states
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnsupportedError
+from harness.verdict.finding import UnmetError, UnsupportedError
+
+LINGERS = 3
+"""Seconds for which the pod runs on: its kubelet is asked for the next claims in the meantime."""
 
 
 @scenario(devices=2, uses=(Steps.force_delete, Node.watch))
@@ -19,7 +22,7 @@ def forced_deletion(steps: Steps) -> None:
     devices at once; the second by a claim with the name of the one that is gone.
     """
     kept, lost = steps.claim(1, "kept"), steps.claim(1, "lost")
-    (user,) = steps.start_pod("user", [resting("user")], kept, lost)
+    (user,) = steps.start_pod("user", [resting("user")], kept, lost, lingers=LINGERS)
     heir = steps.claim(name="heir", of=kept.devices)
     (waiting,) = steps.submit_pod("heir", [resting("heir")], heir)
     with steps.node(kept.devices[0].node).watch("cdi", "cdi") as cdi:
@@ -32,6 +35,10 @@ def forced_deletion(steps: Steps) -> None:
         # The scheduler holds a device for others while it waits for the device's binding
         # conditions, even if the pod is gone: pods that come next could find too few.
         steps.await_binding(first)
+        for container, before in ((waiting, kept), (first, lost)):
+            steps.await_taken(container)
+            held = states(cdi.changes(), [uid_of(before.obj)])[-1]
+            steps.evidence.noted[container.role] = bool(held)
         cdi.await_without(uid_of(kept.obj), uid_of(lost.obj))
         # The kubelet tries again after a minute and more what it could not do before; but at once
         # for a new pod.
@@ -82,7 +89,8 @@ def test_no_device_is_prepared_for_two_claims(evidence: Evidence) -> None:
     """A device MUST NOT be prepared for a claim while it is prepared for another, as it is for a
     while after its pod was deleted by force.
     """
-    for pair in (("kept", "heir"), ("lost", "same")):
+    asked = False
+    for pair, pod in ((("kept", "heir"), "heir"), (("lost", "same"), "first")):
         if evidence.claim(pair[0]).devices != evidence.claim(pair[1]).devices:
             raise UnsupportedError("a claim cannot ask for one device by its UUID")
         if any(one.is_shareable for one in evidence.claim(pair[0]).devices):
@@ -93,6 +101,9 @@ def test_no_device_is_prepared_for_two_claims(evidence: Evidence) -> None:
                 expected="an error for the second claim, until the first one is unprepared",
                 observed=f"CDI files for both: {', '.join(pair)}",
             )
+        asked = asked or evidence.noted[pod]
+    if not asked:
+        raise UnmetError("each device was unprepared before the kubelet had the next pod for it")
 
 
 @check(

@@ -12,7 +12,7 @@ import pytest
 from harness.cluster.kinds import NODE, SLICE, Object
 from harness.cluster.kube import Kube
 from harness.cluster.profile import load
-from harness.scenario.pod_spec import POD_TEMPLATE, PodSpec, resting
+from harness.scenario.pod_spec import INIT, POD_TEMPLATE, PodSpec, resting
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.session.session import MANIFESTS
 from harness.verdict import causes
@@ -84,6 +84,19 @@ def test_a_pod_gets_what_lets_it_in(run: Run) -> None:
     assert pod["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     assert pod["spec"]["priority"] == 7
     assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
+
+
+def test_a_pod_lingers_for_as_long_as_it_is_told_to(run: Run) -> None:
+    """It is given a second more to end; one that is told nothing ends at once."""
+    specs = [resting("first", kind=INIT), resting("rest")]
+    values = PodSpec("pod", specs, ["claim"], lingers=5).values(SUBJECT)
+    spec = run.render(POD_TEMPLATE, {**values, "namespace": "team"})["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 6
+    assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert "lifecycle" not in spec["initContainers"][0]
+    at_once = run.render(POD_TEMPLATE, POD_VALUES)["spec"]
+    assert at_once["terminationGracePeriodSeconds"] == 1
+    assert "lifecycle" not in at_once["containers"][0]
 
 
 def test_without_a_right_to_see_nodes_a_run_goes_on(

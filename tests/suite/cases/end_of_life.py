@@ -75,6 +75,7 @@ def _forced_deletion() -> Evidence:
     _claimed(evidence, "kept", "heir")
     for name in ("lost", "same"):
         with_claim(evidence, name, OTHER).claims[name].obj["metadata"]["uid"] = f"uid-of-{name}"
+    evidence.noted.update(heir=True, first=False)
     return _files(evidence, "+kept", "+lost", "-kept", "-lost", "+heir", "+same")
 
 
@@ -92,6 +93,10 @@ def _become(*changes: str) -> Change:
         _files(evidence, *changes)
 
     return change
+
+
+def _come_too_late(evidence: Evidence) -> None:
+    evidence.noted.update(heir=False, first=False)
 
 
 def _stays(piece: Callable[[Evidence], Observed[End]], blame: Blame = Blame.DRIVER) -> Change:
@@ -197,6 +202,13 @@ CASES = (
         "two of the same name",
         _become("+kept", "+lost", "-kept", "+heir", "+same", "-lost"),
         r"a device is prepared for a claim before it is unprepared for the one before$",
+    ),
+    Case(
+        "NODE-016",
+        "nothing was held any more",
+        _come_too_late,
+        r"each device was unprepared before the kubelet had the next pod for it$",
+        blame=None,
     ),
     Case("NODE-016", "any device", _gets_another_device("same"), NO_CHOICE, blame=None),
     *(
