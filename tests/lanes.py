@@ -5,6 +5,7 @@ What a group says is shown when it ends.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ def groups() -> list[Sequence[str]]:
 
 def _run(group: Sequence[str]) -> tuple[int, float, str]:
     began = time.monotonic()
+    print(f"begun: {shlex.join(['pytest', *group])}", flush=True)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *group],
         stdout=subprocess.PIPE,
@@ -48,11 +50,15 @@ def main(wanted: Iterable[Sequence[str]]) -> int:
     """Run the groups and show how each ended; answer 0 if all of them passed, else 1."""
     ended = []
     with ThreadPoolExecutor(AT_A_TIME) as lanes:
-        running = {lanes.submit(_run, group): " ".join(group) for group in wanted}
-        for one in as_completed(running):
-            code, seconds, said = one.result()
-            print(f"pytest {running[one]}\n{said}", flush=True)
-            ended.append((code, f"{seconds:5.0f} s, exit code {code}: pytest {running[one]}"))
+        running = {lanes.submit(_run, group): shlex.join(["pytest", *group]) for group in wanted}
+        try:
+            for one in as_completed(running):
+                code, seconds, said = one.result()
+                print(f"{running[one]}\n{said}", flush=True)
+                ended.append((code, f"{seconds:5.0f} s, exit code {code}: {running[one]}"))
+        except KeyboardInterrupt:  # those that run have it from the terminal, too
+            lanes.shutdown(cancel_futures=True)
+            raise
     print("\n".join(line for _, line in ended))
     return int(any(code for code, _ in ended))
 
