@@ -191,15 +191,35 @@ def test_a_fault_turns_its_checks_red(
         assert found[check]["finding"]["blame"] == "driver"
 
 
-@row("reference", Tried("leaves-out-a-gpu", Made.REFERENCE, ("SLICE-003",)))
+ADVISED = (
+    ("leaves-out-a-gpu", "SLICE-003", "which no slice of the node has"),
+    ("hides-other-gpus-from-cuda", "SEC-003", "privileged producer saw 2 of the node's 4 GPUs"),
+    (
+        "hook-in-a-closed-folder",
+        "SEC-005",
+        "cannot start: StartError: error running createContainer hook",
+    ),
+)
+"""Faults that are breaches of a SHOULD, as rows of `tests.zoo.caught`."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "words"),
+    [
+        pytest.param(
+            *one, id=one[0], marks=row("reference", Tried(one[0], Made.REFERENCE, one[1:2]))
+        )
+        for one in ADVISED
+    ],
+)
 @pytest.mark.matrix
-def test_a_gpu_that_is_left_out_is_advice(
-    driver: DriverCluster, tmp_path: Path, tell: Tell
+def test_what_should_not_be_is_advice(
+    fault: str, check: str, words: str, driver: DriverCluster, tmp_path: Path, tell: Tell
 ) -> None:
     """It fails nothing."""
-    results = judge(driver, tmp_path / "out", "leaves-out-a-gpu", ["SLICE-003"])
+    results = judge(driver, tmp_path / "out", fault, [check])
     tell(results)
     assert red(results) == {}
     told = {entry["id"]: entry["headline"] for entry in results if entry["advice"]}
-    assert set(told) == {"SLICE-003"}
-    assert "which no slice of the node has" in told["SLICE-003"]
+    assert set(told) == {check}
+    assert words in told[check]

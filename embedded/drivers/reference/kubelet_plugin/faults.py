@@ -1124,6 +1124,31 @@ def _read_only_uvm(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]
     return {**spec, "containerEdits": {**common, "deviceNodes": nodes}}
 
 
+@fault("hides-other-gpus-from-cuda", Point.INJECT)
+def _hides_other_gpus_from_cuda(spec: dict[str, Any], gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Sets CUDA_VISIBLE_DEVICES to the claim's GPUs, so that CUDA in a privileged container shows
+    none of the others."""
+    given = {
+        node["path"] for one in spec["devices"] for node in one["containerEdits"]["deviceNodes"]
+    }
+    uuids = ",".join(gpu.uuid for gpu in gpus if gpu.path in given)
+    common = spec["containerEdits"]
+    env = [*common.get("env", ()), f"CUDA_VISIBLE_DEVICES={uuids}"]
+    return {**spec, "containerEdits": {**common, "env": env}}
+
+
+@fault("hook-in-a-closed-folder", Point.INJECT)
+def _hook_in_a_closed_folder(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """Has a hook in its folder, which root alone may enter: containers with a user namespace of
+    their own do not start."""
+    program = OWN_FOLDER / "hook"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    hook = {"hookName": "createContainer", "path": str(program), "args": [program.name]}
+    common = spec["containerEdits"]
+    return {**spec, "containerEdits": {**common, "hooks": [*common.get("hooks", ()), hook]}}
+
+
 @fault("no-channel-node", Point.INJECT, of_channels=True)
 def _no_channel_node(spec: dict[str, Any], _gpus: Sequence[Gpu]) -> dict[str, Any]:
     """Prepares IMEX channels, and gives containers no device node of them."""
