@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame
 from tests.suite.cases import Case
-from tests.suite.made import DEVICES, does_not_start, made, report, says
+from tests.suite.made import DEVICES, does_not_start, made, report, says, with_claim
 
 ONE, OTHER = DEVICES[:2]
 WITHOUT = {"HOSTNAME": "first"}
@@ -13,12 +13,18 @@ VARIABLE = {"HOSTNAME": "both", "GPU": OTHER.uuid}
 
 
 def _prepared_and_new() -> Evidence:
-    return made(
+    evidence = made(
         "prepared-and-new",
         first=report(ONE, environment={**WITHOUT, "GPU": ONE.uuid}),
         other=report(environment=WITHOUT),
         both=report(ONE, OTHER, environment=VARIABLE),
     )
+    return with_claim(with_claim(evidence, "prepared", ONE), "new", OTHER)
+
+
+def _shares_of_one_device(evidence: Evidence) -> None:
+    with_claim(evidence, "new", ONE)
+    says("both", device_nodes=report(ONE).device_nodes)(evidence)
 
 
 def _only_variables(evidence: Evidence) -> None:
@@ -58,5 +64,12 @@ CASES = (
         "the first claim overwrites the only variable",
         _first_variable_again,
         r"of its two claims the container has nothing of the second$",
+    ),
+    Case(
+        "SHARE-006",
+        "both claims have shares of one device",
+        _shares_of_one_device,
+        r"unsupported: both claims have shares of one device, and it shows once$",
+        blame=None,
     ),
 )
