@@ -132,7 +132,8 @@ CASES = (
     ),
     Case(
         *("NEG-003", "devices that are all alike", not_tried(TAKEN)),
-        r"unsupported: no attribute tells the claim's device from all others, or others may share it$",
+        r"unsupported: no attribute tells the claim's device from all others, or others may share"
+        r" it$",
         blame=None,
     ),
     Case(
