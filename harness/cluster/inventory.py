@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 from harness.cluster.kinds import Object
 from harness.cluster.profile import Profile
@@ -210,24 +211,45 @@ def selector(slices: Iterable[Object], device: Device) -> str:
     """Write a CEL expression that selects this device and no other of its driver.
 
     Returns:
-        The expression; empty where no attribute tells the device from all others.
+        The expression: of one attribute if one will do, else of several; empty where attributes do
+        not tell the device from all others.
     """
     every: dict[tuple[str, str, str], dict[str, str]] = {}
     for item in current(slices, device.driver):
         for one in item["spec"].get("devices") or []:
-            texts = every[device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])] = {}
+            values = every[device.driver, str(item["spec"]["pool"]["name"]), str(one["name"])] = {}
             for name, value in (one.get("attributes") or {}).items():
-                if "string" in value:
-                    texts[qualified(device.driver, name)] = str(value["string"])
+                if literal := _literal(value):
+                    values[qualified(device.driver, name)] = literal
     own = every.pop(device.key, {})
-    names = sorted(own, key=lambda name: (own[name] != device.uuid, name))
+    texts = [name for name in own if own[name].startswith('"')]
+    names = sorted(
+        texts, key=lambda name: (own[name] != json.dumps(device.uuid, ensure_ascii=False), name)
+    )
     for name in names:
         if all(other.get(name) != own[name] for other in every.values()):
-            domain, _, attribute = name.rpartition("/")
-            where = f"device.attributes[{json.dumps(domain)}]"
-            value = json.dumps(own[name], ensure_ascii=False)
-            return f"has({where}.{attribute}) && {where}.{attribute} == {value}"
-    return ""
+            return _condition(name, own[name])
+    # As a GPU and its parts, of which each has what the whole has.
+    others, conditions = list(every.values()), []
+    for name in [*names, *sorted({name for one in others for name in one} - {*names})]:
+        alike = [other for other in others if other.get(name) == own.get(name)]
+        if len(alike) < len(others):
+            conditions.append(_condition(name, own.get(name)))
+        others = alike
+    return "" if others else " && ".join(conditions)
+
+
+def _literal(value: Mapping[str, Any]) -> str:
+    """Write the value of an attribute in CEL; empty for a version, which is compared otherwise."""
+    kind, found = next(iter(value.items()), ("", None))
+    return json.dumps(found, ensure_ascii=False) if kind in ("string", "int", "bool") else ""
+
+
+def _condition(name: str, value: str | None) -> str:
+    """Write in CEL that a device has an attribute with a value; None: that it has it not."""
+    domain, _, attribute = name.rpartition("/")
+    where = f"device.attributes[{json.dumps(domain)}].{attribute}"
+    return f"!has({where})" if value is None else f"has({where}) && {where} == {value}"
 
 
 def results(claim: Object) -> list[Object]:

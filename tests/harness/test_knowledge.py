@@ -273,6 +273,25 @@ def test_a_selector_is_of_one_device_only() -> None:
     assert [selector(slices, one) for one in found] == ["", ""]
 
 
+def test_a_selector_tells_a_device_from_its_parts() -> None:
+    """They have all that it has, and a number that it has not."""
+    slices = [slice_of("n", 1, "a", "half-1", "half-2", "b")]
+    *parts, _ = whole, *_ = slices[0]["spec"]["devices"]
+    for number, one in enumerate(parts):
+        one["attributes"]["uuid"] = whole["attributes"]["uuid"]
+        one["attributes"]["whole"] = {"bool": one is whole}
+        if number:
+            one["attributes"]["part"] = {"int": number}
+    found = devices(slices, "gpu.nvidia.com", load(NVIDIA))
+    of = 'device.attributes["gpu.nvidia.com"]'
+    uuid = f'has({of}.uuid) && {of}.uuid == "GPU-a"'
+    assert [selector(slices, one) for one in found if one.name != "b"] == [
+        f"{uuid} && !has({of}.part)",
+        f"{uuid} && has({of}.part) && {of}.part == 1",
+        f"{uuid} && has({of}.part) && {of}.part == 2",
+    ]
+
+
 def test_a_pool_is_complete_with_all_slices_of_its_newest_generation() -> None:
     """And with none of an older one."""
     driver = "gpu.nvidia.com"
