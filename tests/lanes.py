@@ -1,6 +1,6 @@
 """All tests, two groups of them side by side: most wait, for pods or for processes.
 
-What a group says is shown when it ends.
+While they run their progress is shown, file by file; all that a group says, when it ends.
 """
 
 from __future__ import annotations
@@ -36,14 +36,20 @@ def groups() -> list[Sequence[str]]:
 def _run(group: Sequence[str]) -> tuple[int, float, str]:
     began = time.monotonic()
     print(f"begun: {shlex.join(['pytest', *group])}", flush=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *group],
+    said = []
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "pytest", *group],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-    )
-    return done.returncode, time.monotonic() - began, done.stdout
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.endswith("%]\n"):  # how far it is
+                print(line, end="", flush=True)
+    return process.returncode, time.monotonic() - began, "".join(said)
 
 
 def main(wanted: Iterable[Sequence[str]]) -> int:
