@@ -27,7 +27,7 @@ def files(root: Path) -> list[Path]:
 def test_layout(driver_root: Path) -> None:
     assert files(driver_root) == sorted(
         [
-            PROGRAMS / "nvidia-smi",
+            *(PROGRAMS / name for name in ("nvidia-cuda-mps-control", "nvidia-smi")),
             *(
                 LIBRARIES / f"{name}{suffix}"
                 for name in ("libcuda.so", "libnvidia-ml.so")
