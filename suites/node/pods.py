@@ -53,16 +53,20 @@ class Pods:
                 self._await_report(container)
 
     def submit(self, *roles: str) -> None:
-        """Create pods and wait until devices are allocated to them, and they are bound.
-
-        A pod that is deleted while its device's binding conditions are awaited has never come to
-        the node, and the scheduler keeps its device for it, for half a minute and more.
-        """
+        """Create pods and wait until devices are allocated to them."""
         for role in roles:
             if role in self.claims:
                 self._submit(role, self.claims[role])
         for container in self._there(roles):
             self._steps.await_allocation(container)
+
+    def await_binding(self, *roles: str) -> None:
+        """Wait until pods are bound to the node; needs the driver where it attaches their devices.
+
+        A pod that is deleted before has never come to the node, and the scheduler keeps its device
+        for it, for half a minute and more.
+        """
+        for container in self._there(roles):
             self._steps.await_binding(container)
 
     def late(self, role: str, first: str) -> None:

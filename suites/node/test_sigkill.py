@@ -19,6 +19,7 @@ def driver_killed(steps: Steps) -> None:
     with on_one_node(steps, "ends", "cut", "dropped") as pods:
         pods.start("ends")
         pods.submit("cut", "dropped")
+        pods.await_binding("cut", "dropped")
 
         def meanwhile() -> None:
             pods.end("ends", "dropped")
