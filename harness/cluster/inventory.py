@@ -223,9 +223,8 @@ def selector(slices: Iterable[Object], device: Device) -> str:
                     values[qualified(device.driver, name)] = literal
     own = every.pop(device.key, {})
     texts = [name for name in own if own[name].startswith('"')]
-    names = sorted(
-        texts, key=lambda name: (own[name] != json.dumps(device.uuid, ensure_ascii=False), name)
-    )
+    uuid = _literal({"string": device.uuid})
+    names = sorted(texts, key=lambda name: (own[name] != uuid, name))
     for name in names:
         if all(other.get(name) != own[name] for other in every.values()):
             return _condition(name, own[name])

@@ -152,6 +152,13 @@ def without_images(node: Object) -> Object:
     return node
 
 
+def is_over(pod: Object) -> bool:
+    """Whether a pod has ended for good: a kubelet calls it Succeeded or Failed only once its
+    containers have stopped and its claims are unprepared.
+    """
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
 def has_labels(obj: Object, wanted: Mapping[str, str]) -> bool:
     """Whether an object has each of some labels."""
     labels = obj["metadata"].get("labels") or {}

@@ -21,12 +21,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from harness.cluster.journal import Journal
-from harness.cluster.kinds import NODE, Kind, Object, namespace_of, uid_of, without_images
+from harness.cluster.kinds import NODE, Kind, Object, is_over, namespace_of, uid_of, without_images
 from harness.cluster.kube import ApiError, Kube, Stream, UnreachableError
 from harness.cluster.versions import from_server
-
-_ENDED = ("Succeeded", "Failed")
-"""Phases of a pod that ends no more."""
 
 
 @dataclass(frozen=True)
@@ -183,15 +180,11 @@ class Observer:
     def over(self, pods: Iterable[Object]) -> bool:
         """Whether each of some pods is gone, or has ended for good.
 
-        A kubelet calls a pod that is deleted Succeeded or Failed only once its containers have
-        stopped and its claims are unprepared. That it takes another second until the object is
-        gone says nothing of a driver, and nobody has to wait for it.
+        That it takes another second until the object is gone says nothing of a driver, and nobody
+        has to wait for it.
         """
         with self._changed:
-            for seen in map(self.last, pods):
-                if not seen.gone and (seen.obj.get("status") or {}).get("phase") not in _ENDED:
-                    return False
-        return True
+            return all(seen.gone or is_over(seen.obj) for seen in map(self.last, pods))
 
     def versions(self, obj: Object) -> list[Object]:
         """Every state in which an object was seen, oldest first."""

@@ -72,8 +72,7 @@ def files_values(subject: Subject, folder: str) -> Mapping[str, Any]:
         subject: the driver.
         folder: what its profile calls the folder that is read, or several with commas between them.
     """
-    command = ["python3", "-c", READ, ROOT, str(SMALL), *folders(subject, folder)]
-    return {"command": command, "root": ROOT}
+    return _reading(*folders(subject, folder))
 
 
 def runtime_values(subject: Subject) -> Mapping[str, Any]:
@@ -81,9 +80,11 @@ def runtime_values(subject: Subject) -> Mapping[str, Any]:
     the CDI files.
     """
     registry = folders(subject, "registry")[0]
-    state = PurePosixPath(registry).with_name(STATE)
-    command = ["python3", "-c", READ, ROOT, str(SMALL), str(state), *folders(subject, "cdi")]
-    return {"command": command, "root": ROOT}
+    return _reading(str(PurePosixPath(registry).with_name(STATE)), *folders(subject, "cdi"))
+
+
+def _reading(*paths: str) -> Mapping[str, Any]:
+    return {"command": ["python3", "-c", READ, ROOT, str(SMALL), *paths], "root": ROOT}
 
 
 def folders(subject: Subject, folder: str) -> list[str]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from building.tree import COMMAND
-from harness.cluster.kinds import Object
+from harness.cluster.kinds import Object, is_over
 from harness.verdict.finding import Blame, Finding
 from workload.result import INVALID_CONTEXT, Problem
 
@@ -529,8 +529,6 @@ DRIVER_ENDS = Cause(
     Blame.DRIVER,
     "kubectl logs --previous of the driver's pod on the node says what it ended with",
 )
-_OVER = ("Succeeded", "Failed")
-"""Phases that a kubelet gives a pod of its only when the pod's claims are unprepared."""
 KILLED = (137, 143)
 """Exit codes of containers that somebody has killed."""
 KUBELET_SILENT = Cause(
@@ -681,7 +679,7 @@ def of_end(pod: Object, quiet: float) -> Cause | None:
         quiet: for how many seconds nothing of it has changed.
     """
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    if status.get("phase") in _OVER:
+    if is_over(pod):
         return None
     asked = pod["metadata"].get("deletionTimestamp") and spec.get("nodeName")
     kinds = ("containerStatuses", "initContainerStatuses")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.cluster.inventory import is_allocated
-from harness.cluster.kinds import CLAIM, POD, Object, name_of, uid_of
+from harness.cluster.kinds import CLAIM, POD, Object, is_over, name_of, uid_of
 
 
 class Moment(enum.StrEnum):
@@ -125,5 +125,5 @@ def _of_pod(pod: Object, status: Mapping[str, Any]) -> Iterator[Moment]:
         yield Moment.PREPARED
     if has_run:
         yield Moment.RUNNING
-    if status.get("phase") in ("Succeeded", "Failed"):
+    if is_over(pod):
         yield Moment.DONE
