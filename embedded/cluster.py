@@ -303,11 +303,17 @@ def restart_kubelet(name: str, node: str) -> None:
 def set_fault(name: str, fault: str) -> None:
     """Make the reference driver of a running cluster misbehave; ``none`` ends it.
 
+    Returns when what it publishes is as the fault wants it.
+
     Raises:
-        UserError: there is no such fault, or no such cluster.
+        UserError: there is no such fault, or no such cluster; or the driver does not publish.
     """
-    for node in Plan.load(states() / name / "cluster.json").nodes:
-        reference.set_fault(node_root(name, node.number), None if fault == "none" else fault)
+    nodes = Plan.load(states() / name / "cluster.json").nodes
+    roots = [node_root(name, node.number) for node in nodes]
+    for root in roots:
+        reference.set_fault(root, None if fault == "none" else fault)
+    for root in roots:
+        reference.await_fault(root)
 
 
 def logs(name: str) -> list[Path]:

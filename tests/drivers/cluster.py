@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from kubernetes import client, config, dynamic
 from building.binaries import KUBERNETES
 from building.progress import Progress
 from embedded import cluster as embedded_cluster
+from embedded.drivers.reference import await_fault, set_fault
 
 Object = dict[str, Any]
 
@@ -190,6 +191,20 @@ class DriverCluster:
                 if ready(found):
                     return found or {}
         raise AssertionError(f"{kind} {name} after {SECONDS} s: {json.dumps(found, default=str)}")
+
+    @contextmanager
+    def fault(self, name: str | None, nodes: Iterable[int] = (1,)) -> Iterator[None]:
+        """Have the reference driver misbehave on these nodes, in what it publishes already."""
+        roots = [embedded_cluster.node_root(self.name, number) for number in nodes]
+        try:
+            for root in roots:
+                set_fault(root, name)
+            for root in roots:
+                await_fault(root)
+            yield
+        finally:
+            for root in roots:
+                set_fault(root, None)
 
     def wait_for_slices(self, ready: Callable[[list[Object]], bool]) -> list[Object]:
         """Watch ResourceSlices until ``ready`` of all of them."""

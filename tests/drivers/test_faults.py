@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -331,7 +330,7 @@ def test_slow_unprepare(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_switching_is_seen_at_once(root: Path) -> None:
-    """Without polling, and only when the fault has really changed."""
+    """Without polling, and only when faults were switched."""
     faults = Faults(root / FILE)
     seen: list[str] = []
     enough = threading.Event()
@@ -355,8 +354,7 @@ def test_switching_is_seen_at_once(root: Path) -> None:
     assert enough.wait(SECONDS)
     thread.join()
     assert seen[-1] == ""
-    assert set(seen) <= {"env-only", "one-too-many", ""}
-    assert all(earlier != later for earlier, later in itertools.pairwise(seen))
+    assert set(seen[:-1]) <= {"env-only", "one-too-many"}
 
 
 def test_set_fault_writes_to_the_drivers_folder_of_the_node(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embedded.drivers.reference.kubelet_plugin import DRIVER
-from embedded.drivers.reference.kubelet_plugin.faults import FILE, Faults, switch
+from embedded.drivers.reference.kubelet_plugin.faults import FILE, Faults, await_published, switch
 from embedded.drivers.reference.kubelet_plugin.gpus import Gpu
 from embedded.drivers.reference.kubelet_plugin.slices import Publisher
 from tests.drivers.api_server import NODE, SECONDS, ApiServer
@@ -195,6 +195,29 @@ def test_tries_again_after_errors(api: ApiServer, root: Path) -> None:
     assert publisher.published.wait(SECONDS)
     publisher.stop()
     assert has(api, driver=DRIVER)
+
+
+@pytest.mark.parametrize("fault", ["no-product-name", "no-slices"])
+def test_it_is_told_when_the_slices_follow_a_fault(
+    fault: str, api: ApiServer, publisher: Publisher, root: Path
+) -> None:
+    """Not before; and again for one that is put in force a second time."""
+    assert await_published(root, SECONDS)
+    switch(root, fault)
+    assert not await_published(root, 0)
+    publisher.wake()
+    assert await_published(root, SECONDS)
+    switch(root, None)
+    switch(root, fault)
+    assert not await_published(root, 0)
+    publisher.wake()
+    assert await_published(root, SECONDS)
+
+
+def test_a_driver_that_never_ran_is_not_waited_for(root: Path) -> None:
+    """It has the fault when it starts."""
+    switch(root, "no-product-name")
+    assert await_published(root, SECONDS)
 
 
 def test_slices_outlive_the_driver(api: ApiServer, root: Path) -> None:

@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from embedded import cluster as embedded_cluster
-from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from harness.verdict.finding import SkipKind
 from tests.admin import ROOT, run_suite
-from tests.drivers.cluster import DriverCluster, Object, running
+from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.caught import AREAS, OPTIONS, ROWS
 from tests.zoo.matrix.rows import Made, Tell, Tried, row
 
@@ -65,13 +63,8 @@ def judge(
         options: more of the run's.
         may_skip: kinds of skips of them; with --dra-admin, forms that need devices of their own.
     """
-    roots = [embedded_cluster.node_root(driver.name, number + 1) for number in range(NODES)]
-    for root in roots:
-        set_fault(root, fault)
-    if ATTACHES in (fault or "").split(","):  # it is published a moment later
-        driver.wait_for_slices(_all_attach)
     chosen = ("--dra-check", ",".join(checks)) if checks else ()
-    try:
+    with driver.fault(fault, range(1, NODES + 1)):
         run = run_suite(
             driver.kubeconfig,
             out,
@@ -79,17 +72,9 @@ def judge(
             *("--dra-upgrade-image", NEXT_IMAGE_NAME),
             *(*chosen, *options, ROOT / "suites"),
         )
-    finally:
-        for root in roots:
-            set_fault(root, None)
     skipped = {e["skip"] for e in run.results if e["outcome"] == "skip" and e["id"] in checks}
     assert skipped <= {*may_skip}, run.printed
     return run.results
-
-
-def _all_attach(slices: list[Object]) -> bool:
-    of_devices = [item["spec"]["devices"] for item in slices if item["spec"].get("devices")]
-    return all(any("bindingConditions" in one for one in devices) for devices in of_devices)
 
 
 def red(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

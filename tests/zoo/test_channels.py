@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.cluster import node_root
-from embedded.drivers.reference import CHANNELS, set_fault
+from embedded.drivers.reference import CHANNELS
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
@@ -56,17 +55,13 @@ def test_a_fault_of_channels_turns_their_check_red(
     fault: str | None, words: str, drivers: DriverCluster, tmp_path: Path, tell: Tell
 ) -> None:
     """And no other; without one, memory is shared by fabric handles, too."""
-    root = node_root(drivers.name)
-    set_fault(root, fault)
-    try:
+    with drivers.fault(fault):
         done = run_suite(
             drivers.kubeconfig,
             tmp_path / "out",
             *("--dra-driver", DRIVER, "--dra-channel-class", CHANNELS.name),
             *("--dra-image", drivers.workload_image, "--dra-check", OF_CHANNELS, ROOT / "suites"),
         )
-    finally:
-        set_fault(root, None)
     tell(done.results)
     red = [one["headline"] for one in done.results if one["outcome"] in ("fail", "error")]
     assert [words in headline for headline in red] == [True] * bool(fault), done.printed

@@ -12,7 +12,6 @@ from building.artifacts import obtain
 from building.binaries import KUBELET_PROTOCOL
 from building.progress import Progress
 from embedded.cluster import node_root
-from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
@@ -71,17 +70,13 @@ def test_a_driver_has_to_leave_devices_of_others_alone(
     fault: str | None, found: tuple[str, str], drivers: DriverCluster, tmp_path: Path, tell: Tell
 ) -> None:
     """Of a claim that has devices of two drivers."""
-    root = node_root(drivers.name)
-    set_fault(root, fault)
-    try:
+    with drivers.fault(fault):
         done = run_suite(
             drivers.kubeconfig,
             tmp_path / "out",
             *("--dra-driver", DRIVER),
             *("--dra-image", drivers.workload_image, "--dra-check", "ALLOC-018", ROOT / "suites"),
         )
-    finally:
-        set_fault(root, None)
     tell(done.results)
     (result,) = (one for one in done.results if one["id"] == "ALLOC-018")
     assert result["outcome"] == found[0], done.printed

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from embedded import cluster as embedded_cluster
-from embedded.drivers.reference import set_fault
+from embedded.drivers.reference import await_fault, set_fault
 from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin import DRIVER
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
@@ -63,47 +63,27 @@ def judge(
 
 
 @pytest.fixture
-def fault(driver: DriverCluster) -> Iterator[Callable[[str], None]]:
+def fault(driver: DriverCluster) -> Iterator[Callable[[str | None], None]]:
     """Puts a fault in force on one node and waits until it shows; none is left at the end."""
     root = embedded_cluster.node_root(driver.name, FAULTY)
-    before = published(driver)
 
-    def switch(name: str) -> None:
+    def switch(name: str | None) -> None:
         set_fault(root, name)
-        driver.wait_for_slices(lambda _: published(driver) != before)
+        await_fault(root)
 
     yield switch
-    set_fault(root, None)
-    driver.wait_for_slices(lambda _: published(driver) == before)
-
-
-def published(driver: DriverCluster) -> list[Any]:
-    """What the slices say, whatever their names and generations."""
-    return sorted(
-        (
-            [
-                item["spec"]["nodeName"],
-                item["spec"]["pool"]["resourceSliceCount"],
-                item["spec"].get("devices"),
-                len(item["metadata"].get("ownerReferences") or []),
-            ]
-            for item in driver.slices
-        ),
-        key=lambda entry: str(entry[0]),
-    )
+    switch(None)
 
 
 def test_a_replay_says_what_is_fixed(
-    driver: DriverCluster, fault: Callable[[str], None], tmp_path: Path
+    driver: DriverCluster, fault: Callable[[str | None], None], tmp_path: Path
 ) -> None:
     """Once the fault is switched off; nothing but what failed is made."""
-    before = published(driver)
     fault("no-product-name")
     out = tmp_path / "out"
     assert run_suite(driver.kubeconfig, out, "--dra-level", "0", ROOT / "suites").code == 1
     (run,) = out.iterdir()
-    set_fault(embedded_cluster.node_root(driver.name, FAULTY), None)
-    driver.wait_for_slices(lambda _: published(driver) == before)
+    fault(None)
     done = subprocess.run(
         [sys.executable, "-m", "reports", "replay", run, f"--dra-output={tmp_path / 'again'}"],
         cwd=ROOT,
@@ -170,7 +150,7 @@ def rows(*table: tuple[str, str, str]) -> pytest.MarkDecorator:
     ("half-a-pool", "SLICE-010", f"pool {FAULTY_NODE} is not whole: 1 of 2 slices of "),
 )
 def test_a_fault_turns_its_check_red(
-    name: str, check: str, words: str, judge: Any, fault: Callable[[str], None]
+    name: str, check: str, words: str, judge: Any, fault: Callable[[str | None], None]
 ) -> None:
     """That one only, and the driver is to blame."""
     fault(name)
@@ -190,7 +170,7 @@ def test_a_fault_turns_its_check_red(
     ("share-of-nothing", "SLICE-019", f"a share of gpu-3 of {FAULTY_NODE} may take nothing of"),
 )
 def test_a_fault_that_breaks_nothing_yet_is_advice(
-    name: str, check: str, words: str, judge: Any, fault: Callable[[str], None]
+    name: str, check: str, words: str, judge: Any, fault: Callable[[str | None], None]
 ) -> None:
     """It fails nothing."""
     fault(name)
@@ -480,8 +460,9 @@ def test_a_driver_that_no_policy_confines_is_advice(judge: Any, driver: DriverCl
 @row("reference", Tried("a node is gone, its devices are not", Made.REFERENCE, ("SLICE-002",)))
 def test_devices_of_a_node_that_is_gone_are_found(judge: Any, driver: DriverCluster) -> None:
     """What the advice before warns of. (The last test: the kubelet does not register again.)"""
-    set_fault(embedded_cluster.node_root(driver.name, FAULTY), "owned-by-nobody")
-    driver.wait_for_slices(lambda _: [owners for *_, owners in published(driver)] == [1, 0])
+    root = embedded_cluster.node_root(driver.name, FAULTY)
+    set_fault(root, "owned-by-nobody")
+    await_fault(root)
     driver.kind("v1", "Node").delete(name=FAULTY_NODE)
     driver.wait("v1", "Node", FAULTY_NODE, lambda node: node is None)
     code, told = judge()

@@ -21,6 +21,8 @@ from embedded.drivers.reference.kubelet_plugin import DRIVER
 
 _MANIFESTS = Path(__file__).parent / "manifests.yaml"
 _FOLDER = Path("var/lib/kubelet/plugins")
+_SECONDS = 60
+"""For a driver to publish what a fault makes of its devices."""
 
 
 class _Reference:
@@ -107,3 +109,21 @@ def set_fault(node_root: Path, fault: str | None) -> None:
             faults.switch(node_root / _FOLDER / driver, ",".join(of_it) or None)
     except ValueError as error:
         raise UserError(f"--embedded-fault {fault!r}: {error}") from error
+
+
+def await_fault(node_root: Path) -> None:
+    """Wait until the slices of one node are as the faults want them that were switched last.
+
+    A driver that has not run on the node yet is not waited for.
+
+    Raises:
+        UserError: the driver has not published them within a minute.
+    """
+    from embedded.drivers.reference.kubelet_plugin import faults  # noqa: PLC0415 - few ask for one
+
+    for driver in NAMESPACES:
+        if not faults.await_published(node_root / _FOLDER / driver, _SECONDS):
+            raise UserError(
+                f"--embedded-fault: {driver} has not taken notice of it within {_SECONDS} s;"
+                f" does its pod run, and does the API server answer? ({node_root})"
+            )

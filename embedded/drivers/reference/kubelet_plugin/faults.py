@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,9 @@ _STARTED = datetime.now(UTC)
 SLOW_SECONDS = 8
 """Of what takes long: a pod on the node, or a kubelet's restart, comes in between."""
 FILE = "fault"
-"""Its name in the driver's folder."""
+"""The file's name in the driver's folder."""
+PUBLISHED = f"{FILE}.published"
+"""Another file there: which state of `FILE` the slices follow."""
 
 REFUSAL_SECONDS = 130
 """How long something is refused that has to be possible in the end."""
@@ -1660,23 +1663,22 @@ class Faults:
                 value = FAULTS[name].alter(value, gpus)
         return value
 
+    def state(self) -> str:
+        """Which switch the names are of: the same faults, put in force again, have another."""
+        return _state(self._file.parent)
+
+    def tell_published(self, state: str) -> None:
+        """Say that the slices are as the faults of a state want them, to who waits for it."""
+        if _published(self._file.parent) != state:
+            _write(self._file.parent / PUBLISHED, state)
+
     def changes(self) -> Iterator[str]:
-        """What is in force, each time that it changes (by inotify(7): nothing has to poll)."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        watch = libc.inotify_init1(os.O_CLOEXEC)
-        close_write, moved_to, delete = 0x008, 0x080, 0x200  # <sys/inotify.h>
-        folder = os.fsencode(self._file.parent)
-        if watch < 0 or libc.inotify_add_watch(watch, folder, close_write | moved_to | delete) < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, f"inotify: {os.strerror(error)}", str(self._file.parent))
-        try:
-            last = self.active()
-            while os.read(watch, 1 << 16):
-                if (now := self.active()) != last:
-                    last = now
-                    yield now
-        finally:
-            os.close(watch)
+        """What is in force, each time that it is switched."""
+        last = self.state()
+        for _ in _writes(self._file.parent):
+            if (now := self.state()) != last:
+                last = now
+                yield self.active()
 
 
 def switch(folder: Path, name: str | None) -> None:
@@ -1693,9 +1695,63 @@ def switch(folder: Path, name: str | None) -> None:
         if one not in FAULTS:
             raise ValueError(f"no fault is called {one!r}; {_known()}")
     folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f".{FILE}.new"
-    new.write_text(name or "")
-    new.rename(folder / FILE)
+    _write(folder / FILE, name or "")
+
+
+def await_published(folder: Path, seconds: float) -> bool:
+    """Wait until the slices follow what was switched last; answer whether they do.
+
+    Args:
+        folder: the driver's own. One that never ran there is not waited for.
+        seconds: how long at most.
+    """
+    if not _published(folder):
+        return True
+    # Watched first, then looked at: what comes in between is not missed.
+    return any(_published(folder) == _state(folder) for _ in _writes(folder, seconds))
+
+
+def _state(folder: Path) -> str:
+    try:
+        with (folder / FILE).open() as file:
+            return f"{os.fstat(file.fileno()).st_mtime_ns} {file.read()}"
+    except FileNotFoundError:
+        return "never switched"
+
+
+def _published(folder: Path) -> str:
+    try:
+        return (folder / PUBLISHED).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(file: Path, text: str) -> None:
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    new.rename(file)
+
+
+def _writes(folder: Path, seconds: float | None = None) -> Iterator[None]:
+    """Answer now, and whenever a file of a folder was written or deleted, for so long at most.
+
+    By inotify(7): nothing has to poll.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_CLOEXEC)
+    close_write, moved_to, delete = 0x008, 0x080, 0x200  # <sys/inotify.h>
+    events = close_write | moved_to | delete
+    if watch < 0 or libc.inotify_add_watch(watch, os.fsencode(folder), events) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"inotify: {os.strerror(error)}", str(folder))
+    end = None if seconds is None else time.monotonic() + seconds
+    try:
+        yield
+        while select.select([watch], (), (), end and max(0, end - time.monotonic()))[0]:
+            os.read(watch, 1 << 16)
+            yield
+    finally:
+        os.close(watch)
 
 
 def _names(in_force: str) -> list[str]:

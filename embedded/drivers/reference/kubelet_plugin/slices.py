@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -95,13 +96,17 @@ class Publisher:
             self._woken.clear()
             if self._stopping:
                 return
+            faults = self._faults.state()
             try:
                 version = self._api.version()
                 seen = self._put_right(version)
                 self.published.set()
+                self._faults.tell_published(faults)
                 pause = self._pause
                 self._wait_for_change(version, seen)
             except (ApiError, FaultError) as error:
+                if isinstance(error, FaultError) or error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+                    self._faults.tell_published(faults)  # no more than this comes of them
                 log.warning("publishing failed, next try in %g s: %s", pause, error)
                 self._woken.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
