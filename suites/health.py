@@ -58,10 +58,7 @@ def noted_health(evidence: Evidence, name: str) -> list[Health]:
     Raises:
         JudgementError: the scenario did not reach it, or the kubelet tells nothing of health.
     """
-    if _called(name) not in evidence.noted:
-        evidence.ended.get()
-        raise UnsupportedError("the node has too few free devices for this")
-    told: list[Health] = evidence.noted[_called(name)]
+    told: list[Health] = evidence.note(_called(name))
     if not told:
         raise UnsupportedError(
             "pods say nothing of health: feature gate ResourceHealthStatus is off"

@@ -71,7 +71,6 @@ NOT_INSTALLED = "the driver, as it is installed, does not take parameters mps"
 """Why a check of MPS is not made with the NVIDIA driver that is not installed for it."""
 SMALL = (
     r"needs \d free devices on one node; the most that one has is \d",
-    r"the node has too few free devices for this",
     r"needs a claim of two GPUs",
 )
 """Why a check is not made where a node has few GPUs: patterns."""

@@ -26,6 +26,7 @@ from harness.verdict.finding import (
     Finding,
     InconclusiveError,
     JudgementError,
+    UnsupportedError,
     judge,
 )
 from workload.result import Termination, Verdict
@@ -308,6 +309,8 @@ class Evidence(EvidenceBase):
         self.nodes: dict[str, str] = {}
         """Nodes by what was done to them."""
         self.containers: dict[str, Container] = {}
+        self.left_out: dict[str, UnsupportedError] = {}
+        """Why containers are not there that a larger cluster has, by role."""
         self.claims: dict[str, Claim] = {}
         self.parts: dict[str, Evidence] = {}
         """What parts of the scenario left, which ran side by side."""
@@ -374,12 +377,22 @@ class Evidence(EvidenceBase):
         return self._reached(done, self.nodes)
 
     def container(self, role: str) -> Container:
-        """Find a container by its role."""
+        """Find a container by its role.
+
+        Raises:
+            JudgementError: the scenario did not reach it, or the cluster is too small for it.
+        """
+        if role in self.left_out:
+            raise self.left_out[role]
         return self._reached(role, self.containers)
 
     def claim(self, name: str) -> Claim:
         """Find a claim by its name."""
         return self._reached(name, self.claims)
+
+    def note(self, name: str) -> Any:
+        """Find what the script noted."""
+        return self._reached(name, self.noted)
 
     def part(self, name: str) -> Evidence:
         """Find what a part left."""

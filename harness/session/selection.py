@@ -15,7 +15,7 @@ from harness.cluster.profile import UNKNOWN, Profile, ProfileError, load_all, na
 from harness.options import Impact, OptionError, Options, flag
 from harness.scenario.scenario import Scenario
 from harness.session.permissions import rules
-from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, counted
+from harness.verdict.finding import SkipKind, UnmetError, UnsupportedError, few_devices
 
 SUITES = "suites"
 CATALOGUE = "checks.lock"
@@ -149,10 +149,7 @@ class PlannedChecks:
             if lacking:
                 return UnsupportedError(f"needs devices visible by {scenario.needs}; {lacking}")
         if self._largest is not None and scenario.devices > self._largest:
-            return UnsupportedError(
-                f"needs {counted(scenario.devices, 'free device')} on one node; the most that one"
-                f" has is {self._largest}"
-            )
+            return few_devices(scenario.devices, self._largest)
         return None
 
 

@@ -141,6 +141,18 @@ class UnsupportedError(UnmetError):
         super().__init__(reason, SkipKind.UNSUPPORTED)
 
 
+def few_devices(needed: int, most: int) -> UnsupportedError:
+    """Say of how many devices that are free together there are too few.
+
+    Args:
+        needed: that many have to be free on one node.
+        most: so many are, on the node that has most.
+    """
+    return UnsupportedError(
+        f"needs {counted(needed, 'free device')} on one node; the most that one has is {most}"
+    )
+
+
 class RefusedError(UnmetError):
     """The driver says that it does not do what the check is about, as it may."""
 

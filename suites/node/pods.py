@@ -15,8 +15,8 @@ from harness.verdict.finding import (
     FailedError,
     Finding,
     JudgementError,
-    UnsupportedError,
     counted,
+    few_devices,
     one_line,
 )
 from suites.given import WITHOUT, given, see_same
@@ -38,6 +38,9 @@ class Pods:
         self.node = steps.roomiest_node()
         _see_published(steps, self.node)
         self.claims = {role: steps.claim(1, name=role) for role in roles[: steps.devices]}
+        self._left_out = steps.evidence.left_out
+        for needed, role in enumerate(roles[steps.devices :], steps.devices + 1):
+            self._left_out[role] = few_devices(needed, steps.devices)
         self.failed = False
         """Whether something did not come in time."""
 
@@ -71,7 +74,7 @@ class Pods:
 
     def late(self, role: str, first: str) -> None:
         """Create a pod that uses the claim of another one; wait for nothing."""
-        if first in self.claims:
+        if self._follows(role, first):
             self._submit(role, self.claims[first])
 
     def claim_again(self, role: str, first: str) -> None:
@@ -79,7 +82,7 @@ class Pods:
 
         It has to be published now: its slice tells how to ask for it and no other.
         """
-        if first in self.claims:
+        if self._follows(role, first):
             devices = self.claims[first].devices
             self.claims[role] = self._steps.claim(1, name=role, of=devices)
 
@@ -131,6 +134,12 @@ class Pods:
         for container in self._steps.evidence.containers.values():
             if container.pod is not None:
                 container.pod = self._steps.run.observer.last(container.pod).obj
+
+    def _follows(self, role: str, first: str) -> bool:
+        """Whether a pod that uses the device of another is there: else both are left out."""
+        if first in self._left_out:
+            self._left_out[role] = self._left_out[first]
+        return first in self.claims
 
     def _submit(self, role: str, claim: Claim) -> None:
         specs = [resting(role)]
@@ -211,18 +220,6 @@ def _restart(steps: Steps, node: str) -> None:
 # What checks ask for
 
 
-def pod(evidence: Evidence, role: str) -> Container:
-    """Find a pod's container.
-
-    Raises:
-        JudgementError: the scenario did not reach it, or the node had too few devices for it.
-    """
-    if role not in evidence.containers:
-        evidence.ended.get()
-        raise UnsupportedError("the node has too few free devices for this")
-    return evidence.containers[role]
-
-
 def see_same_devices(evidence: Evidence, first: str, late: str, when: str) -> None:
     """See that a pod has the devices of another one that uses the same claim.
 
@@ -235,6 +232,5 @@ def see_same_devices(evidence: Evidence, first: str, late: str, when: str) -> No
     Raises:
         JudgementError: it has not, or that cannot be told.
     """
-    pod(evidence, late)
     wanted, found = given(evidence, first), given(evidence, late)
     see_same(evidence, f"after {when} a pod", wanted, found)

@@ -14,7 +14,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.slice_writes import DELETED, devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError
-from suites.node.pods import on_one_node, pod, see_same_devices
+from suites.node.pods import on_one_node, see_same_devices
 
 
 @scenario(most=4, uses=(Kubelet.restart, Node.wipe, Driver.restart))
@@ -51,7 +51,7 @@ def test_a_kubelet_that_has_restarted_finds_the_driver(evidence: Evidence) -> No
     start and end on the node.
     """
     repeats = evidence.container("repeats")
-    if repeats.started.known() is None and pod(evidence, "ends").gone.known() is None:
+    if repeats.started.known() is None and evidence.container("ends").gone.known() is None:
         repeats.started.get()
 
 
@@ -66,7 +66,7 @@ def test_a_claim_that_is_prepared_once_more_gets_its_cdi_file_again(evidence: Ev
     """A claim that is prepared once more MUST have its CDI devices then, even if its file was lost
     with the node's /run.
     """
-    pod(evidence, "restored")
+    evidence.container("restored")
     if not evidence.files("wiped"):
         raise UnsupportedError("no CDI file of the node is called after the claim's UID")
     see_same_devices(evidence, "wiped", "restored", "the loss of its CDI file")
@@ -77,7 +77,7 @@ def test_a_kubelet_that_has_restarted_ends_what_it_began(evidence: Evidence) -> 
     """A claim that was prepared when the kubelet restarted MUST be unprepared when its pod ends
     after that: the pod goes.
     """
-    pod(evidence, "ends").gone.get()
+    evidence.container("ends").gone.get()
 
 
 @check(id="SLICE-014", level=2, source="SLICE-14", scenario=kubelet_restart)

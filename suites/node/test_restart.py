@@ -12,7 +12,7 @@ from harness.scenario.slice_writes import SliceWrites, devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError, UnsupportedError, one_line
 from suites.health import note_health
-from suites.node.pods import on_one_node, pod, see_same_devices
+from suites.node.pods import on_one_node, see_same_devices
 
 KUBELETS_PATIENCE = 25
 """Seconds; after 30 the kubelet removes the slices of a driver that is not back."""
@@ -142,7 +142,7 @@ def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -
     """A pod that runs while the driver restarts MUST run on, and its claim be usable by another pod
     that starts then.
     """
-    runs = pod(evidence, "runs")
+    runs = evidence.container("runs")
     runs.started.get()
     now = runs.the_pod()
     if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
@@ -157,4 +157,4 @@ def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -
 @check(id="NODE-031", level=2, source="NODE-1", scenario=driver_restart, after=("SLICE-036",))
 def test_a_pod_starts_that_came_while_the_driver_restarted(evidence: Evidence) -> None:
     """A pod that came while the driver restarted MUST start, whatever its first prepare met."""
-    pod(evidence, "starts").started.get()
+    evidence.container("starts").started.get()

@@ -13,6 +13,8 @@ def test_health_is_known_again_when_the_driver_is_back(evidence: Evidence) -> No
     """When a driver that reports health has restarted, the health of devices MUST be known again,
     those of claims that it had prepared before among them.
     """
+    for role in ("runs", "late"):
+        evidence.container(role)  # where the node is large enough for them
     see_reported(noted_health(evidence, "before"))
     told = noted_health(evidence, "after")
     if not is_known(told[-1]):
@@ -29,6 +31,8 @@ def test_health_is_reported_again_and_again(evidence: Evidence) -> None:
     """A driver that reports health MUST repeat it before the kubelet takes it for stale: it is
     known of a device not only when the driver has just started.
     """
+    for role in ("runs", "late"):
+        evidence.container(role)
     before, after = noted_health(evidence, "before"), noted_health(evidence, "after")
     see_reported([*before, *after])
     if not any(map(is_known, before)):

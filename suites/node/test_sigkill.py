@@ -7,7 +7,7 @@ from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from suites.node.pods import on_one_node, pod
+from suites.node.pods import on_one_node
 
 
 @scenario(most=3, uses=(Driver.kill, Driver.restart))
@@ -51,7 +51,7 @@ def test_a_driver_that_was_killed_is_registered_again(evidence: Evidence) -> Non
 @check(id="NODE-001", level=2, source="NODE-1", scenario=driver_killed, after=("DISC-007",))
 def test_a_prepare_that_was_cut_off_is_completed(evidence: Evidence) -> None:
     """A prepare that ended with the driver's death MUST succeed when it is tried again."""
-    pod(evidence, "cut").started.get()
+    evidence.container("cut").started.get()
 
 
 @check(id="NODE-015", level=2, source="NODE-15", scenario=driver_killed, after=("DISC-007",))
@@ -59,8 +59,8 @@ def test_a_prepare_that_was_cut_off_holds_nothing(evidence: Evidence) -> None:
     """When a prepare ended with the driver's death and its pod is deleted, the pod MUST go and the
     device be there for another claim.
     """
-    pod(evidence, "dropped").gone.get()
-    pod(evidence, "next").started.get()
+    evidence.container("dropped").gone.get()
+    evidence.container("next").started.get()
 
 
 @check(id="NODE-011", level=2, source="NODE-11", scenario=driver_killed, after=("DISC-007",))

@@ -12,7 +12,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.scenario.verbs import Deleting
 from harness.verdict.finding import Blame, UnsupportedError, one_line
-from suites.node.pods import on_one_node, pod
+from suites.node.pods import on_one_node
 
 MOST = 2
 """As often a slice may be written in half a minute though nothing has changed: once is a mishap."""
@@ -112,7 +112,7 @@ def test_a_pod_that_could_not_end_goes_when_the_driver_is_back(evidence: Evidenc
 )
 def test_a_pod_that_came_while_the_driver_was_away_starts(evidence: Evidence) -> None:
     """A pod that is on its node already while the driver is away MUST start when it is back."""
-    pod(evidence, "starts").started.get()
+    evidence.container("starts").started.get()
 
 
 @check(
@@ -130,7 +130,7 @@ def test_a_device_of_a_claim_that_went_while_the_driver_was_away_is_free(
     """When a claim was deleted while the driver was away, and its pod by force, its device MUST be
     there for another claim once the driver is back.
     """
-    pod(evidence, "next").started.get()
+    evidence.container("next").started.get()
 
 
 def _content(item: dict[str, object]) -> object:

@@ -11,7 +11,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.slice_writes import devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnsupportedError, one_line
-from suites.node.pods import on_one_node, pod, see_same_devices
+from suites.node.pods import on_one_node, see_same_devices
 
 
 @scenario(most=2, uses=(Driver.upgrade, Driver.restart, Node.files))
@@ -34,7 +34,7 @@ def driver_upgrade(steps: Steps) -> None:
             pods.await_reports("late", "again")
         pods.see()
         if "runs" in steps.evidence.containers:
-            steps.evidence.noted["running"] = pod(steps.evidence, "runs").the_pod()
+            steps.evidence.noted["running"] = steps.evidence.container("runs").the_pod()
         pods.end("runs", "late", "again")
         pods.await_gone("runs", "late", "again")
         steps.driver.start(pods.node)
@@ -69,7 +69,7 @@ def test_claims_outlive_an_upgrade(evidence: Evidence) -> None:
     """A pod that runs while its driver is upgraded MUST run on, its device stay published, and its
     claim be usable by another pod that starts then.
     """
-    pod(evidence, "late")
+    evidence.container("late")
     if "running" in evidence.noted:
         now = evidence.noted["running"]
         if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):

@@ -20,7 +20,7 @@ from harness.scenario.pod_spec import resting
 from harness.scenario.pods import last_termination, restarts
 from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnsupportedError, counted, one_line
+from harness.verdict.finding import UnsupportedError, counted, few_devices, one_line
 
 AT_A_TIME, CLAIMS, SECONDS = 8, 50, 20
 """Claims of a pod at most; so many come and go, or as many as fit into so many seconds."""
@@ -209,7 +209,7 @@ def test_a_cdi_device_is_defined_once(evidence: Evidence) -> None:
     if not mine:
         raise UnsupportedError("the driver writes no CDI file for a claim")
     if len(left.claims) == left.rounds + 1:
-        raise UnsupportedError("needs 2 free devices on one node; the most that one has is 1")
+        raise few_devices(2, 1)
     for name, paths in _definitions(cdi_files.read(left.held)):
         if len(paths) > 1 and not mine.isdisjoint(paths):
             evidence.fail(

@@ -499,6 +499,17 @@ def test_waits_that_overlap_know_that_the_server_was_away(
         wait_in_vain()
 
 
+def test_pods_that_find_no_device_say_how_many_it_takes(steps: Steps, run: Run) -> None:
+    """Those that use the device of one of them, too."""
+    run.observer.observe(CLAIM)
+    run.subject = dataclasses.replace(run.subject, slots={"node-1": 0})
+    pods = Pods(steps, ("ends", "runs"))
+    pods.late("late", "runs")
+    for role, needed in (("ends", "1 free device"), ("late", "2 free devices")):
+        with pytest.raises(UnsupportedError, match=f"needs {needed} on one node; the most .* 0$"):
+            steps.evidence.container(role)
+
+
 def test_a_start_has_its_time_from_the_allocation_on(steps: Steps, run: Run, api: FakeApi) -> None:
     """However late a device comes: before that nobody can start the pod."""
     run.observer.observe(CLAIM)

@@ -12,7 +12,7 @@ from harness.options import USER
 from harness.scenario.evidence import Claim, Container, End, Evidence, Observed
 from harness.scenario.pod_spec import Security
 from harness.scenario.report import Report
-from harness.verdict.finding import Blame, Finding, JudgementError, judge
+from harness.verdict.finding import Blame, Finding, JudgementError, few_devices, judge
 from suites.cuda.transfers import CONTROL_PAGE_BYTES, WORD_BYTES
 from workload.result import (
     INVALID_CONTEXT,
@@ -355,6 +355,17 @@ NO_GPU: Mapping[str, Any] = {
     "error": Problem("look", "", 100, "CUDA_ERROR_NO_DEVICE"),
 }
 """What a report says where CUDA finds no GPU."""
+
+
+def left_out(needed: int, *roles: str) -> Change:
+    """The node has one device; these would start if it had as many as are needed."""
+
+    def change(evidence: Evidence) -> None:
+        for role in roles:
+            del evidence.containers[role]
+            evidence.left_out[role] = few_devices(needed, 1)
+
+    return change
 
 
 def ended(evidence: Evidence, *roles: str) -> Evidence:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from harness.scenario.evidence import Evidence
 from harness.verdict.finding import Blame
 from tests.suite.cases import Case
-from tests.suite.made import both, does_not_go, does_not_start, ended, made, report
+from tests.suite.made import both, does_not_go, does_not_start, ended, left_out, made, report
 
 ROLES = ("ends", "cut", "dropped", "again", "next")
 
@@ -15,10 +15,6 @@ ROLES = ("ends", "cut", "dropped", "again", "next")
 def _driver_killed() -> Evidence:
     reports = {role: report() for role in ROLES}
     return ended(made("driver-killed", **reports), "ends", "dropped")
-
-
-def _too_few_devices(evidence: Evidence) -> None:
-    del evidence.containers["dropped"]
 
 
 GOOD: Mapping[str, Callable[[], Evidence]] = {"driver-killed": _driver_killed}
@@ -56,8 +52,8 @@ CASES = (
     Case(
         "NODE-015",
         "a small node",
-        _too_few_devices,
-        r"unsupported: the node has too few free devices for this$",
+        left_out(3, "dropped", "next"),
+        r"unsupported: needs 3 free devices on one node; the most that one has is 1$",
         blame=None,
     ),
     Case(

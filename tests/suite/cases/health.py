@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from harness.scenario.evidence import Evidence
 from tests.suite.cases import Case
-from tests.suite.made import Change, both
+from tests.suite.made import Change, both, left_out
 
 GOOD: Mapping[str, Callable[[], Evidence]] = {}
 """Of scenarios that judge more than health."""
@@ -19,11 +19,6 @@ def told(name: str, *states: Mapping[str, str]) -> Change:
         evidence.noted[f"health {name}"] = list(states)
 
     return change
-
-
-def not_noted(evidence: Evidence) -> None:
-    """The node had too few devices for the pod."""
-    del evidence.noted["health before"]
 
 
 KNOWN, UNKNOWN = {"gpu-0": "Healthy"}, {"gpu-0": "Unknown"}
@@ -48,8 +43,8 @@ CASES = (
         r"the health of a pod's device is unknown after the driver's restart; before, it was",
     ),
     Case(
-        *("HLTH-002", "too few devices", not_noted),
-        r"unsupported: the node has too few free devices for this$",
+        *("HLTH-002", "too few devices", left_out(2, "runs", "late")),
+        r"unsupported: needs 2 free devices on one node; the most that one has is 1$",
         blame=None,
     ),
     Case(

@@ -16,6 +16,7 @@ from tests.suite.made import (
     does_not_go,
     does_not_start,
     ended,
+    left_out,
     made,
     report,
     says,
@@ -64,12 +65,6 @@ def _not_by_its_name(evidence: Evidence) -> None:
     evidence.looks["wiped"] = ()
 
 
-def _too_few_devices(evidence: Evidence) -> None:
-    for role in ("inherits", "restored"):
-        del evidence.containers[role]
-    del evidence.looks["wiped"]
-
-
 GOOD: Mapping[str, Callable[[], Evidence]] = {"kubelet-restart": _kubelet_restart}
 
 CASES = (
@@ -114,8 +109,8 @@ CASES = (
     Case(
         "NODE-005",
         "a small node",
-        _too_few_devices,
-        r"unsupported: the node has too few free devices for this$",
+        left_out(4, "wiped", "restored"),
+        r"unsupported: needs 4 free devices on one node; the most that one has is 1$",
         blame=None,
     ),
     Case(
@@ -127,8 +122,8 @@ CASES = (
     Case(
         "NODE-004",
         "a small node",
-        _too_few_devices,
-        r"unsupported: the node has too few free devices for this$",
+        left_out(3, "kept", "inherits"),
+        r"unsupported: needs 3 free devices on one node; the most that one has is 1$",
         blame=None,
     ),
     Case(
