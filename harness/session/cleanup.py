@@ -142,8 +142,18 @@ class Removal:
 
     def delete(self, kind: Kind, objects: Iterable[Object]) -> list[Object]:
         """Delete the objects of a kind, which the observer watches, and wait until they are gone,
-        pods until they are over; answers those that were there."""
-        asked = [obj for obj in objects if obj["kind"] == kind.name and self._delete(obj)]
+        pods until they are over; answers those that were there.
+
+        What was deleted before, and is only not gone yet, is asked for once.
+        """
+        before = {uid_of(one.obj) for one in self.kube.writes if one.method == "delete"}
+        asked = [
+            obj
+            for obj in objects
+            if obj["kind"] == kind.name
+            and not self.observer.last(obj).gone
+            and (uid_of(obj) in before or self._delete(obj))
+        ]
         self._await(self.observer.over if kind is POD else self.observer.gone, asked)
         return asked
 

@@ -15,7 +15,7 @@ from harness.cluster.kinds import CLAIM, LEASE, NAMESPACE, POD, VOLUME_CLAIM, na
 from harness.cluster.kube import Kube, UnreachableError
 from harness.cluster.observe import Budget
 from harness.scenario.run import PRIVILEGED, RESTRICTED, Run
-from harness.session.cleanup import clean_up, delete_command
+from harness.session.cleanup import Removal, clean_up, delete_command
 from harness.verdict.finding import UnmetError
 from harness.verdict.outcome import Outcome, Result
 from tests.harness.fake_api import FakeApi
@@ -138,6 +138,20 @@ def test_pods_go_before_claims_before_namespaces_before_the_anchor(run: Run, api
     assert list(dict.fromkeys(kinds)) == ["pods", "resourceclaims", "configmaps", "namespaces"]
     assert deleted(api)[-1].endswith(f"/dra-conformance-{run.id}")
     assert names(api) == {f"{obj['kind']}/{name_of(obj)}" for obj in foreign}
+
+
+def test_a_pod_is_deleted_once(run: Run, api: FakeApi, controllers: Controllers) -> None:
+    """One that is over stays for another second, whether its scenario or the run has deleted it."""
+    namespace = run.open_namespace(RESTRICTED)
+    pods = [run.create(thing("Pod", name, namespace)) for name in ("deleted", "kept")]
+    for pod in pods:
+        controllers.held.add(name_of(pod))
+        api.edit(POD, namespace, name_of(pod), status={"phase": "Succeeded"})
+    run.kube.delete(pods[0])
+    removal = Removal(run.kube, run.observer, Budget("clean-up", 0.1))
+    removal.delete(POD, pods)
+    removal.delete_all(pods, last=None)
+    assert sorted(path.rsplit("/", 1)[-1] for path in deleted(api)) == ["deleted", "kept"]
 
 
 def test_a_volume_is_waited_for_while_it_is_protected(
