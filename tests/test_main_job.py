@@ -56,8 +56,7 @@ NOWHERE = (
 WHY_NOT = (
     *NOWHERE,
     r"no other version of the driver is known that the nodes have: --dra-upgrade-image",
-    r"bandwidth is not measured on simulated GPUs",
-    r"needs 8 GiB of real GPU memory",
+    r"needs real GPUs, and these are simulated",
     r"the driver's profile names no two parameters that containers show",
     r"CUDA shows devices of this driver: ISO-004 and SHARE-008 look by it",
     r"the driver names devices by no variable; CUDA-001 looks by CUDA",

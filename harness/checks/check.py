@@ -80,6 +80,8 @@ class Check:
     the same, but when it fails, that is put down to the other."""
     judges_driver: bool = True
     """False: it judges CUDA, the cluster or the suite itself, and is counted apart."""
+    hardware_only: bool = False
+    """Whether it says something of real GPUs only: it is not made on simulated ones."""
 
     @property
     def name(self) -> str:
@@ -123,6 +125,7 @@ def check(
     forms: tuple[Form, ...] = (),
     after: tuple[str, ...] = (),
     judges_driver: bool = True,
+    hardware_only: bool = False,
 ) -> Callable[[F], F]:
     """Declare a function to be a check; its docstring says what MUST or SHOULD be so.
 
@@ -136,6 +139,7 @@ def check(
         after: checks that must have passed for this one to say anything (`Check.after`), where they
             are made in the same run.
         judges_driver: False for what judges CUDA, the cluster or the suite itself.
+        hardware_only: it is not made on simulated GPUs.
 
     Raises:
         ValueError: the declaration is not a check (an ID that is none, no docstring, …).
@@ -170,6 +174,7 @@ def check(
             forms=forms,
             after=after,
             judges_driver=judges_driver,
+            hardware_only=hardware_only,
         )
         setattr(function, ATTRIBUTE, declared)
         return function

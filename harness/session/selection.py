@@ -84,6 +84,7 @@ class PlannedChecks:
         self._profile: Profile | None = None
         self._largest: int | None = None
         self._admin = False
+        self._simulated = False
 
     def learn(
         self,
@@ -92,6 +93,7 @@ class PlannedChecks:
         profile: Profile | None = None,
         largest: int | None = None,
         admin: bool = False,
+        simulated: bool = False,
     ) -> None:
         """Take what has become known.
 
@@ -100,7 +102,9 @@ class PlannedChecks:
             profile: the driver's.
             largest: the most devices that one node has free.
             admin: the run claims with admin access only.
+            simulated: the GPUs are.
         """
+        self._simulated = self._simulated or simulated
         self._admin = self._admin or admin
         self._allowed = self._allowed if allowed is None else frozenset(allowed)
         self._profile = self._profile if profile is None else profile
@@ -139,6 +143,8 @@ class PlannedChecks:
             them = ",".join(forbidden)
             does = " and ".join(_DOES[impact] for impact in forbidden)
             return UnmetError(f"{does}; enable with {flag('allow')} {them}", SkipKind.NOT_ALLOWED)
+        if planned.check.hardware_only and self._simulated:
+            return UnsupportedError("needs real GPUs, and these are simulated")
         scenario = planned.scenario
         if scenario is None:
             return None
@@ -244,6 +250,7 @@ class Selection:
             profile=self.profile,
             largest=self._largest_of_options(),
             admin=self._options.admin,
+            simulated=self._simulates(),
         )
         lock = self._suites / CATALOGUE
         if lock.exists():
@@ -255,11 +262,15 @@ class Selection:
 
     def _largest_of_options(self) -> int | None:
         """The most devices that one node will have; None where only the cluster knows."""
-        options = self._options
-        if options.cluster != "embedded" or options.embedded.hardware != "simulated":
+        if not self._simulates():
             return None
-        nodes = gpus_of_nodes(options.embedded.gpus or DEFAULT_GPUS)
+        nodes = gpus_of_nodes(self._options.embedded.gpus or DEFAULT_GPUS)
         return max(sum(gpus.count for gpus in node) for node in nodes)
+
+    def _simulates(self) -> bool:
+        """Whether the run brings simulated GPUs up."""
+        options = self._options
+        return options.cluster == "embedded" and options.embedded.hardware == "simulated"
 
     def _look_for_driver(self) -> None:
         name, wanted = self._options.driver or self._embedded_driver(), self._options.profile

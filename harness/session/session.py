@@ -312,6 +312,7 @@ class Session:
         run.judge_invariants()
         if not cluster.own:
             run.cluster = replace(cluster, hardware=found.hardware or cluster.hardware)
+            self.planned.learn(simulated=run.cluster.hardware == "simulated")
             self.say(f"CLUSTER  {self._first_line()}")
         if self.options.expect is not None or self.options.expect_write is not None:
             self._compare(found.inventory())

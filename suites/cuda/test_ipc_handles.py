@@ -13,7 +13,7 @@ from harness.scenario.report import describe
 from harness.scenario.scenario import CUDA, scenario
 from harness.scenario.steps import Steps
 from harness.verdict import causes
-from harness.verdict.finding import Blame, UnsupportedError
+from harness.verdict.finding import Blame
 from suites.cuda.codes import OPEN, RECORDED, REFUSED, known
 from suites.cuda.tables import shared_memory
 from suites.cuda.transfers import (
@@ -274,8 +274,6 @@ def test_several_pods_open_the_same_memory(evidence: Evidence) -> None:
 @scenario(needs=CUDA)
 def large_memory(steps: Steps) -> None:
     """A buffer of 8 GiB, on GPUs that have memory of their own."""
-    if steps.simulated:
-        raise UnsupportedError("needs 8 GiB of real GPU memory")
     claim = steps.claim()
     args = ["produce", "--nonce", steps.nonce, "--log", "--bytes", str(LARGE)]
     exporter = steps.start(EXPORTER, [*args, *steps.patience()], claim)
@@ -289,7 +287,14 @@ def large_memory(steps: Steps) -> None:
     steps.finish(importer, exporter)
 
 
-@check(id="IPC-018", level=4, source="IPC-1", scenario=large_memory, after=("ISO-003",))
+@check(
+    id="IPC-018",
+    level=4,
+    source="IPC-1",
+    scenario=large_memory,
+    after=("ISO-003",),
+    hardware_only=True,
+)
 def test_large_memory_is_shared_whole(evidence: Evidence) -> None:
     """A buffer of 8 GiB MUST be shared whole: every word of it right on both sides."""
     judge_read(evidence, IMPORTER, "same")

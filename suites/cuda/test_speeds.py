@@ -54,8 +54,6 @@ SIGNALLING = tuple(one for one in FORMS if not one.name.startswith("pool"))
 
 def judge_ratio(evidence: Evidence, form: Part, path: str, base: str, least: float) -> None:
     """Each way and method of a path in relation to the same on another path."""
-    if evidence.simulated:
-        raise UnsupportedError("bandwidth is not measured on simulated GPUs")
     tried(evidence, IMPORTER, path, form)
     report = evidence.report(IMPORTER)
     if not [one for one in report.bandwidth if one.mechanism == form.name]:
@@ -96,7 +94,14 @@ def pairs(
     ]
 
 
-@check(id="PERF-001", level=4, source="PERF-1", forms=FORMS, after=("IPC-023", "ISO-003"))
+@check(
+    id="PERF-001",
+    level=4,
+    source="PERF-1",
+    forms=FORMS,
+    after=("IPC-023", "ISO-003"),
+    hardware_only=True,
+)
 def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence, form: Part) -> None:
     """Reading and writing imported memory on the GPU that holds it SHOULD be at least 95 % as fast
     as memory of one's own.
@@ -104,7 +109,14 @@ def test_imported_memory_is_as_fast_as_own_memory(evidence: Evidence, form: Part
     judge_ratio(evidence, form, "same", "local", LEAST_OF_LOCAL)
 
 
-@check(id="PERF-002", level=4, source="PERF-2", forms=FORMS, after=("IPC-024", "ISO-003"))
+@check(
+    id="PERF-002",
+    level=4,
+    source="PERF-2",
+    forms=FORMS,
+    after=("IPC-024", "ISO-003"),
+    hardware_only=True,
+)
 def test_imported_memory_of_a_peer_is_as_fast_as_a_peer_copy(
     evidence: Evidence, form: Part
 ) -> None:

@@ -137,6 +137,20 @@ def test_a_check_is_left_out_for_a_reason(form: str, changes: dict[str, Any], wo
     assert bool(words) == (reason is not None)
 
 
+def test_what_real_gpus_show_is_not_made_on_simulated_ones(tmp_path: Path) -> None:
+    """Known from the start of a cluster of the run's own, and of another when it was looked at."""
+    planned = Planned(a_check(hardware_only=True), None)
+    checks = PlannedChecks([planned, Planned(a_check(), None)])
+    assert len(checks.possible()) == 2
+    checks.learn(simulated=True)
+    assert str(checks.why_not(planned)) == "unsupported: needs real GPUs, and these are simulated"
+    assert len(checks.possible()) == 1
+    for hardware, number in (("simulated", 0), ("real", 1)):
+        given = {"cluster": "embedded", "embedded_hardware": hardware}
+        selection = Selection(resolve(given, {}, tmp_path), Path(__file__).parents[2])
+        assert len(selection.settle([planned]).possible()) == number
+
+
 def lines(check: Check, folder: Path, **given: str) -> list[str]:
     """A plan of all forms of a check."""
     checks = PlannedChecks(Planned(check, form) for form in form_names(check))

@@ -189,9 +189,11 @@ def test_the_pages_begin_with_the_score(tried: Path) -> None:
     found = document(tried)
     assert (found["faults"], found["killed"]) == (5, 3)
     assert found["survived"] == ["two", "blamed"]
-    judged = {check.id for check in checks() if check.judges_driver}
+    of_driver = [check for check in checks() if check.judges_driver]
+    judged = {check.id for check in of_driver if not check.hardware_only}
     assert [name.partition("::")[2] for name in found["rows_not_tried"]] == ["test_not_begun"]
     assert set(found["checks_not_killed"]) == judged - {"LIFE-002", "LIFE-003"}
+    assert {*found["checks_hardware_only"]} == {check.id for check in of_driver} - judged
     assert found["false_alarms"] == ["MET-002 with reference on Kubernetes 1.36"]
     text = (tried / "out" / pages.MARKDOWN).read_text()
     assert "**Mutation score: 60 %**: 3 of 5 faults were killed" in text
@@ -202,6 +204,23 @@ def test_the_pages_begin_with_the_score(tried: Path) -> None:
     assert "<h1>60 %</h1>" in page
     assert "LIFE-002 | is red" in page
     assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+
+
+def test_the_readme_says_what_the_matrix_says() -> None:
+    """In the same words: how many faults, checks and false alarms, and which checks are left."""
+    readme, page = (
+        " ".join(path.read_text().replace("**", "").split())
+        for path in (ROOT / "README.md", ROOT / "docs" / "matrix" / pages.MARKDOWN)
+    )
+    told = (
+        r"Mutation score: \S+ %: \d+ of \d+ faults were killed",
+        r"Checks: [^.]*\.( By none: [^.]*\.)?( Hardware only, [^.]*\.)?",
+        r"False alarms: .*? nothing was to be found\.",
+    )
+    for words in told:
+        found = re.search(words, page)
+        assert found is not None, words
+        assert found[0] in readme
 
 
 def test_what_was_tried_at_a_commit_is_not_tried_again(again: Path) -> None:

@@ -71,11 +71,6 @@ def no_channel(evidence: Evidence) -> None:
     alter(evidence, IMPORTER, lent=tuple(lent))
 
 
-def simulated(evidence: Evidence) -> None:
-    """The GPUs are."""
-    evidence.simulated = True
-
-
 CASES = (
     Case(
         "PERF-001",
@@ -90,14 +85,6 @@ CASES = (
         says(IMPORTER, bandwidth=speeds(**{**SPEEDS, "cross": 40.0})),
         r"read by kernel, cross memory: 40 GB/s, 10.1% of the 395 GB/s of plain memory$",
         form=IPC,
-    ),
-    Case(
-        "PERF-001",
-        "simulated GPUs",
-        simulated,
-        r"unsupported: bandwidth is not measured on simulated GPUs$",
-        form=IPC,
-        blame=None,
     ),
     Case(
         "PERF-002",

@@ -169,6 +169,16 @@ def not_in_use(evidence: Evidence) -> None:
         claim.in_use = lose(claim.in_use, TAKEN)
 
 
+def of_no_node(evidence: Evidence) -> None:
+    """The claim's devices are for any node; nor does it say that both pods use it."""
+    claim = evidence.claims[CLAIM]
+    claim.by_request = {
+        request: tuple(replace(device, node="") for device in devices)
+        for request, devices in claim.by_request.items()
+    }
+    not_in_use(evidence)
+
+
 def message(role: str, **parts: Any) -> Change:
     """The container's termination message is another."""
 
@@ -283,6 +293,13 @@ CASES = (
         runs_on(CONSUMER, "node-2"),
         r"the consumer runs on node-2, not with the devices on node-1$",
         blame=Blame.SCHEDULER,
+    ),
+    Case(
+        "SHARE-004",
+        "not both are in reservedFor, and any node will do",
+        of_no_node,
+        r"the claim is not free$",
+        blame=Blame.KUBELET,
     ),
     Case(
         "SHARE-004",

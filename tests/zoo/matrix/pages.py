@@ -51,9 +51,11 @@ class Summary:
     places: tuple[tuple[str, int, int], ...]
     """Where faults were made, how many, and how many of them were killed."""
     checks: int
-    """How many judge the driver."""
+    """How many judge the driver, also on simulated GPUs."""
     unkilled: tuple[str, ...]
     """Those of them that no fault turned red."""
+    hardware_only: tuple[str, ...]
+    """Those that judge it on real GPUs only: no fault here can turn them red."""
     quiet: int
     """How many runs had nothing to find."""
     alarms: tuple[str, ...]
@@ -71,13 +73,10 @@ class Summary:
         return f"{int(1000 * self.killed / self.faults) / 10:g}" if self.faults else "-"
 
 
-def summary(records: Sequence[Record], of_driver: Sequence[str]) -> Summary:
-    """Sum records up.
-
-    Args:
-        records: of rows that were tried.
-        of_driver: the IDs of the checks that judge the driver.
-    """
+def summary(records: Sequence[Record]) -> Summary:
+    """Sum records of rows up that were tried."""
+    of_driver = [check for check in checks() if check.judges_driver]
+    judged = [check.id for check in of_driver if not check.hardware_only]
     faults = [one for one in records if is_fault(one)]
     killed = [one for one in faults if is_killed(one)]
     killers = {found["check"] for one in killed for found in one["red"]}
@@ -88,8 +87,9 @@ def summary(records: Sequence[Record], of_driver: Sequence[str]) -> Summary:
         killed=len(killed),
         survived=tuple(one["fault"] for one in faults if one not in killed),
         places=tuple((made, every[made], dead[made]) for made in Made if every[made]),
-        checks=len(of_driver),
-        unkilled=tuple(check for check in of_driver if check not in killers),
+        checks=len(judged),
+        unkilled=tuple(check for check in judged if check not in killers),
+        hardware_only=tuple(check.id for check in of_driver if check.hardware_only),
         quiet=len(quiet),
         alarms=tuple(
             f"{found['check']} with {driver(one)} on Kubernetes {one['kubernetes']}"
@@ -124,7 +124,7 @@ def write(folder: Path, records: Sequence[Record], rows: Collection[str]) -> Non
         records, key=lambda one: (order.index(Made(one["made"])), _test(one), one["fault"])
     )
     tried = [one for one in records if one["tried"]]
-    found = summary(tried, [check.id for check in checks() if check.judges_driver])
+    found = summary(tried)
     parts = {
         "summary": found,
         "faults": [one for one in tried if is_fault(one)],
@@ -141,6 +141,7 @@ def write(folder: Path, records: Sequence[Record], rows: Collection[str]) -> Non
         **{name: getattr(found, name) for name in ("faults", "killed", "survived")},
         "checks": found.checks,
         "checks_not_killed": found.unkilled,
+        "checks_hardware_only": found.hardware_only,
         "false_alarms": found.alarms,
         "rows_not_tried": sorted({*rows} - {one["row"] for one in tried}),
         "rows": records,
