@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 import sys
@@ -97,7 +96,7 @@ def _use_up_numbers_up_to(pid: int) -> None:
     clone(2) numbers a process before it says which file descriptor is the process's (CLONE_PIDFD).
     That can be stored nowhere at address 0, so it fails, and the number is passed.
     """
-    number = _SYS_CLONE.get(platform.machine())
+    number = _SYS_CLONE.get(os.uname().machine)
     try:
         # Who does not know CLONE_PIDFD does not know this, and would make the processes.
         os.close(os.pidfd_open(os.getpid()))
