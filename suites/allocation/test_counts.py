@@ -9,8 +9,9 @@ from harness.scenario.claim_spec import ALL, Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.scenario import EVERY_DEVICE, scenario
 from harness.scenario.steps import Steps
-from harness.verdict.finding import Blame, UnmetError, counted
+from harness.verdict.finding import Blame, UnmetError, UnsupportedError, counted
 from suites.allocation.seen import must_see, named, show
+from suites.counters import counters, fit
 from suites.health import note_health
 
 MOST_OF_A_CLAIM = 32
@@ -68,7 +69,14 @@ def all_of_a_node(steps: Steps) -> None:
     devices = steps.run.devices()
     free = free_by_node(devices, steps.run.observer.objects(CLAIM))
     whole = [n for n, ones in free.items() if ones == [d for d in devices if d.node == n]]
-    if not any(len(free[node]) <= MOST_OF_A_CLAIM for node in whole):
+    has = counters(steps)
+    together = [node for node in whole if fit(free[node], has)]
+    if whole and not together:
+        raise UnsupportedError(
+            "the driver publishes, for each node, devices that draw on the same counters, so that"
+            " no claim gets all"
+        )
+    if not any(len(free[node]) <= MOST_OF_A_CLAIM for node in together):
         raise UnmetError(
             f"no node has all its devices free and at most {MOST_OF_A_CLAIM}, the most of one claim"
         )

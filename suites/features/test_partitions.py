@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from itertools import combinations
 
 from harness.checks.check import check
-from harness.cluster.inventory import Device, current, devices, quantity
-from harness.cluster.kinds import SLICE, Object
+from harness.cluster.inventory import Device, devices
+from harness.cluster.kinds import SLICE
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
@@ -18,50 +17,23 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError
 from suites.allocation.seen import named
+from suites.counters import Amounts, counters, draws, fit
 from suites.features.offers import TAKEN, Held, await_free, must_be_on, see_waiting, using
 from suites.shown import in_variables
 
 ONE, OTHER, WHOLE = "one", "other", "whole"
 """Pods with a part each, and one with a device that cannot be there beside either."""
-Amounts = dict[tuple[str, str, str], Decimal]
-"""By pool, counter set and counter."""
 Trio = tuple[Device, Device, Device]
 """Two devices that fit beside each other, and one that fits beside neither."""
 
 
-def has(slices: Iterable[Object]) -> Amounts:
-    """Read what the counters of each pool have."""
-    return {
-        (item["spec"]["pool"]["name"], one["name"], name): quantity(counter["value"])
-        for item in slices
-        for one in item["spec"].get("sharedCounters") or []
-        for name, counter in one["counters"].items()
-    }
-
-
-def draws(device: Device) -> Amounts:
-    """Read what a device draws on counters."""
-    return {
-        (device.pool, one["counterSet"], name): quantity(counter["value"])
-        for one in device.entry.get("consumesCounters") or []
-        for name, counter in one["counters"].items()
-    }
-
-
 def trios(every: Sequence[Device], counters: Amounts) -> Iterable[Trio]:
     """Find, for each device, two that can be allocated at once, but neither of them beside it."""
-
-    def fit(*some: Device) -> bool:
-        needed: Amounts = {}
-        for device in some:
-            for key, amount in draws(device).items():
-                needed[key] = needed.get(key, Decimal(0)) + amount
-        return all(amount <= counters.get(key, 0) for key, amount in needed.items())
-
-    for whole in filter(fit, every):
-        alike = [one for one in every if one.pool == whole.pool and fit(one)]
-        parts = [one for one in alike if one != whole and not fit(one, whole)]
-        pair = next((two for two in combinations(parts, 2) if fit(*two)), None)
+    usable = [one for one in every if fit([one], counters)]
+    for whole in usable:
+        alike = [one for one in usable if one.pool == whole.pool]
+        parts = [one for one in alike if one != whole and not fit([one, whole], counters)]
+        pair = next((two for two in combinations(parts, 2) if fit(two, counters)), None)
         if pair is not None:
             yield (*pair, whole)
 
@@ -74,7 +46,7 @@ def parts_of_a_device(steps: Steps) -> None:
     anything = replace(subject.profile, select_attribute="", select_value="")
     drawing = [one for one in devices(slices, subject.driver, anything) if draws(one)]
     usable = [one for one in drawing if one.node in subject.slots and steps.selectors(one)]
-    found = list(trios(usable, has(current(slices, subject.driver))))
+    found = list(trios(usable, counters(steps)))
     if not found:
         raise UnsupportedError(
             "the driver, as it is installed, publishes no two devices that fit beside each other,"

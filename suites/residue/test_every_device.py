@@ -38,12 +38,13 @@ def every_device(steps: Steps) -> None:
     """
     with steps.slices():
         well = take_turns(steps, FIRST, steps.look_at_devices())
-        few, goes_on = well[:ONE_BY_ONE], bool(well) and take_turns(steps, TWO, well) == well
+        few = well[:ONE_BY_ONE]
+        goes_on = bool(well) and len(take_turns(steps, TWO, well)) == len(well)
         while goes_on:
             goes_on = (
-                take_turns(steps, AGAIN, few, at_a_time=1) == few
+                len(take_turns(steps, AGAIN, few, at_a_time=1)) == len(few)
                 and steps.seconds < steps.run.options.soak
-                and take_turns(steps, AGAIN, well) == well
+                and len(take_turns(steps, AGAIN, well)) == len(well)
             )
 
 

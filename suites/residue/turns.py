@@ -13,9 +13,10 @@ from harness.scenario.evidence import Evidence
 from harness.scenario.pod_spec import resting
 from harness.scenario.scenario import CUDA
 from harness.scenario.steps import Steps
-from harness.verdict.finding import FailedError, counted
+from harness.verdict.finding import FailedError, UnsupportedError, counted
 from harness.verdict.table import Cell, Table
 from suites.allocation.seen import showing
+from suites.counters import Amounts, at_once, counters
 
 AT_A_TIME = 8
 ONE_BY_ONE = 4
@@ -40,6 +41,8 @@ def take_turns(
 ) -> list[Device]:
     """Claim each device once, several at a time, and give them back when all their pods run.
 
+    A GPU and parts of it, which cannot be had together, are claimed one after the other.
+
     Each turn is a part of the evidence, ``FIRST-1`` or ``AGAIN-17``. Of those that are called
     `AGAIN` only that stays which did not come to a good end, and with it the round ends. In the
     others a container reports which devices it has.
@@ -53,13 +56,22 @@ def take_turns(
 
     Returns:
         The devices whose turn came to a good end.
+
+    Raises:
+        UnsupportedError: it takes all at once, and they cannot be had so.
     """
     chosen = bool(steps.run.subject.profile.attributes.get("uuid"))
-    claims = _by_twos(devices) if called == TWO and chosen else [(one,) for one in devices]
+    has = counters(steps)
+    claims = _by_twos(devices, has) if called == TWO and chosen else [(one,) for one in devices]
     size = at_a_time if chosen or at_a_time == 1 else max(1, len(claims))
+    groups = at_once(claims, size, has)
+    if not chosen and at_a_time > 1 and len(groups) > 1:
+        raise UnsupportedError(
+            "the devices cannot all be had at once, and no UUID tells them apart"
+        )
     evidence, well = steps.evidence, list[Device]()
-    for start in range(0, len(claims), size):
-        group, began = claims[start : start + size], steps.seconds
+    for group in groups:
+        began, before = steps.seconds, len(well)
         number = count_turns(evidence) + 1
         names = [f"{called}-{number + place}" for place in range(len(group))]
         together = Barrier(len(group))
@@ -73,20 +85,25 @@ def take_turns(
                 well += claimed
                 if called == AGAIN:
                     del evidence.parts[name]
-        if called == AGAIN and len(well) < start + len(group):
+        if called == AGAIN and len(well) < before + len(group):
             break
     return well
 
 
-def _by_twos(devices: Sequence[Device]) -> list[tuple[Device, ...]]:
-    """Put every two devices of a node together; the last one of an odd number stays alone."""
+def _by_twos(devices: Sequence[Device], has: Amounts) -> list[Sequence[Device]]:
+    """Put every two devices of a node together; one that finds no other stays alone.
+
+    Args:
+        devices: the devices.
+        has: what counters have.
+    """
     of_nodes: dict[str, list[Device]] = {}
     for device in devices:
         of_nodes.setdefault(device.node, []).append(device)
     return [
-        tuple(ones[first : first + 2])
+        [device for (device,) in two]
         for ones in of_nodes.values()
-        for first in range(0, len(ones), 2)
+        for two in at_once([(one,) for one in ones], 2, has)
     ]
 
 

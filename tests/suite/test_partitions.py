@@ -6,7 +6,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 from harness.cluster.inventory import Device
-from suites.features.test_partitions import has, trios
+from suites.counters import at_once, has
+from suites.features.test_partitions import trios
 from tests.suite.made import DEVICES, NODE
 
 
@@ -26,3 +27,14 @@ def test_two_parts_and_the_whole_are_found() -> None:
     assert not list(trios([whole, half], counters))
     assert not list(trios([half, other, drawing("most", "9Gi")], counters))
     assert not list(trios([whole, half, drawing("elsewhere", "4Gi", "none")], counters))
+
+
+def test_a_gpu_and_its_parts_are_not_claimed_at_once() -> None:
+    """The parts are, and what draws on nothing is put wherever there is room."""
+    memory = {(NODE, "board", "memory"): Decimal(8 << 30)}
+    whole, half, other = drawing("whole", "8Gi"), drawing("half", "4Gi"), drawing("other", "4Gi")
+    claims = [(one,) for one in (whole, half, other, *DEVICES[:3])]
+    found = at_once(claims, 3, memory)
+    names = [[one.name for (one,) in group] for group in found]
+    assert names == [["whole", "gpu-0", "gpu-1"], ["half", "other", "gpu-2"]]
+    assert at_once([(half, other), (whole,)], 2, memory) == [[(half, other)], [(whole,)]]
