@@ -21,11 +21,11 @@ def differences(
     Args:
         known: what is listed.
         driver: the one under test.
-        version: its version.
+        version: its version, as `KnownFinding.is_of` takes it.
         failed: IDs of the checks that failed by the driver's fault.
         made: IDs of all checks that were made.
     """
-    listed = {one.check for one in known if (one.driver, one.version) == (driver, version)}
+    listed = {one.check for one in known if one.is_of(driver, version)}
     for check in sorted(set(failed) - listed):
         yield f"{check} fails on {driver} {version}, and {FILE.name} does not list it"
     for check in sorted((listed & set(made)) - set(failed)):
@@ -37,7 +37,7 @@ def surprises(results: Mapping[str, Any], version: str) -> list[str]:
 
     Args:
         results: the run's ``results.json``.
-        version: of the driver.
+        version: of the driver, likewise.
     """
     ended = {
         outcome: {case["id"] for case in results["results"] if case["outcome"] == outcome}

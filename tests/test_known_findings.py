@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_a_failure_that_is_not_listed_is_told() -> None:
     assert line.startswith("LIFE-002 fails on gpu.example.com v1, and known-findings.yaml does not")
     (line,) = compared(failed={"LIFE-001"}, version="v2")
     assert line.startswith("LIFE-001 fails on gpu.example.com v2, and known-findings.yaml does not")
+
+
+def test_what_is_listed_of_a_variant_is_of_no_other() -> None:
+    """But what is listed of the version is of its variants, too."""
+    of_variant = replace(KNOWN, version="v1+shares")
+    assert of_variant.is_of("gpu.example.com", "v1+shares")
+    assert not of_variant.is_of("gpu.example.com", "v1")
+    assert not of_variant.is_of("gpu.example.com", "v1+parts")
+    assert not of_variant.is_of("gpu.example.org", "v1+shares")
+    assert compared(failed={"LIFE-001"}, version="v1+shares") == []
 
 
 def test_a_listed_failure_that_is_gone_is_told() -> None:

@@ -21,3 +21,8 @@ DRIVERS: Mapping[str, Driver] = {
 }
 """By what ``--embedded-driver`` calls them; a name alone is the default version of it, and with a
 variant (``+``) that version, installed otherwise."""
+
+
+def version_of(name: str) -> str:
+    """The version of one of `DRIVERS`, with ``+VARIANT`` behind it where it is installed so."""
+    return DRIVERS[name].version + "".join(name.partition("+")[1:])

@@ -84,7 +84,7 @@ class ClusterInfo:
     driver: str = ""
     """The driver that it was brought up with."""
     driver_version: str = ""
-    """That driver's version; empty: not known."""
+    """That driver's version, ``+VARIANT`` behind it where it is installed so; empty: not known."""
     volume_class: str = ""
     """A StorageClass of its volumes; empty: its default one, if it has one."""
     next_image: str = ""

@@ -338,7 +338,7 @@ class Steps(Deleting):
                 for number, device in enumerate(of or [None] * (count or self.devices), 1)
             ]
             if len(requests) > 1 and not of and not constraints:
-                constraints = self._different()
+                constraints = self.different()
         if self.run.options.admin:
             requests = [replace(one, admin=True) for one in requests]
         named = like.name if like is not None else f"{name}-{self.evidence.name}"
@@ -358,7 +358,7 @@ class Steps(Deleting):
         request = Request(CHANNEL, device_class=named)
         return (self.claim(name=CHANNEL, requests=[request]),) if named else ()
 
-    def _different(self) -> list[Constraint]:
+    def different(self) -> list[Constraint]:
         """Have a claim get different devices also where claims share them, if there is a way to."""
         subject, found = self.run.subject, self.run.devices()
         if subject.features.get("DRAConsumableCapacity") is not State.ON:

@@ -113,7 +113,8 @@ class Clusters:
         self._terminal = os.dup(sys.stdout.fileno())
         self._until_the_end.callback(os.close, self._terminal)
         asked = self._options.embedded
-        driver = drivers.DRIVERS[asked.driver.split(",")[0]]
+        called = asked.driver.split(",")[0]
+        driver = drivers.DRIVERS[called]
         try:
             running = self._until_the_end.enter_context(
                 cluster.running(asked, progress.Progress(), self._component_died)
@@ -126,7 +127,7 @@ class Clusters:
             own=True,
             image=running.workload_image,
             driver=driver.name,
-            driver_version=driver.version,
+            driver_version=drivers.version_of(called),
             next_image=running.next_image,
             volume_class=layout.VOLUMES,
             restart_kubelet=partial(cluster.restart_kubelet, running.name),

@@ -19,9 +19,19 @@ class KnownFinding:
 
     driver: str
     version: str
+    """With ``+VARIANT`` behind it where it fails only as it is installed for that."""
     check: str
     link: str
     evidence: str
+
+    def is_of(self, driver: str, version: str) -> bool:
+        """Whether it is known of a driver.
+
+        Args:
+            driver: its name.
+            version: with its variant, if it has one, which has what the version has, too.
+        """
+        return self.driver == driver and self.version in (version, version.partition("+")[0])
 
 
 def load(path: Path = FILE) -> tuple[KnownFinding, ...]:
@@ -58,14 +68,15 @@ def failed(
     Args:
         findings: what is listed.
         driver: the one under test.
-        version: its version; empty: not known, then what is listed of any version counts.
+        version: its version, as `KnownFinding.is_of` takes it; empty: not known, then what is
+            listed of any version counts.
         record: the run's results.
     """
     red = {result.id for result in record.results if result.outcome is Outcome.FAIL}
     there = {
         one.check: one
         for one in findings
-        if one.driver == driver and version in ("", one.version) and one.check in red
+        if one.is_of(driver, version or one.version) and one.check in red
     }
     return list(there.values())
 

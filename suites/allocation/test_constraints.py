@@ -61,7 +61,8 @@ def choose(steps: Steps, what: str, *, alike: bool) -> str:
 def alike_in_an_attribute(steps: Steps) -> None:
     """A pod uses a claim of two devices that have the same value of an attribute."""
     constraint = Constraint(matches=choose(steps, "product", alike=True))
-    show(steps, "user", steps.claim(requests=TWO, constraints=[constraint]))
+    both = [constraint, *steps.different()]  # one device is like itself
+    show(steps, "user", steps.claim(requests=TWO, constraints=both))
 
 
 @scenario(devices=2)

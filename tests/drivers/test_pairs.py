@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from building.binaries import KUBERNETES, RELEASES
-from embedded.drivers import DRIVERS
+from embedded.drivers import DRIVERS, version_of
 from harness.verdict.known import load
 from tests.admin import ROOT, command
 from tests.known_findings import surprises
@@ -50,10 +50,8 @@ def test_the_page_has_every_variant() -> None:
 
 def as_row(name: str, minor: str) -> pytest.MarkDecorator:
     """A pair as the matrix has it."""
-    driver = DRIVERS[name]
-    known = {
-        one.check for one in load() if (one.driver, one.version) == (driver.name, driver.version)
-    }
+    driver = DRIVERS[name].name
+    known = {one.check for one in load() if one.is_of(driver, version_of(name))}
     what = "every check" if minor == KUBERNETES.minor else "checks that leave the node alone"
     return row(name, Tried(what, Made.NOTHING, tuple(sorted(known))), kubernetes=minor)
 
@@ -86,5 +84,5 @@ def test_a_pair_has_no_failures_but_those_known(
     no_cluster = [one["headline"] for one in results["results"] if one["id"] == "PF-01"]
     assert no_cluster == [""], done.stdout[-5000:]
     tell(results["results"])
-    assert surprises(results, DRIVERS[name].version) == []
+    assert surprises(results, version_of(name)) == []
     assert done.returncode == 0, done.stdout[-5000:]
