@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.checks.check import check
+from harness.cluster.inventory import Device
 from harness.scenario.claim_spec import Request
 from harness.scenario.evidence import Claim, Evidence
 from harness.scenario.pod_spec import resting
@@ -13,8 +14,9 @@ from harness.scenario.scenario import scenario
 from harness.scenario.steps import Steps
 from harness.scenario.taints import KEY, NO_EXECUTE, NO_SCHEDULE, Taints
 from harness.verdict.finding import Blame, UnsupportedError, one_line
-from suites.features.offers import TAKEN, must_be_on
+from suites.features.offers import TAKEN, must_be_on, one_of
 
+GATE = "DRADeviceTaints"
 BARRED, TOLERANT = "barred", "tolerant"
 EVICTED = "DeletionByDeviceTaintManager"
 """The reason of the condition DisruptionTarget of a pod that a taint ends."""
@@ -26,8 +28,12 @@ def tainted_device(steps: Steps) -> None:
     for it, one with it gets it; a taint that this does not tolerate ends its pod; without taints
     the first one gets the device.
     """
-    must_be_on(steps, "DRADeviceTaints")
-    holder = steps.hold(held := steps.claim(1, "held"))
+    must_be_on(steps, GATE)
+    alone = list[Device]()
+    if any(one.is_shareable for one in steps.run.devices()):
+        # A taint of a device that claims share ends pods of other scenarios, too.
+        alone = [one_of(steps, GATE, "that one claim has alone", lambda one: not one.is_shareable)]
+    holder = steps.hold(held := steps.claim(1, "held", of=alone))
     device = held.devices[0]
     this = steps.selectors(device)
     if not this:
