@@ -39,10 +39,14 @@ def forced_deletion(steps: Steps) -> None:
             steps.await_taken(container)
             held = states(cdi.changes(), [uid_of(before.obj)])[-1]
             steps.evidence.noted[container.role] = bool(held)
-        cdi.await_without(uid_of(kept.obj), uid_of(lost.obj))
+        old = uid_of(kept.obj), uid_of(lost.obj)
+        cdi.await_without(*old)
         # The kubelet tries again after a minute and more what it could not do before; but at once
-        # for a new pod.
+        # for a new pod. It lets none have a claim with the name of another before the driver has
+        # answered that the other, and all else that its pod had, is unprepared: once this pod runs,
+        # a file that is left was left by the driver, however slow everything is.
         steps.start_pod("second", [resting("second")], same)
+        cdi.await_without(*old)
 
 
 def prepared(evidence: Evidence, *names: str) -> list[set[str]]:
