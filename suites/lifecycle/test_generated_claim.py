@@ -13,7 +13,8 @@ from harness.verdict.finding import Blame
 LONG = "pod-with-as-long-a-name-as-of-controllers"
 """Its claim's name has as many characters as one that is generated can have: 63."""
 PATIENCE = 25
-"""Seconds: twice as long as a kubelet waits before it tries again what went wrong once."""
+"""Seconds: twice as long as a kubelet waits before it tries again what went wrong once.
+What asks for speed names no number, and a kubelet waits 45 s for an answer: slower is no breach."""
 
 
 @scenario(uses=(Steps.generated_claim,))
@@ -54,7 +55,7 @@ def test_a_generated_claim_lives_as_long_as_its_pod(evidence: Evidence) -> None:
 
 @check(id="LIFE-012", level=2, source="LIFE-12", scenario=generated_claim, after=("LIFE-001",))
 def test_a_pod_with_a_claim_is_deleted_as_fast_as_one_without(evidence: Evidence) -> None:
-    """The deletion of a pod with a claim MUST NOT take more than 25 s longer than that of a pod
+    """The deletion of a pod with a claim SHOULD NOT take more than 25 s longer than that of a pod
     without one.
     """
     took, without = (evidence.container(role).gone.get().seconds for role in ("user", "other"))

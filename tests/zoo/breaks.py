@@ -701,7 +701,6 @@ RELAYED = (
     _relayed("first-claim-only", "refuses-long-names"),
     _relayed("refuses-generated-claims"),
     _relayed("gives-a-device-once"),
-    _relayed("slow-unprepare"),
     _relayed("unprepare-needs-a-prepare"),
     _relayed("keeps-devices-of-deleted-claims"),
     _relayed("unprepare-needs-the-claim", "unprepares-what-is-allocated"),

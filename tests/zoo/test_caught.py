@@ -177,6 +177,7 @@ def test_a_fault_turns_its_checks_red(
 
 
 ADVISED = (
+    ("slow-unprepare", "LIFE-012", "s after its deletion, one without after"),
     ("leaves-out-a-gpu", "SLICE-003", "which no slice of the node has"),
     ("hides-other-gpus-from-cuda", "SEC-003", "privileged producer saw 2 of the node's 4 GPUs"),
     (

@@ -24,7 +24,6 @@ CAUGHT = (
     ),
     ("frees-devices-with-the-claim", "LIFE-003", "container to start did not come within"),
     ("drops-deleted-claims", "LIFE-007", "the user's container cannot start again"),
-    ("slow-unprepare", "LIFE-012", "s after its deletion, one without after"),
     ("refuses-two-at-once", "LIFE-011", "the end of the namespace did not come within"),
     ("keeps-devices-of-deleted-claims", "LIFE-014", "container to start did not come within"),
     ("prepares-too-late", "NODE-020", "the next's container to start did not come within"),
