@@ -33,7 +33,9 @@ def test_prepared_devices_are_counted_up_and_down(evidence: Evidence) -> None:
 
 @check(id="MET-003", level=2, source="MET-3", scenario=claims_leave_files, after=("DISC-017",))
 def test_no_preparation_has_to_be_asked_for_again(evidence: Evidence) -> None:
-    """While claims come and go, no call of the kubelet to prepare one MUST fail."""
+    """While claims come and go, no call of the kubelet to prepare one MUST fail, nor wait for an
+    answer for more than the 45 s after which the kubelet takes it for failed.
+    """
     evidence.ended.get()
     failed = [line for line in evidence.events if FAILED in line and CALL in line]
     if failed:
