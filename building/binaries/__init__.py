@@ -200,6 +200,11 @@ def _push(build: Build) -> None:
     go_build(build, HERE / "push", "-ldflags", "-s -w", "-o", build.out / "push")
 
 
+def _runtime_protocol(build: Build) -> None:
+    apis = go_package(build, HERE / KUBERNETES.module, "k8s.io/cri-api") / "pkg" / "apis"
+    shutil.copyfile(apis / "runtime" / "v1" / "api.proto", build.out / "runtime_v1.proto")
+
+
 def _kubelet_protocol(build: Build) -> None:
     """The files of the kubelet's protocols, renamed to be distinct."""
     apis = go_package(build, HERE / KUBERNETES.module, "k8s.io/kubelet") / "pkg" / "apis"
@@ -238,3 +243,7 @@ KUBELET_PROTOCOL = Artifact(
     (HERE / KUBERNETES.module / "go.sum", *KUBELET_SERVICES),
     _kubelet_protocol,
 )
+RUNTIME_PROTOCOL = Artifact(
+    "runtime-protocol", (HERE / KUBERNETES.module / "go.sum",), _runtime_protocol
+)
+"""A directory with the protocol by which a kubelet and a container runtime talk (CRI)."""

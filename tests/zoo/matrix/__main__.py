@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from building.artifacts import BuildError, obtain
-from building.binaries import KUBELET_PROTOCOL, RELEASES
+from building.binaries import KUBELET_PROTOCOL, RELEASES, RUNTIME_PROTOCOL
 from building.errors import UserError, must_be_of
 from building.progress import Progress
 from embedded import cluster
@@ -43,7 +43,8 @@ def build(driver: str, kubernetes: str) -> None:
         BuildError: it cannot be.
     """
     release = RELEASES[kubernetes]
-    obtain([*cluster.parts([DRIVERS[driver]], release), KUBELET_PROTOCOL], Progress())
+    parts = cluster.parts([DRIVERS[driver]], release)
+    obtain([*parts, KUBELET_PROTOCOL, RUNTIME_PROTOCOL], Progress())
 
 
 def main(
