@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from harness.cluster.kinds import Object, uid_of
 from harness.scenario.driver import published
 from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import resting
+from harness.scenario.pods import describe, has_started, restarts, termination
+from harness.scenario.slice_writes import devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import (
     Blame,
     FailedError,
     Finding,
     JudgementError,
+    UnsupportedError,
     counted,
     few_devices,
     one_line,
@@ -36,7 +40,7 @@ class Pods:
         """
         self._steps = steps
         self.node = steps.roomiest_node()
-        _see_published(steps, self.node)
+        _see_all_published(steps, self.node)
         self.claims = {role: steps.claim(1, name=role) for role in roles[: steps.devices]}
         self._left_out = steps.evidence.left_out
         for needed, role in enumerate(roles[steps.devices :], steps.devices + 1):
@@ -184,7 +188,7 @@ def on_one_node(steps: Steps, *roles: str) -> Iterator[Pods]:
             steps.attempt(lambda: _restart(steps, pods.node), lambda _: None)
 
 
-def _see_published(steps: Steps, node: str) -> None:
+def _see_all_published(steps: Steps, node: str) -> None:
     """See that the driver still publishes as many devices of a node as were free at the start."""
     run = steps.run
     wanted = run.subject.slots.get(node, 0)
@@ -234,3 +238,41 @@ def see_same_devices(evidence: Evidence, first: str, late: str, when: str) -> No
     """
     wanted, found = given(evidence, first), given(evidence, late)
     see_same(evidence, f"after {when} a pod", wanted, found)
+
+
+def see_unprepared(evidence: Evidence, head: str) -> None:
+    """See that the claim of pod ``ends`` is unprepared, no CDI file left, and its device free."""
+    evidence.container("ends").gone.get()
+    uid = uid_of(evidence.claim("ends").obj)
+    looks = (evidence.files("prepared"), evidence.files("unprepared"))
+    made, left = ([file.path for file in look if file.mentions(uid)] for look in looks)
+    if not made:
+        raise UnsupportedError("no CDI file of the node names the claim by its UID")
+    if left:
+        evidence.fail(
+            head,
+            expected="no CDI file that names the claim once its pod is gone",
+            observed="\n".join(left),
+        )
+    evidence.container("again").started.get()
+
+
+def see_runs_on(evidence: Evidence, pod: Object, what: str) -> None:
+    """See that pod ``runs``, as it is now, was not ended by what was done to its driver."""
+    if termination(pod, "runs") or restarts(pod, "runs") or not has_started(pod, "runs"):
+        evidence.fail(
+            f"{what} ended a pod that was running with a claim",
+            expected="the container runs on",
+            observed=describe(pod, "runs"),
+        )
+
+
+def see_published(evidence: Evidence, used: set[str], slices: Iterable[Object], when: str) -> None:
+    """See that devices which claims have are in the slices that there are now."""
+    names = devices_by_name(slices)
+    if hidden := sorted(used - names.keys()):
+        evidence.fail(
+            f"after {when} the driver does not publish {one_line(hidden[0], 40)}, which is in use",
+            expected="every device that a claim has",
+            observed=", ".join(names) or "no device",
+        )

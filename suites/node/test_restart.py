@@ -6,13 +6,18 @@ from harness.checks.check import check
 from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.node import Node
-from harness.scenario.pods import describe, has_started, restarts, termination
 from harness.scenario.scenario import scenario
 from harness.scenario.slice_writes import SliceWrites, devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError, UnsupportedError, one_line
 from suites.health import note_health
-from suites.node.pods import on_one_node, see_same_devices
+from suites.node.pods import (
+    on_one_node,
+    see_published,
+    see_runs_on,
+    see_same_devices,
+    see_unprepared,
+)
 
 KUBELETS_PATIENCE = 25
 """Seconds; after 30 the kubelet removes the slices of a driver that is not back."""
@@ -66,13 +71,7 @@ def test_devices_stay_published_while_they_are_allocated(evidence: Evidence) -> 
     """A device that is allocated when the driver restarts MUST stay published."""
     slices = _slices(evidence)
     used = {device.name for claim in evidence.claims.values() for device in claim.devices}
-    if hidden := sorted(used - devices_by_name(slices.after).keys()):
-        evidence.fail(
-            f"after its restart the driver does not publish {one_line(hidden[0], 40)}, which is in"
-            " use",
-            expected="every device that a claim has",
-            observed=", ".join(devices_by_name(slices.after)) or "no device",
-        )
+    see_published(evidence, used, slices.after, "its restart")
 
 
 @check(id="SLICE-017", level=2, source="SLICE-17", scenario=driver_restart, after=("SLICE-036",))
@@ -122,19 +121,10 @@ def test_a_claim_is_unprepared_after_the_driver_has_restarted(evidence: Evidence
     """A claim that was prepared before the driver restarted MUST be unprepared when its pod ends:
     its CDI file is removed, and its device can be used by another claim.
     """
-    evidence.container("ends").gone.get()
-    uid = str(evidence.claim("ends").obj["metadata"]["uid"])
-    looks = (evidence.files("prepared"), evidence.files("unprepared"))
-    made, left = ([file.path for file in look if file.mentions(uid)] for look in looks)
-    if not made:
-        raise UnsupportedError("no CDI file of the node names the claim by its UID")
-    if left:
-        evidence.fail(
-            "after its restart the driver keeps the CDI file of a claim that it prepared before",
-            expected="no CDI file that names the claim once its pod is gone",
-            observed="\n".join(left),
-        )
-    evidence.container("again").started.get()
+    see_unprepared(
+        evidence,
+        "after its restart the driver keeps the CDI file of a claim that it prepared before",
+    )
 
 
 @check(id="NODE-030", level=2, source="NODE-21", scenario=driver_restart, after=("SLICE-036",))
@@ -144,13 +134,7 @@ def test_a_restart_of_the_driver_leaves_running_pods_alone(evidence: Evidence) -
     """
     runs = evidence.container("runs")
     runs.started.get()
-    now = runs.the_pod()
-    if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
-        evidence.fail(
-            "a restart of the driver ended a pod that was running with a claim",
-            expected="the container runs on",
-            observed=describe(now, "runs"),
-        )
+    see_runs_on(evidence, runs.the_pod(), "a restart of the driver")
     see_same_devices(evidence, "runs", "late", "the driver's restart")
 
 

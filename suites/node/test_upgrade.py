@@ -6,12 +6,15 @@ from harness.checks.check import check
 from harness.scenario.driver import Driver
 from harness.scenario.evidence import Evidence
 from harness.scenario.node import Node
-from harness.scenario.pods import describe, has_started, restarts, termination
 from harness.scenario.scenario import scenario
-from harness.scenario.slice_writes import devices_by_name
 from harness.scenario.steps import Steps
-from harness.verdict.finding import UnsupportedError, one_line
-from suites.node.pods import on_one_node, see_same_devices
+from suites.node.pods import (
+    on_one_node,
+    see_published,
+    see_runs_on,
+    see_same_devices,
+    see_unprepared,
+)
 
 
 @scenario(most=2, uses=(Driver.upgrade, Driver.restart, Node.files))
@@ -47,19 +50,9 @@ def test_a_claim_of_the_version_before_is_unprepared(evidence: Evidence) -> None
     """A claim that the version before has prepared MUST be unprepared by the new one when its pod
     ends: its CDI file is removed, and its device can be used by another claim.
     """
-    evidence.container("ends").gone.get()
-    uid = str(evidence.claim("ends").obj["metadata"]["uid"])
-    looks = (evidence.files("prepared"), evidence.files("unprepared"))
-    made, left = ([file.path for file in look if file.mentions(uid)] for look in looks)
-    if not made:
-        raise UnsupportedError("no CDI file of the node names the claim by its UID")
-    if left:
-        evidence.fail(
-            "after an upgrade the driver keeps the CDI file of a claim of the version before",
-            expected="no CDI file that names the claim once its pod is gone",
-            observed="\n".join(left),
-        )
-    evidence.container("again").started.get()
+    see_unprepared(
+        evidence, "after an upgrade the driver keeps the CDI file of a claim of the version before"
+    )
 
 
 @check(
@@ -71,20 +64,7 @@ def test_claims_outlive_an_upgrade(evidence: Evidence) -> None:
     """
     evidence.container("late")
     if "running" in evidence.noted:
-        now = evidence.noted["running"]
-        if termination(now, "runs") or restarts(now, "runs") or not has_started(now, "runs"):
-            evidence.fail(
-                "an upgrade of the driver ended a pod that was running with a claim",
-                expected="the container runs on",
-                observed=describe(now, "runs"),
-            )
+        see_runs_on(evidence, evidence.noted["running"], "an upgrade of the driver")
     see_same_devices(evidence, "runs", "late", "an upgrade")
-    published = devices_by_name(evidence.slices.get().after)
     used = {device.name for device in evidence.claim("runs").devices}
-    if hidden := sorted(used - published.keys()):
-        evidence.fail(
-            f"after an upgrade the driver does not publish {one_line(hidden[0], 40)}, which is in"
-            " use",
-            expected="every device that a claim has",
-            observed=", ".join(published) or "no device",
-        )
+    see_published(evidence, used, evidence.slices.get().after, "an upgrade")
