@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from harness.cluster.kinds import Object
 from harness.scenario.evidence import Container, Evidence
-from harness.scenario.pods import status_of
+from harness.scenario.pods import UNKNOWN, health
 from harness.scenario.steps import Steps
 from harness.verdict.finding import Blame, UnsupportedError
 
-UNKNOWN = "Unknown"
-
 Health = dict[str, str]
 """By what the status calls each device."""
-
-
-def health(pod: Object, role: str) -> Health:
-    """Read the health of a container's devices; empty where none is told."""
-    return {
-        str(one["resourceID"]): str(one.get("health") or UNKNOWN)
-        for claim in status_of(pod, role).get("allocatedResourcesStatus") or []
-        if str(claim["name"]).startswith("claim:")
-        for one in claim.get("resources") or []
-    }
 
 
 def is_known(found: Health) -> bool:

@@ -66,6 +66,21 @@ def status_of(pod: Object, container: str = "") -> dict[str, Any]:
     return next((dict(one) for one in every if one.get("name", name) == name), {})
 
 
+UNKNOWN = "Unknown"
+
+
+def health(pod: Object, container: str) -> dict[str, str]:
+    """Read the health of a container's claimed devices, by what the kubelet calls each; empty where
+    it tells none.
+    """
+    return {
+        str(one["resourceID"]): str(one.get("health") or UNKNOWN)
+        for claim in status_of(pod, container).get("allocatedResourcesStatus") or []
+        if str(claim["name"]).startswith("claim:")
+        for one in claim.get("resources") or []
+    }
+
+
 def restarts(pod: Object, container: str = "") -> int:
     """Count how often a container was started again."""
     return int(status_of(pod, container).get("restartCount") or 0)

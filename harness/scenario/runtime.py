@@ -1,7 +1,9 @@
 """Whether a node's container runtime gives containers the CDI devices that it is asked for.
 
 A container with a claim that has nothing of it looks the same whether its driver named no device,
-or the runtime takes no notice of CDI: only what the kubelet and the driver left on the node tells.
+or the runtime takes no notice of CDI. That it named none, a kubelet tells in the status of the pod
+where its feature gate ResourceHealthStatus is on; else only what it and the driver left on the node
+tells.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from harness.cluster.kinds import Object
 from harness.scenario import cdi_files
 from harness.scenario.evidence import Claim, Container
 from harness.scenario.node_files import File
+from harness.scenario.pods import health
 from harness.scenario.report import Report
 from harness.verdict.causes import RUNTIME_OR_DRIVER, RUNTIME_WITHOUT_CDI, Cause
 
@@ -59,6 +62,16 @@ def shows_something(container: Container, report: Report) -> bool:
         for word in re.findall(r"[\w.:-]+", text)
     }
     return bool(report.gpus or report.device_nodes or names & words)
+
+
+def named_nothing(pod: Object, role: str) -> bool:
+    """Whether the driver has named no CDI device for a container that has started.
+
+    The kubelet calls each device by the first one that is named, else by driver, pool and name
+    (buildResourceHealth of pkg/kubelet/cm/dra/manager.go).
+    """
+    told = health(pod, role)
+    return bool(told) and not any("=" in name for name in told)
 
 
 def why_nothing(claims: Collection[str], files: Iterable[File], report: Report) -> Cause | None:

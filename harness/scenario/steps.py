@@ -1191,6 +1191,8 @@ class Steps(Deleting):
         if container.shows_something:
             runtimes[node] = None
             return
+        if runtime.named_nothing(pod, container.role):
+            return  # so the runtime had nothing to give it
         with self.run.looks_at_runtimes:
             if node not in runtimes:
                 runtimes[node] = causes.RUNTIME_OR_DRIVER

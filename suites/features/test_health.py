@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
+from harness.scenario.pods import UNKNOWN
 from harness.verdict.finding import counted
 from suites.allocation.test_counts import two_of_one_request
-from suites.health import UNKNOWN, noted_health, see_reported
+from suites.health import noted_health, see_reported
 
 
 @check(id="HLTH-001", level=3, source="HLTH-1", scenario=two_of_one_request)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.checks.check import check
 from harness.scenario.evidence import Evidence
-from suites.health import UNKNOWN, is_known, noted_health, see_reported
+from harness.scenario.pods import UNKNOWN
+from suites.health import is_known, noted_health, see_reported
 from suites.node.test_restart import driver_restart
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.scenario.evidence import Container
 from harness.scenario.node_files import File
-from harness.scenario.runtime import is_asked, shows_something, why_nothing
+from harness.scenario.runtime import is_asked, named_nothing, shows_something, why_nothing
 from harness.verdict.causes import RUNTIME_OR_DRIVER, RUNTIME_WITHOUT_CDI, Cause
 from harness.verdict.finding import Blame, FailedError, InconclusiveError
 from tests.suite.made import DEVICES, made, report, using, with_claim
@@ -96,6 +96,25 @@ def test_only_what_has_devices_by_cdi_is_asked() -> None:
     assert is_asked(pod(resources=claims), "user")
     assert not is_asked(pod(resources={}), "user")
     assert not is_asked(pod(resources=claims, securityContext={"privileged": True}), "user")
+
+
+@pytest.mark.parametrize(
+    ("names", "named_none"),
+    [
+        (["gpu.example.com/node-1/gpu-0"], True),
+        ([f"{KIND}=u-1-gpu-0"], False),
+        (["gpu.example.com/node-1/gpu-0", f"{KIND}=u-1-gpu-1"], False),
+        ([], False),
+    ],
+    ids=["no CDI device", "a CDI device", "for one of two devices", "nothing is told"],
+)
+def test_the_status_of_a_pod_tells_that_no_cdi_device_was_named(
+    names: list[str], named_none: bool
+) -> None:
+    """Where its kubelet tells of devices."""
+    told = [{"name": "claim:gpus", "resources": [{"resourceID": name} for name in names]}]
+    status = {"containerStatuses": [{"name": "user", "allocatedResourcesStatus": told}]}
+    assert named_nothing({**pod(), "status": status}, "user") is named_none
 
 
 @pytest.mark.parametrize(
