@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the tests of the zoo know."""
     parser.addoption(
-        "--every-check", action="store_true", help="zoo: with each fault, run all checks there are"
+        "--every-check",
+        type=int,
+        metavar="LEVEL",
+        help="zoo: with each fault, run every check up to this level, too",
     )
 
 

@@ -1,7 +1,7 @@
 """The reference driver misbehaves in each way that it knows, and the checks find it.
 
 A sample of each area is tried each time; `./run matrix` tries every fault, and with `--every-check`
-against every check there is: a fault has to turn its checks red, and nothing else.
+has every check of some levels look at it: a fault has to turn its checks red, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pytest
 from embedded.drivers.reference.image import NEXT_IMAGE_NAME
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from harness.verdict.finding import SkipKind
+from suites.__main__ import checks as catalogue
 from tests.admin import ROOT, run_suite
 from tests.drivers.cluster import DriverCluster, running
 from tests.zoo.caught import AREAS, OPTIONS, ROWS
@@ -51,6 +52,7 @@ def judge(
     fault: str | None,
     checks: list[str],
     *options: str,
+    level: int | None = None,
     may_skip: Iterable[SkipKind] = (SkipKind.OWN_DEVICES,),
 ) -> list[dict[str, Any]]:
     """Run checks with a fault in force on every node; answer their results.
@@ -59,18 +61,21 @@ def judge(
         driver: the cluster.
         out: where the results go.
         fault: its name; None for none.
-        checks: their IDs; empty for all.
+        checks: their IDs.
         options: more of the run's.
+        level: run every check up to it, too.
         may_skip: kinds of skips of them; with --dra-admin, forms that need devices of their own.
     """
-    chosen = ("--dra-check", ",".join(checks)) if checks else ()
+    beside = () if level is None else (one.id for one in catalogue() if one.level <= level)
     with driver.fault(fault, range(1, NODES + 1)):
         run = run_suite(
             driver.kubeconfig,
             out,
             *("--dra-image", driver.workload_image, "--dra-allow", "privileged,disrupt,exhaust"),
             *("--dra-upgrade-image", NEXT_IMAGE_NAME),
-            *(*chosen, *options, ROOT / "suites"),
+            *("--dra-check", ",".join(sorted({*checks, *beside}))),
+            *options,
+            ROOT / "suites",
         )
     skipped = {e["skip"] for e in run.results if e["outcome"] == "skip" and e["id"] in checks}
     assert skipped <= {*may_skip}, run.printed
@@ -120,10 +125,11 @@ def test_nothing_is_said_of_what_is_permitted(
     """All at once: no check is red that these faults turn red, and none has advice."""
     assert len(BENIGN) >= 8
     caught = sorted({check for fault, check, _ in ROWS if fault in faults})
-    chosen = [] if pytestconfig.option.every_check else caught
+    level = pytestconfig.option.every_check
     # Whether two claims had one device cannot be told of a GPU that they may share.
     may_skip = (SkipKind.UNSUPPORTED,)
-    results = judge(driver, tmp_path / "out", ",".join(BENIGN), chosen, may_skip=may_skip)
+    out, faults_in_force = tmp_path / "out", ",".join(BENIGN)
+    results = judge(driver, out, faults_in_force, caught, level=level, may_skip=may_skip)
     tell(results)
     told = [entry for entry in results if entry["advice"] or entry["id"] in red(results)]
     assert [entry["headline"] for entry in told] == []
@@ -164,8 +170,8 @@ def test_a_fault_turns_its_checks_red(
 ) -> None:
     """Those only, and the driver is to blame."""
     wanted = wanted_of(fault, options)
-    chosen = [] if pytestconfig.option.every_check else list(wanted)
-    results = judge(driver, tmp_path / "out", fault, chosen, *options)
+    level = pytestconfig.option.every_check
+    results = judge(driver, tmp_path / "out", fault, list(wanted), *options, level=level)
     tell(results)
     found = red(results)
     told = {name: entry["headline"] for name, entry in found.items()}

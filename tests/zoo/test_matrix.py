@@ -85,7 +85,7 @@ def test_that_is_no_row():
 """
 CONFTEST = """
 def pytest_addoption(parser):
-    for name in ("--embedded-driver", "--embedded-kubernetes"):
+    for name in ("--embedded-driver", "--embedded-kubernetes", "--every-check"):
         parser.addoption(name)
 """
 WAITS = """
@@ -234,6 +234,19 @@ def test_what_was_tried_at_a_commit_is_not_tried_again(again: Path) -> None:
     assert len(ran.read_text()) == 6
     matrix(again, "--commit=def")
     assert len(ran.read_text()) == 11
+
+
+def test_what_every_check_looked_at_is_told(again: Path) -> None:
+    """It is more than that those looked that have to, and less than that deeper ones did."""
+    matrix(again, "LIFE-002", "LIFE-003", "--every-check=2")
+    text = (again / "out" / pages.MARKDOWN).read_text()
+    said = "every check up to level 2 looked at 3 of the faults, and 1 of them turned red"
+    assert said in text
+    for level, number in (("0", 2), ("4", 0)):
+        _, printed = matrix(again, "LIFE-002", "LIFE-003", f"--every-check={level}")
+        assert f"{number} of them tried before" in printed, printed
+    code, printed = matrix(again, "--every-check=6")
+    assert (code, "--every-check: invalid" in printed) == (2, True), printed
 
 
 def test_rows_are_chosen_by_names(again: Path) -> None:

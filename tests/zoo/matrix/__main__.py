@@ -23,6 +23,7 @@ from building.errors import UserError, must_be_of
 from building.progress import Progress
 from embedded import cluster
 from embedded.drivers import DRIVERS
+from harness.options import DEEPEST_LEVEL
 from harness.verdict.finding import counted
 from harness.verdict.outcome import Exit
 from tests.admin import ROOT
@@ -101,7 +102,8 @@ def main(
         print(f"[{next(numbered)}/{len(todo)}, {_left(left)}] {told(records[row.key])}", flush=True)
 
     try:
-        options = ["--every-check"] if given.every_check else []
+        level = given.every_check
+        options = [] if level is None else [f"--every-check={level}"]
         expected = Expected([*_all(load(OUTPUT)), *_all(records)])
         run(todo, given.jobs, expected, output / LOGS, options, ended)
     except Stopped:
@@ -141,9 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--every-check",
-        action="store_true",
-        help="have every check look at each fault of the reference driver, not only those that are"
-        " to find it (some minutes each)",
+        type=_level,
+        metavar="LEVEL",
+        help="have every check up to this level look at each fault of the reference driver, not"
+        " only those that are to find it (some minutes each)",
     )
     parser.add_argument(
         "--again", action="store_true", help="also what was tried at this commit before"
@@ -157,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _number(text: str) -> int:
     if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def _level(text: str) -> int:
+    if not 0 <= int(text) <= DEEPEST_LEVEL:
         raise ValueError
     return int(text)
 
@@ -215,11 +224,15 @@ def _has_record(row: Row, records: Mapping[Any, list[Record]], at: Record) -> bo
     found = {
         one["fault"]
         for one in records.get(row.key, ())
-        if one["tried"]
-        and one["commit"] == at["commit"]
-        and (one["every_check"] or not at["every_check"])
+        if one["tried"] and one["commit"] == at["commit"] and _looked(one) >= _looked(at)
     }
     return found == {one.fault for one in row.tried}
+
+
+def _looked(record: Record) -> int:
+    """Up to which level every check looked at a fault; below all if only those that have to."""
+    level: int | None = record["every_check"]
+    return -1 if level is None else level
 
 
 def told(records: Iterable[Record]) -> str:

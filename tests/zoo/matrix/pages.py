@@ -60,6 +60,10 @@ class Summary:
     """How many runs had nothing to find."""
     alarms: tuple[str, ...]
     """What was found in them all the same."""
+    looked: int | None
+    """Up to this level every check looked at some faults; None if at no fault."""
+    alone: tuple[int, int]
+    """At how many faults, and how many of them turned red what they have to and nothing else."""
     wrong: int
     """How many rows are not as declared."""
     minutes: float
@@ -81,6 +85,7 @@ def summary(records: Sequence[Record]) -> Summary:
     killed = [one for one in faults if is_killed(one)]
     killers = {found["check"] for one in killed for found in one["red"]}
     quiet = [one for one in records if not is_fault(one)]
+    looked = [one for one in faults if one["every_check"] is not None]
     every, dead = (Counter(one["made"] for one in some) for some in (faults, killed))
     return Summary(
         faults=len(faults),
@@ -96,6 +101,8 @@ def summary(records: Sequence[Record]) -> Summary:
             for one in quiet
             for found in one["undeclared"]
         ),
+        looked=min((one["every_check"] for one in looked), default=None),
+        alone=(len(looked), sum(not one["undeclared"] for one in looked)),
         wrong=sum(not one["as_declared"] for one in records),
         minutes=sum({_test(one): one["seconds"] for one in records}.values()) / 60,
         commits=tuple(Counter(one["commit"] for one in records).most_common()),
