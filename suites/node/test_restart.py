@@ -10,7 +10,7 @@ from harness.scenario.scenario import scenario
 from harness.scenario.slice_writes import SliceWrites, devices_by_name
 from harness.scenario.steps import Steps
 from harness.verdict.finding import UnmetError, UnsupportedError, one_line
-from suites.health import note_health
+from suites.health import note_health, outlast_one_report
 from suites.node.pods import (
     on_one_node,
     see_published,
@@ -23,7 +23,7 @@ KUBELETS_PATIENCE = 25
 """Seconds; after 30 the kubelet removes the slices of a driver that is not back."""
 
 
-@scenario(most=3, uses=(Driver.restart, Node.files))
+@scenario(most=3, uses=(Driver.pods, Driver.restart, Node.files))
 def driver_restart(steps: Steps) -> None:
     """The driver of a node restarts while a pod runs there, one starts and one ends."""
     with on_one_node(steps, "ends", "runs", "starts") as pods:
@@ -32,6 +32,7 @@ def driver_restart(steps: Steps) -> None:
         node.files("cdi", "prepared")
         containers = steps.evidence.containers
         if "runs" in containers:
+            outlast_one_report(steps, containers["runs"], pods.node)
             note_health(steps, containers["runs"], "before")
 
         def meanwhile() -> None:

@@ -28,6 +28,7 @@ from harness.scenario.node import Kubelet, Node
 from harness.scenario.node_files import READ, File, parse
 from harness.scenario.node_pods import KILL
 from harness.scenario.pod_spec import resting
+from harness.scenario.pods import health
 from harness.scenario.run import RESTRICTED, Run, Subject
 from harness.scenario.scenario import Scenario, scenario
 from harness.scenario.slice_changes import SliceChanges
@@ -43,6 +44,7 @@ from harness.verdict.finding import (
     UnmetError,
     UnsupportedError,
 )
+from suites.health import is_known, outlast_one_report
 from suites.node import test_sigkill, test_stop
 from suites.node.pods import Pods
 from tests.harness import possessions
@@ -60,6 +62,7 @@ EVERY_VERB = (
     *(Controllers.job, Controllers.deployment, Taints.add, Steps.volume, Steps.channels),
 )
 NODES = ("node-1", "node-2")
+TEN = Budget("ten", 10)
 
 
 class DaemonSets:
@@ -130,6 +133,12 @@ def ready_since(moment: str) -> Object:
     """A node's status, as its kubelet says it."""
     ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": moment}
     return {"conditions": [ready]}
+
+
+def running_since(container: str, time: str, **more: Any) -> Object:
+    """A pod's status: its only container has run since a time of one day."""
+    state = {"running": {"startedAt": f"2026-11-23T{time}Z"}}
+    return {"containerStatuses": [{"name": container, "state": state, **more}]}
 
 
 def slice_of(node: str, generation: int) -> Object:
@@ -508,6 +517,33 @@ def test_pods_that_find_no_device_say_how_many_it_takes(steps: Steps, run: Run) 
     for role, needed in (("ends", "1 free device"), ("late", "2 free devices")):
         with pytest.raises(UnsupportedError, match=f"needs {needed} on one node; the most .* 0$"):
             steps.evidence.container(role)
+
+
+@pytest.mark.parametrize(("started", "waits"), [("09:59:31", True), ("09:59:20", False)])
+def test_a_driver_has_to_outlast_one_report(
+    started: str, waits: bool, steps: Steps, run: Run, api: FakeApi
+) -> None:
+    """What is known 30 s after its start is more than its first word."""
+    (driver,) = steps.driver.pods("node-1")
+    plugin = run.subject.profile.plugin_container
+    since = running_since(plugin, started)
+    api.edit(POD, "drivers", name_of(driver), status=since)
+    run.observer.wait("it", lambda: run.observer.last(driver).obj["status"] == since, TEN, str)
+    (container,) = steps.submit_pod("runs", [resting("runs")])
+    pod = container.the_pod()
+
+    def tell(health: str) -> None:
+        told = [{"name": "claim:gpus", "resources": [{"resourceID": "gpu-0", "health": health}]}]
+        status = running_since("runs", "10:00:00", allocatedResourcesStatus=told)
+        api.edit(POD, steps.namespace, name_of(pod), status=status)
+
+    tell("Healthy")
+    run.observer.wait("it", lambda: health(run.observer.last(pod).obj, "runs"), TEN, str)
+    timer = threading.Timer(0.3, tell, ("Unknown",))
+    timer.start()
+    outlast_one_report(steps, container, "node-1")
+    assert is_known(health(run.observer.last(pod).obj, "runs")) is not waits
+    timer.join()
 
 
 def test_a_start_has_its_time_from_the_allocation_on(steps: Steps, run: Run, api: FakeApi) -> None:
