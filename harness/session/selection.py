@@ -143,11 +143,13 @@ class PlannedChecks:
             them = ",".join(forbidden)
             does = " and ".join(_DOES[impact] for impact in forbidden)
             return UnmetError(f"{does}; enable with {flag('allow')} {them}", SkipKind.NOT_ALLOWED)
-        if planned.check.hardware_only and self._simulated:
+        unmet = self._unmet(planned.scenario) if planned.scenario else None
+        if unmet is None and planned.check.hardware_only and self._simulated:
             return UnsupportedError("needs real GPUs, and these are simulated")
-        scenario = planned.scenario
-        if scenario is None:
-            return None
+        return unmet
+
+    def _unmet(self, scenario: Scenario) -> UnmetError | None:
+        """What a scenario needs of the driver and of the nodes, and they have not."""
         if self._admin and scenario.devices and not scenario.admin:
             return UnmetError(f"{flag('admin')} takes none", SkipKind.OWN_DEVICES)
         if scenario.needs and self._profile is not None:

@@ -145,6 +145,10 @@ def test_what_real_gpus_show_is_not_made_on_simulated_ones(tmp_path: Path) -> No
     checks.learn(simulated=True)
     assert str(checks.why_not(planned)) == "unsupported: needs real GPUs, and these are simulated"
     assert len(checks.possible()) == 1
+    # Real GPUs would not help a driver whose devices are not seen by CUDA.
+    checks.learn(profile=profile("env"))
+    of_cuda = checks.why_not(Planned(a_check(ONE, hardware_only=True), "one"))
+    assert str(of_cuda) == "unsupported: needs devices visible by cuda; these are by env"
     for hardware, number in (("simulated", 0), ("real", 1)):
         given = {"cluster": "embedded", "embedded_hardware": hardware}
         selection = Selection(resolve(given, {}, tmp_path), Path(__file__).parents[2])
