@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from embedded.cluster import node_root
-from embedded.drivers.reference import set_fault
 from embedded.drivers.reference.kubelet_plugin.faults import FAULTS
 from harness.cluster.anchor import RUN_LABEL
 from harness.cluster.kinds import POD
@@ -89,9 +87,8 @@ def test_a_driver_with_which_nothing_works(
     fault: str, check: str, likely: str, kubernetes: str, tmp_path: Path, tell: Tell
 ) -> None:
     """It is the driver's, said once, and nothing is left that is not explained."""
-    with running("reference", NODES, kubernetes) as driver:
-        for number in range(1, NODES + 1):
-            set_fault(node_root(driver.name, number), fault)
+    every = range(1, NODES + 1)
+    with running("reference", NODES, kubernetes) as driver, driver.fault(fault, every):
         found = the_finding(start(driver, tmp_path), tmp_path, tell)
     assert (found["id"], found["outcome"]) == (check, "fail")
     assert found["finding"]["blame"] == "driver"

@@ -346,18 +346,14 @@ def test_what_claims_have_is_looked_at(
 @pytest.mark.matrix
 def test_a_driver_that_is_not_ready_is_found(judge: Any, driver: DriverCluster) -> None:
     """Though it serves."""
-    root = embedded_cluster.node_root(driver.name, FAULTY)
 
     def ready() -> list[int]:
         found = items(driver, "apps/v1", "DaemonSet")
         return [one["status"].get("numberReady", 0) for one in found]
 
-    set_fault(root, "never-ready")
-    try:
+    with driver.fault("never-ready", [FAULTY]):
         until(lambda: ready() == [1], "a driver that is not ready")
         code, told = judge()
-    finally:
-        set_fault(root, None)
     until(lambda: ready() == [2], "a driver that is ready again")
     assert (code, {name: entry["outcome"] for name, entry in told.items()}) == (
         1,
