@@ -39,6 +39,9 @@ MOST_OF_A_CLAIM = 32
 def impossible_for_now(steps: Steps) -> None:
     """Pods wait for what there is not, beside one that runs; then there is some of it."""
     refusals = steps.refusals
+    # Selectors are tried on free devices alone, and the scenario may have one: the first asks.
+    (failing,) = steps.submit_pod(FAILING, [resting(FAILING)], _failing(steps))
+    refusals.await_word(failing, NOT_SCHEDULED, WORDS[FAILING], Blame.SCHEDULER)
     running = steps.hold(held := steps.claim(1, HOLDER))
     claims = _claims(steps, held)
     node = held.devices[0].node
@@ -67,17 +70,23 @@ def impossible_for_now(steps: Steps) -> None:
             running = pods[role]
             run = partial(_run_after, steps, make_possible, running)
             steps.attempt(run, running.started.missing)
-    refusals.look(*(pods[role] for role in (UNMATCHED, MANY, FAILING) if role in pods))
+    refusals.look(failing, *(pods[role] for role in (UNMATCHED, MANY) if role in pods))
+
+
+def _failing(steps: Steps) -> Claim:
+    """Claim a device by an attribute that none has."""
+    attribute = f'device.attributes["{steps.run.subject.driver}"].nobodyHasIt'
+    request = Request("gpu-1", selectors=[f'{attribute} == "x"'])
+    return steps.claim(name=FAILING, requests=[request])
 
 
 def _claims(steps: Steps, held: Claim) -> dict[str, Claim]:
     """Claim what there is not, but for the device that another pod holds."""
-    this, driver = steps.selectors(held.devices[0]), steps.run.subject.driver
+    this = steps.selectors(held.devices[0])
     every = len(steps.run.devices())
     wanted = {
         UNMATCHED: Request("gpu-1", selectors=['device.driver == "nobody.example.com"']),
         MANY: Request("gpu-1", count=every + 1),
-        FAILING: Request("gpu-1", selectors=[f'device.attributes["{driver}"].nobodyHasIt == "x"']),
         CLASSLESS: Request("gpu-1", device_class=steps.class_name(steps.name), selectors=this),
         TAKEN: Request("gpu-1", selectors=this),
     }
