@@ -238,7 +238,13 @@ def test_parameters_that_are_not_understood_are_refused(evidence: Evidence) -> N
             )
 
 
-@check(id="NEG-014", level=2, source="NEG-8", scenario=refused_parameters, after=("NEG-008",))
+@check(
+    id="NEG-014",
+    level=2,
+    source="NEG-8",
+    scenario=refused_parameters,
+    after=("NEG-008", "NEG-012"),
+)
 def test_the_driver_survives_parameters_that_it_refuses(evidence: Evidence) -> None:
     """A driver that refuses a claim's parameters MUST go on, and the device of the claim MUST be
     free for the next one.

@@ -25,7 +25,13 @@ def namespace_deleted(steps: Steps) -> None:
     steps.delete_namespace()
 
 
-@check(id="LIFE-011", level=2, source="LIFE-11", scenario=namespace_deleted)
+@check(
+    id="LIFE-011",
+    level=2,
+    source="LIFE-11",
+    scenario=namespace_deleted,
+    after=("SHARE-007",),
+)
 def test_a_namespace_with_everything_in_use_can_be_deleted(evidence: Evidence) -> None:
     """A namespace that is deleted while its pods use claims MUST be gone soon, with all that was
     in it.

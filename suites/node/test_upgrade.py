@@ -44,7 +44,11 @@ def driver_upgrade(steps: Steps) -> None:
 
 
 @check(
-    id="UPG-001", level=2, source="UPG-1", scenario=driver_upgrade, after=("NODE-021", "DISC-008")
+    id="UPG-001",
+    level=2,
+    source="UPG-1",
+    scenario=driver_upgrade,
+    after=("NODE-021", "DISC-008", "NODE-033"),
 )
 def test_a_claim_of_the_version_before_is_unprepared(evidence: Evidence) -> None:
     """A claim that the version before has prepared MUST be unprepared by the new one when its pod
@@ -56,7 +60,11 @@ def test_a_claim_of_the_version_before_is_unprepared(evidence: Evidence) -> None
 
 
 @check(
-    id="UPG-005", level=2, source="UPG-5", scenario=driver_upgrade, after=("UPG-001", "SLICE-036")
+    id="UPG-005",
+    level=2,
+    source="UPG-5",
+    scenario=driver_upgrade,
+    after=("UPG-001", "SLICE-036", "NODE-030"),
 )
 def test_claims_outlive_an_upgrade(evidence: Evidence) -> None:
     """A pod that runs while its driver is upgraded MUST run on, its device stay published, and its

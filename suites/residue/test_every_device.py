@@ -73,7 +73,7 @@ def test_every_device_can_be_prepared(evidence: Evidence) -> None:
     source="ALLOC-2, ISO-3, ISO-4",
     area="isolation",
     scenario=every_device,
-    after=("ALLOC-017", "ALLOC-004"),
+    after=("ALLOC-017", "ALLOC-004", "LIFE-002"),
 )
 def test_each_of_many_claims_brings_its_own_devices(evidence: Evidence) -> None:
     """Where up to eight claims of a node's devices, of one device or of two, are prepared at once,

@@ -63,7 +63,7 @@ def test_five_pods_use_a_claim_at_once(evidence: Evidence) -> None:
     level=2,
     source="SHARE-9, LIFE-2",
     scenario=users_of_a_claim,
-    after=("SHARE-012",),
+    after=("SHARE-012", "LIFE-002"),
 )
 def test_the_end_of_a_pod_leaves_its_claim_to_the_others(evidence: Evidence) -> None:
     """When one of the pods that use a claim has ended, a container of another MUST still be able to

@@ -44,6 +44,8 @@ CAUGHT = (
     (_KEPT, "NODE-015", _STAYS + "dropped-driver-killed is still there"),
     (_KEPT, "NODE-022", _STAYS + "ends-driver-away is still there"),
     ("forgets-after-restart", "NODE-030", "the late's container cannot start: "),
+    ("forgets-after-restart", "NODE-004", "the inherits's container cannot start: "),
+    ("forgets-after-restart", "NODE-005", "the restored's container cannot start: "),
     (_STALE, "NODE-031", "the starts" + _REFUSED),
     (_STALE, "NODE-032", "the starts" + _REFUSED),
     (_STALE, "DISC-008", "the waits" + _REFUSED),

@@ -16,5 +16,6 @@ CAUGHT = (
     ("fails-now-and-then", "MET-003", "claims were prepared only when the kubelet asked again"),
     ("one-never-prepares", "ALLOC-017", "2 of 8 devices cannot be prepared: gpu-3 of node-1"),
     ("last-gpu-for-its-neighbour", "ISO-015", "the container has gpu-2; allocated: gpu-3"),
+    ("last-gpu-for-its-neighbour", "ALLOC-007", "the container has gpu-2; allocated: gpu-3"),
     ("gives-a-device-once", "STRESS-002", "gpu-0 of node-1 cannot be claimed again after "),
 )
