@@ -408,6 +408,13 @@ class Driver(Verbs):
             pods = self._of_node(node)
             return [] if any(uid_of(pod) == after for pod in pods) else pods
 
+        def serves() -> bool:
+            return any(map(is_ready, successors())) and publishes(self._run, node)
+
+        def told() -> str:
+            return f"{self._at(node)}; {published(self._run, node)}"
+
+        self._run.driver_away[node] = lambda: "" if serves() else told()
         pod = self._steps.wait(
             f"the driver's new pod on {node}",
             lambda: next((p for p in successors() if has_started(p, container)), None),
@@ -418,12 +425,13 @@ class Driver(Verbs):
         )
         self._steps.wait(
             f"the return of the {what} driver on {node}",
-            lambda: any(map(is_ready, successors())) and publishes(self._run, node),
+            serves,
             self._run.budgets.start,
-            lambda: f"{self._at(node)}; {published(self._run, node)}",
+            told,
             blame,
             by_hand=[self._command(pod, "wait --for=condition=Ready --timeout=120s")],
         )
+        del self._run.driver_away[node]
         self._run.driver_back[node] = time.time()
         self._steps.step(f"driver on {node} is ready")
 

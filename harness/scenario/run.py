@@ -143,6 +143,9 @@ class Run:
         self._opening = threading.Lock()
         self.driver_back: dict[str, float] = {}
         """When the run last saw that the driver serves again after it was disturbed, by node."""
+        self.driver_away: dict[str, Callable[[], str]] = {}
+        """Where the run disturbed the driver and did not see it serve again, by node: what tells
+        how it is now there; nothing if it serves."""
         self._programs: dict[str, Object] = {}
         """What brought the workload's program to a namespace."""
         self.confined_to = options.namespace

@@ -69,15 +69,27 @@ def clean_up(run: Run, cause: str = "") -> list[Result]:
     removal.delete_all(gone, last=None if stays else run.anchor)
     run.stop_renewing()
     left = removal.left(sorted(run.created, key=_causes_first))
-    run.record.leftovers.extend([*stays, *left])
-    foreign = _nothing_foreign(run)
+    away = [f"the driver on {node}: {now}" for node, at in run.driver_away.items() if (now := at())]
+    run.record.leftovers.extend([*stays, *away, *left])
+    foreign = _nothing_foreign(run, away)
     nothing_left = _nothing_left(run, left, removal.trouble, time.monotonic() - began)
-    # One cause, one red case; what is left may be kept for what is not put back.
-    if nothing_left.red and (cause or stays):
-        nothing_left = nothing_left.skipped(UnmetError(cause or foreign.id, SkipKind.BLOCKED))
-    if cause and foreign.finding is not None and foreign.finding.blame is Blame.CLUSTER:
-        foreign = foreign.skipped(UnmetError(cause, SkipKind.BLOCKED))
+    # One cause, one red case; what is left may be kept for what is not put back, and pods stay
+    # where no driver unprepares their claims.
+    told = cause or (_told_of_the_driver(run) if away else "")
+    if nothing_left.red and (told or stays or away):
+        nothing_left = nothing_left.skipped(UnmetError(told or foreign.id, SkipKind.BLOCKED))
+    hidden = {Blame.CLUSTER, Blame.DRIVER} if cause else {Blame.DRIVER}
+    if told and foreign.finding is not None and foreign.finding.blame in hidden:
+        foreign = foreign.skipped(UnmetError(told, SkipKind.BLOCKED))
     return [nothing_left, foreign]
+
+
+def _told_of_the_driver(run: Run) -> str:
+    """Name the first check that is red by the driver; empty if none is."""
+    for one in run.record.results:
+        if one.red and one.finding is not None and one.finding.blame is Blame.DRIVER:
+            return one.id
+    return ""
 
 
 def delete_command(run: Run) -> str:
@@ -239,8 +251,13 @@ def _nothing_left(run: Run, left: list[str], trouble: list[str], seconds: float)
     return _case("HYGIENE-001", "nothing_is_left", NOTHING_LEFT, finding, seconds)
 
 
-def _nothing_foreign(run: Run) -> Result:
-    """Every change went through one door, which has noted them all."""
+def _nothing_foreign(run: Run, away: list[str]) -> Result:
+    """Every change went through one door, which has noted them all.
+
+    Args:
+        run: the run.
+        away: where it disturbed the driver, and how that is now which does not serve again.
+    """
     mine = set(map(uid_of, run.created))
     inside = set(map(name_of, run.namespaces()))
 
@@ -268,6 +285,15 @@ def _nothing_foreign(run: Run) -> Result:
             observed="\n".join(stays),
             blame=Blame.CLUSTER,
             next="--dra-sweep, once the run's Lease has expired, tries again",
+        )
+    elif away:
+        finding = Finding(
+            head=f"does not serve again: {away[0]}",
+            expected="a driver that serves where it did before",
+            observed="\n".join(away),
+            blame=Blame.DRIVER,
+            likely="the driver does not start beside what it has on record of prepared claims",
+            next="kubectl logs --previous of the driver's pod on the node says what it ended with",
         )
     result = _case("HYGIENE-002", "nothing_foreign_is_changed", NOTHING_FOREIGN, finding, 0.0)
     if finding is None and told:

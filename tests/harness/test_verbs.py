@@ -41,9 +41,11 @@ from harness.verdict.finding import (
     Blame,
     FailedError,
     InconclusiveError,
+    SkipKind,
     UnmetError,
     UnsupportedError,
 )
+from harness.verdict.outcome import Outcome, Result
 from suites.health import is_known, outlast_one_report
 from suites.node import test_sigkill, test_stop
 from suites.node.pods import Pods
@@ -318,6 +320,25 @@ def test_a_driver_that_does_not_come_back_is_told(steps: Steps, drivers: DaemonS
     assert unmade.value.finding.blame is Blame.CLUSTER
     with pytest.raises(UnmetError, match="no pod of the driver is on node-1"):
         steps.driver.restart("node-1")
+
+
+def test_the_audit_tells_of_a_driver_that_does_not_serve_again(
+    steps: Steps, run: Run, drivers: DaemonSets
+) -> None:
+    """Unless a check has told it, or it serves by then."""
+    drivers.becomes_ready = False
+    with pytest.raises(FailedError) as raised:
+        steps.driver.restart("node-1")
+    audit = {result.id: result for result in clean_up(run)}["HYGIENE-002"]
+    assert audit.finding is not None
+    assert (audit.outcome, audit.finding.blame) == (Outcome.ERROR, Blame.DRIVER)
+    head = "does not serve again: the driver on node-1: pod plugin-3: container running, not ready"
+    assert head in audit.finding.head
+    assert "the driver on node-1: pod plugin-3" in run.record.leftovers[0]
+    check = Result.passed("DISC-006", "comes_back", "node", "It MUST come back.")
+    run.record.add(check.ended(Outcome.FAIL, raised.value.finding))
+    audit = {result.id: result for result in clean_up(run)}["HYGIENE-002"]
+    assert (audit.skip, audit.blocked_by) == (SkipKind.BLOCKED, "DISC-006")
 
 
 def test_a_driver_is_back_when_its_pools_are_whole(steps: Steps, api: FakeApi) -> None:
