@@ -35,6 +35,9 @@ OUTPUT = ROOT / "docs" / "matrix"
 JOURNAL = "rows.jsonl"
 """The records of rows, as they ended; the last one of a row counts."""
 LOGS = "logs"
+EVERY_CHECK_TIMEOUT = "--timeout=1800"
+"""Of a row that every check looks at: each disruption of a driver that does not recover takes
+minutes, some 20 in all."""
 
 
 def build(driver: str, kubernetes: str) -> None:
@@ -103,7 +106,7 @@ def main(
 
     try:
         level = given.every_check
-        options = [] if level is None else [f"--every-check={level}"]
+        options = [] if level is None else [f"--every-check={level}", EVERY_CHECK_TIMEOUT]
         expected = Expected([*_all(load(OUTPUT)), *_all(records)])
         run(todo, given.jobs, expected, output / LOGS, options, ended)
     except Stopped:
