@@ -125,6 +125,8 @@ class ContainerSpec:
     """Variables beside those of the image."""
     limits: Mapping[str, str] = field(default_factory=dict)
     """Resources beside those of every container, such as extended ones."""
+    security: Security | None = None
+    """What it may do; None: as its pod says. What is a field of the pod, only the pod says."""
 
 
 def resting(
@@ -249,7 +251,7 @@ class PodSpec:
             "env": env,
             "claims": used,
             "limits": {"memory": "4Gi", **spec.limits},
-            "security": self.security.of_container(subject.user),
+            "security": (spec.security or self.security).of_container(subject.user),
         }
 
 

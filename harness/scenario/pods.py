@@ -152,7 +152,7 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
     role = container or pod["spec"]["containers"][0]["name"]
     waiting = container_state(pod, role).get("waiting") or {}
     terminated = _end(pod, role) or {}
-    not_created = waiting.get("reason") in _CREATION_FAILED and _has_no_cdi_device(events)
+    not_created = waiting.get("reason") in _CREATION_FAILED and _has_no_cdi_device(events, role)
     if waiting.get("reason") in NOT_PULLED or not_created:
         said = f"{waiting['reason']}: {waiting.get('message', '')}"
     elif terminated.get("reason") in _NEVER_STARTED:
@@ -168,10 +168,19 @@ def cannot_start(pod: Object, events: list[Object], container: str = "") -> Judg
     return judge(causes.because(cause, finding))
 
 
-def _has_no_cdi_device(events: list[Object]) -> bool:
-    """Whether the runtime has looked for a CDI device in vain, more than once or twice."""
+def _has_no_cdi_device(events: list[Object], container: str) -> bool:
+    """Whether the runtime has looked for a container's CDI device in vain, more than once or
+    twice.
+    """
     missed = (one for one in events if _NO_CDI_DEVICE.search(str(one.get("message"))))
-    return sum(int(one.get("count") or 1) for one in missed) >= _TRIES
+    about = (one for one in missed if _is_about(one, container))
+    return sum(int(one.get("count") or 1) for one in about) >= _TRIES
+
+
+def _is_about(event: Object, container: str) -> bool:
+    """Whether an event of a pod is about a container, or about the whole pod."""
+    field = str((event.get("involvedObject") or {}).get("fieldPath") or "")
+    return not field.startswith("spec.") or field.endswith(f"{{{container}}}")
 
 
 def describe(pod: Object, container: str = "") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -46,6 +47,7 @@ from harness.scenario import by_hand, runtime
 from harness.scenario.by_hand import Script
 from harness.scenario.changes import REMOVE, FolderChange
 from harness.scenario.claim_spec import ClaimSpec, Constraint, Parameters, Request
+from harness.scenario.companions import Companions
 from harness.scenario.evidence import CHANNEL, HOLDER, REST, Claim, Container, Evidence, Observed
 from harness.scenario.pod_spec import (
     POD_TEMPLATE,
@@ -137,6 +139,7 @@ class Steps(Deleting):
         standard: str,
         scenario: str = "",
         uses: Collection[Needs] = (),
+        companions: Companions | None = None,
     ) -> None:
         """Do nothing yet.
 
@@ -148,6 +151,7 @@ class Steps(Deleting):
             standard: the Pod Security Standard of the namespace.
             scenario: the name of the scenario that this is a part of, if it is.
             uses: what the verbs take that the scenario says it uses.
+            companions: the parts that this one has pods in common with, if there are any.
         """
         super().__init__(run, evidence, uses)
         self.evidence.simulated = self.simulated = run.cluster.hardware == "simulated"
@@ -160,6 +164,7 @@ class Steps(Deleting):
         """The word by which the scenario's offers are told from others."""
         self._reservation = reservation
         self._scenario = scenario or evidence.name
+        self._companions = companions
         self._kube = run.kube
         self._observer = run.observer
         self._budgets = run.budgets
@@ -209,13 +214,36 @@ class Steps(Deleting):
                 self.script.do(by_hand.look(claim.obj))
         self.script.do(by_hand.STAY)
 
-    def part(self, name: str, script: Callable[[Steps], None]) -> Evidence:
-        """Run a script as a part of this scenario, beside others, on this one's claims."""
+    def part(
+        self, name: str, script: Callable[[Steps], None], companions: Companions | None = None
+    ) -> Evidence:
+        """Run a script as a part of this scenario, beside others, on this one's claims.
+
+        Args:
+            name: of the part.
+            script: what it does.
+            companions: see `parts_in_common`.
+        """
         evidence = Evidence(name)
         self.evidence.parts[name] = evidence
         evidence.script = Script(self.script.lines)
-        part = Steps(self.run, evidence, None, self.standard, self._scenario, self._uses)
-        return part.perform(script)
+        part = Steps(
+            *(self.run, evidence, None, self.standard, self._scenario, self._uses, companions)
+        )
+        try:
+            return part.perform(script)
+        finally:
+            if companions is not None:
+                companions.leave(name)
+
+    def parts_in_common(self, scripts: Mapping[str, Callable[[Steps], None]]) -> None:
+        """Run parts side by side, each by its script, that have pods in common (`start_in_common`).
+
+        The claims of these pods have been allocated and told before.
+        """
+        companions = Companions(scripts)
+        with ThreadPoolExecutor(len(scripts)) as pool:
+            list(pool.map(lambda one: self.part(one, scripts[one], companions), scripts))
 
     @property
     def namespace(self) -> str:
@@ -752,19 +780,56 @@ class Steps(Deleting):
         containers = [Container(spec.role, spec.args, claims) for spec in specs]
         for container in containers:
             self.evidence.containers[container.role] = container
+        obj = self._pod(f"{name}-{self.evidence.name}", specs, claims, pod)
+        self._submit(containers, lambda: self.run.create(obj))
+        return containers
+
+    def start_in_common(
+        self, role: str, spec: ContainerSpec, *claims: Claim, **pod: Unpack[PodOptions]
+    ) -> Container:
+        """Start a container in the pod of this role that the part has in common with others.
+
+        The pod is created once each of them has said what it runs there, or is over.
+
+        Args:
+            role: what the part calls the container, and all of them the pod.
+            spec: the container; its own role tells it from the others'.
+            claims: what the pod uses.
+            pod: what else there is to say of it (`PodOptions`).
+        """
+        common = self._companions
+        assert common is not None  # `parts_in_common` made this part
+        container = self.evidence.containers[role] = Container(spec.role, spec.args, claims)
+        specs = common.gather(role, self.evidence.name, spec)
+        obj = self._pod(f"{role}-{common.name}", specs, claims, pod)
+        self._submit([container], lambda: common.once(role, lambda: self.run.create(obj)))
+        self.await_start(container)
+        return container
+
+    def _pod(
+        self,
+        name: str,
+        specs: Sequence[ContainerSpec],
+        claims: Sequence[Claim],
+        options: PodOptions,
+    ) -> Object:
+        """Write down a pod that is to be created."""
         used = [claim.call for claim in claims]
         templates = {claim.call: claim.template for claim in claims if claim.template}
-        values = self.pod_values(
-            PodSpec(f"{name}-{self.evidence.name}", specs, used, templates=templates, **pod)
-        )
+        values = self.pod_values(PodSpec(name, specs, used, templates=templates, **options))
+        obj = self._rendered(POD_TEMPLATE, values)
+        self.script.apply(obj)
+        return obj
+
+    def _submit(self, containers: Sequence[Container], create: Callable[[], Object]) -> None:
+        """Create the pod of containers."""
         try:
-            created = self.create(POD_TEMPLATE, values)
+            created = create()
         except ApiError as error:
             reason, *_ = [self._refused(container, error) for container in containers]
             raise reason from error
         for container in containers:
             container.pod = container.admitted.found(created)
-        return containers
 
     def try_pod(self, name: str, *claims: Claim, security: Security) -> None:
         """Create a pod that only rests to see whether it is admitted, and delete it at once.
@@ -1135,6 +1200,8 @@ class Steps(Deleting):
         """End a container whose partner cannot come; it reports what it saw so far."""
         follower, pod = container.the_follower(), container.the_pod()
         container.ended_by_suite = True
+        if self._companions is not None:
+            self._companions.await_over(self.evidence.name)
         self.delete_object(pod)
         self.step(f"{container.role} stopped by the suite")
 
@@ -1260,7 +1327,10 @@ class Steps(Deleting):
         containers = [c for c in self.evidence.containers.values() if c.pod is not None]
         pods = list({c.pod["metadata"]["uid"]: c.pod for c in containers if c.pod}.values())
         keep = self.run.options.keep
-        if keep == "always" or (keep == "failed" and not self.evidence.went_well()):
+        keeps = keep == "always" or (keep == "failed" and not self.evidence.went_well())
+        if self._companions is not None:
+            keeps = self._companions.keep(self.evidence.name, keeps=keeps)
+        if keeps:
             raise UnmetError(f"the pods are kept, as --dra-keep {keep} asks")
         for claim in self.evidence.claims.values():
             if claim.exists and not claim.history:

@@ -132,8 +132,8 @@ class _Again:
         for container in (obj.get("spec") or {}).get("containers") or ():
             if obj["kind"] == POD.name and "--offer" in (container.get("args") or ()):
                 yield (
-                    f"# {file}: behind --offer is what the other container offered in the run; put"
-                    " there what its log says now"
+                    f"# {file}: behind --offer of {container['name']} is what its partner offered"
+                    " in the run; put there what the partner's log says now"
                 )
         yield f"kubectl apply -f {file}"
 

@@ -2,18 +2,20 @@
 
 A row is a pair of processes with one claim: how much each may do, which PID each is to see of
 itself, how the handle goes from one to the other. All rows of a namespace use one claim, several at
-a time. What a row shows is judged by what both processes report of themselves, never by how they
-were started.
+a time; rows whose pods have the same fields have one pod for their exporters and one for their
+importers, in which each row has a container of its own. What a row shows is judged by what both
+processes report of themselves, never by how they were started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from harness.checks.check import Part
 from harness.options import Impact
-from harness.scenario.evidence import Claim, Evidence
+from harness.scenario.evidence import Claim, Container, Evidence
 from harness.scenario.pod_spec import FOLDER, ContainerSpec
 from harness.scenario.report import Report
 from harness.scenario.run import PRIVILEGED, RESTRICTED
@@ -22,8 +24,8 @@ from harness.scenario.steps import Steps
 from harness.verdict.finding import JudgementError, UnsupportedError
 from harness.verdict.table import Cell, Matrix, Table
 from suites.cuda.security_rows import (
+    API,
     EXPORTER,
-    FOLDER_OF_NODE,
     IMPORTER,
     NOT_RESTRICTED,
     ROWS,
@@ -33,7 +35,10 @@ from suites.cuda.tables import SIMULATED, answered
 from suites.cuda.transfers import code_of
 from workload.result import INVALID_CONTEXT, Offer, Verdict
 
-ROWS_AT_A_TIME = 6
+GROUPS_AT_A_TIME = 4
+ROWS_OF_A_GROUP = 4
+"""A kubelet tells no more than 25 events of a pod: enough to see of so many containers why they do
+not start."""
 BYTES = 8 << 20
 """Of a row's buffer: enough to be verified, small enough for many rows on one GPU."""
 LARGEST_FORKED_PID = 50_000
@@ -63,13 +68,14 @@ def _rows(standard: str) -> Scenario:
     def script(steps: Steps) -> None:
         claim = steps.claim()
         steps.hold(claim)
+        steps.tell_allocation(claim)
 
-        def run_row(row: MatrixRow) -> None:
-            run_pair = _run_two_containers if row.one_pod else _run_two_pods
-            steps.part(row.name, lambda part: run_pair(part, row, claim))
+        def run_group(group: Sequence[MatrixRow]) -> None:
+            scripts = {row.name: partial(_run_row, row=row, claim=claim) for row in group}
+            steps.parts_in_common(scripts)
 
-        with ThreadPoolExecutor(ROWS_AT_A_TIME, thread_name_prefix=f"row-{standard}") as pool:
-            list(pool.map(run_row, rows))
+        with ThreadPoolExecutor(GROUPS_AT_A_TIME, thread_name_prefix=f"rows-{standard}") as pool:
+            list(pool.map(run_group, groups(rows)))
 
     privileged = standard == PRIVILEGED
     return Scenario(
@@ -84,13 +90,79 @@ def _rows(standard: str) -> Scenario:
     )
 
 
-def _run_two_containers(steps: Steps, row: MatrixRow, claim: Claim) -> None:
+def groups(rows: Iterable[MatrixRow]) -> list[list[MatrixRow]]:
+    """Put rows together whose pods have the same fields: they run in the same two pods.
+
+    To a process it is all the same that its pod has other containers, unless it has a process
+    namespace or a folder in common with them: such rows stay alone.
+    """
+    alike: dict[str, list[MatrixRow]] = {}
+    for row in rows:
+        pair = (row.exporter, row.importer)
+        alone = row.transport != API or any(one.share_process_namespace for one in pair)
+        fields = " ".join(str(one.of_pod()) for one in pair)
+        alike.setdefault(row.name if alone else fields, []).append(row)
+    return [
+        every[first : first + ROWS_OF_A_GROUP]
+        for every in alike.values()
+        for first in range(0, len(every), ROWS_OF_A_GROUP)
+    ]
+
+
+def _run_row(steps: Steps, row: MatrixRow, claim: Claim) -> None:
+    if row.transport == API:
+        _run_by_api(steps, row, claim)
+    elif row.one_pod:
+        _run_in_one_pod(steps, row, claim)
+    else:
+        _run_by_folder(steps, row, claim)
+
+
+def _run_by_api(steps: Steps, row: MatrixRow, claim: Claim) -> None:
+    exporter = steps.start_in_common(
+        EXPORTER,
+        _process(row, EXPORTER, _produce(steps, "--log"), row.own_pids[0]),
+        claim,
+        security=row.exporter,
+    )
+    offer = steps.offer(exporter)
+    own_pid = row.own_pids[1]
+    if row.same_number:
+        own_pid = Offer.parse(offer).own_pid
+        if own_pid > LARGEST_FORKED_PID:
+            raise UnsupportedError(
+                f"the exporter's PID on the host is {own_pid}: too large for the importer to"
+                " get the same one"
+            )
+    way = ["--offer", offer]
+    if row.rewrite_pid:
+        way += ["--rewrite-pid", row.rewrite_pid]
+    importer = steps.start_in_common(
+        IMPORTER,
+        _process(row, IMPORTER, _consume(steps, *way), own_pid),
+        claim,
+        security=row.importer,
+    )
+    _finish(steps, exporter, importer)
+
+
+def _process(row: MatrixRow, role: str, args: Sequence[str], own_pid: int | None) -> ContainerSpec:
+    return ContainerSpec(
+        f"{role}-of-{row.name}",
+        args,
+        own_pid,
+        command=(*WRAPPER, *PROGRAM) if row.wrapped else (),
+        security=row.exporter if role == EXPORTER else row.importer,
+    )
+
+
+def _run_in_one_pod(steps: Steps, row: MatrixRow, claim: Claim) -> None:
     way = ["--folder", FOLDER]
     exporter, importer = steps.start_pod(
         "pair",
         [
-            ContainerSpec(EXPORTER, _produce(steps, way), row.own_pids[0]),
-            ContainerSpec(IMPORTER, _consume(steps, way), row.own_pids[1]),
+            ContainerSpec(EXPORTER, _produce(steps, *way), row.own_pids[0]),
+            ContainerSpec(IMPORTER, _consume(steps, *way), row.own_pids[1]),
         ],
         claim,
         security=row.exporter,
@@ -99,52 +171,28 @@ def _run_two_containers(steps: Steps, row: MatrixRow, claim: Claim) -> None:
     steps.finish(exporter, importer)
 
 
-def _run_two_pods(steps: Steps, row: MatrixRow, claim: Claim) -> None:
-    folder = steps.node_folder() if row.transport == FOLDER_OF_NODE else None
-    way = ["--folder", FOLDER] if folder else ["--log"]
-    (exporter,) = steps.start_pod(
-        EXPORTER,
-        [_process(row, EXPORTER, _produce(steps, way), row.own_pids[0])],
-        claim,
-        security=row.exporter,
-        host_folder=folder,
-    )
-    own_pid = row.own_pids[1]
-    if folder is None:
-        offer = steps.offer(exporter)
-        way = ["--offer", offer]
-        if row.same_number:
-            own_pid = Offer.parse(offer).own_pid
-            if own_pid > LARGEST_FORKED_PID:
-                raise UnsupportedError(
-                    f"the exporter's PID on the host is {own_pid}: too large for the importer to"
-                    " get the same one"
-                )
-    if row.rewrite_pid:
-        way += ["--rewrite-pid", row.rewrite_pid]
-    (importer,) = steps.start_pod(
-        IMPORTER,
-        [_process(row, IMPORTER, _consume(steps, way), own_pid)],
-        claim,
-        security=row.importer,
-        host_folder=folder,
-    )
+def _run_by_folder(steps: Steps, row: MatrixRow, claim: Claim) -> None:
+    folder, way = steps.node_folder(), ["--folder", FOLDER]
+    start = partial(steps.start, host_folder=folder)
+    produce, consume = _produce(steps, *way), _consume(steps, *way)
+    exporter = start(EXPORTER, produce, claim, own_pid=row.own_pids[0], security=row.exporter)
+    importer = start(IMPORTER, consume, claim, own_pid=row.own_pids[1], security=row.importer)
+    _finish(steps, exporter, importer)
+
+
+def _finish(steps: Steps, exporter: Container, importer: Container) -> None:
+    """Wait for both; an exporter that was not found never ends by itself."""
     steps.finish(importer)
     report = importer.report.known()
     if report is not None and report.verdict is Verdict.OK:
         steps.finish(exporter)
 
 
-def _process(row: MatrixRow, role: str, args: Sequence[str], own_pid: int | None) -> ContainerSpec:
-    command = (*WRAPPER, *PROGRAM) if row.wrapped else ()
-    return ContainerSpec(role, args, own_pid, command=command)
-
-
-def _produce(steps: Steps, way: Sequence[str]) -> list[str]:
+def _produce(steps: Steps, *way: str) -> list[str]:
     return ["produce", "--nonce", steps.nonce, "--bytes", str(BYTES), *way, *steps.patience()]
 
 
-def _consume(steps: Steps, way: Sequence[str]) -> list[str]:
+def _consume(steps: Steps, *way: str) -> list[str]:
     return ["consume", "--nonce", steps.nonce, *way, *steps.patience()]
 
 

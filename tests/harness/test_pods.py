@@ -73,6 +73,18 @@ def test_a_cdi_device_that_stays_away_keeps_a_container_from_starting() -> None:
     assert "cannot start: CreateContainerError: CDI device injection failed" in str(never)
 
 
+def test_a_cdi_device_of_another_container_does_not_count() -> None:
+    """Each container of a pod is tried as often as the only one of another pod."""
+    said = "CDI device injection failed: unresolvable CDI devices vendor/class=one"
+    waits = pod({"waiting": {"reason": "CreateContainerError", "message": said}}, {})
+    events: list[Object] = [
+        {"message": said, "count": 2, "involvedObject": {"fieldPath": f"spec.containers{{{name}}}"}}
+        for name in ("one", "two")
+    ]
+    assert cannot_start(waits, events) is None
+    assert cannot_start(waits, [*events, {**events[0], "count": 1}]) is not None
+
+
 def test_what_a_driver_said_last_is_told_without_the_kubelets_words() -> None:
     """Also what the kubelet says itself, and nothing where nothing failed."""
     before = "Failed to prepare dynamic resources: prepare dynamic resources: "

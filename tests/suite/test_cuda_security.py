@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from operator import attrgetter
 
 import pytest
 
 from harness.cluster.render import Manifests
 from harness.scenario.pod_spec import EXAMPLE, RESTRICTED, PodSpec, Security, resting
 from harness.session.session import MANIFESTS
-from suites.cuda.security_rows import NOT_RESTRICTED, ROWS
+from suites.cuda.security_matrix import ROWS_OF_A_GROUP, groups
+from suites.cuda.security_rows import API, NOT_RESTRICTED, ROWS
 from tests.harness.test_run import SUBJECT
 
 
@@ -118,3 +120,26 @@ def test_every_pod_that_must_be_refused_asks_for_something() -> None:
     for row in ROWS:
         if row.standard == "restricted":
             assert not {str(row.exporter), str(row.importer)} & refused, row.name
+
+
+def test_containers_of_a_pod_may_do_what_each_of_them_asks_for() -> None:
+    """And all of them the rest: namespaces are the pod's."""
+    plain, root = resting("plain"), replace(resting("root"), security=Security(uid=0))
+    values = PodSpec("pod", [plain, root], ["claim"], security=Security(uid=7)).values(SUBJECT)
+    assert [one["security"]["runAsUser"] for one in values["containers"]] == [7, 0]
+
+
+def test_rows_whose_pods_have_the_same_fields_have_two_for_all_of_them() -> None:
+    """In which no process can tell that others are there; every other row stays alone."""
+    found = groups(ROWS)
+    assert sorted(row.name for group in found for row in group) == sorted(row.name for row in ROWS)
+    together = [group for group in found if len(group) > 1]
+    assert together
+    for group in together:
+        assert len(group) <= ROWS_OF_A_GROUP
+        for of_row in (attrgetter("exporter"), attrgetter("importer")):
+            assert len({str(of_row(row).of_pod()) for row in group}) == 1
+        for row in group:
+            assert row.transport == API
+            assert not row.exporter.share_process_namespace
+            assert not row.importer.share_process_namespace
