@@ -54,7 +54,13 @@ def test_a_prepare_that_was_cut_off_is_completed(evidence: Evidence) -> None:
     evidence.container("cut").started.get()
 
 
-@check(id="NODE-015", level=2, source="NODE-15", scenario=driver_killed, after=("DISC-007",))
+@check(
+    id="NODE-015",
+    level=2,
+    source="NODE-15",
+    scenario=driver_killed,
+    after=("DISC-007", "SLICE-017"),
+)
 def test_a_prepare_that_was_cut_off_holds_nothing(evidence: Evidence) -> None:
     """When a prepare ended with the driver's death and its pod is deleted, the pod MUST go and the
     device be there for another claim.
