@@ -292,8 +292,7 @@ def _nothing_foreign(run: Run, away: list[str]) -> Result:
             expected="a driver that serves where it did before",
             observed="\n".join(away),
             blame=Blame.DRIVER,
-            likely="the driver does not start beside what it has on record of prepared claims",
-            next="kubectl logs --previous of the driver's pod on the node says what it ended with",
+            next="see the log of the driver's pod on the node (--previous, if its container ended)",
         )
     result = _case("HYGIENE-002", "nothing_foreign_is_changed", NOTHING_FOREIGN, finding, 0.0)
     if finding is None and told:
